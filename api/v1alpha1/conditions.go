@@ -1,0 +1,110 @@
+package v1alpha1
+
+// Condition types. Succeeded, Ready, Reconciling and Stalled follow kstatus,
+// so that kubectl wait, Flux and Argo CD understand every object.
+const (
+	// ConditionSucceeded is True once the guest runs on the target, False once
+	// the migration has ended any other way, and Unknown until then. It never
+	// leaves True or False. Positive polarity.
+	ConditionSucceeded = "Succeeded"
+	// ConditionReady repeats Succeeded for tools that look for Ready alone; on
+	// a Hypervisor it says whether migrations can use the node. Positive
+	// polarity.
+	ConditionReady = "Ready"
+	// ConditionReconciling is True while the migration is under way, with the
+	// present step as its reason, and absent otherwise. Negative polarity.
+	ConditionReconciling = "Reconciling"
+	// ConditionStalled is True when nothing goes on without a person: the
+	// migration failed, was cancelled, or its outcome is not known. Absent
+	// otherwise. Negative polarity.
+	ConditionStalled = "Stalled"
+	// ConditionLibvirtConnected says whether a Hypervisor's agent can talk to
+	// the node's libvirt. Written by the agent. Positive polarity.
+	ConditionLibvirtConnected = "LibvirtConnected"
+)
+
+// Reasons of a migration under way (Succeeded=Unknown, Reconciling=True).
+const (
+	// ReasonResolving: the manager looks for the guest and the target node.
+	ReasonResolving = "Resolving"
+	// ReasonWaitingForOtherMigration: another migration of the same guest has
+	// not ended yet; this one goes on after it.
+	ReasonWaitingForOtherMigration = "WaitingForOtherMigration"
+	// ReasonCheckingSource: the source's agent checks the guest.
+	ReasonCheckingSource = "CheckingSource"
+	// ReasonPreparingTarget: the target's agent checks and prepares its host.
+	ReasonPreparingTarget = "PreparingTarget"
+	// ReasonStarting: the source's agent rewrites the definition and starts
+	// the migration.
+	ReasonStarting = "Starting"
+	// ReasonMigrating: libvirt copies the guest.
+	ReasonMigrating = "Migrating"
+	// ReasonConfirming: the copying has ended and both sides are being read to
+	// learn where the guest runs.
+	ReasonConfirming = "Confirming"
+	// ReasonCancelling: the migration is being aborted on request.
+	ReasonCancelling = "Cancelling"
+)
+
+// Reasons of success (Succeeded=True).
+const (
+	// ReasonMigrated: the guest runs on the target and nowhere else.
+	ReasonMigrated = "Migrated"
+	// ReasonAlreadyOnTarget: the guest ran on the target before anything was
+	// done; nothing was touched.
+	ReasonAlreadyOnTarget = "AlreadyOnTarget"
+)
+
+// Reasons of failure (Succeeded=False, Stalled=True). In all of them but
+// GuestStopped the guest runs on the source as before.
+const (
+	// ReasonDomainNotFound: no hypervisor knows the guest.
+	ReasonDomainNotFound = "DomainNotFound"
+	// ReasonDomainAmbiguous: several guests fit spec.domain.
+	ReasonDomainAmbiguous = "DomainAmbiguous"
+	// ReasonDomainNotRunning: the guest is shut off.
+	ReasonDomainNotRunning = "DomainNotRunning"
+	// ReasonDomainNotOnSource: the guest is on another node than
+	// spec.sourceNode says.
+	ReasonDomainNotOnSource = "DomainNotOnSource"
+	// ReasonDomainOnSeveralNodes: the same guest runs on more than one node.
+	ReasonDomainOnSeveralNodes = "DomainOnSeveralNodes"
+	// ReasonNodeNotFound: no agent serves the named node.
+	ReasonNodeNotFound = "NodeNotFound"
+	// ReasonNodeNotReady: the agent of a node was not heard from in time.
+	ReasonNodeNotReady = "NodeNotReady"
+	// ReasonInvalidMigrateData: the migrate data does not fit the guest.
+	ReasonInvalidMigrateData = "InvalidMigrateData"
+	// ReasonSourceCheckFailed: the source's host cannot send the guest.
+	ReasonSourceCheckFailed = "SourceCheckFailed"
+	// ReasonTargetCheckFailed: the target's host cannot take the guest.
+	ReasonTargetCheckFailed = "TargetCheckFailed"
+	// ReasonUnsafe: libvirt holds the migration for a danger to the disks.
+	ReasonUnsafe = "Unsafe"
+	// ReasonMigrationFailed: libvirt gave the migration up.
+	ReasonMigrationFailed = "MigrationFailed"
+	// ReasonInterrupted: a restart of libvirt or the agent ended the migration.
+	ReasonInterrupted = "Interrupted"
+	// ReasonGuestStopped: the guest powered off, crashed or was stopped while
+	// it was being migrated.
+	ReasonGuestStopped = "GuestStopped"
+	// ReasonCancelled: the migration was cancelled.
+	ReasonCancelled = "Cancelled"
+)
+
+// ReasonOutcomeUnknown: the migration has ended, but the two sides do not show
+// exactly one running guest, or one of them cannot be seen. Nothing is touched;
+// a person has to look (Succeeded=Unknown, Stalled=True).
+const ReasonOutcomeUnknown = "OutcomeUnknown"
+
+// Reasons of a Hypervisor's conditions.
+const (
+	// ReasonAvailable: the agent is alive and talks to libvirt.
+	ReasonAvailable = "Available"
+	// ReasonAgentLost: the agent has stopped renewing its lease.
+	ReasonAgentLost = "AgentLost"
+	// ReasonConnected: the agent talks to libvirt.
+	ReasonConnected = "Connected"
+	// ReasonDisconnected: the agent cannot reach libvirt.
+	ReasonDisconnected = "Disconnected"
+)

@@ -1,0 +1,91 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Hypervisor is the libvirt of one node, as the node's agent publishes it. Its
+// name is the node's.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Cluster,shortName=hv,categories=virtferry
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Address",type=string,JSONPath=`.status.migrationAddress`
+// +kubebuilder:printcolumn:name="Libvirt",type=string,JSONPath=`.status.libvirtVersion`
+// +kubebuilder:printcolumn:name="Qemu",type=string,JSONPath=`.status.hypervisorVersion`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+type Hypervisor struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+
+	// status is what the node's agent and the manager observe.
+	// +optional
+	Status HypervisorStatus `json:"status,omitzero"`
+}
+
+// HypervisorList is a list of Hypervisors.
+//
+// +kubebuilder:object:root=true
+type HypervisorList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Hypervisor `json:"items"`
+}
+
+// HypervisorStatus is what the node's agent and the manager observe.
+type HypervisorStatus struct {
+	// conditions: LibvirtConnected, written by the agent, and Ready, written by
+	// the manager.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// hostUUID is libvirt's UUID of the host. No two nodes may have the same.
+	// +optional
+	// +kubebuilder:validation:MaxLength=36
+	HostUUID string `json:"hostUUID,omitempty"`
+	// libvirtVersion is the version of the node's libvirt daemon.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	LibvirtVersion string `json:"libvirtVersion,omitempty"`
+	// hypervisorVersion is the version of QEMU.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	HypervisorVersion string `json:"hypervisorVersion,omitempty"`
+	// migrationAddress is the address on which the node receives guests.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	MigrationAddress string `json:"migrationAddress,omitempty"`
+	// domains are the guests that the node's libvirt knows.
+	// +optional
+	// +listType=map
+	// +listMapKey=uuid
+	// +kubebuilder:validation:MaxItems=4096
+	Domains []HypervisorDomain `json:"domains,omitempty"`
+}
+
+// HypervisorDomain is a guest that a node's libvirt knows.
+type HypervisorDomain struct {
+	// uuid is the guest's UUID.
+	// +required
+	// +kubebuilder:validation:MinLength=36
+	// +kubebuilder:validation:MaxLength=36
+	UUID string `json:"uuid,omitempty"`
+	// name is the guest's libvirt name.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Name string `json:"name,omitempty"`
+	// state is libvirt's state of the guest.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	State string `json:"state,omitempty"`
+	// reason is libvirt's reason for the state.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Reason string `json:"reason,omitempty"`
+}

@@ -1,0 +1,332 @@
+package v1alpha1
+
+// VolumeMigrateData says where the data of one disk are on the target. Parts
+// that are absent stay as the guest has them.
+//
+// +kubebuilder:validation:ExactlyOneOf=serial;targetDevice
+type VolumeMigrateData struct {
+	// serial finds the disk by its serial.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Serial *string `json:"serial,omitempty"`
+
+	// targetDevice finds the disk by its device name in the guest's
+	// definition, such as vda.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_.-]+$`
+	TargetDevice *string `json:"targetDevice,omitempty"`
+
+	// source is where the data are. It replaces all that the guest's disk has
+	// to say about that, the kind of source and its authentication included.
+	// +optional
+	Source *VolumeSource `json:"source,omitempty"`
+
+	// driver holds settings of the target for reading and writing the data.
+	// +optional
+	Driver *VolumeDriver `json:"driver,omitempty"`
+
+	// encryption says how libvirt on the target decrypts the data. Empty
+	// means that it does not.
+	// +optional
+	Encryption *VolumeEncryption `json:"encryption,omitempty"`
+
+	// backingStore says what becomes of a backing chain that the guest's
+	// definition spells out. It is needed if there is one and the source changes.
+	// +optional
+	BackingStore *BackingStorePolicy `json:"backingStore,omitempty"`
+}
+
+// BackingStorePolicy says what becomes of a backing chain.
+//
+// +kubebuilder:validation:Enum=Keep;Detect
+type BackingStorePolicy string
+
+const (
+	// BackingStoreKeep keeps it: the same paths are valid on the target.
+	BackingStoreKeep BackingStorePolicy = "Keep"
+	// BackingStoreDetect removes it: libvirt on the target finds the chain.
+	BackingStoreDetect BackingStorePolicy = "Detect"
+)
+
+// VolumeSource is one of the kinds of source that a disk can have.
+//
+// +kubebuilder:validation:ExactlyOneOf=file;block;directory;network;storagePool;nvme;vhostUser;vhostVDPA
+type VolumeSource struct {
+	// file is a file on the target.
+	// +optional
+	File *PathSource `json:"file,omitempty"`
+
+	// block is a block device on the target.
+	// +optional
+	Block *PathSource `json:"block,omitempty"`
+
+	// directory is a directory that the guest sees as a FAT file system.
+	// +optional
+	Directory *PathSource `json:"directory,omitempty"`
+
+	// network is storage that QEMU on the target reaches over the network.
+	// +optional
+	Network *NetworkVolumeSource `json:"network,omitempty"`
+
+	// storagePool is a volume of one of libvirt's storage pools on the target.
+	// +optional
+	StoragePool *StoragePoolSource `json:"storagePool,omitempty"`
+
+	// nvme is a namespace of an NVMe controller of the target.
+	// +optional
+	NVMe *NVMeSource `json:"nvme,omitempty"`
+
+	// vhostUser is the socket of a vhost-user storage daemon on the target.
+	// +optional
+	VhostUser *PathSource `json:"vhostUser,omitempty"`
+
+	// vhostVDPA is a vhost-vdpa device on the target.
+	// +optional
+	VhostVDPA *PathSource `json:"vhostVDPA,omitempty"`
+}
+
+// PathSource is something that has a path on the target.
+type PathSource struct {
+	// path is the absolute path.
+	// +required
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=4096
+	// +kubebuilder:validation:Pattern=`^/[^\x00-\x1f]+$`
+	Path string `json:"path"`
+}
+
+// StoragePoolMode says how a volume of an iSCSI pool is used.
+//
+// +kubebuilder:validation:Enum=host;direct
+type StoragePoolMode string
+
+// StoragePoolSource is a volume in a storage pool.
+type StoragePoolSource struct {
+	// pool is the name of the pool.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Pool string `json:"pool"`
+
+	// volume is the name of the volume.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	Volume string `json:"volume"`
+
+	// mode says how a volume of an iSCSI pool is used.
+	// +optional
+	Mode *StoragePoolMode `json:"mode,omitempty"`
+}
+
+// NVMeSource is a namespace of an NVMe controller.
+type NVMeSource struct {
+	// pciAddress is the controller's address on the target host.
+	// +required
+	PCIAddress PCIAddress `json:"pciAddress"`
+
+	// namespace is the number of the namespace.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	Namespace int64 `json:"namespace"`
+}
+
+// VolumeProtocol is a network protocol for storage as libvirt names it.
+//
+// +kubebuilder:validation:Enum=rbd;iscsi;nbd;nfs;http;https;ftp;ftps;tftp;gluster;ssh;vxhs;sheepdog
+type VolumeProtocol string
+
+// NetworkVolumeSource is storage reached over the network.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.name) || self.protocol == 'nbd'",message="name is required for every protocol but nbd"
+// +kubebuilder:validation:XValidation:rule="(has(self.hosts) && self.hosts.size() > 0) || self.protocol in ['rbd', 'sheepdog']",message="hosts is required for every protocol but rbd and sheepdog"
+// +kubebuilder:validation:XValidation:rule="!has(self.hosts) || self.hosts.size() <= 1 || self.protocol in ['rbd', 'gluster', 'sheepdog']",message="only rbd, gluster and sheepdog take more than one host"
+// +kubebuilder:validation:XValidation:rule="!has(self.snapshotName) && !has(self.configFile) || self.protocol == 'rbd'",message="snapshotName and configFile are for rbd only"
+// +kubebuilder:validation:XValidation:rule="!has(self.initiatorIQN) || self.protocol == 'iscsi'",message="initiatorIQN is for iscsi only"
+// +kubebuilder:validation:XValidation:rule="!has(self.user) && !has(self.group) || self.protocol == 'nfs'",message="user and group are for nfs only"
+// +kubebuilder:validation:XValidation:rule="!has(self.query) || self.protocol in ['http', 'https']",message="query is for http and https only"
+// +kubebuilder:validation:XValidation:rule="!has(self.tlsHostname) || (has(self.tls) && self.tls == 'Enabled')",message="tlsHostname needs tls: Enabled"
+type NetworkVolumeSource struct {
+	// protocol is the protocol spoken.
+	// +required
+	Protocol VolumeProtocol `json:"protocol"`
+
+	// name is the name of the image, target and unit, export or path.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	Name *string `json:"name,omitempty"`
+
+	// query is what follows the question mark of an address.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Query *string `json:"query,omitempty"`
+
+	// hosts holds the servers.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	Hosts []VolumeHost `json:"hosts,omitzero"`
+
+	// tls says whether the connection is encrypted. Absent means the target's
+	// default.
+	// +optional
+	TLS *Toggle `json:"tls,omitempty"`
+
+	// tlsHostname is the name to expect in the server's certificate.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	TLSHostname *string `json:"tlsHostname,omitempty"`
+
+	// certificateCheck says whether certificates of https and ftps servers
+	// are checked. Absent means that they are.
+	// +optional
+	CertificateCheck *Toggle `json:"certificateCheck,omitempty"`
+
+	// auth says how to authenticate. Absent means not at all.
+	// +optional
+	Auth *VolumeAuth `json:"auth,omitempty"`
+
+	// initiatorIQN is the name of the iSCSI initiator.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=223
+	InitiatorIQN *string `json:"initiatorIQN,omitempty"`
+
+	// snapshotName is the RBD snapshot to use.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	SnapshotName *string `json:"snapshotName,omitempty"`
+
+	// configFile is the Ceph configuration file on the target.
+	// +optional
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=4096
+	ConfigFile *string `json:"configFile,omitempty"`
+
+	// user is the NFS user, by name or as +number.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	User *string `json:"user,omitempty"`
+
+	// group is the NFS group, by name or as +number.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Group *string `json:"group,omitempty"`
+}
+
+// HostTransport is how a storage server is reached, as libvirt names it.
+//
+// +kubebuilder:validation:Enum=tcp;unix;rdma
+type HostTransport string
+
+// VolumeHost is a storage server.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.transport) && self.transport == 'unix' ? has(self.socketPath) && !has(self.host) && !has(self.port) : has(self.host) && !has(self.socketPath)",message="transport: unix needs socketPath and nothing else; any other needs host"
+type VolumeHost struct {
+	// host is the server's name or IP address, without brackets.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._:-]+$`
+	Host *string `json:"host,omitempty"`
+
+	// port is the server's TCP port; absent means the protocol's default.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	Port *int32 `json:"port,omitempty"`
+
+	// transport is how the server is reached; absent means tcp.
+	// +optional
+	Transport *HostTransport `json:"transport,omitempty"`
+
+	// socketPath is the path of the server's socket on the target.
+	// +optional
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=107
+	// +kubebuilder:validation:Pattern=`^/[^\x00-\x1f]+$`
+	SocketPath *string `json:"socketPath,omitempty"`
+}
+
+// VolumeAuth says how to authenticate with a storage server. The secret itself
+// lives in libvirt on the target.
+//
+// +kubebuilder:validation:ExactlyOneOf=secretUUID;secretUsage
+type VolumeAuth struct {
+	// username is the name to authenticate with.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Username string `json:"username"`
+
+	// secretUUID finds the libvirt secret by its UUID.
+	// +optional
+	SecretUUID *UUID `json:"secretUUID,omitempty"`
+
+	// secretUsage finds the libvirt secret by its usage name.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	SecretUsage *string `json:"secretUsage,omitempty"`
+}
+
+// VolumeFormat is the format of a disk's data as libvirt names it.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=32
+// +kubebuilder:validation:Pattern=`^[a-z0-9_-]+$`
+type VolumeFormat string
+
+// CacheMode is a disk cache mode as libvirt names it.
+//
+// +kubebuilder:validation:Enum=default;none;writethrough;writeback;directsync;unsafe
+type CacheMode string
+
+// IOMode is a way of disk I/O as libvirt names it.
+//
+// +kubebuilder:validation:Enum=threads;native;io_uring
+type IOMode string
+
+// DiscardMode says what becomes of discard requests, as libvirt names it.
+//
+// +kubebuilder:validation:Enum=unmap;ignore
+type DiscardMode string
+
+// VolumeDriver holds settings for reading and writing a disk's data. What is
+// absent stays as the guest has it.
+//
+// +kubebuilder:validation:MinProperties=1
+type VolumeDriver struct {
+	// format is the format of the data, such as raw or qcow2.
+	// +optional
+	Format *VolumeFormat `json:"format,omitempty"`
+
+	// cache is the cache mode.
+	// +optional
+	Cache *CacheMode `json:"cache,omitempty"`
+
+	// io is the way of I/O.
+	// +optional
+	IO *IOMode `json:"io,omitempty"`
+
+	// discard says what becomes of discard requests.
+	// +optional
+	Discard *DiscardMode `json:"discard,omitempty"`
+}
+
+// VolumeEncryption says how libvirt decrypts a disk's data.
+type VolumeEncryption struct {
+	// secretUUID is the UUID of the libvirt secret on the target that holds
+	// the passphrase. The format stays the guest's, or is LUKS where it has none.
+	// +optional
+	SecretUUID *UUID `json:"secretUUID,omitempty"`
+}

@@ -1,0 +1,407 @@
+package v1alpha1
+
+// MigrateData says what the parts of a guest that are bound to its host become
+// on the target. A part that is absent is filled by the target's agent from
+// its host. A part that is present but empty says that there is none of it.
+//
+// +kubebuilder:validation:MinProperties=1
+type MigrateData struct {
+	// graphics holds the addresses on which the guest's graphics listen.
+	// +optional
+	Graphics *GraphicsMigrateData `json:"graphics,omitempty"`
+
+	// serial holds the address and ports of serial ports and consoles that
+	// listen on TCP.
+	// +optional
+	Serial *SerialMigrateData `json:"serial,omitempty"`
+
+	// volumes says where the data of the guest's disks are on the target.
+	// Absent leaves all disks as they are. A list, even an empty one, is
+	// complete: it must name every disk that has a serial.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:XValidation:rule="self.all(v, !has(v.serial) || self.exists_one(w, has(w.serial) && w.serial == v.serial))",message="each serial may be listed only once"
+	// +kubebuilder:validation:XValidation:rule="self.all(v, !has(v.targetDevice) || self.exists_one(w, has(w.targetDevice) && w.targetDevice == v.targetDevice))",message="each targetDevice may be listed only once"
+	Volumes []VolumeMigrateData `json:"volumes,omitzero"`
+
+	// rbdMonitors holds the Ceph monitors as the target reaches them. They are
+	// given to the guest's RBD disks that are not listed in volumes.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	RBDMonitors []RBDMonitor `json:"rbdMonitors,omitzero"`
+
+	// perfEvents holds the perf events that the target supports. Events that
+	// the guest has enabled and that are not listed are switched off; none is
+	// ever switched on. An empty list switches all of them off.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	PerfEvents []PerfEvent `json:"perfEvents,omitzero"`
+
+	// memoryBacking says whether the guest's memory is kept in files.
+	// +optional
+	MemoryBacking *MemoryBackingMigrateData `json:"memoryBacking,omitempty"`
+
+	// cpuShares says what becomes of the guest's CPU weight.
+	// +optional
+	CPUShares *CPUSharesMigrateData `json:"cpuShares,omitempty"`
+
+	// interfaces says what the guest's network interfaces are connected to on
+	// the target. Absent leaves them as they are. A list, even an empty one, is
+	// complete: it must name every interface. An entry with nothing but a MAC
+	// address leaves that interface as it is.
+	// +optional
+	// +listType=map
+	// +listMapKey=macAddress
+	// +kubebuilder:validation:MaxItems=256
+	Interfaces []InterfaceMigrateData `json:"interfaces,omitzero"`
+
+	// sharedCPUSet is the set of the target's CPUs on which guests without
+	// CPU pins run, such as "0-3,8". Empty lets the guest run on all CPUs. It
+	// does not concern guests all of whose virtual CPUs are pinned.
+	// +optional
+	// +kubebuilder:validation:MaxLength=4096
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*)?$`
+	SharedCPUSet *string `json:"sharedCPUSet,omitempty"`
+
+	// numa says which of the target's CPUs and NUMA nodes take the place of
+	// those the guest is pinned to.
+	// +optional
+	NUMA *NUMAMigrateData `json:"numa,omitempty"`
+
+	// mediatedDevices maps each of the guest's mediated devices to one on the
+	// target.
+	// +optional
+	// +listType=map
+	// +listMapKey=source
+	// +kubebuilder:validation:MaxItems=64
+	MediatedDevices []MediatedDeviceMigrateData `json:"mediatedDevices,omitzero"`
+
+	// pciDevices maps each of the host PCI devices that the guest uses to one
+	// on the target. Maps may swap or chain addresses.
+	// +optional
+	// +listType=map
+	// +listMapKey=source
+	// +kubebuilder:validation:MaxItems=64
+	PCIDevices []PCIDeviceMigrateData `json:"pciDevices,omitzero"`
+
+	// virtualPMEM holds the backing of the guest's virtual persistent memory
+	// on the target, one entry per NVDIMM, in the guest's order.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	VirtualPMEM []VirtualPMEMMigrateData `json:"virtualPMEM,omitzero"`
+}
+
+// GraphicsMigrateData holds listen addresses per type of graphics. An address
+// given here applies to every listener of its type on an address, a wildcard
+// or loopback address included; sockets are left alone.
+//
+// +kubebuilder:validation:MinProperties=1
+type GraphicsMigrateData struct {
+	// vncListenAddress is the IP address on which VNC listens on the target.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=45
+	// +kubebuilder:validation:XValidation:rule="isIP(self)",message="must be an IPv4 or IPv6 address without brackets or port"
+	VNCListenAddress *string `json:"vncListenAddress,omitempty"`
+
+	// spiceListenAddress is the IP address on which SPICE listens on the target.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=45
+	// +kubebuilder:validation:XValidation:rule="isIP(self)",message="must be an IPv4 or IPv6 address without brackets or port"
+	SPICEListenAddress *string `json:"spiceListenAddress,omitempty"`
+
+	// rdpListenAddress is the IP address on which RDP listens on the target.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=45
+	// +kubebuilder:validation:XValidation:rule="isIP(self)",message="must be an IPv4 or IPv6 address without brackets or port"
+	RDPListenAddress *string `json:"rdpListenAddress,omitempty"`
+}
+
+// SerialMigrateData holds what serial ports and consoles over TCP listen on.
+// Only those that wait for connections are meant, not those that dial out.
+type SerialMigrateData struct {
+	// listenAddress is the IP address to listen on at the target.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=45
+	// +kubebuilder:validation:XValidation:rule="isIP(self)",message="must be an IPv4 or IPv6 address without brackets or port"
+	ListenAddress *string `json:"listenAddress,omitempty"`
+
+	// ports holds the TCP port of each serial port: the first entry belongs to
+	// the serial port with index 0 in the guest, and so on. A console that
+	// mirrors a serial port shares its port.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:Minimum=1
+	// +kubebuilder:validation:items:Maximum=65535
+	Ports []int32 `json:"ports,omitzero"`
+}
+
+// PerfEvent is a perf event as libvirt names it.
+//
+// +kubebuilder:validation:Enum=cmt;mbmt;mbml;cpu_cycles;instructions;cache_references;cache_misses;branch_instructions;branch_misses;bus_cycles;stalled_cycles_frontend;stalled_cycles_backend;ref_cpu_cycles;cpu_clock;task_clock;page_faults;context_switches;cpu_migrations;page_faults_min;page_faults_maj;alignment_faults;emulation_faults
+// +kubebuilder:validation:MaxLength=64
+type PerfEvent string
+
+// RBDMonitor is a Ceph monitor.
+type RBDMonitor struct {
+	// host is the monitor's name or IP address, without brackets.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._:-]+$`
+	Host string `json:"host"`
+
+	// port is the monitor's TCP port; absent means Ceph's default.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	Port *int32 `json:"port,omitempty"`
+}
+
+// FileBacking says whether a guest's memory is kept in files.
+//
+// +kubebuilder:validation:Enum=Required;None
+type FileBacking string
+
+const (
+	// FileBackingRequired keeps the guest's memory in files on the target.
+	FileBackingRequired FileBacking = "Required"
+	// FileBackingNone gives the guest ordinary memory on the target.
+	FileBackingNone FileBacking = "None"
+)
+
+// Toggle switches something on or off.
+//
+// +kubebuilder:validation:Enum=Enabled;Disabled
+type Toggle string
+
+const (
+	// ToggleEnabled switches it on.
+	ToggleEnabled Toggle = "Enabled"
+	// ToggleDisabled switches it off.
+	ToggleDisabled Toggle = "Disabled"
+)
+
+// MemoryBackingMigrateData says how a guest's memory is backed. Memory in an
+// anonymous file (memfd) is not concerned: it works on every host.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.discard) || self.fileBacking == 'Required'",message="discard needs fileBacking: Required"
+type MemoryBackingMigrateData struct {
+	// fileBacking says whether the memory is kept in files.
+	// +required
+	FileBacking FileBacking `json:"fileBacking"`
+
+	// discard says whether the content of the files is thrown away when the
+	// guest ends. Absent leaves it as the guest has it.
+	// +optional
+	Discard *Toggle `json:"discard,omitempty"`
+}
+
+// CPUSharesPolicy says what becomes of a CPU weight.
+//
+// +kubebuilder:validation:Enum=Keep;Remove;Set
+type CPUSharesPolicy string
+
+const (
+	// CPUSharesKeep leaves the weight as it is.
+	CPUSharesKeep CPUSharesPolicy = "Keep"
+	// CPUSharesRemove leaves the weight to the target's default.
+	CPUSharesRemove CPUSharesPolicy = "Remove"
+	// CPUSharesSet sets a new weight.
+	CPUSharesSet CPUSharesPolicy = "Set"
+)
+
+// CPUSharesMigrateData says what becomes of a guest's CPU weight. Hosts with
+// version 2 of cgroups accept 1 to 10000, hosts with version 1 2 to 262144.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.shares) == (self.policy == 'Set')",message="shares must be given with policy: Set, and only then"
+type CPUSharesMigrateData struct {
+	// policy says what to do with the weight.
+	// +required
+	Policy CPUSharesPolicy `json:"policy"`
+
+	// shares is the new weight.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=262144
+	Shares *int64 `json:"shares,omitempty"`
+}
+
+// CPUSet is a list of numbers and ranges, such as "0-3,8".
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=4096
+// +kubebuilder:validation:Pattern=`^[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*$`
+type CPUSet string
+
+// UUID is a UUID in its usual form, in either case.
+//
+// +kubebuilder:validation:MaxLength=36
+// +kubebuilder:validation:Pattern=`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`
+type UUID string
+
+// PCIAddress is the address of a PCI function, such as 0000:81:00.1.
+//
+// +kubebuilder:validation:MaxLength=16
+// +kubebuilder:validation:Pattern=`^([0-9a-fA-F]{1,8}:)?[0-9a-fA-F]{1,2}:[01]?[0-9a-fA-F]\.[0-7]$`
+type PCIAddress string
+
+// NUMAMigrateData says where a pinned guest runs on the target. Every pin that
+// the guest has must be covered; pins it does not have yet are added.
+type NUMAMigrateData struct {
+	// vcpuPins pins virtual CPUs to CPUs of the target.
+	// +optional
+	// +listType=map
+	// +listMapKey=vcpu
+	// +kubebuilder:validation:MaxItems=4096
+	VCPUPins []VCPUPin `json:"vcpuPins,omitzero"`
+
+	// emulatorPin pins the emulator to CPUs of the target.
+	// +optional
+	EmulatorPin *CPUSet `json:"emulatorPin,omitempty"`
+
+	// ioThreadPins pins I/O threads to CPUs of the target. Absent pins those
+	// that were pinned before to the CPUs of emulatorPin.
+	// +optional
+	// +listType=map
+	// +listMapKey=ioThread
+	// +kubebuilder:validation:MaxItems=1024
+	IOThreadPins []IOThreadPin `json:"ioThreadPins,omitzero"`
+
+	// cellPins binds the memory of the guest's NUMA cells to NUMA nodes of the
+	// target.
+	// +optional
+	// +listType=map
+	// +listMapKey=cell
+	// +kubebuilder:validation:MaxItems=256
+	CellPins []CellPin `json:"cellPins,omitzero"`
+
+	// memoryNodes is the set of the target's NUMA nodes that the guest's
+	// memory may come from. Absent means all the nodes in cellPins.
+	// +optional
+	MemoryNodes *CPUSet `json:"memoryNodes,omitempty"`
+
+	// realtime says which virtual CPUs run under a real-time scheduler.
+	// Absent leaves that as the guest has it; empty means none.
+	// +optional
+	Realtime *RealtimeMigrateData `json:"realtime,omitempty"`
+}
+
+// VCPUPin pins one virtual CPU.
+type VCPUPin struct {
+	// vcpu is the number of the virtual CPU.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=16383
+	VCPU int32 `json:"vcpu"`
+
+	// hostCPUs is the set of CPUs of the target.
+	// +required
+	HostCPUs CPUSet `json:"hostCPUs"`
+}
+
+// IOThreadPin pins one I/O thread.
+type IOThreadPin struct {
+	// ioThread is the number of the I/O thread.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	IOThread int32 `json:"ioThread"`
+
+	// hostCPUs is the set of CPUs of the target.
+	// +required
+	HostCPUs CPUSet `json:"hostCPUs"`
+}
+
+// CellPin binds the memory of one of the guest's NUMA cells.
+type CellPin struct {
+	// cell is the number of the guest's NUMA cell.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1023
+	Cell int32 `json:"cell"`
+
+	// hostNodes is the set of NUMA nodes of the target.
+	// +required
+	HostNodes CPUSet `json:"hostNodes"`
+}
+
+// SchedulerPolicy is a real-time scheduling policy as libvirt names it.
+//
+// +kubebuilder:validation:Enum=fifo;rr
+type SchedulerPolicy string
+
+const (
+	// SchedulerFIFO runs until it yields.
+	SchedulerFIFO SchedulerPolicy = "fifo"
+	// SchedulerRoundRobin shares a priority in turns.
+	SchedulerRoundRobin SchedulerPolicy = "rr"
+)
+
+// RealtimeMigrateData says which virtual CPUs run under a real-time scheduler.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.vcpus) == has(self.priority)",message="vcpus and priority belong together"
+// +kubebuilder:validation:XValidation:rule="!has(self.policy) || has(self.vcpus)",message="policy needs vcpus and priority"
+type RealtimeMigrateData struct {
+	// vcpus is the set of virtual CPUs.
+	// +optional
+	VCPUs *CPUSet `json:"vcpus,omitempty"`
+
+	// priority is the scheduling priority.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=99
+	Priority *int32 `json:"priority,omitempty"`
+
+	// policy is the scheduling policy. Absent keeps the guest's, or takes fifo
+	// where it has none.
+	// +optional
+	Policy *SchedulerPolicy `json:"policy,omitempty"`
+}
+
+// MediatedDeviceMigrateData maps one mediated device.
+type MediatedDeviceMigrateData struct {
+	// source is the device's UUID on the source.
+	// +required
+	Source UUID `json:"source"`
+
+	// target is the device's UUID on the target.
+	// +required
+	Target UUID `json:"target"`
+}
+
+// PCIDeviceMigrateData maps one host PCI device.
+type PCIDeviceMigrateData struct {
+	// source is the device's address on the source host.
+	// +required
+	Source PCIAddress `json:"source"`
+
+	// target is the device's address on the target host.
+	// +required
+	Target PCIAddress `json:"target"`
+
+	// guestAddress is the device's PCI address inside the guest. It is only
+	// needed where addresses swap places and the rewrite may be repeated: it
+	// tells the devices apart by what never changes.
+	// +optional
+	GuestAddress *PCIAddress `json:"guestAddress,omitempty"`
+}
+
+// VirtualPMEMMigrateData is the backing of one NVDIMM.
+type VirtualPMEMMigrateData struct {
+	// path is the file or device on the target.
+	// +required
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=4096
+	// +kubebuilder:validation:Pattern=`^/[^\x00-\x1f]+$`
+	Path string `json:"path"`
+}

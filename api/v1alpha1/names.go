@@ -1,0 +1,22 @@
+package v1alpha1
+
+// FinalizerGuestSafe holds a LiveMigration that is being deleted until its
+// guest is known to be safe on one side.
+const FinalizerGuestSafe = GroupName + "/guest-safe"
+
+// Field owners for server-side apply. Each part of a status has exactly one.
+const (
+	// OwnerManager owns a LiveMigration's resolved fields, conditions, phase
+	// and finalizer, and a Hypervisor's Ready condition.
+	OwnerManager = "virtferry-manager"
+	// OwnerSourceAgent owns status.source and status.progress.
+	OwnerSourceAgent = "virtferry-agent-source"
+	// OwnerTargetAgent owns status.target.
+	OwnerTargetAgent = "virtferry-agent-target"
+	// OwnerHypervisorAgent owns a Hypervisor and the rest of its status.
+	OwnerHypervisorAgent = "virtferry-agent"
+)
+
+// AgentLeaseName returns the name of the Lease, in the system's namespace, that
+// the agent of a node renews as its sign of life.
+func AgentLeaseName(node string) string { return "agent-" + node }
