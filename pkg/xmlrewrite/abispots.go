@@ -1,0 +1,218 @@
+package xmlrewrite
+
+import "slices"
+
+// spot is a kind of element some of whose content belongs to the host: the
+// guest cannot see it. Everything that is not listed here is taken to be
+// visible to the guest, so what is unknown is guarded too.
+type spot int
+
+const (
+	spotGuest spot = iota // Nothing in it belongs to the host.
+	spotDomain
+	spotVCPU
+	spotCPUTune
+	spotNUMATune
+	spotNUMAMemory
+	spotMemoryBacking
+	spotPerf
+	spotDevices
+	spotGraphics
+	spotListen
+	spotSerial
+	spotSerialSource
+	spotDisk
+	spotDiskDriver
+	spotDiskSource
+	spotInterface
+	spotInterfaceDriver
+	spotInterfaceTarget
+	spotInterfaceSource
+	spotHostdev
+	spotHostdevSource
+	spotHostdevAddress
+	spotMemory
+	spotMemorySource
+)
+
+// spotOf returns the spot of an element, and whether the element is part of one
+// that belongs to the host altogether.
+func spotOf(n *node) (s spot, hidden bool) {
+	switch {
+	case n.parent == nil:
+		return spotDomain, false
+	case n.holdsUnits():
+		return spotDevices, false
+	}
+	in, hidden := spotOf(n.parent)
+	return in.part(n), hidden || (!n.foreign && in.whole(n.name))
+}
+
+// part returns the spot of a child element.
+func (s spot) part(n *node) spot {
+	if n.foreign {
+		return spotGuest
+	}
+	// The others have none.
+	//exhaustive:ignore
+	switch s {
+	case spotDomain:
+		return partOfDomain(n.name)
+	case spotDevices:
+		return partOfDevices(n.name)
+	case spotNUMATune:
+		return partIf(n.name == "memory", spotNUMAMemory)
+	case spotGraphics:
+		return partIf(n.name == "listen", spotListen)
+	case spotSerial:
+		return partIf(n.name == "source", spotSerialSource)
+	case spotDisk:
+		return partIf(n.name == "driver", spotDiskDriver) | partIf(n.name == "source", spotDiskSource)
+	case spotInterface:
+		return partIf(n.name == "driver", spotInterfaceDriver) | partIf(n.name == "target", spotInterfaceTarget) |
+			partIf(n.name == "source", spotInterfaceSource)
+	case spotHostdev:
+		return partIf(n.name == "source", spotHostdevSource)
+	case spotHostdevSource:
+		return partIf(n.name == "address", spotHostdevAddress)
+	case spotMemory:
+		return partIf(n.name == "source", spotMemorySource)
+	}
+	return spotGuest
+}
+
+func partIf(is bool, s spot) spot {
+	if is {
+		return s
+	}
+	return spotGuest
+}
+
+func partOfDomain(name string) spot {
+	switch name {
+	case "vcpu":
+		return spotVCPU
+	case "cputune":
+		return spotCPUTune
+	case "numatune":
+		return spotNUMATune
+	case "memoryBacking":
+		return spotMemoryBacking
+	case "perf":
+		return spotPerf
+	}
+	return spotGuest
+}
+
+func partOfDevices(name string) spot {
+	switch name {
+	case "graphics":
+		return spotGraphics
+	case "serial", "console":
+		return spotSerial
+	case "disk":
+		return spotDisk
+	case "interface":
+		return spotInterface
+	case "hostdev":
+		return spotHostdev
+	case "memory":
+		return spotMemory
+	}
+	return spotGuest
+}
+
+// optional reports whether the element may come and go while nothing that the
+// guest can see is in it.
+func (s spot) optional() bool {
+	// The others have none.
+	//exhaustive:ignore
+	switch s {
+	case spotCPUTune, spotNUMATune, spotNUMAMemory, spotMemoryBacking, spotPerf, spotListen,
+		spotDiskDriver, spotDiskSource, spotInterfaceDriver, spotInterfaceTarget, spotInterfaceSource:
+		return true
+	}
+	return false
+}
+
+// hasAttr reports whether an attribute belongs to the host.
+func (s spot) hasAttr(name string) bool {
+	// The others have none.
+	//exhaustive:ignore
+	switch s {
+	case spotVCPU:
+		return name == "cpuset"
+	case spotNUMAMemory:
+		return isOneOf(name, "mode", "nodeset")
+	case spotGraphics:
+		return name == "listen"
+	case spotListen:
+		return isOneOf(name, "type", "address")
+	case spotSerialSource:
+		return isOneOf(name, "host", "service")
+	case spotHostdevAddress:
+		return isOneOf(name, "domain", "bus", "slot", "function", "uuid")
+	}
+	return s.hasDiskAttr(name) || s.hasInterfaceAttr(name)
+}
+
+func (s spot) hasDiskAttr(name string) bool {
+	// The others are no part of a disk.
+	//exhaustive:ignore
+	switch s {
+	case spotDisk:
+		return name == "type"
+	case spotDiskDriver:
+		return isOneOf(name, "name", "type", "cache", "io", "discard")
+	case spotDiskSource:
+		return isOneOf(name, "file", "dev", "dir", "pool", "volume", "mode", "protocol", "name", "query",
+			"tls", "tlsHostname", "type", "path", "namespace", "managed")
+	}
+	return false
+}
+
+func (s spot) hasInterfaceAttr(name string) bool {
+	// The others are no part of an interface.
+	//exhaustive:ignore
+	switch s {
+	case spotInterface:
+		return name == "type"
+	case spotInterfaceDriver:
+		return name == "name"
+	case spotInterfaceTarget:
+		return isOneOf(name, "dev", "managed")
+	case spotInterfaceSource:
+		return isOneOf(name, "bridge", "network", "portgroup", "portid", "dev", "mode", "type", "path")
+	}
+	return false
+}
+
+// whole reports whether a child element belongs to the host altogether.
+func (s spot) whole(name string) bool {
+	// The others have none.
+	//exhaustive:ignore
+	switch s {
+	case spotCPUTune:
+		return isOneOf(name, "shares", "vcpupin", "emulatorpin", "iothreadpin", "vcpusched")
+	case spotNUMATune:
+		return name == "memnode"
+	case spotMemoryBacking:
+		return isOneOf(name, "source", "access", "allocation", "discard")
+	case spotPerf:
+		return name == "event"
+	case spotDisk:
+		return isOneOf(name, "auth", "encryption", "backingStore")
+	case spotDiskSource:
+		return isOneOf(name, "host", "auth", "address", "snapshot", "config", "initiator", "identity", "ssl",
+			"cookies", "readahead", "timeout", "reconnect", "knownHosts", "encryption")
+	case spotInterface:
+		return isOneOf(name, "virtualport", "vlan", "filterref", "bandwidth")
+	case spotInterfaceSource:
+		return isOneOf(name, "address", "reconnect")
+	case spotMemorySource:
+		return isOneOf(name, "path", "nodemask")
+	}
+	return false
+}
+
+func isOneOf(name string, names ...string) bool { return slices.Contains(names, name) }

@@ -1,0 +1,177 @@
+package xmlrewrite
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// span is a closed range of numbers.
+type span struct{ low, high int }
+
+// numberSet is a set of CPUs or NUMA nodes: ascending spans that do not touch.
+type numberSet []span
+
+// maxSetNumber bounds the numbers in a set.
+const maxSetNumber = 1<<16 - 1
+
+// parseSet reads a list such as "0-3,^2,8", as libvirt writes it.
+func parseSet(text string) (numberSet, bool) { return parseSetInto(nil, text) }
+
+// parseSetInto uses the room of an empty set.
+func parseSetInto(set numberSet, text string) (numberSet, bool) {
+	for more := true; more; {
+		var part string
+		part, text, more = strings.Cut(text, ",")
+		part = strings.TrimSpace(part)
+		negated := strings.HasPrefix(part, "^")
+		low, high, isRange := strings.Cut(strings.TrimPrefix(part, "^"), "-")
+		a, ok := parseNumber(low)
+		b := a
+		if isRange && ok {
+			b, ok = parseNumber(high)
+		}
+		if !ok || b < a {
+			return nil, false
+		}
+		if s := (span{a, b}); negated {
+			set = set.without(s)
+		} else {
+			set = append(set, s)
+		}
+	}
+	return set.normal(), len(set) > 0
+}
+
+// parseNumber reads a number of at most maxSetNumber.
+func parseNumber(text string) (int, bool) {
+	n := 0
+	for i := range len(text) {
+		c := text[i]
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		if n = 10*n + int(c-'0'); n > maxSetNumber {
+			return 0, false
+		}
+	}
+	return n, text != ""
+}
+
+// normal sorts and merges.
+func (s numberSet) normal() numberSet {
+	if len(s) < 2 {
+		return s
+	}
+	slices.SortFunc(s, func(a, b span) int { return cmp.Compare(a.low, b.low) })
+	merged := s[:1]
+	for _, next := range s[1:] {
+		if last := &merged[len(merged)-1]; next.low <= last.high+1 {
+			last.high = max(last.high, next.high)
+		} else {
+			merged = append(merged, next)
+		}
+	}
+	return merged
+}
+
+func (s numberSet) without(out span) numberSet {
+	var kept numberSet
+	for _, in := range s {
+		if in.low < out.low {
+			kept = append(kept, span{in.low, min(in.high, out.low-1)})
+		}
+		if in.high > out.high {
+			kept = append(kept, span{max(in.low, out.high+1), in.high})
+		}
+	}
+	return kept
+}
+
+func (s numberSet) union(other numberSet) numberSet {
+	return append(slices.Clone(s), other...).normal()
+}
+
+func (s numberSet) equal(other numberSet) bool { return slices.Equal(s, other) }
+
+func (s numberSet) contains(n int) bool {
+	return slices.ContainsFunc(s, func(in span) bool { return n >= in.low && n <= in.high })
+}
+
+// within reports whether every number is also in the other set.
+func (s numberSet) within(other numberSet) bool {
+	for _, in := range s {
+		if !slices.ContainsFunc(other, func(o span) bool { return in.low >= o.low && in.high <= o.high }) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s numberSet) highest() int {
+	if len(s) == 0 {
+		return -1
+	}
+	return s[len(s)-1].high
+}
+
+// String writes ascending numbers and ranges, such as "0-3,8".
+func (s numberSet) String() string {
+	var room [32]byte
+	b := room[:0]
+	for i, in := range s {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, int64(in.low), 10)
+		if in.high > in.low {
+			b = strconv.AppendInt(append(b, '-'), int64(in.high), 10)
+		}
+	}
+	return string(b)
+}
+
+// setNumbers gives an attribute a set of numbers. It stays as it is if it
+// already means the same, however it is written.
+func (n *node) setNumbers(name string, set numberSet) {
+	if old, ok := n.attr(name); ok {
+		var room [4]span
+		if have, good := parseSetInto(room[:0], old); good && have.equal(set) {
+			return
+		}
+	}
+	n.setAttr(name, set.String())
+}
+
+// checkSet reads a set of the migrate data and reports a malformed one. The
+// limit is the set of what the target has; nil means not known.
+func (p *planner) checkSet(field, text, what string, limit numberSet) (numberSet, bool) {
+	if set, ok := goodSet(text, limit); ok {
+		return set, true
+	}
+	if _, ok := parseSet(text); !ok || strings.Contains(text, "^") {
+		p.report(ProblemInvalidValue, field, nil, `this must be a list of numbers and ascending ranges, such as "0-3,8"`)
+		return nil, false
+	}
+	p.report(ProblemConflict, field, nil, "the target does not have all of these "+what+"; it has "+limit.String())
+	return nil, false
+}
+
+// goodSet reads a set of the migrate data that needs no report.
+func goodSet(text string, limit numberSet) (numberSet, bool) {
+	set, ok := parseSet(text)
+	if !ok || strings.Contains(text, "^") || (limit != nil && !set.within(limit)) {
+		return nil, false
+	}
+	return set, true
+}
+
+// targetSet reads a set among the facts about the target.
+func targetSet(text string) numberSet {
+	set, ok := parseSet(text)
+	if !ok {
+		return nil
+	}
+	return set
+}

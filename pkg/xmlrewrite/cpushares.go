@@ -1,0 +1,86 @@
+package xmlrewrite
+
+import (
+	"strconv"
+
+	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+)
+
+const cpuSharesField = "cpuShares"
+
+// planCPUShares keeps, removes or sets the CPU weight. The two versions of
+// cgroups accept different weights, so a weight that the target would refuse
+// needs a decision.
+func planCPUShares(p *planner) {
+	want := p.data.CPUShares
+	if want == nil {
+		want = p.offer.CPUShares
+	}
+	shares := p.domain.child("cputune").child("shares")
+	if want == nil || want.Policy == v1alpha1.CPUSharesKeep {
+		p.checkKeptShares(shares)
+		return
+	}
+	switch want.Policy {
+	case v1alpha1.CPUSharesKeep: // Handled above.
+	case v1alpha1.CPUSharesRemove:
+		if want.Shares != nil {
+			p.report(ProblemConflict, cpuSharesField+".shares", nil, "shares must be given with policy: Set, and only then")
+		}
+		if shares != nil {
+			for _, s := range p.domain.child("cputune").children("shares") {
+				s.remove()
+			}
+			p.domain.child("cputune").removeIfEmpty()
+		}
+	case v1alpha1.CPUSharesSet:
+		p.setShares(shares, want.Shares)
+	default:
+		p.report(ProblemInvalidValue, cpuSharesField+".policy", nil, "this must be Keep, Remove or Set")
+	}
+}
+
+func (p *planner) setShares(shares *node, want *int64) {
+	switch {
+	case want == nil:
+		p.report(ProblemMissingData, cpuSharesField+".shares", nil, "policy: Set needs the new weight")
+	case !p.sharesFit(*want):
+		p.report(ProblemInvalidValue, cpuSharesField+".shares", nil, "the weight must be "+p.sharesRange())
+	case shares != nil:
+		shares.setText(p.doc, itoa(*want))
+	default:
+		e := newElem("shares")
+		e.text = itoa(*want)
+		appendIn(p.domain, "cputune", p.domain.child("vcpu"), e)
+	}
+}
+
+func (p *planner) checkKeptShares(shares *node) {
+	if shares == nil || p.target.CgroupVersion == 0 {
+		return
+	}
+	if v, err := strconv.ParseInt(p.doc.text(shares), 10, 64); err == nil && !p.sharesFit(v) {
+		p.report(ProblemMissingData, cpuSharesField, shares,
+			"the target does not accept the guest's CPU weight; use policy: Remove, or policy: Set with a weight "+p.sharesRange())
+	}
+}
+
+func (p *planner) sharesFit(v int64) bool {
+	switch p.target.CgroupVersion {
+	case 1:
+		return v >= 2 && v <= 262144
+	case 2:
+		return v >= 1 && v <= 10000
+	}
+	return v >= 1 && v <= 262144
+}
+
+func (p *planner) sharesRange() string {
+	switch p.target.CgroupVersion {
+	case 1:
+		return "between 2 and 262144, as cgroups version 1 has it"
+	case 2:
+		return "between 1 and 10000, as cgroups version 2 has it"
+	}
+	return "between 1 and 262144"
+}

@@ -1,0 +1,120 @@
+package xmlrewrite
+
+import v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+
+// graphicsAddress is the listen address of one type of graphics.
+type graphicsAddress struct {
+	field    string
+	explicit *string
+	offered  *string
+	given    bool // The user gave one, be it good or bad.
+}
+
+// planGraphics makes graphics listen on the target's addresses. An address
+// that the user gives applies to every listener on an address. One that the
+// target offers applies only where the guest listens on an address that is the
+// source host's own.
+func planGraphics(p *planner) {
+	addresses := p.graphicsAddresses()
+	for _, g := range p.devices("graphics") {
+		for i := range addresses {
+			if addresses[i].kind == g.value("type") {
+				p.rewriteGraphics(g, addresses[i].graphicsAddress)
+			}
+		}
+	}
+}
+
+type kindOfGraphics struct {
+	kind string
+	graphicsAddress
+}
+
+func (p *planner) graphicsAddresses() [3]kindOfGraphics {
+	user, offer := p.data.Graphics, p.offer.Graphics
+	if user == nil {
+		user = &v1alpha1.GraphicsMigrateData{}
+	}
+	if offer == nil {
+		offer = &v1alpha1.GraphicsMigrateData{}
+	}
+	address := func(kind, field string, explicit, offered *string) kindOfGraphics {
+		field = "graphics." + field
+		return kindOfGraphics{kind, graphicsAddress{
+			field:    field,
+			explicit: p.checkListenAddress(field, explicit),
+			offered:  offered,
+			given:    explicit != nil,
+		}}
+	}
+	return [3]kindOfGraphics{
+		address("vnc", "vncListenAddress", user.VNCListenAddress, offer.VNCListenAddress),
+		address("spice", "spiceListenAddress", user.SPICEListenAddress, offer.SPICEListenAddress),
+		address("rdp", "rdpListenAddress", user.RDPListenAddress, offer.RDPListenAddress),
+	}
+}
+
+// listener is one place that holds a listen address.
+type listener struct {
+	at        *node
+	attribute string
+	address   string
+	mirror    bool // The older attribute beside a listen element.
+}
+
+// graphicsListeners returns where the device listens on an address: each
+// listen element of that type, and the older attribute, which libvirt wants
+// equal to the first listen element. Sockets, libvirt networks and graphics
+// that listen nowhere are not among them.
+func graphicsListeners(g *node) []listener {
+	listens := g.children("listen")
+	var found []listener
+	old, hasOld := g.attr("listen")
+	if hasOld && (len(listens) == 0 || listens[0].value("type") == "address") {
+		found = append(found, listener{g, "listen", old, len(listens) > 0})
+	}
+	for i, l := range listens {
+		if l.value("type") != "address" {
+			continue
+		}
+		address := l.value("address")
+		if i == 0 && address == "" {
+			address = old
+		}
+		found = append(found, listener{l, "address", address, false})
+	}
+	return found
+}
+
+func (p *planner) rewriteGraphics(g *node, a graphicsAddress) {
+	listeners := graphicsListeners(g)
+	_, hasSocket := g.attr("socket")
+	if len(listeners) == 0 && a.explicit != nil && !hasSocket && g.child("listen") == nil {
+		g.appendChild(newElem("listen", "type", "address", "address", *a.explicit))
+		return
+	}
+	for _, l := range listeners {
+		switch {
+		case a.explicit != nil:
+			l.at.setAttr(l.attribute, *a.explicit)
+		case !a.given: // Else it is reported already.
+			p.offerAddress(l, a)
+		}
+	}
+}
+
+// offerAddress gives a listener the address that the target offers, if the one
+// it has is the source host's own.
+func (p *planner) offerAddress(l listener, a graphicsAddress) {
+	scope := scopeOf(l.address)
+	switch {
+	case scope == scopeHost && a.offered != nil:
+		l.at.setAttr(l.attribute, *a.offered)
+	case l.mirror: // What there is to say is said of the listen element.
+	case scope == scopeHost:
+		p.report(ProblemMissingData, a.field, l.at,
+			"the guest's graphics listen on an address of the source host; set the address to listen on at the target")
+	case scope != scopeUnset:
+		p.warn(a.field, l.at, "the guest's graphics listen on a wildcard or loopback address, which is kept")
+	}
+}

@@ -1,0 +1,289 @@
+package xmlrewrite
+
+import (
+	"strings"
+
+	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+)
+
+// rewriteInterfaceTarget names the host's device. A name that belongs to the
+// old kind of source does not stay.
+func (p *planner) rewriteInterfaceTarget(nic *node, want *string, kindChanges bool, field string) {
+	target := nic.child("target")
+	switch {
+	case want != nil:
+		if len(*want) > 15 || *want == "" || strings.ContainsAny(*want, "/ \t\r\n") || !isPlain(*want) {
+			p.report(ProblemInvalidValue, field, nil, "the name of a network device has 1 to 15 characters, without slashes and blanks")
+			return
+		}
+		if target != nil {
+			target.setAttr("dev", *want)
+		} else if !nic.willHave("target", "dev", *want) {
+			nic.insertBehind(firstOf(nic, []string{"source", "mac"}), newElem("target", "dev", *want))
+		}
+	case kindChanges && target != nil:
+		target.removeAttr("dev")
+		if len(target.attrs) == 0 || onlyAttr(target, "dev") {
+			target.remove()
+		}
+	}
+}
+
+// willHave adds an attribute to a child element that an earlier edit inserts.
+func (n *node) willHave(name, attribute, value string) bool {
+	if n.change == nil {
+		return false
+	}
+	for _, in := range n.change.after {
+		if in.elem.name == name {
+			in.elem.attrs = append(in.elem.attrs, elemAttr{attribute, value})
+			return true
+		}
+	}
+	return false
+}
+
+func onlyAttr(n *node, name string) bool {
+	return len(n.attrs) == 1 && n.attrs[0].name == name && n.first == nil
+}
+
+// rewriteTap says who creates the tap device of an ethernet interface.
+func (p *planner) rewriteTap(nic *node, want *v1alpha1.EthernetInterfaceSource, field string) {
+	if want == nil || want.TapManagement == nil {
+		return
+	}
+	var managed string
+	switch *want.TapManagement {
+	case v1alpha1.TapManagementLibvirt:
+		managed = "yes"
+	case v1alpha1.TapManagementExternal:
+		managed = "no"
+	default:
+		p.report(ProblemInvalidValue, field+".tapManagement", nil, "this must be Libvirt or External")
+		return
+	}
+	if target := nic.child("target"); target != nil {
+		target.setAttr("managed", managed)
+		return
+	}
+	nic.insertBehind(firstOf(nic, []string{"source", "mac"}), newElem("target", "managed", managed))
+}
+
+// rewriteVirtualPort sets or removes the virtual port. One that belongs to the
+// old kind of source does not stay.
+func (p *planner) rewriteVirtualPort(nic *node, want *v1alpha1.VirtualPort, kindChanges bool, field string) {
+	if want == nil {
+		if kindChanges {
+			p.syncChild(nic, "virtualport", nil)
+		}
+		return
+	}
+	parameters := p.portParameters(want, field)
+	kind := stringOf(want.Type)
+	p.checkOneOf(field+".type", kind, "openvswitch", "midonet", "802.1Qbg", "802.1Qbh")
+	if kind == "" {
+		if len(parameters.attrs) > 0 {
+			p.report(ProblemMissingData, field+".type", nil, "the type is required unless the virtual port is empty")
+		}
+		p.syncChild(nic, "virtualport", nil)
+		return
+	}
+	e := newElem("virtualport", "type", kind)
+	if len(parameters.attrs) > 0 {
+		e.add(parameters)
+	}
+	if have := nic.child("virtualport"); have != nil && p.sameVirtualPort(have, e) {
+		return
+	}
+	p.syncChild(nic, "virtualport", e, "vlan", "source", "mac")
+}
+
+// portParameters makes the element of a virtual port's parameters.
+func (p *planner) portParameters(want *v1alpha1.VirtualPort, field string) *elem {
+	numbers := [...]struct {
+		name  string
+		value *int32
+	}{{"managerid", want.ManagerID}, {"typeid", want.TypeID}, {"typeidversion", want.TypeIDVersion}}
+	parameters := newElem("parameters")
+	for _, n := range numbers {
+		if n.value != nil {
+			parameters.attrs = append(parameters.attrs, elemAttr{n.name, itoa(*n.value)})
+		}
+	}
+	uuids := [...]struct {
+		name, field string
+		value       *v1alpha1.UUID
+	}{{"instanceid", ".instanceID", want.InstanceID}, {"interfaceid", ".interfaceID", want.InterfaceID}}
+	for _, u := range uuids {
+		if u.value == nil {
+			continue
+		}
+		if uuid, ok := p.checkUUID(field+u.field, *u.value); ok {
+			parameters.attrs = append(parameters.attrs, elemAttr{u.name, uuid})
+		}
+	}
+	if want.ProfileID != nil && p.checkText(field+".profileID", *want.ProfileID) {
+		parameters.attrs = append(parameters.attrs, elemAttr{"profileid", *want.ProfileID})
+	}
+	return parameters
+}
+
+// sameVirtualPort also accepts what libvirt adds to a port that names nothing:
+// an interface identity it made up, which then has to stay.
+func (p *planner) sameVirtualPort(have *node, want *elem) bool {
+	if p.doc.same(have, want) {
+		return true
+	}
+	return len(want.children) == 0 && have.value("type") == want.attrs[0].value && want.attrs[0].value == "openvswitch" &&
+		onlyAttr(have.child("parameters").orEmpty(), "interfaceid")
+}
+
+func (n *node) orEmpty() *node {
+	if n == nil {
+		return &node{}
+	}
+	return n
+}
+
+// rewriteVLAN sets or removes the VLAN tags.
+func (p *planner) rewriteVLAN(nic *node, want *v1alpha1.InterfaceVLAN, kindChanges bool, kind, field string) {
+	if want == nil {
+		if kindChanges && nic.child("vlan") != nil && (kind == "vhostuser" || kind == "vdpa" || kind == "ethernet") {
+			p.report(ProblemMissingData, field, nic.child("vlan"),
+				"libvirt cannot tag traffic on this kind of source; set vlan to {} if the target's switch does it")
+		}
+		return
+	}
+	if len(want.Tags) == 0 {
+		p.syncChild(nic, "vlan", nil)
+		return
+	}
+	p.syncChild(nic, "vlan", p.vlanElement(want, field), "source", "mac")
+}
+
+func (p *planner) vlanElement(want *v1alpha1.InterfaceVLAN, field string) *elem {
+	trunk := p.toggle(field+".trunk", want.Trunk)
+	needsTrunk := len(want.Tags) > 1
+	e := newElem("vlan")
+	seen := make(map[int32]bool, len(want.Tags))
+	for i, tag := range want.Tags {
+		at := field + ".tags[" + itoa(i) + "]"
+		if tag.ID < 0 || tag.ID > 4095 || seen[tag.ID] {
+			p.report(ProblemInvalidValue, at+".id", nil, "a tag must be between 0 and 4095, and be listed only once")
+		}
+		seen[tag.ID] = true
+		mode := stringOf(tag.NativeMode)
+		p.checkOneOf(at+".nativeMode", mode, "tagged", "untagged")
+		needsTrunk = needsTrunk || mode != ""
+		e.add(newElem("tag", "id", itoa(tag.ID), "nativeMode", mode))
+	}
+	if trunk == "no" && needsTrunk {
+		p.report(ProblemConflict, field+".trunk", nil, "several tags or a native mode need trunk: Enabled")
+	}
+	if trunk == "yes" || needsTrunk {
+		e.attrs = append(e.attrs, elemAttr{"trunk", "yes"})
+	}
+	return e
+}
+
+// rewriteFilter sets or removes the network filter. Dropping a filter opens
+// the guest to its network, so it never happens in silence.
+func (p *planner) rewriteFilter(nic *node, want *v1alpha1.NetworkFilter, kindChanges bool, kind, field string) {
+	if want == nil {
+		filtered := kind == "bridge" || kind == "network" || kind == "ethernet"
+		if kindChanges && nic.child("filterref") != nil && !filtered {
+			p.report(ProblemMissingData, field, nic.child("filterref"),
+				"libvirt cannot filter this kind of source; set filter to {} to go without the filter")
+		}
+		return
+	}
+	if want.Name == nil {
+		if len(want.Parameters) > 0 {
+			p.report(ProblemMissingData, field+".name", nil, "parameters need the name of a filter")
+		}
+		p.syncChild(nic, "filterref", nil)
+		return
+	}
+	p.checkText(field+".name", *want.Name)
+	e := newElem("filterref", "filter", *want.Name)
+	for i, parameter := range want.Parameters {
+		at := field + ".parameters[" + itoa(i) + "]"
+		if !isName(parameter.Name) {
+			p.report(ProblemInvalidValue, at+".name", nil, "this must be the name of a filter's variable")
+		}
+		p.checkText(at+".value", parameter.Value)
+		e.add(newElem("parameter", "name", parameter.Name, "value", parameter.Value))
+	}
+	p.syncChild(nic, "filterref", e, "model", "target", "source", "mac")
+}
+
+// rewriteBandwidth sets or removes the limits.
+func (p *planner) rewriteBandwidth(nic *node, want *v1alpha1.InterfaceBandwidth, kind, field string) {
+	if want == nil {
+		return
+	}
+	if want.Inbound == nil && want.Outbound == nil {
+		p.syncChild(nic, "bandwidth", nil)
+		return
+	}
+	if want.Outbound != nil && want.Outbound.FloorKilobytesPerSecond != nil {
+		p.report(ProblemConflict, field+".outbound.floorKilobytesPerSecond", nil, "only inbound traffic can have a guaranteed rate")
+	}
+	if want.Inbound != nil && want.Inbound.FloorKilobytesPerSecond != nil && kind != "network" {
+		p.report(ProblemConflict, field+".inbound.floorKilobytesPerSecond", nil, "only interfaces on a libvirt network can have a guaranteed rate")
+	}
+	e := newElem("bandwidth").add(
+		p.limitElement("inbound", want.Inbound, field+".inbound"),
+		p.limitElement("outbound", want.Outbound, field+".outbound"))
+	p.syncChild(nic, "bandwidth", e, "source", "mac")
+}
+
+func (p *planner) limitElement(name string, limit *v1alpha1.BandwidthLimit, field string) *elem {
+	if limit == nil {
+		return nil
+	}
+	e := newElem(name)
+	for _, v := range [...]struct {
+		name, field string
+		value       *int64
+	}{
+		{"average", "averageKilobytesPerSecond", &limit.AverageKilobytesPerSecond},
+		{"peak", "peakKilobytesPerSecond", limit.PeakKilobytesPerSecond},
+		{"burst", "burstKilobytes", limit.BurstKilobytes},
+		{"floor", "floorKilobytesPerSecond", limit.FloorKilobytesPerSecond},
+	} {
+		if v.value == nil {
+			continue
+		}
+		if *v.value < 1 {
+			p.report(ProblemInvalidValue, field+"."+v.field, nil, "a limit is at least 1")
+		}
+		e.attrs = append(e.attrs, elemAttr{v.name, itoa(*v.value)})
+	}
+	return e
+}
+
+// rewriteInterfaceDriver sets the host's side of a virtio interface. Daemons
+// and vDPA hardware are a host's side of their own: a name that belongs to the
+// old kind of source does not stay.
+func (p *planner) rewriteInterfaceDriver(nic *node, want *v1alpha1.InterfaceDriver, kindChanges bool, kind, field string) {
+	driver := nic.child("driver")
+	if want == nil {
+		if !kindChanges || driver == nil || (kind != "vhostuser" && kind != "vdpa") {
+			return
+		}
+		driver.removeAttr("name")
+		if onlyAttr(driver, "name") {
+			driver.remove()
+		}
+		return
+	}
+	if !p.checkOneOf(field, string(*want), "vhost", "qemu") {
+		return
+	}
+	if driver != nil {
+		driver.setAttr("name", string(*want))
+		return
+	}
+	nic.insertBehind(firstOf(nic, []string{"model", "target", "source", "mac"}), newElem("driver", "name", string(*want)))
+}

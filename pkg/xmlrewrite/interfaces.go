@@ -1,0 +1,292 @@
+package xmlrewrite
+
+import (
+	"slices"
+	"strings"
+
+	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+)
+
+const interfacesField = "interfaces"
+
+// parseMAC returns the address in lower case with two digits a part.
+func parseMAC(text string) (string, bool) {
+	if isCanonicalMAC(text) {
+		return text, true
+	}
+	parts := strings.Split(strings.ToLower(text), ":")
+	if len(parts) != 6 {
+		return "", false
+	}
+	for i, part := range parts {
+		if len(part) == 1 {
+			part = "0" + part
+			parts[i] = part
+		}
+		if len(part) != 2 || strings.Trim(part, "0123456789abcdef") != "" {
+			return "", false
+		}
+	}
+	return strings.Join(parts, ":"), true
+}
+
+// isCanonicalMAC spares the usual spelling the work.
+func isCanonicalMAC(text string) bool {
+	if len(text) != 17 {
+		return false
+	}
+	for i := range len(text) {
+		c := text[i]
+		if i%3 == 2 {
+			if c != ':' {
+				return false
+			}
+		} else if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// planInterfaces connects the guest's interfaces to the target. They are found
+// by MAC address. What the guest sees of an interface stays.
+func planInterfaces(p *planner) {
+	interfaces := p.devices("interface")
+	if p.data.Interfaces == nil {
+		for _, nic := range interfaces {
+			p.keepHostBoundInterface(nic, interfacesField)
+		}
+		return
+	}
+	entries := p.interfaceEntries()
+	owner := make(map[string]*node, len(interfaces))
+	for _, nic := range interfaces {
+		mac, ok := parseMAC(nic.child("mac").value("address"))
+		if !ok {
+			p.report(ProblemInvalidXML, interfacesField, nic, "the interface has no valid MAC address; take the XML from libvirt unchanged")
+			continue
+		}
+		i, listed := entries[mac]
+		switch {
+		case !listed:
+			p.keepUnlistedInterface(nic, mac)
+			continue
+		case owner[mac] != nil:
+			p.report(ProblemAmbiguous, interfacesField+"["+itoa(i)+"].macAddress", nic,
+				"the guest has two interfaces with the MAC address "+mac+"; give one of them another")
+			continue
+		}
+		owner[mac] = nic
+		p.rewriteInterface(nic, &p.data.Interfaces[i], interfacesField+"["+itoa(i)+"]")
+	}
+	if p.inactive {
+		return
+	}
+	for i := range p.data.Interfaces {
+		mac, ok := parseMAC(string(p.data.Interfaces[i].MACAddress))
+		if ok && owner[mac] == nil && entries[mac] == i {
+			p.report(ProblemNotFound, interfacesField+"["+itoa(i)+"].macAddress", nil,
+				"the guest has no interface with this MAC address; correct or remove the entry")
+		}
+	}
+}
+
+// interfaceEntries finds entries by MAC address.
+func (p *planner) interfaceEntries() map[string]int {
+	if p.nics != nil {
+		return p.nics
+	}
+	entries := make(map[string]int, len(p.data.Interfaces))
+	for i := range p.data.Interfaces {
+		field := interfacesField + "[" + itoa(i) + "].macAddress"
+		mac, ok := parseMAC(string(p.data.Interfaces[i].MACAddress))
+		if !ok {
+			p.report(ProblemInvalidValue, field, nil, "this must be a MAC address such as 52:54:00:12:34:56")
+			continue
+		}
+		if other, twice := entries[mac]; twice {
+			p.report(ProblemAmbiguous, field, nil, "entry "+itoa(other)+" has the same MAC address; merge the two")
+			continue
+		}
+		entries[mac] = i
+	}
+	p.nics = entries
+	return entries
+}
+
+func (p *planner) keepUnlistedInterface(nic *node, mac string) {
+	if p.inactive {
+		p.warn(interfacesField, nic, "the list of interfaces does not mention this one, which is kept as it is")
+		return
+	}
+	p.report(ProblemMissingData, interfacesField, nic,
+		"the list of interfaces does not mention "+mac+"; add the MAC address, with nothing else if the interface stays as it is")
+}
+
+// keepHostBoundInterface refuses to keep a device of the source host. Host PCI
+// functions are judged with the other PCI devices.
+func (p *planner) keepHostBoundInterface(nic *node, field string) {
+	if nic.value("type") != "vdpa" {
+		return
+	}
+	const message = "the interface is a vDPA device of the source host; say which device it is on the target"
+	if p.inactive {
+		p.warn(field, nic, message)
+		return
+	}
+	p.report(ProblemMissingData, field, nic, message)
+}
+
+func (p *planner) rewriteInterface(nic *node, want *v1alpha1.InterfaceMigrateData, field string) {
+	kind := nic.value("type")
+	changed := false
+	if want.Source == nil {
+		p.keepHostBoundInterface(nic, field+".source")
+	} else {
+		shape, ok := p.interfaceShape(want.Source, field+".source")
+		if ok && p.fitsGuest(nic, kind, shape, field+".source") {
+			changed = shape.kind != kind
+			kind = shape.kind
+			p.rewriteInterfaceSource(nic, shape)
+			p.rewriteTap(nic, want.Source.Ethernet, field+".source.ethernet")
+		}
+	}
+	p.rewriteInterfaceTarget(nic, want.TargetDevice, changed, field+".targetDevice")
+	p.rewriteVirtualPort(nic, want.VirtualPort, changed, field+".virtualPort")
+	p.rewriteVLAN(nic, want.VLAN, changed, kind, field+".vlan")
+	p.rewriteFilter(nic, want.Filter, changed, kind, field+".filter")
+	p.rewriteBandwidth(nic, want.Bandwidth, kind, field+".bandwidth")
+	p.rewriteInterfaceDriver(nic, want.Driver, changed, kind, field+".driver")
+}
+
+// interfaceShape is an interface's source as it is to become.
+func (p *planner) interfaceShape(s *v1alpha1.InterfaceSource, field string) (sourceShape, bool) {
+	var shape sourceShape
+	before, given := len(p.problems), 0
+	set := func(kind string) { given++; shape.kind = kind }
+	named := func(attribute, name, value string) {
+		p.checkText(field+"."+name, value)
+		shape.add(attribute, value)
+	}
+	if s.Bridge != nil {
+		set("bridge")
+		named("bridge", "bridge.name", s.Bridge.Name)
+	}
+	if s.Network != nil {
+		set("network")
+		named("network", "network.name", s.Network.Name)
+		if s.Network.PortGroup != nil {
+			named("portgroup", "network.portGroup", *s.Network.PortGroup)
+		}
+	}
+	if s.Direct != nil {
+		set("direct")
+		named("dev", "direct.device", s.Direct.Device)
+		p.checkOneOf(field+".direct.mode", stringOf(s.Direct.Mode), "vepa", "bridge", "private", "passthrough")
+		shape.add("mode", stringOf(s.Direct.Mode))
+	}
+	if s.Ethernet != nil {
+		set("ethernet")
+	}
+	if s.VhostUser != nil {
+		set("vhostuser")
+		shape.add("type", "unix")
+		p.checkPath(field+".vhostUser.path", s.VhostUser.Path)
+		shape.add("path", s.VhostUser.Path)
+		if s.VhostUser.Mode == "" {
+			p.report(ProblemMissingData, field+".vhostUser.mode", nil, "this must be client or server")
+		}
+		p.checkOneOf(field+".vhostUser.mode", string(s.VhostUser.Mode), "client", "server")
+		shape.add("mode", string(s.VhostUser.Mode))
+	}
+	if s.VDPA != nil {
+		set("vdpa")
+		p.checkPath(field+".vdpa.path", s.VDPA.Path)
+		shape.add("dev", s.VDPA.Path)
+	}
+	if s.HostDevice != nil {
+		set("hostdev")
+		address, _ := p.checkPCI(field+".hostDevice.pciAddress", s.HostDevice.PCIAddress)
+		shape.children = []*elem{address.element()}
+		shape.children[0].attrs = append([]elemAttr{{"type", "pci"}}, shape.children[0].attrs...)
+	}
+	if given != 1 {
+		p.report(ProblemInvalidValue, field, nil,
+			"give exactly one of bridge, network, direct, ethernet, vhostUser, vdpa and hostDevice")
+	}
+	return shape, len(p.problems) == before
+}
+
+// checkOneOf reports a value that is given and not among those allowed.
+func (p *planner) checkOneOf(field, value string, allowed ...string) bool {
+	if value == "" || slices.Contains(allowed, value) {
+		return true
+	}
+	p.report(ProblemInvalidValue, field, nil, "this must be one of "+strings.Join(allowed, ", "))
+	return false
+}
+
+// fitsGuest refuses a kind of source that the guest's device cannot have: a
+// function that is passed through is another device than an emulated one, and
+// only virtio speaks to a daemon or to vDPA hardware.
+func (p *planner) fitsGuest(nic *node, kind string, shape sourceShape, field string) bool {
+	model := nic.child("model").value("type")
+	switch {
+	case (kind == "hostdev") != (shape.kind == "hostdev"):
+		p.report(ProblemConflict, field, nic,
+			"the guest sees whether an interface is passed through; it cannot change while the guest runs")
+		return false
+	case (shape.kind == "vhostuser" || shape.kind == "vdpa") && kind != shape.kind && !strings.HasPrefix(model, "virtio"):
+		p.report(ProblemConflict, field, nic, "only virtio interfaces can be connected this way; choose another kind of source")
+		return false
+	}
+	return true
+}
+
+func (p *planner) rewriteInterfaceSource(nic *node, shape sourceShape) {
+	kindChanges := nic.value("type") != shape.kind
+	nic.setAttr("type", shape.kind)
+	source := nic.child("source")
+	if shape.kind == "ethernet" {
+		if kindChanges {
+			p.syncChild(nic, "source", nil)
+		}
+		return
+	}
+	if source == nil {
+		nic.insertBehind(firstOf(nic, []string{"mac"}), &elem{name: "source", attrs: shape.attrs, children: shape.children})
+		return
+	}
+	for _, name := range [...]string{"bridge", "network", "portgroup", "portid", "dev", "mode", "type", "path"} {
+		found := false
+		for _, a := range shape.attrs {
+			if a.name == name {
+				source.setAttr(name, a.value)
+				found = true
+			}
+		}
+		if !found {
+			source.removeAttr(name)
+		}
+	}
+	if kindChanges {
+		p.syncChild(source, "reconnect", nil)
+	}
+	if shape.kind == "hostdev" {
+		p.rewriteHostFunction(source, shape.children[0])
+	}
+}
+
+func (p *planner) rewriteHostFunction(source *node, want *elem) {
+	address := source.child("address")
+	if address == nil {
+		source.appendChild(want)
+		return
+	}
+	address.setAttr("type", "pci")
+	if !samePCI(address, &elem{attrs: want.attrs[1:]}) {
+		for _, a := range want.attrs[1:] {
+			address.setAttr(a.name, a.value)
+		}
+	}
+}

@@ -1,0 +1,200 @@
+package xmlrewrite
+
+// holder is a device of the guest that is bound to one device of its host.
+type holder struct {
+	at    *node
+	key   string // What it is bound to, in canonical form.
+	guest string // Its address inside the guest, in canonical form.
+	bind  func(to string)
+}
+
+// mapping is one entry of a map from devices of the source to the target's.
+type mapping struct {
+	from, to string
+	guest    string // If set, the device is found by this.
+	field    string
+}
+
+// deviceMap rebinds devices by a map. All is decided on the original
+// addresses, so entries may swap and chain them.
+type deviceMap struct {
+	p        *planner
+	field    string
+	what     string // What is mapped, in words.
+	holders  []holder
+	mappings []mapping
+
+	byKey   map[string]int  // From a key to its holder.
+	bySrc   map[string]int  // From a source to its mapping.
+	byDst   map[string]bool // The targets.
+	settled []bool          // By holder: an entry has decided about it.
+	final   []string        // By holder: what it will be bound to.
+	visited []bool          // By mapping.
+}
+
+// rebind plans the map: every holder must be mapped, every entry must have a
+// holder, and no two holders may end up on one device.
+func (m *deviceMap) rebind() {
+	if !m.index() {
+		return
+	}
+	for i := range m.mappings {
+		if m.mappings[i].guest != "" {
+			m.byGuestAddress(i)
+		}
+	}
+	var chains [][]int
+	for i, e := range m.mappings {
+		if !m.visited[i] && !m.byDst[e.from] {
+			chains = append(chains, m.chain(i))
+		}
+	}
+	done := len(chains) > 0
+	for _, chain := range chains {
+		done = done && m.carriedOut(chain)
+	}
+	for _, chain := range chains {
+		m.carryOut(chain, done)
+	}
+	for i := range m.mappings {
+		if !m.visited[i] {
+			m.carryOut(m.chain(i), false) // What is left are rings.
+		}
+	}
+	m.finish()
+}
+
+// index prepares the lookups and checks that the map is one to one.
+func (m *deviceMap) index() bool {
+	m.byKey = make(map[string]int, len(m.holders))
+	m.bySrc = make(map[string]int, len(m.mappings))
+	m.byDst = make(map[string]bool, len(m.mappings))
+	m.settled = make([]bool, len(m.holders))
+	m.final = make([]string, len(m.holders))
+	m.visited = make([]bool, len(m.mappings))
+	good := true
+	for i, h := range m.holders {
+		if _, twice := m.byKey[h.key]; twice {
+			m.p.report(ProblemAmbiguous, m.field, h.at, "two devices of the guest are the same "+m.what+" of the source host; remove one from the guest")
+			good = false
+		}
+		m.byKey[h.key], m.final[i] = i, h.key
+	}
+	sources := make(map[string]int, len(m.mappings))
+	targets := make(map[string]int, len(m.mappings))
+	for i, e := range m.mappings {
+		if other, twice := sources[e.from]; twice {
+			m.p.report(ProblemAmbiguous, e.field+".source", nil, "entry "+itoa(other)+" has the same source; remove one of the two")
+			good = false
+		}
+		if other, twice := targets[e.to]; twice {
+			m.p.report(ProblemConflict, e.field+".target", nil, "entry "+itoa(other)+" has the same target; give each device a target of its own")
+			good = false
+		}
+		sources[e.from], targets[e.to] = i, i
+		if e.guest == "" {
+			m.bySrc[e.from], m.byDst[e.to] = i, true
+		}
+	}
+	return good
+}
+
+// byGuestAddress rebinds the device at an address inside the guest. That
+// address never changes, so this can be repeated whatever the map looks like.
+func (m *deviceMap) byGuestAddress(i int) {
+	e := m.mappings[i]
+	m.visited[i] = true
+	for h := range m.holders {
+		if m.holders[h].guest != e.guest {
+			continue
+		}
+		if key := m.holders[h].key; key != e.from && key != e.to {
+			m.p.report(ProblemConflict, e.field+".source", m.holders[h].at, "the device at this address inside the guest is "+key+" on the source host")
+		}
+		m.settled[h], m.final[h] = true, e.to
+		return
+	}
+	if !m.p.inactive {
+		m.p.report(ProblemNotFound, e.field+".guestAddress", nil, "the guest has no such device at this address; correct or remove the entry")
+	}
+}
+
+// present returns the holder with the key, unless it was found by its address
+// inside the guest.
+func (m *deviceMap) present(key string) (int, bool) {
+	h, ok := m.byKey[key]
+	return h, ok && (!m.settled[h])
+}
+
+// chain returns the entries that follow one another from here: the target of
+// each is the source of the next.
+func (m *deviceMap) chain(start int) []int {
+	var chain []int
+	i, more := start, true
+	for more && !m.visited[i] {
+		m.visited[i] = true
+		chain = append(chain, i)
+		i, more = m.bySrc[m.mappings[i].to]
+	}
+	return chain
+}
+
+// carriedOut reports whether the guest looks as it does after the chain was
+// carried out: its devices are at the targets, and none is at the start. That
+// is how a rewrite that is repeated finds it. A ring looks the same before and
+// after, so this cannot be told of rings.
+func (m *deviceMap) carriedOut(chain []int) bool {
+	if _, there := m.present(m.mappings[chain[0]].from); there {
+		return false
+	}
+	for _, i := range chain {
+		if _, there := m.present(m.mappings[i].to); !there {
+			return false
+		}
+	}
+	return true
+}
+
+// carryOut binds the devices of a chain to their targets, where that is not
+// done yet.
+func (m *deviceMap) carryOut(chain []int, done bool) {
+	bound := make([]int, 0, len(chain))
+	for _, i := range chain {
+		e := m.mappings[i]
+		if done {
+			bound = append(bound, m.byKey[e.to])
+			continue
+		}
+		h, ok := m.present(e.from)
+		if ok {
+			m.final[h] = e.to
+			bound = append(bound, h)
+		} else if !m.p.inactive {
+			m.p.report(ProblemNotFound, e.field+".source", nil,
+				"the guest does not use this "+m.what+"; correct or remove the entry")
+		}
+	}
+	for _, h := range bound {
+		m.settled[h] = true
+	}
+}
+
+// finish refuses devices that nothing maps, and collisions, and records the edits.
+func (m *deviceMap) finish() {
+	owner := make(map[string]int, len(m.holders))
+	for i, h := range m.holders {
+		if other, taken := owner[m.final[i]]; taken {
+			m.p.report(ProblemConflict, m.field, h.at, "this device and "+m.holders[other].at.path()+" would become the same "+m.what+" of the target; map each to one of its own")
+		}
+		owner[m.final[i]] = i
+		switch {
+		case m.settled[i]:
+			h.bind(m.final[i])
+		case m.p.inactive:
+			m.p.warn(m.field, h.at, "nothing says which "+m.what+" takes the place of this one on the target; it is kept")
+		default:
+			m.p.report(ProblemMissingData, m.field, h.at,
+				"the guest uses the "+m.what+" "+h.key+" of the source host; map it to one of the target, or detach it from the guest first")
+		}
+	}
+}

@@ -1,0 +1,126 @@
+package xmlrewrite
+
+import v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+
+const memoryBackingField = "memoryBacking"
+
+// planMemoryBacking turns memory in files on or off. Memory in an anonymous
+// file (memfd), as vhost-user needs it, works on every host and is left alone.
+func planMemoryBacking(p *planner) {
+	want, explicit := p.data.MemoryBacking, true
+	if want == nil {
+		want, explicit = p.offer.MemoryBacking, false
+	}
+	if want == nil {
+		return
+	}
+	backing := p.domain.child("memoryBacking")
+	source := backing.child("source").value("type")
+	switch want.FileBacking {
+	case v1alpha1.FileBackingNone:
+		if want.Discard != nil {
+			p.report(ProblemConflict, memoryBackingField+".discard", nil, "discard needs fileBacking: Required")
+		}
+		if source == "file" {
+			p.removeFileBacking(backing)
+		}
+	case v1alpha1.FileBackingRequired:
+		p.requireFileBacking(backing, source, want, explicit)
+	default:
+		p.report(ProblemInvalidValue, memoryBackingField+".fileBacking", nil, "this must be Required or None")
+	}
+}
+
+func (p *planner) removeFileBacking(backing *node) {
+	if at := p.sharedMemoryUser(); at != nil {
+		p.report(ProblemConflict, memoryBackingField+".fileBacking", at,
+			"this device shares the guest's memory, which it could not without files; choose a target that keeps memory in files")
+		return
+	}
+	for c := backing.first; c != nil; c = c.next {
+		if c.foreign {
+			continue
+		}
+		switch c.name {
+		case "source", "access", "allocation", "discard":
+			c.remove()
+		}
+	}
+	backing.removeIfEmpty()
+}
+
+// sharedMemoryUser returns a device that needs the guest's memory to be shared.
+func (p *planner) sharedMemoryUser() *node {
+	for _, name := range [...]string{"interface", "disk"} {
+		for _, device := range p.devices(name) {
+			if device.value("type") == "vhostuser" {
+				return device
+			}
+		}
+	}
+	for _, fs := range p.devices("filesystem") {
+		if fs.child("driver").value("type") == "virtiofs" {
+			return fs
+		}
+	}
+	return nil
+}
+
+func (p *planner) requireFileBacking(backing *node, source string, want *v1alpha1.MemoryBackingMigrateData, explicit bool) {
+	if at := backing.child("hugepages"); at != nil && source != "file" {
+		p.report(ProblemConflict, memoryBackingField+".fileBacking", at,
+			"memory in huge pages cannot be kept in files too; leave fileBacking out or choose another target")
+		return
+	}
+	if source == "memfd" {
+		if explicit {
+			p.report(ProblemConflict, memoryBackingField+".fileBacking", backing,
+				"the guest's memory is in an anonymous file (memfd), which works on every host; leave fileBacking out")
+		}
+		return
+	}
+	p.ensureSetting(backing, "source", "type", "file")
+	p.ensureSetting(backing, "access", "mode", "shared")
+	p.ensureSetting(backing, "allocation", "mode", "immediate")
+	if want.Discard == nil {
+		return
+	}
+	discards := backing.children("discard")
+	switch *want.Discard {
+	case v1alpha1.ToggleEnabled:
+		if len(discards) == 0 {
+			p.addMemoryBacking(newElem("discard"))
+		}
+		for _, d := range discards[min(1, len(discards)):] {
+			d.remove()
+		}
+	case v1alpha1.ToggleDisabled:
+		for _, d := range discards {
+			d.remove()
+		}
+	default:
+		p.report(ProblemInvalidValue, memoryBackingField+".discard", nil, "this must be Enabled or Disabled")
+	}
+}
+
+// ensureSetting makes exactly one child carry the setting; other attributes of
+// that child stay.
+func (p *planner) ensureSetting(backing *node, name, attribute, value string) {
+	have := backing.children(name)
+	if len(have) == 0 {
+		p.addMemoryBacking(newElem(name, attribute, value))
+		return
+	}
+	have[0].setAttr(attribute, value)
+	for _, extra := range have[1:] {
+		extra.remove()
+	}
+}
+
+func (p *planner) addMemoryBacking(e *elem) {
+	behind := p.domain.child("currentMemory")
+	if behind == nil {
+		behind = p.domain.child("memory")
+	}
+	appendIn(p.domain, "memoryBacking", behind, e)
+}

@@ -1,0 +1,54 @@
+package xmlrewrite
+
+// Needs is what a guest asks of its target, as far as the target's agent can
+// offer it. It is read from the source XML before there is a plan.
+type Needs struct {
+	// SerialPorts is how many TCP ports to reserve: one more than the highest
+	// index of a serial port or console that listens on TCP.
+	SerialPorts int
+	// SerialAddress is set if a serial port listens on an address of its host.
+	SerialAddress bool
+	// VNCAddress, SPICEAddress and RDPAddress are set if graphics of the type
+	// listen on an address of their host.
+	VNCAddress   bool
+	SPICEAddress bool
+	RDPAddress   bool
+}
+
+// maxSerialPorts bounds how many ports an agent is asked to reserve.
+const maxSerialPorts = 64
+
+// ReadNeeds reads what the guest asks of its target. The error is [Problems].
+func ReadNeeds(domainXML []byte) (Needs, error) {
+	doc, err := parseDomain(domainXML)
+	if err != nil {
+		return Needs{}, err
+	}
+	var needs Needs
+	for _, l := range serialListeners(doc) {
+		if l.index >= maxSerialPorts {
+			return Needs{}, Problems{{
+				Kind: ProblemInvalidXML, XMLPath: l.device.path(),
+				Message: "the index of the serial port must be below " + itoa(maxSerialPorts),
+			}}
+		}
+		needs.SerialPorts = max(needs.SerialPorts, l.index+1)
+		needs.SerialAddress = needs.SerialAddress || scopeOf(l.source.value("host")) == scopeHost
+	}
+	for _, g := range doc.devices("graphics") {
+		for _, l := range graphicsListeners(g) {
+			if scopeOf(l.address) != scopeHost {
+				continue
+			}
+			switch g.value("type") {
+			case "vnc":
+				needs.VNCAddress = true
+			case "spice":
+				needs.SPICEAddress = true
+			case "rdp":
+				needs.RDPAddress = true
+			}
+		}
+	}
+	return needs, nil
+}

@@ -1,0 +1,252 @@
+package xmlrewrite
+
+import (
+	"strconv"
+
+	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+)
+
+const (
+	numaField = "numa"
+	maxVCPUs  = 1 << 14
+)
+
+// numa returns the data in force: the user's or, if there are none, the
+// target's.
+func (p *planner) numa() *v1alpha1.NUMAMigrateData {
+	if p.data.NUMA != nil {
+		return p.data.NUMA
+	}
+	return p.offer.NUMA
+}
+
+// planNUMA moves CPU pins, memory binding and the real-time scheduler to the
+// target's CPUs and NUMA nodes. Each pin of the guest must be covered: a pin
+// to the source's CPUs would be wrong on the target, or just not start.
+func planNUMA(p *planner) {
+	want := p.numa()
+	cputune, numatune := p.domain.child("cputune"), p.domain.child("numatune")
+	if want == nil {
+		p.refuseStalePins(cputune, numatune)
+		return
+	}
+	cpus, nodes := targetSet(p.target.OnlineCPUs), targetSet(p.target.NUMANodes)
+	p.pinVCPUs(cputune, want, cpus)
+	emulator := p.pinEmulator(cputune, want, cpus)
+	p.pinIOThreads(cputune, want, emulator, cpus)
+	p.bindMemory(numatune, want, nodes)
+	p.scheduleRealtime(cputune, want.Realtime)
+}
+
+// refuseStalePins reports pins that nothing maps to the target.
+func (p *planner) refuseStalePins(cputune, numatune *node) {
+	refuse := func(at *node, what string) {
+		if at == nil {
+			return
+		}
+		message := what + " of the source host; say in numa which take their place on the target"
+		if p.inactive {
+			p.warn(numaField, at, message)
+			return
+		}
+		p.report(ProblemMissingData, numaField, at, message)
+	}
+	for _, name := range [...]string{"vcpupin", "emulatorpin", "iothreadpin"} {
+		refuse(cputune.child(name), "the guest is pinned to CPUs")
+	}
+	if memory := numatune.child("memory"); memory.value("nodeset") != "" {
+		refuse(memory, "the guest's memory is bound to NUMA nodes")
+	}
+	refuse(numatune.child("memnode"), "the guest's memory is bound to NUMA nodes")
+}
+
+// vcpuCount returns how many virtual CPUs the guest can have; 0 if unknown.
+func (p *planner) vcpuCount() int {
+	count, err := strconv.Atoi(p.doc.text(p.domain.child("vcpu")))
+	if err != nil || count < 1 || count > maxVCPUs {
+		return 0
+	}
+	return count
+}
+
+// pin is one entry of a list of pins.
+type pin struct {
+	id  int
+	set numberSet
+}
+
+// pinList is a list of pins of one sort, as the migrate data have it.
+type pinList struct {
+	element string // The element of a pin.
+	key     string // Its attribute with the number of what is pinned.
+	value   string // Its attribute with the set.
+	field   string // The list in the migrate data.
+	what    string // What is pinned.
+	pins    []pin
+	byID    map[int]int // From the number to the index in pins.
+	broken  bool        // A problem was reported already.
+}
+
+func newPinList(element, key, value, field, what string, size int) *pinList {
+	return &pinList{
+		element: element, key: key, value: value, field: numaField + "." + field, what: what,
+		pins: make([]pin, 0, size), byID: make(map[int]int, size),
+	}
+}
+
+// add reads one entry of the migrate data. Numbers that the guest cannot have
+// are reported, unless the persistent definition is rewritten.
+func (p *planner) addPin(l *pinList, i, id int, text, valueField, targetHas string, limit numberSet, exists bool) {
+	field := func() string { return l.field + "[" + itoa(i) + "]" }
+	if !exists {
+		if !p.inactive {
+			p.report(ProblemNotFound, field(), nil, "the guest has no "+l.what+" "+itoa(id)+"; correct or remove the entry")
+			l.broken = true
+		}
+		return
+	}
+	if _, twice := l.byID[id]; twice {
+		p.report(ProblemAmbiguous, field(), nil, "the list has another entry for this "+l.what+"; remove one of the two")
+		l.broken = true
+		return
+	}
+	set, ok := goodSet(text, limit)
+	if !ok {
+		p.checkSet(field()+"."+valueField, text, targetHas, limit)
+		l.broken = true
+	}
+	l.byID[id] = len(l.pins)
+	l.pins = append(l.pins, pin{id, set})
+}
+
+// applyPins writes the pins: those that the guest has must all be covered,
+// those that it does not have yet are created by the function given.
+func (p *planner) applyPins(parent *node, l *pinList, create func(pin)) {
+	done := make([]bool, len(l.pins))
+	for c := parent.firstChild(); c != nil; c = c.next {
+		if c.name != l.element || c.foreign {
+			continue
+		}
+		id, err := strconv.Atoi(c.value(l.key))
+		i, covered := l.byID[id]
+		switch {
+		case err != nil:
+			p.report(ProblemInvalidXML, l.field, c, "the pin does not say what it pins; take the XML from libvirt unchanged")
+		case covered:
+			done[i] = true
+			if l.pins[i].set != nil {
+				c.setNumbers(l.value, l.pins[i].set)
+			}
+		case l.broken:
+		case p.inactive:
+			p.warn(l.field, c, "nothing says where this pin leads on the target; it is kept")
+		default:
+			p.report(ProblemMissingData, l.field, c, "the guest pins "+l.what+" "+itoa(id)+"; add an entry for it")
+		}
+	}
+	for i, is := range done {
+		if !is && l.pins[i].set != nil {
+			create(l.pins[i])
+		}
+	}
+}
+
+func (n *node) firstChild() *node {
+	if n == nil {
+		return nil
+	}
+	return n.first
+}
+
+// addTuning adds an element to cputune, behind the last of its name.
+func (p *planner) addTuning(e *elem) {
+	if cputune := p.domain.child("cputune"); cputune != nil {
+		var last *node
+		for c := cputune.first; c != nil; c = c.next {
+			if c.name == e.name {
+				last = c
+			}
+		}
+		cputune.insertBehind(last, e)
+		return
+	}
+	appendIn(p.domain, "cputune", p.domain.child("vcpu"), e)
+}
+
+func (p *planner) pinVCPUs(cputune *node, want *v1alpha1.NUMAMigrateData, cpus numberSet) {
+	count := p.vcpuCount()
+	if count == 0 && len(want.VCPUPins) > 0 {
+		p.report(ProblemInvalidXML, numaField+".vcpuPins", p.domain,
+			"the guest's XML does not say how many virtual CPUs there are; take it from libvirt unchanged")
+		return
+	}
+	l := newPinList("vcpupin", "vcpu", "cpuset", "vcpuPins", "virtual CPU", len(want.VCPUPins))
+	for i, v := range want.VCPUPins {
+		p.addPin(l, i, int(v.VCPU), string(v.HostCPUs), "hostCPUs", "CPUs", cpus, v.VCPU >= 0 && int(v.VCPU) < count)
+	}
+	p.applyPins(cputune, l, func(missing pin) {
+		p.addTuning(newElem("vcpupin", "vcpu", itoa(missing.id), "cpuset", missing.set.String()))
+	})
+}
+
+func (p *planner) pinEmulator(cputune *node, want *v1alpha1.NUMAMigrateData, cpus numberSet) numberSet {
+	const field = numaField + ".emulatorPin"
+	have := cputune.child("emulatorpin")
+	if want.EmulatorPin == nil {
+		switch {
+		case have == nil:
+		case p.inactive:
+			p.warn(field, have, "nothing says where this pin leads on the target; it is kept")
+		default:
+			p.report(ProblemMissingData, field, have, "the guest pins the emulator; say to which CPUs of the target")
+		}
+		return nil
+	}
+	set, ok := p.checkSet(field, string(*want.EmulatorPin), "CPUs", cpus)
+	switch {
+	case !ok:
+	case have != nil:
+		have.setNumbers("cpuset", set)
+	default:
+		p.addTuning(newElem("emulatorpin", "cpuset", set.String()))
+	}
+	return set
+}
+
+// pinIOThreads pins every I/O thread that was pinned, not just the first.
+func (p *planner) pinIOThreads(cputune *node, want *v1alpha1.NUMAMigrateData, emulator, cpus numberSet) {
+	l := newPinList("iothreadpin", "iothread", "cpuset", "ioThreadPins", "I/O thread", len(want.IOThreadPins))
+	if want.IOThreadPins == nil {
+		if emulator == nil && want.EmulatorPin != nil {
+			return // Reported already.
+		}
+		for _, c := range cputune.children("iothreadpin") {
+			if emulator == nil {
+				break
+			}
+			c.setNumbers("cpuset", emulator)
+		}
+		if emulator != nil {
+			return
+		}
+	}
+	for i, t := range want.IOThreadPins {
+		p.addPin(l, i, int(t.IOThread), string(t.HostCPUs), "hostCPUs", "CPUs", cpus, p.hasIOThread(int(t.IOThread)))
+	}
+	p.applyPins(cputune, l, func(missing pin) {
+		p.addTuning(newElem("iothreadpin", "iothread", itoa(missing.id), "cpuset", missing.set.String()))
+	})
+}
+
+func (p *planner) hasIOThread(id int) bool {
+	if id < 1 {
+		return false
+	}
+	for _, t := range p.domain.child("iothreadids").children("iothread") {
+		if t.value("id") == itoa(id) {
+			return true
+		}
+	}
+	count, err := strconv.Atoi(p.doc.text(p.domain.child("iothreads")))
+	return err == nil && id <= count
+}

@@ -1,0 +1,211 @@
+package xmlrewrite
+
+import (
+	"strconv"
+
+	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+)
+
+// bindMemory binds the memory of the guest's NUMA cells, and of its memory as
+// a whole, to the target's NUMA nodes. Nodes of the guest, as in its huge page
+// settings, are another thing and stay.
+func (p *planner) bindMemory(numatune *node, want *v1alpha1.NUMAMigrateData, nodes numberSet) {
+	cells := p.guestCells()
+	l := newPinList("memnode", "cellid", "nodeset", "cellPins", "NUMA cell", len(want.CellPins))
+	var union numberSet
+	for i, c := range want.CellPins {
+		p.addPin(l, i, int(c.Cell), string(c.HostNodes), "hostNodes", "NUMA nodes", nodes, cells[int(c.Cell)])
+	}
+	for _, cell := range l.pins {
+		union = union.union(cell.set)
+	}
+	memory := numatune.child("memory")
+	p.applyPins(numatune, l, func(missing pin) {
+		mode := memory.value("mode")
+		if mode == "" {
+			mode = "strict"
+		}
+		if memory.value("placement") == "auto" {
+			p.report(ProblemConflict, l.field, memory,
+				"libvirt chooses the guest's NUMA nodes (placement auto), which cannot be combined with binding cells; remove the entry")
+			return
+		}
+		p.addMemoryBinding(newElem("memnode", "cellid", itoa(missing.id), "mode", mode, "nodeset", missing.set.String()))
+	})
+	p.bindWholeMemory(memory, want, union, l.broken, nodes)
+	p.bindMemoryDevices(l)
+}
+
+func (p *planner) addMemoryBinding(e *elem) {
+	behind := p.domain.child("cputune")
+	if behind == nil {
+		behind = p.domain.child("vcpu")
+	}
+	appendIn(p.domain, "numatune", behind, e)
+}
+
+// bindWholeMemory sets the nodes of the guest's memory as a whole.
+func (p *planner) bindWholeMemory(memory *node, want *v1alpha1.NUMAMigrateData, union numberSet, broken bool, nodes numberSet) {
+	const field = numaField + ".memoryNodes"
+	set := union
+	if want.MemoryNodes != nil {
+		var ok bool
+		if set, ok = p.checkSet(field, string(*want.MemoryNodes), "NUMA nodes", nodes); !ok {
+			return
+		}
+	}
+	if _, bound := memory.attr("nodeset"); bound {
+		p.moveWholeMemory(memory, set, broken)
+		return
+	}
+	switch {
+	case want.MemoryNodes == nil:
+	case memory == nil:
+		p.addMemoryBinding(newElem("memory", "mode", "strict", "nodeset", set.String()))
+	case memory.value("placement") == "auto":
+		p.report(ProblemConflict, field, memory, "libvirt chooses the guest's NUMA nodes (placement auto); remove memoryNodes")
+	default:
+		memory.setNumbers("nodeset", set)
+	}
+}
+
+// moveWholeMemory moves memory that is bound already.
+func (p *planner) moveWholeMemory(memory *node, set numberSet, broken bool) {
+	const field = numaField + ".memoryNodes"
+	switch {
+	case set != nil:
+		memory.setNumbers("nodeset", set)
+	case broken: // Reported already.
+	case p.inactive:
+		p.warn(field, memory, "nothing says which nodes take the place of these on the target; they are kept")
+	default:
+		p.report(ProblemMissingData, field, memory, "the guest's memory is bound to NUMA nodes of the source host; say to which of the target")
+	}
+}
+
+// bindMemoryDevices moves memory devices that are bound to nodes of their own
+// to where the cell they belong to goes.
+func (p *planner) bindMemoryDevices(l *pinList) {
+	for _, device := range p.devices("memory") {
+		mask := device.child("source").child("nodemask")
+		if mask == nil {
+			continue
+		}
+		id, err := strconv.Atoi(p.doc.text(device.child("target").child("node")))
+		i, covered := l.byID[id]
+		switch {
+		case err == nil && covered:
+			if have, ok := parseSet(p.doc.text(mask)); !ok || !have.equal(l.pins[i].set) {
+				mask.setText(p.doc, l.pins[i].set.String())
+			}
+		case l.broken:
+		case p.inactive:
+			p.warn(l.field, mask, "nothing says which nodes take the place of these on the target; they are kept")
+		default:
+			p.report(ProblemMissingData, l.field, mask, "this memory device is bound to NUMA nodes of the source host; add an entry for its cell")
+		}
+	}
+}
+
+// guestCells returns the numbers of the guest's NUMA cells.
+func (p *planner) guestCells() map[int]bool {
+	cells := make(map[int]bool)
+	for i, cell := range p.domain.child("cpu").child("numa").children("cell") {
+		id := i
+		if text, ok := cell.attr("id"); ok {
+			if n, err := strconv.Atoi(text); err == nil {
+				id = n
+			}
+		}
+		cells[id] = true
+	}
+	return cells
+}
+
+// scheduler is a scheduling policy and its priority.
+type scheduler struct{ policy, priority string }
+
+// scheduleRealtime sets which virtual CPUs run under a real-time scheduler.
+// libvirt writes one element per virtual CPU, so the whole list is compared
+// and, if it has to change, replaced by one element.
+func (p *planner) scheduleRealtime(cputune *node, want *v1alpha1.RealtimeMigrateData) {
+	const field = numaField + ".realtime"
+	if want == nil {
+		return
+	}
+	have := cputune.children("vcpusched")
+	if want.VCPUs == nil || want.Priority == nil {
+		p.removeRealtime(cputune, have, want)
+		return
+	}
+	set, ok := p.checkRealtime(want)
+	policy, known := p.schedulerPolicy(have, want.Policy, field+".policy")
+	if !ok || !known || p.scheduled(have, set, scheduler{policy, itoa(*want.Priority)}) {
+		return
+	}
+	for _, s := range have {
+		s.remove()
+	}
+	p.addTuning(newElem("vcpusched", "vcpus", set.String(), "scheduler", policy, "priority", itoa(*want.Priority)))
+}
+
+// checkRealtime checks the virtual CPUs and the priority, and returns the former.
+func (p *planner) checkRealtime(want *v1alpha1.RealtimeMigrateData) (numberSet, bool) {
+	const field = numaField + ".realtime"
+	set, ok := p.checkSet(field+".vcpus", string(*want.VCPUs), "virtual CPUs", nil)
+	if ok && !p.inactive && set.highest() >= p.vcpuCount() {
+		p.report(ProblemNotFound, field+".vcpus", nil, "the guest does not have all of these virtual CPUs")
+		ok = false
+	}
+	if *want.Priority < 1 || *want.Priority > 99 {
+		p.report(ProblemInvalidValue, field+".priority", nil, "a priority must be between 1 and 99")
+		ok = false
+	}
+	return set, ok
+}
+
+// removeRealtime takes virtual CPUs off the real-time scheduler, if that is
+// what the data say.
+func (p *planner) removeRealtime(cputune *node, have []*node, want *v1alpha1.RealtimeMigrateData) {
+	if want.VCPUs != nil || want.Priority != nil || want.Policy != nil {
+		p.report(ProblemMissingData, numaField+".realtime", nil, "give vcpus and priority together, or neither for no real-time scheduler")
+		return
+	}
+	for _, s := range have {
+		s.remove()
+	}
+	if len(have) > 0 {
+		cputune.removeIfEmpty()
+	}
+}
+
+// schedulerPolicy keeps the guest's policy unless another is given.
+func (p *planner) schedulerPolicy(have []*node, want *v1alpha1.SchedulerPolicy, field string) (string, bool) {
+	if want != nil {
+		return string(*want), p.checkOneOf(field, string(*want), "fifo", "rr")
+	}
+	if len(have) == 0 {
+		return string(v1alpha1.SchedulerFIFO), true
+	}
+	policy := have[0].value("scheduler")
+	for _, s := range have {
+		if v := s.value("scheduler"); v != policy || (v != "fifo" && v != "rr") {
+			p.report(ProblemAmbiguous, field, s, "the guest's scheduling policies differ or are not real-time; say fifo or rr")
+			return "", false
+		}
+	}
+	return policy, true
+}
+
+// scheduled reports whether exactly these virtual CPUs have this scheduler.
+func (p *planner) scheduled(have []*node, set numberSet, want scheduler) bool {
+	var union numberSet
+	for _, s := range have {
+		vcpus, ok := parseSet(s.value("vcpus"))
+		if !ok || s.value("scheduler") != want.policy || s.value("priority") != want.priority {
+			return false
+		}
+		union = append(union, vcpus...)
+	}
+	return union.normal().equal(set)
+}

@@ -1,0 +1,92 @@
+package xmlrewrite
+
+import (
+	"slices"
+
+	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+)
+
+// Options says how to rewrite.
+type Options struct {
+	// Inactive is set for the persistent definition of a guest. Devices of the
+	// migrate data that it lacks are then no problem, since they may have been
+	// plugged into the running guest only; and devices that the migrate data
+	// does not mention are kept, with a warning.
+	Inactive bool
+	// Offer is what the target's agent offers from its host. It is used where
+	// the user's migrate data is absent, and only for what cannot stay as it
+	// is. Nil offers nothing.
+	Offer *v1alpha1.MigrateData
+	// Target holds facts about the target host to check the plan against.
+	// Facts that are zero are not checked.
+	Target TargetFacts
+}
+
+// TargetFacts is what is known about the target host.
+type TargetFacts struct {
+	// OnlineCPUs is the list of usable host CPUs, such as "0-31".
+	OnlineCPUs string
+	// NUMANodes is the list of the host's NUMA nodes, such as "0-1".
+	NUMANodes string
+	// CgroupVersion is 1 or 2.
+	CgroupVersion int
+}
+
+// Plan is a rewrite that has been checked and cannot fail any more.
+type Plan struct {
+	result   string
+	warnings Problems
+}
+
+// step plans one concern: it reads the original document, records edits on it
+// and reports problems.
+type step func(*planner)
+
+// steps returns the rewriters. Their order decides the order of the problems
+// and of elements inserted at the same place, nothing else.
+func steps() []step {
+	return []step{
+		planGraphics,        // Listen addresses of VNC, SPICE and RDP.
+		planSerial,          // Serial ports and consoles that listen on TCP.
+		planVolumes,         // Where the data of disks are.
+		planRBDMonitors,     // The Ceph monitors of other RBD disks.
+		planPerfEvents,      // Perf events that the target supports.
+		planMemoryBacking,   // Memory in files.
+		planCPUShares,       // The CPU weight.
+		planInterfaces,      // What network interfaces are connected to.
+		planSharedCPUs,      // The host CPUs that unpinned guests share.
+		planNUMA,            // CPU pins, memory binding and the real-time scheduler.
+		planMediatedDevices, // Mediated devices.
+		planPCIDevices,      // Passed-through PCI functions.
+		planVirtualPMEM,     // The backing of NVDIMMs.
+	}
+}
+
+// NewPlan checks the migrate data against the guest's XML. The error is
+// [Problems], with everything that is wrong. Nil migrate data is the same as
+// migrate data in which everything is absent.
+func NewPlan(domainXML []byte, data *v1alpha1.MigrateData, opts Options) (*Plan, error) {
+	s := takeScanner()
+	defer s.release()
+	p, err := newPlanner(s, domainXML, data, opts)
+	if err != nil {
+		return nil, err
+	}
+	for _, plan := range steps() {
+		plan(p)
+	}
+	if len(p.problems) > 0 {
+		return nil, p.problems
+	}
+	w := p.doc.render()
+	if problems := compareABI(w); len(problems) > 0 {
+		return nil, problems
+	}
+	return &Plan{result: w.String(), warnings: p.warnings}, nil
+}
+
+// Apply returns the XML for the target. It is as confidential as the source's.
+func (p *Plan) Apply() []byte { return []byte(p.result) }
+
+// Warnings returns what was left as it is although it is bound to the host.
+func (p *Plan) Warnings() Problems { return slices.Clone(p.warnings) }

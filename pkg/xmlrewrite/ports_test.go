@@ -1,0 +1,21 @@
+package xmlrewrite
+
+import (
+	"slices"
+	"testing"
+)
+
+func TestListenPorts(t *testing.T) {
+	const guest = `<domain><devices>
+<serial type='tcp'><source mode='bind' host='192.0.2.1' service='10001'/><target port='0'/></serial>
+<serial type='tcp'><source mode='connect' host='192.0.2.1' service='10002'/><target port='1'/></serial>
+<console type='tcp'><source mode='bind' host='192.0.2.1' service='10003'/><target port='2'/></console>
+</devices></domain>`
+	got, err := ListenPorts([]byte(guest))
+	if err != nil || !slices.Equal(got, []int32{10001, 10003}) {
+		t.Errorf("ListenPorts() = %v, %v; want the ports of the two listeners", got, err)
+	}
+	if _, err := ListenPorts([]byte("<domain")); err == nil {
+		t.Error("ListenPorts() of what is no XML must fail")
+	}
+}

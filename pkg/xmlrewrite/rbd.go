@@ -1,0 +1,70 @@
+package xmlrewrite
+
+import (
+	"strings"
+
+	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+)
+
+const rbdField = "rbdMonitors"
+
+// planRBDMonitors gives the guest's RBD disks the target's view of the Ceph
+// monitors. Volumes (disks with a serial), disks that a user attached and
+// disks for which the migrate data has a source are not concerned: they may
+// live in another cluster.
+func planRBDMonitors(p *planner) {
+	monitors := p.data.RBDMonitors
+	if monitors == nil {
+		monitors = p.offer.RBDMonitors
+	}
+	if monitors == nil || !p.checkMonitors(monitors) {
+		return
+	}
+	hosts := make([]*elem, 0, len(monitors))
+	for _, m := range monitors {
+		port := ""
+		if m.Port != nil {
+			port = itoa(*m.Port)
+		}
+		hosts = append(hosts, newElem("host", "name", m.Host, "port", port))
+	}
+	for _, disk := range p.devices("disk") {
+		source := disk.child("source")
+		if source.value("protocol") != "rbd" || disk.child("serial") != nil ||
+			strings.HasPrefix(disk.child("alias").value("name"), "ua-") || p.hasVolumeSource(disk) {
+			continue
+		}
+		p.syncList(source, "host", hosts)
+	}
+}
+
+func (p *planner) checkMonitors(monitors []v1alpha1.RBDMonitor) bool {
+	good := len(monitors) > 0
+	if !good {
+		p.report(ProblemInvalidValue, rbdField, nil, "give at least one monitor, or leave the list out to keep the guest's")
+	}
+	for i, m := range monitors {
+		field := rbdField + "[" + itoa(i) + "]"
+		good = p.checkHost(field+".host", m.Host) && good
+		if m.Port != nil && (*m.Port < 1 || *m.Port > 65535) {
+			p.report(ProblemInvalidValue, field+".port", nil, "a port must be between 1 and 65535")
+			good = false
+		}
+	}
+	return good
+}
+
+// checkHost reports what can be neither a host name nor an address.
+func (p *planner) checkHost(field, host string) bool {
+	if isName(strings.ReplaceAll(host, ":", "-")) && len(host) <= 253 {
+		return true
+	}
+	p.report(ProblemInvalidValue, field, nil, "this must be a host name or an IP address without brackets")
+	return false
+}
+
+// hasVolumeSource reports whether the migrate data say where the disk's data are.
+func (p *planner) hasVolumeSource(disk *node) bool {
+	i, listed := p.volumes()[disk]
+	return listed && i != ambiguousVolume && p.data.Volumes[i].Source != nil
+}

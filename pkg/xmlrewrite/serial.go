@@ -1,0 +1,149 @@
+package xmlrewrite
+
+import (
+	"strconv"
+
+	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+)
+
+const (
+	serialAddressField = "serial.listenAddress"
+	serialPortsField   = "serial.ports"
+)
+
+// serialListener is the source element of a serial port or console that waits
+// for TCP connections.
+type serialListener struct {
+	source *node
+	device *node
+	index  int // The position in the list of ports; -1 if the guest has none.
+}
+
+// serialListeners returns the listeners of serial ports and consoles. Those
+// that dial out (any mode but bind) are not among them: whom they call does
+// not depend on the host they run on.
+func serialListeners(doc *document) []serialListener {
+	var found []serialListener
+	for _, name := range [...]string{"serial", "console"} {
+		for _, device := range doc.devices(name) {
+			if device.value("type") != "tcp" {
+				continue
+			}
+			index := -1
+			if v, ok := device.child("target").attr("port"); ok {
+				if n, err := strconv.ParseUint(v, 0, 16); err == nil {
+					index = int(n)
+				}
+			}
+			for _, source := range device.children("source") {
+				if source.value("mode") == "bind" {
+					found = append(found, serialListener{source, device, index})
+				}
+			}
+		}
+	}
+	return found
+}
+
+// planSerial gives serial ports and consoles that listen on TCP the target's
+// address and ports. The port of a device is found by its index in the guest.
+func planSerial(p *planner) {
+	user, offer := p.data.Serial, p.offer.Serial
+	if user == nil {
+		user = &v1alpha1.SerialMigrateData{}
+	}
+	if offer == nil {
+		offer = &v1alpha1.SerialMigrateData{}
+	}
+	address := p.checkListenAddress(serialAddressField, user.ListenAddress)
+	portsGood := p.checkPorts(user.Ports)
+	listeners := serialListeners(p.doc)
+	for _, l := range listeners {
+		p.rewriteSerialAddress(l, user.ListenAddress != nil, address, offer.ListenAddress)
+	}
+	switch {
+	case !portsGood:
+	case user.Ports != nil:
+		p.rewriteSerialPorts(listeners, user.Ports)
+	case offer.Ports != nil:
+		p.rewriteSerialPorts(listeners, offer.Ports)
+	case p.data.Serial != nil:
+		p.rewriteSerialPorts(listeners, nil)
+	}
+}
+
+func (p *planner) checkPorts(ports []int32) bool {
+	good := true
+	for i, port := range ports {
+		if port < 1 || port > 65535 {
+			p.report(ProblemInvalidValue, serialPortsField+"["+itoa(i)+"]", nil, "a port must be between 1 and 65535")
+			good = false
+		}
+	}
+	return good
+}
+
+func (p *planner) rewriteSerialAddress(l serialListener, given bool, explicit, offered *string) {
+	if explicit != nil {
+		l.source.setAttr("host", *explicit)
+		return
+	}
+	if given {
+		return // Reported already.
+	}
+	switch scopeOf(l.source.value("host")) {
+	case scopeUnset:
+	case scopeAny, scopeLoopback:
+		p.warn(serialAddressField, l.source, "the serial port listens on a wildcard or loopback address, which is kept")
+	case scopeHost:
+		if offered == nil {
+			p.report(ProblemMissingData, serialAddressField, l.source,
+				"the serial port listens on an address of the source host; set the address to listen on at the target")
+			return
+		}
+		l.source.setAttr("host", *offered)
+	}
+}
+
+// rewriteSerialPorts assigns the ports. A serial port and the console that
+// mirrors it share index and port; two devices that only share the index would
+// collide on the target and are refused.
+func (p *planner) rewriteSerialPorts(listeners []serialListener, ports []int32) {
+	first := make(map[int]serialListener, len(listeners))
+	owner := make(map[int32]int, len(listeners))
+	for _, l := range listeners {
+		switch {
+		case l.index < 0:
+			p.report(ProblemInvalidXML, serialPortsField, l.device,
+				"the serial port has no index in its target element, so no port can be chosen for it; add <target port=…/>")
+			continue
+		case l.index >= len(ports) && p.inactive:
+			p.warn(serialPortsField, l.source, "there is no port for this device, which the running guest may not have; its port is kept")
+			continue
+		case l.index >= len(ports):
+			p.report(ProblemMissingData, serialPortsField, l.source,
+				"the guest listens on a TCP port here; give at least "+itoa(l.index+1)+" ports, the last one for this device")
+			continue
+		}
+		port := ports[l.index]
+		field := serialPortsField + "[" + itoa(l.index) + "]"
+		if other, ok := first[l.index]; ok && !mirrors(l, other) {
+			p.report(ProblemAmbiguous, field, l.source,
+				"two devices with different ports have this index; give one of them another index, or another type of source, in the guest")
+			continue
+		} else if !ok {
+			if i, taken := owner[port]; taken {
+				p.report(ProblemConflict, field, l.source, "this port is already used for index "+itoa(i)+"; choose another")
+				continue
+			}
+			first[l.index], owner[port] = l, l.index
+		}
+		l.source.setAttr("service", itoa(port))
+	}
+}
+
+func mirrors(a, b serialListener) bool {
+	return a.device.name != b.device.name &&
+		a.source.value("host") == b.source.value("host") &&
+		a.source.value("service") == b.source.value("service")
+}

@@ -1,0 +1,73 @@
+package xmlrewrite
+
+import "strconv"
+
+const sharedCPUsField = "sharedCPUSet"
+
+// planSharedCPUs sets or removes the host CPUs that an unpinned guest shares
+// with others. A guest with a pin for each virtual CPU does not run on shared
+// CPUs, so it is left alone; so is one whose CPUs libvirt chooses.
+func planSharedCPUs(p *planner) {
+	want := p.data.SharedCPUSet
+	explicit := want != nil
+	if want == nil {
+		want = p.offer.SharedCPUSet
+	}
+	if want == nil {
+		return
+	}
+	var set numberSet
+	if *want != "" {
+		var ok bool
+		if set, ok = p.checkSet(sharedCPUsField, *want, "CPUs", targetSet(p.target.OnlineCPUs)); !ok {
+			return
+		}
+	}
+	vcpu := p.domain.child("vcpu")
+	if vcpu == nil {
+		if explicit {
+			p.report(ProblemInvalidXML, sharedCPUsField, p.domain, "the guest's XML has no vcpu element; take it from libvirt unchanged")
+		}
+		return
+	}
+	if vcpu.value("placement") == "auto" || p.fullyPinned(vcpu) {
+		return
+	}
+	if set != nil {
+		if _, has := vcpu.attr("cpuset"); has || explicit {
+			vcpu.setNumbers("cpuset", set)
+		}
+		return
+	}
+	vcpu.removeAttr("cpuset")
+}
+
+// fullyPinned reports whether each virtual CPU has a pin, before or after.
+func (p *planner) fullyPinned(vcpu *node) bool {
+	count, err := strconv.Atoi(p.doc.text(vcpu))
+	if err != nil || count < 1 || count > maxVCPUs {
+		return false
+	}
+	pinned := make([]bool, count)
+	mark := func(id int) {
+		if id >= 0 && id < count {
+			pinned[id] = true
+		}
+	}
+	for _, pin := range p.domain.child("cputune").children("vcpupin") {
+		if id, err := strconv.Atoi(pin.value("vcpu")); err == nil {
+			mark(id)
+		}
+	}
+	if numa := p.numa(); numa != nil {
+		for _, pin := range numa.VCPUPins {
+			mark(int(pin.VCPU))
+		}
+	}
+	for _, is := range pinned {
+		if !is {
+			return false
+		}
+	}
+	return true
+}

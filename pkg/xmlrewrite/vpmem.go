@@ -1,0 +1,77 @@
+package xmlrewrite
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+const vpmemField = "virtualPMEM"
+
+// planVirtualPMEM gives each NVDIMM its backing on the target, in order. Other
+// memory devices do not count.
+func planVirtualPMEM(p *planner) {
+	var nvdimms []*node
+	for _, m := range p.devices("memory") {
+		if m.value("model") == "nvdimm" {
+			nvdimms = append(nvdimms, m)
+		}
+	}
+	want := p.data.VirtualPMEM
+	if want == nil {
+		want = p.offer.VirtualPMEM
+	}
+	if want == nil {
+		p.checkKeptPMEM(nvdimms)
+		return
+	}
+	for i := range want {
+		p.checkPath(vpmemField+"["+itoa(i)+"].path", want[i].Path)
+	}
+	if len(want) != len(nvdimms) {
+		if p.inactive {
+			p.warn(vpmemField, p.domain, "the persistent definition has another number of NVDIMMs; they are kept")
+			return
+		}
+		p.report(ProblemConflict, vpmemField, nil,
+			"the guest has "+itoa(len(nvdimms))+" NVDIMMs and the migrate data "+itoa(len(want))+"; give one entry for each")
+		return
+	}
+	for i, m := range nvdimms {
+		path := m.child("source").child("path")
+		if path == nil {
+			p.report(ProblemInvalidXML, vpmemField+"["+itoa(i)+"]", m, "the NVDIMM has no source path; take the XML from libvirt unchanged")
+			continue
+		}
+		path.setText(p.doc, want[i].Path)
+	}
+}
+
+// checkKeptPMEM refuses to keep a device node; a file may be on shared storage.
+func (p *planner) checkKeptPMEM(nvdimms []*node) {
+	for _, m := range nvdimms {
+		if !strings.HasPrefix(p.doc.text(m.child("source").child("path")), "/dev/") {
+			continue
+		}
+		const message = "the NVDIMM is backed by a device of the source host; give its path on the target"
+		if p.inactive {
+			p.warn(vpmemField, m, message)
+			continue
+		}
+		p.report(ProblemMissingData, vpmemField, m, message)
+	}
+}
+
+// checkPath reports a path that is not absolute or holds control characters.
+func (p *planner) checkPath(field, path string) bool {
+	if len(path) > 1 && path[0] == '/' && isPlain(path) {
+		return true
+	}
+	p.report(ProblemInvalidValue, field, nil, "this must be an absolute path without control characters")
+	return false
+}
+
+// isPlain reports whether text can stand in an attribute as it is: without
+// control characters and whatever XML or UTF-8 cannot hold.
+func isPlain(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return r < 0x20 || !isCharacter(r) })
+}
