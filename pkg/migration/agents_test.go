@@ -1,0 +1,126 @@
+package migration
+
+import (
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+)
+
+func TestDecideSource(t *testing.T) {
+	out := hypervisor.JobStats{Type: hypervisor.JobUnbounded, Operation: hypervisor.OperationMigrationOut}
+	running := &hypervisor.Domain{State: hypervisor.StateRunning}
+	off := &hypervisor.Domain{State: hypervisor.StateShutoff, Reason: hypervisor.ReasonMigrated}
+	quiet := epoch.Add(-SettleTime)
+	refused := makeMigration("m").admitted().checked()
+	refused.lm.Status.Source.Problem = &v1alpha1.Problem{Reason: "Test"}
+	targetRefused := makeMigration("m").admitted().checked().ready()
+	targetRefused.lm.Status.Target.Problem = &v1alpha1.Problem{Reason: "Test"}
+	for _, c := range []struct {
+		name  string
+		b     builder
+		facts SourceFacts
+		want  SourceAction
+	}{
+		{"not let go ahead", makeMigration("m"), SourceFacts{}, SourceWait},
+		{"let go ahead", makeMigration("m").admitted(), SourceFacts{}, SourceCheck},
+		{"deleted before the check", makeMigration("m").admitted().deleted(), SourceFacts{}, SourceWait},
+		{"refused", refused, SourceFacts{}, SourceWait},
+		{"checked", makeMigration("m").admitted().checked(), SourceFacts{}, SourceWait},
+		{"target refuses", targetRefused, SourceFacts{}, SourceWait},
+		{"target ready", makeMigration("m").admitted().checked().ready(), SourceFacts{}, SourceStart},
+		{"target ready but deleted", makeMigration("m").admitted().checked().ready().deleted(), SourceFacts{}, SourceWait},
+		{"target ready but the manager has given up",
+			makeMigration("m").admitted().checked().ready().finished(metav1.ConditionFalse, v1alpha1.PhaseFailed), SourceFacts{}, SourceDone},
+
+		{"call in flight", makeMigration("m").started(), SourceFacts{Call: CallInFlight, Seen: true, Domain: running, Job: out}, SourceFollow},
+		{"call in flight before its job", makeMigration("m").started(), SourceFacts{Call: CallInFlight, Seen: true, Domain: running, QuietSince: quiet}, SourceFollow},
+		{"call in flight, deleted", makeMigration("m").started().deleted(), SourceFacts{Call: CallInFlight, Seen: true, Domain: running}, SourceAbort},
+		{"aborted a moment ago", makeMigration("m").started().deleted(),
+			SourceFacts{Call: CallInFlight, Seen: true, Domain: running, Job: out, LastAbort: epoch.Add(-AbortInterval / 2)}, SourceFollow},
+		{"aborted and still running", makeMigration("m").started().deleted(),
+			SourceFacts{Call: CallInFlight, Seen: true, Domain: running, Job: out, LastAbort: epoch.Add(-AbortInterval)}, SourceAbort},
+		{"call returned", makeMigration("m").started(), SourceFacts{Call: CallReturned, Seen: true, Domain: running}, SourceEnd},
+		{"call returned, hypervisor away", makeMigration("m").started(), SourceFacts{Call: CallReturned}, SourceFollow},
+
+		{"adopted, job running", makeMigration("m").started(), SourceFacts{Call: CallNone, Seen: true, Domain: running, Job: out}, SourceFollow},
+		{"adopted, job running, deleted", makeMigration("m").started().deleted(), SourceFacts{Call: CallNone, Seen: true, Domain: running, Job: out}, SourceAbort},
+		{"adopted, hypervisor away", makeMigration("m").started(), SourceFacts{Call: CallNone}, SourceFollow},
+		{"adopted, no job yet", makeMigration("m").started(), SourceFacts{Call: CallNone, Seen: true, Domain: running, QuietSince: epoch}, SourceFollow},
+		{"adopted, no job for long", makeMigration("m").started(), SourceFacts{Call: CallNone, Seen: true, Domain: running, QuietSince: quiet}, SourceEnd},
+		{"adopted, guest gone", makeMigration("m").started(), SourceFacts{Call: CallNone, Seen: true, QuietSince: epoch}, SourceEnd},
+		{"adopted, guest migrated", makeMigration("m").started(), SourceFacts{Call: CallNone, Seen: true, Domain: off, QuietSince: epoch}, SourceEnd},
+		{"answer lost, job running", makeMigration("m").started(), SourceFacts{Call: CallLost, Seen: true, Domain: running, Job: out}, SourceFollow},
+		{"answer lost, no job for long", makeMigration("m").started(), SourceFacts{Call: CallLost, Seen: true, Domain: running, QuietSince: quiet}, SourceEnd},
+
+		{"ended", makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent"), SourceFacts{}, SourceWait},
+		{"ended, definition left", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Shutoff/Migrated*").onTarget("Running/Migrated", false),
+			SourceFacts{Seen: true, Domain: off}, SourceUndefine},
+		{"ended, definition left, hypervisor away", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Shutoff/Migrated*").onTarget("Running/Migrated", false),
+			SourceFacts{}, SourceWait},
+		{"ended, definition left, but somebody started the guest", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Shutoff/Migrated*").onTarget("Running/Migrated", false),
+			SourceFacts{Seen: true, Domain: running}, SourceWait},
+		{"settled", makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent").finished(metav1.ConditionTrue, v1alpha1.PhaseSucceeded), SourceFacts{}, SourceDone},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.facts.Object, c.facts.Section = c.b.obj(), CurrentSource(c.b.obj())
+			if got := DecideSource(c.facts, epoch); got != c.want {
+				t.Errorf("DecideSource() = %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+// TestStartIsNeverDecidedTwice: whatever else is true, a recorded start excludes
+// another one.
+func TestStartIsNeverDecidedTwice(t *testing.T) {
+	b := makeMigration("m").started()
+	for _, call := range []CallState{CallNone, CallInFlight, CallReturned, CallLost} {
+		for _, seen := range []bool{true, false} {
+			for _, domain := range []*hypervisor.Domain{nil, {State: hypervisor.StateRunning}, {State: hypervisor.StateShutoff}} {
+				f := SourceFacts{Object: b.obj(), Section: CurrentSource(b.obj()), Call: call, Seen: seen, Domain: domain}
+				for _, now := range []time.Time{epoch, epoch.Add(time.Hour)} {
+					if got := DecideSource(f, now); got == SourceStart || got == SourceCheck {
+						t.Errorf("%+v: %s", f, got)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestDecideTarget(t *testing.T) {
+	refused := makeMigration("m").admitted().checked()
+	refused.lm.Status.Target = &v1alpha1.TargetStatus{AttemptID: "attempt-1", Problem: &v1alpha1.Problem{Reason: "Test"}}
+	leftover := func() builder {
+		return makeMigration("m").ended(v1alpha1.CallFailed, "", "Running/Booted").onTarget("Paused/Migration", true)
+	}
+	for _, c := range []struct {
+		name string
+		b    builder
+		now  time.Time
+		want TargetAction
+	}{
+		{"not let go ahead", makeMigration("m"), epoch, TargetWait},
+		{"source not checked", makeMigration("m").admitted(), epoch, TargetWait},
+		{"source checked", makeMigration("m").admitted().checked(), epoch, TargetPrepare},
+		{"source checked, deleted", makeMigration("m").admitted().checked().deleted(), epoch, TargetWait},
+		{"refused", refused, epoch, TargetWait},
+		{"ready", makeMigration("m").admitted().checked().ready(), epoch, TargetObserve},
+		{"started", makeMigration("m").started(), epoch, TargetObserve},
+		{"ended on the source", makeMigration("m").ended(v1alpha1.CallFailed, "", "Running/Booted").onTarget("Absent", false), epoch, TargetConfirm},
+		{"confirmed", makeMigration("m").ended(v1alpha1.CallFailed, "", "Running/Booted").onTarget("Absent", true), epoch, TargetObserve},
+		{"a shell is left, libvirt may yet remove it", leftover(), epoch, TargetObserve},
+		{"a shell is left", leftover(), epoch.Add(IncomingGrace), TargetRemoveIncoming},
+		{"settled", leftover().finished(metav1.ConditionFalse, v1alpha1.PhaseFailed), epoch.Add(IncomingGrace), TargetDone},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := DecideTarget(TargetFacts{Object: c.b.obj(), Section: CurrentTarget(c.b.obj())}, c.now); got != c.want {
+				t.Errorf("DecideTarget() = %s, want %s", got, c.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,186 @@
+package migration
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+)
+
+func TestSideOf(t *testing.T) {
+	for s, want := range map[string]Side{
+		"":                               SideUnseen,
+		"Absent":                         SideGone,
+		"Running/Booted":                 SideLive,
+		"Running/Migrated":               SideLive,
+		"Running/MigrationCanceled":      SideLive,
+		"Blocked/Unknown":                SideLive,
+		"PMSuspended/Unknown":            SideLive,
+		"Paused/User":                    SideLive,
+		"Paused/Migration":               SideIncoming,
+		"Paused/Migration+MigrationIn":   SideIncoming,
+		"Running/Booted+MigrationOut":    SideLeaving,
+		"Paused/Migration+MigrationOut":  SideLeaving,
+		"Paused/Postcopy":                SidePostcopy,
+		"Paused/Postcopy+MigrationOut":   SidePostcopy,
+		"Paused/PostcopyFailed":          SidePostcopy,
+		"Running/Postcopy":               SidePostcopy,
+		"Running/PostcopyFailed":         SidePostcopy,
+		"Shutoff/Migrated":               SideMigrated,
+		"Shutoff/Shutdown":               SideStopped,
+		"Shutoff/Crashed":                SideStopped,
+		"Shutoff/Unknown":                SideStopped,
+		"Crashed/Unknown":                SideStopped,
+		"NoState/Unknown":                SideStopped,
+		"a state that does not exist/x*": SideStopped,
+	} {
+		if got := SideOf(observed(s)); got != want {
+			t.Errorf("SideOf(%q) = %s, want %s", s, got, want)
+		}
+	}
+}
+
+// TestJudge goes through what the two sides may show when the job is over. Late
+// is when the time for confirmation has passed.
+func TestJudge(t *testing.T) {
+	const ok, failed, unknown = v1alpha1.CallSucceeded, v1alpha1.CallFailed, v1alpha1.CallUnknown
+	type want struct {
+		verdict Verdict
+		reason  string
+	}
+	for _, c := range []struct {
+		name           string
+		call           v1alpha1.CallResult
+		kind           string
+		source, target string
+		deleted        bool
+		now, late      want
+	}{
+		{name: "the guest has moved", call: ok, source: "Absent", target: "Running/Migrated*",
+			now: want{VerdictSucceeded, "Migrated"}, late: want{VerdictSucceeded, "Migrated"}},
+		{name: "the guest has moved, paused by its user", call: ok, source: "Absent", target: "Paused/User",
+			now: want{VerdictSucceeded, "Migrated"}, late: want{VerdictSucceeded, "Migrated"}},
+		{name: "the guest has moved though the call failed", call: failed, kind: "Other", source: "Shutoff/Migrated", target: "Running/Migrated",
+			now: want{VerdictSucceeded, "Migrated"}, late: want{VerdictSucceeded, "Migrated"}},
+		{name: "the guest has moved and nobody saw it", call: unknown, source: "Absent", target: "Running/Migrated",
+			now: want{VerdictSucceeded, "Migrated"}, late: want{VerdictSucceeded, "Migrated"}},
+		{name: "cancelled too late", call: ok, source: "Absent", target: "Running/Migrated", deleted: true,
+			now: want{VerdictSucceeded, "Migrated"}, late: want{VerdictSucceeded, "Migrated"}},
+		{name: "the source crashed after the guest had moved", call: failed, source: "Shutoff/Crashed", target: "Running/Migrated",
+			now: want{VerdictSucceeded, "Migrated"}, late: want{VerdictSucceeded, "Migrated"}},
+		{name: "a definition is left on the source", call: unknown, source: "Shutoff/Migrated*", target: "Running/Migrated",
+			now: want{verdict: VerdictPending}, late: want{VerdictSucceeded, "Migrated"}},
+		{name: "the migration failed", call: failed, kind: "Other", source: "Running/Booted", target: "Absent",
+			now: want{VerdictFailed, "MigrationFailed"}, late: want{VerdictFailed, "MigrationFailed"}},
+		{name: "the migration failed and the target has an old definition", call: failed, kind: "Other", source: "Running/Booted*", target: "Shutoff/Shutdown*",
+			now: want{VerdictFailed, "MigrationFailed"}, late: want{VerdictFailed, "MigrationFailed"}},
+		{name: "success was claimed but the guest is on the source", call: ok, source: "Running/Booted", target: "Absent",
+			now: want{VerdictFailed, "MigrationFailed"}, late: want{VerdictFailed, "MigrationFailed"}},
+		{name: "unsafe", call: failed, kind: "Unsafe", source: "Running/Booted", target: "Absent",
+			now: want{VerdictFailed, "Unsafe"}, late: want{VerdictFailed, "Unsafe"}},
+		{name: "interrupted", call: unknown, source: "Running/MigrationCanceled", target: "Absent",
+			now: want{VerdictFailed, "Interrupted"}, late: want{VerdictFailed, "Interrupted"}},
+		{name: "cancelled", call: failed, kind: "Aborted", source: "Running/Booted", target: "Absent", deleted: true,
+			now: want{VerdictCancelled, "Cancelled"}, late: want{VerdictCancelled, "Cancelled"}},
+		{name: "cancelled by a successor", call: unknown, source: "Running/Booted", target: "Absent", deleted: true,
+			now: want{VerdictCancelled, "Cancelled"}, late: want{VerdictCancelled, "Cancelled"}},
+		{name: "aborted by somebody else", call: failed, kind: "Aborted", source: "Running/Booted", target: "Absent",
+			now: want{VerdictFailed, "MigrationFailed"}, late: want{VerdictFailed, "MigrationFailed"}},
+		{name: "the guest powered off", call: failed, kind: "Other", source: "Shutoff/Shutdown*", target: "Absent",
+			now: want{VerdictFailed, "GuestStopped"}, late: want{VerdictFailed, "GuestStopped"}},
+		{name: "the guest powered off and success was claimed", call: ok, source: "Shutoff/Shutdown", target: "Absent",
+			now: want{VerdictFailed, "GuestStopped"}, late: want{VerdictFailed, "GuestStopped"}},
+		{name: "a shell is left on the target", call: failed, source: "Running/Booted", target: "Paused/Migration",
+			now: want{verdict: VerdictPending}, late: want{VerdictUnknown, "OutcomeUnknown"}},
+		{name: "the guest is on neither side", call: ok, source: "Absent", target: "Absent",
+			now: want{verdict: VerdictPending}, late: want{VerdictUnknown, "OutcomeUnknown"}},
+		{name: "the guest has left and not arrived", call: ok, source: "Shutoff/Migrated", target: "Paused/Migration",
+			now: want{verdict: VerdictPending}, late: want{VerdictUnknown, "OutcomeUnknown"}},
+		{name: "the guest is on both sides", call: failed, source: "Running/Booted", target: "Running/Migrated",
+			now: want{VerdictUnknown, "OutcomeUnknown"}, late: want{VerdictUnknown, "OutcomeUnknown"}},
+		{name: "the source is paused in post-copy", call: failed, source: "Paused/PostcopyFailed", target: "Running/PostcopyFailed",
+			now: want{verdict: VerdictPending}, late: want{VerdictUnknown, "OutcomeUnknown"}},
+		{name: "the guest powered off and a shell is left", call: failed, source: "Shutoff/Shutdown", target: "Paused/Migration",
+			now: want{verdict: VerdictPending}, late: want{VerdictUnknown, "OutcomeUnknown"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := makeMigration("m").ended(c.call, c.kind, c.source).onTarget(c.target, true)
+			if c.deleted {
+				b.deleted()
+			}
+			for _, moment := range []struct {
+				name string
+				now  time.Time
+				want want
+			}{{"at once", epoch, c.now}, {"late", epoch.Add(ConfirmTimeout), c.late}} {
+				got := Judge(b.obj(), moment.now)
+				if got.Verdict != moment.want.verdict || got.Reason != moment.want.reason && got.Verdict != VerdictPending {
+					t.Errorf("%s: %s %s %q, want %v", moment.name, got.Verdict, got.Reason, got.Message, moment.want)
+				}
+				if got.Message == "" {
+					t.Errorf("%s: no message", moment.name)
+				}
+				if got.Verdict == VerdictPending && got.Recheck.IsZero() {
+					t.Errorf("%s: nothing ends the wait", moment.name)
+				}
+			}
+		})
+	}
+}
+
+func TestOnlySuccessGoesWithoutConfirmation(t *testing.T) {
+	for _, source := range []string{"Running/Booted", "Shutoff/Shutdown", "Shutoff/Migrated", "Absent", "Paused/PostcopyFailed"} {
+		for _, target := range []string{"Absent", "Shutoff/Shutdown", "Paused/Migration", "Running/Migrated"} {
+			b := makeMigration("m").ended(v1alpha1.CallFailed, "Other", source).onTarget(target, false)
+			moved := target == "Running/Migrated" && source != "Running/Booted" && source != "Paused/PostcopyFailed"
+			if got := Judge(b.obj(), epoch).Verdict; got != VerdictPending && !moved {
+				t.Errorf("%s and %s, which was seen before the end, give %s", source, target, got)
+			}
+		}
+	}
+}
+
+// TestCleaningUpIsProvablySafe goes through all combinations of sides: a shell
+// is removed only while the guest lives on the source, a definition only while
+// it lives on the target.
+func TestCleaningUpIsProvablySafe(t *testing.T) {
+	states := []string{
+		"", "Absent", "Running/Booted*", "Running/Migrated", "Paused/User", "Paused/Migration", "Paused/Migration+MigrationOut",
+		"Paused/Postcopy", "Running/Postcopy", "Running/PostcopyFailed", "Paused/PostcopyFailed", "Shutoff/Migrated*", "Shutoff/Shutdown*", "Shutoff/Crashed",
+	}
+	for _, source := range states[1:] {
+		for _, target := range states {
+			for _, late := range []time.Duration{0, ConfirmTimeout} {
+				b := makeMigration("m").ended(v1alpha1.CallUnknown, "", source).onTarget(target, true)
+				got := Judge(b.obj(), epoch.Add(late))
+				sourceSide, targetSide := SideOf(observed(source)), SideOf(observed(target))
+				if got.RemoveIncoming && (sourceSide != SideLive || targetSide != SideIncoming) {
+					t.Errorf("source %s, target %s: the target's copy would be removed", source, target)
+				}
+				if got.UndefineSource && (targetSide != SideLive || !slices.Contains([]Side{SideMigrated, SideStopped}, sourceSide)) {
+					t.Errorf("source %s, target %s: the source's definition would be removed", source, target)
+				}
+			}
+		}
+	}
+}
+
+func TestMessagesSayWhatToDo(t *testing.T) {
+	b := makeMigration("m").ended(v1alpha1.CallUnknown, "", "Absent").onTarget("Absent", true)
+	got := Judge(b.obj(), epoch.Add(ConfirmTimeout))
+	for _, part := range []string{"node-a", "node-b", "absent", "virsh domstate", guestUUID} {
+		if !strings.Contains(got.Message, part) {
+			t.Errorf("the message %q lacks %q", got.Message, part)
+		}
+	}
+}
+
+func TestSectionsOfAnotherAttemptDoNotCount(t *testing.T) {
+	b := makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent").onTarget("Running/Migrated", true)
+	b.lm.Status.Attempt.ID = "attempt-2"
+	if got := Judge(b.obj(), epoch.Add(ConfirmTimeout)).Verdict; got != VerdictPending {
+		t.Errorf("an old attempt's end gives %s", got)
+	}
+}

@@ -1,0 +1,79 @@
+package migration
+
+import (
+	"math"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+)
+
+// Progress turns the statistics of a running or just completed job into a
+// status. The percentage counts memory and disks, never falls below that of the
+// previous status and reaches 100 only with a completed job.
+func Progress(previous *v1alpha1.ProgressStatus, stats hypervisor.JobStats) *v1alpha1.ProgressStatus {
+	p := &v1alpha1.ProgressStatus{
+		Percent:             percent(stats),
+		Memory:              transfer(stats.Memory),
+		Disk:                transfer(stats.Disk),
+		MemoryIteration:     clamp(stats.MemoryIteration),
+		DirtyBytesPerSecond: clamp(stats.MemoryDirtyBytesPerSecond),
+		BytesPerSecond:      clamp(stats.Memory.BytesPerSecond),
+		ElapsedMilliseconds: stats.Elapsed.Milliseconds(),
+	}
+	if stats.DowntimeKnown {
+		ms := stats.Downtime.Milliseconds()
+		if stats.Type == hypervisor.JobCompleted {
+			p.DowntimeMilliseconds = &ms
+		} else {
+			p.ExpectedDowntimeMilliseconds = &ms
+		}
+	}
+	if previous != nil {
+		p.Percent = max(p.Percent, previous.Percent)
+		p.ElapsedMilliseconds = max(p.ElapsedMilliseconds, previous.ElapsedMilliseconds)
+	}
+	return p
+}
+
+// Complete returns the progress of a job that has succeeded, for as long as its
+// final statistics have not come: everything is copied.
+func Complete(previous *v1alpha1.ProgressStatus) *v1alpha1.ProgressStatus {
+	p := &v1alpha1.ProgressStatus{}
+	if previous != nil {
+		p = previous.DeepCopy()
+	}
+	p.Percent, p.ExpectedDowntimeMilliseconds = 100, nil
+	for _, t := range []*v1alpha1.TransferStatus{p.Memory, p.Disk} {
+		if t != nil {
+			t.RemainingBytes = 0
+		}
+	}
+	return p
+}
+
+func percent(stats hypervisor.JobStats) int32 {
+	if stats.Type == hypervisor.JobCompleted {
+		return 100
+	}
+	total := float64(stats.Memory.TotalBytes) + float64(stats.Disk.TotalBytes)
+	remaining := float64(stats.Memory.RemainingBytes) + float64(stats.Disk.RemainingBytes)
+	if total == 0 {
+		return 0
+	}
+	return int32(min(99, max(0, math.Floor(100*(total-remaining)/total))))
+}
+
+func transfer(t hypervisor.Transfer) *v1alpha1.TransferStatus {
+	if t.TotalBytes == 0 {
+		return nil
+	}
+	return &v1alpha1.TransferStatus{
+		TotalBytes:     clamp(t.TotalBytes),
+		ProcessedBytes: clamp(t.ProcessedBytes),
+		RemainingBytes: clamp(t.RemainingBytes),
+	}
+}
+
+func clamp(n uint64) int64 {
+	return int64(min(n, math.MaxInt64))
+}

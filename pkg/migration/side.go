@@ -1,0 +1,72 @@
+package migration
+
+import (
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+)
+
+// Side is what one host's hypervisor says of a guest, reduced to what the
+// outcome depends on.
+type Side string
+
+// What a side may be.
+const (
+	// SideUnseen: there is no report that is recent enough.
+	SideUnseen Side = "Unseen"
+	// SideGone: the hypervisor does not know the domain.
+	SideGone Side = "Gone"
+	// SideMigrated: the domain is shut off because it was migrated away.
+	SideMigrated Side = "Migrated"
+	// SideStopped: the domain is shut off for any other reason.
+	SideStopped Side = "Stopped"
+	// SideLive: the domain is a whole guest, running or paused, and is not
+	// being migrated.
+	SideLive Side = "Live"
+	// SideLeaving: the domain is being migrated away.
+	SideLeaving Side = "Leaving"
+	// SideIncoming: the domain is the paused shell of an incoming migration.
+	SideIncoming Side = "Incoming"
+	// SidePostcopy: the domain is one half of a post-copy migration; neither
+	// half is a whole guest.
+	SidePostcopy Side = "Postcopy"
+)
+
+// SideOf reduces an observation; nil is SideUnseen.
+func SideOf(o *v1alpha1.DomainObservation) Side {
+	if o == nil {
+		return SideUnseen
+	}
+	if o.State == v1alpha1.StateAbsent {
+		return SideGone
+	}
+	reason := hypervisor.Reason(o.Reason)
+	if reason == hypervisor.ReasonPostcopy || reason == hypervisor.ReasonPostcopyFailed {
+		return SidePostcopy
+	}
+	if o.Job == string(hypervisor.OperationMigrationOut) {
+		return SideLeaving
+	}
+	switch state := hypervisor.State(o.State); {
+	case state == hypervisor.StatePaused && reason == hypervisor.ReasonMigration:
+		return SideIncoming
+	case hypervisor.Domain{State: state}.Active():
+		return SideLive
+	case reason == hypervisor.ReasonMigrated:
+		return SideMigrated
+	default:
+		return SideStopped
+	}
+}
+
+// Observe turns what a hypervisor says of a domain into an observation; a nil
+// domain is one that the hypervisor does not know.
+func Observe(d *hypervisor.Domain, job hypervisor.JobStats) v1alpha1.DomainObservation {
+	if d == nil {
+		return v1alpha1.DomainObservation{State: v1alpha1.StateAbsent}
+	}
+	o := v1alpha1.DomainObservation{State: string(d.State), Reason: string(d.Reason), Defined: d.Persistent}
+	if job.Active() {
+		o.Job = string(job.Operation)
+	}
+	return o
+}

@@ -1,0 +1,280 @@
+package migration
+
+import (
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+)
+
+// The manager's patience.
+const (
+	// ResolveGrace is how long a guest or node that cannot be found is waited
+	// for before the migration fails: what the agents publish lags a little.
+	ResolveGrace = 5 * time.Second
+	// PrepareTimeout is how long the agents may take until the migration is
+	// started.
+	PrepareTimeout = 60 * time.Second
+)
+
+// ManagerFacts is what the manager knows of a migration.
+type ManagerFacts struct {
+	// Object is the LiveMigration.
+	Object *v1alpha1.LiveMigration
+	// Nodes are the hypervisors.
+	Nodes []Node
+	// All are the LiveMigrations of the cluster, read no earlier than Object.
+	// They are needed only while Object has no attempt.
+	All []v1alpha1.LiveMigration
+	// NewAttempt names a new attempt.
+	NewAttempt func() string
+}
+
+// Summary is what the manager makes of a migration.
+type Summary struct {
+	// Status holds the fields that the manager owns, and no others.
+	Status v1alpha1.LiveMigrationStatus
+	// Recheck is when to look again even if nothing changes; zero means that
+	// there is no need.
+	Recheck time.Time
+}
+
+// Summarize decides what the manager does with a migration and what its status
+// says. Its result must be written only if Object has not changed meanwhile.
+func Summarize(f ManagerFacts, now time.Time) Summary {
+	s := &summarizer{ManagerFacts: f, lm: f.Object, now: now}
+	s.out.Status = managerOwned(&f.Object.Status)
+	s.out.Status.ObservedGeneration = f.Object.Generation
+	switch {
+	case Finished(f.Object):
+		s.recordDowntime()
+	case f.Object.Status.Attempt == nil:
+		s.beforeAttempt()
+	case !Started(f.Object):
+		s.beforeStart()
+	default:
+		s.afterStart()
+	}
+	return s.out
+}
+
+// managerOwned copies the fields of a status that the manager owns.
+func managerOwned(in *v1alpha1.LiveMigrationStatus) v1alpha1.LiveMigrationStatus {
+	c := in.DeepCopy()
+	c.Source, c.Target, c.Progress = nil, nil, nil
+	return *c
+}
+
+type summarizer struct {
+	ManagerFacts
+	lm  *v1alpha1.LiveMigration
+	now time.Time
+	out Summary
+}
+
+func (s *summarizer) beforeAttempt() {
+	st := &s.out.Status
+	if st.StartTime == nil {
+		st.StartTime = &metav1.Time{Time: s.now}
+	}
+	if CancelRequested(s.lm) {
+		s.finish(VerdictCancelled, v1alpha1.ReasonCancelled, "The migration was cancelled before it started")
+		return
+	}
+	res := s.resolve()
+	if res.DomainUUID != "" {
+		if other := GoesBefore(s.lm, res.DomainUUID, res.DomainName, s.All); other != nil {
+			s.progressing(v1alpha1.PhasePending, v1alpha1.ReasonWaitingForOtherMigration, fmt.Sprintf(
+				"Waiting for the LiveMigration %s/%s of the same guest to end", other.Namespace, other.Name))
+			return
+		}
+	}
+	patience := st.StartTime.Add(ResolveGrace)
+	if arrival, ok := RecentArrival(res.DomainUUID, s.All); ok && s.awaitNews(&res, arrival) {
+		patience = arrival.Time.Add(NewsDelay)
+	}
+	switch {
+	case res.Problem != nil && res.Transient && s.now.Before(patience):
+		s.progressing(v1alpha1.PhasePending, v1alpha1.ReasonResolving, res.Problem.Message)
+		s.out.Recheck = patience
+	case res.Problem != nil:
+		s.finish(VerdictFailed, res.Problem.Reason, res.Problem.Message)
+	case res.AlreadyOnTarget:
+		s.finish(VerdictSucceeded, v1alpha1.ReasonAlreadyOnTarget,
+			fmt.Sprintf("The guest runs on %s already; nothing was touched", res.TargetNode))
+	default:
+		st.SourceNode, st.TargetNode = res.SourceNode, res.TargetNode
+		st.Attempt = &v1alpha1.AttemptStatus{ID: s.NewAttempt(), AdmittedTime: metav1.NewMicroTime(s.now)}
+		s.progressing(v1alpha1.PhasePreparing, v1alpha1.ReasonCheckingSource,
+			fmt.Sprintf("Checking the guest on %s", res.SourceNode))
+		s.out.Recheck = s.now.Add(PrepareTimeout)
+	}
+}
+
+// resolve finds the guest, and remembers which one it is: later no list may have
+// it, because it is on its way from one to another.
+func (s *summarizer) resolve() Resolution {
+	res := Resolve(&s.lm.Spec, s.Nodes)
+	if res.DomainUUID == "" {
+		res.DomainUUID = s.out.Status.DomainUUID
+	}
+	s.out.Status.DomainUUID = res.DomainUUID
+	return res
+}
+
+// awaitNews makes a resolution that contradicts a migration which has just
+// ended wait for the lists of guests to catch up, and reports whether it did.
+func (s *summarizer) awaitNews(res *Resolution, arrival Arrival) bool {
+	agrees := res.SourceNode == arrival.Node
+	if agrees || s.now.Sub(arrival.Time) >= NewsDelay {
+		return false
+	}
+	res.fail(v1alpha1.ReasonResolving, true, "The guest was moved to %s just now; waiting for that node to report it", arrival.Node)
+	return true
+}
+
+func (s *summarizer) beforeStart() {
+	source, target := CurrentSource(s.lm), CurrentTarget(s.lm)
+	deadline := s.lm.Status.Attempt.AdmittedTime.Add(PrepareTimeout)
+	switch {
+	case CancelRequested(s.lm):
+		s.finish(VerdictCancelled, v1alpha1.ReasonCancelled, "The migration was cancelled before it started")
+	case source != nil && source.Problem != nil:
+		s.sourceProblem(source.Problem)
+	case target != nil && target.Problem != nil:
+		s.finish(VerdictFailed, target.Problem.Reason, target.Problem.Message)
+	case !s.now.Before(deadline):
+		s.finish(VerdictFailed, v1alpha1.ReasonNodeNotReady, s.unprepared(source, target))
+	case source == nil:
+		s.progressing(v1alpha1.PhasePreparing, v1alpha1.ReasonCheckingSource,
+			fmt.Sprintf("Checking the guest on %s", s.lm.Status.SourceNode))
+	case target == nil || target.ReadyTime == nil:
+		s.progressing(v1alpha1.PhasePreparing, v1alpha1.ReasonPreparingTarget,
+			fmt.Sprintf("Preparing %s for the guest", s.lm.Status.TargetNode))
+	default:
+		s.progressing(v1alpha1.PhasePreparing, v1alpha1.ReasonStarting,
+			fmt.Sprintf("Starting the migration on %s", s.lm.Status.SourceNode))
+	}
+	if s.out.Status.CompletionTime == nil {
+		s.out.Recheck = deadline
+	}
+}
+
+// sourceProblem looks for the guest once more if it had left the node before
+// the source's agent looked: the list that the manager went by was old.
+func (s *summarizer) sourceProblem(p *v1alpha1.Problem) {
+	st := &s.out.Status
+	if p.Reason == v1alpha1.ReasonDomainNotOnSource && s.now.Sub(st.StartTime.Time) < ResolveGrace {
+		st.Attempt, st.SourceNode, st.TargetNode, st.DomainUUID = nil, "", "", ""
+		s.beforeAttempt()
+		return
+	}
+	s.finish(VerdictFailed, p.Reason, p.Message)
+}
+
+func (s *summarizer) unprepared(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) string {
+	node := s.lm.Status.SourceNode
+	if source != nil && (target == nil || target.ReadyTime == nil) {
+		node = s.lm.Status.TargetNode
+	}
+	return fmt.Sprintf("The agent of %s did not get ready within %s%s. Nothing was started; see the agent's log and create another "+
+		"LiveMigration", node, PrepareTimeout, s.notReady(node))
+}
+
+func (s *summarizer) afterStart() {
+	out := Judge(s.lm, s.now)
+	s.out.Recheck = out.Recheck
+	source := CurrentSource(s.lm)
+	switch {
+	case out.Verdict == VerdictUnknown:
+		s.unknown(out)
+	case out.Verdict != VerdictPending:
+		s.finish(out.Verdict, out.Reason, out.Message)
+		s.recordDowntime()
+	case source.End != nil:
+		s.progressing(v1alpha1.PhaseConfirming, v1alpha1.ReasonConfirming, out.Message)
+	case CancelRequested(s.lm):
+		s.progressing(v1alpha1.PhaseCancelling, v1alpha1.ReasonCancelling, fmt.Sprintf(
+			"Aborting the migration on %s%s", s.lm.Status.SourceNode, s.notReady(s.lm.Status.SourceNode)))
+	case source.JobStartedTime == nil:
+		s.progressing(v1alpha1.PhasePreparing, v1alpha1.ReasonStarting, fmt.Sprintf(
+			"Starting the migration on %s%s", s.lm.Status.SourceNode, s.notReady(s.lm.Status.SourceNode)))
+	default:
+		s.progressing(v1alpha1.PhaseMigrating, v1alpha1.ReasonMigrating, fmt.Sprintf("Copying the guest from %s to %s%s",
+			s.lm.Status.SourceNode, s.lm.Status.TargetNode, s.notReady(s.lm.Status.SourceNode)))
+	}
+}
+
+// notReady says why a node is not ready, to be put behind a message.
+func (s *summarizer) notReady(name string) string {
+	for _, n := range s.Nodes {
+		if n.Name == name && !n.Ready {
+			return fmt.Sprintf("; %s is not ready: %s", name, n.Message)
+		}
+	}
+	return ""
+}
+
+// recordDowntime takes the measured pause from the side that knows it.
+func (s *summarizer) recordDowntime() {
+	st := &s.out.Status
+	if st.DowntimeMilliseconds != nil {
+		return
+	}
+	if p := s.lm.Status.Progress; p != nil && p.DowntimeMilliseconds != nil {
+		st.DowntimeMilliseconds = p.DowntimeMilliseconds
+	} else if t := CurrentTarget(s.lm); t != nil {
+		st.DowntimeMilliseconds = t.DowntimeMilliseconds
+	}
+}
+
+// finish settles the migration for good.
+func (s *summarizer) finish(v Verdict, reason, message string) {
+	st := &s.out.Status
+	st.CompletionTime = &metav1.Time{Time: s.now}
+	meta.RemoveStatusCondition(&st.Conditions, v1alpha1.ConditionReconciling)
+	status := metav1.ConditionFalse
+	switch v {
+	case VerdictSucceeded:
+		status, st.Phase = metav1.ConditionTrue, v1alpha1.PhaseSucceeded
+		meta.RemoveStatusCondition(&st.Conditions, v1alpha1.ConditionStalled)
+	case VerdictCancelled:
+		st.Phase = v1alpha1.PhaseCancelled
+	case VerdictFailed, VerdictPending, VerdictUnknown:
+		st.Phase = v1alpha1.PhaseFailed
+	}
+	s.set(v1alpha1.ConditionSucceeded, status, reason, message)
+	s.set(v1alpha1.ConditionReady, status, reason, message)
+	if v != VerdictSucceeded {
+		s.set(v1alpha1.ConditionStalled, metav1.ConditionTrue, reason, message)
+	}
+	s.out.Recheck = time.Time{}
+}
+
+func (s *summarizer) unknown(out Outcome) {
+	st := &s.out.Status
+	st.Phase = v1alpha1.PhaseUnknown
+	meta.RemoveStatusCondition(&st.Conditions, v1alpha1.ConditionReconciling)
+	s.set(v1alpha1.ConditionSucceeded, metav1.ConditionUnknown, out.Reason, out.Message)
+	s.set(v1alpha1.ConditionReady, metav1.ConditionUnknown, out.Reason, out.Message)
+	s.set(v1alpha1.ConditionStalled, metav1.ConditionTrue, out.Reason, out.Message)
+}
+
+func (s *summarizer) progressing(phase v1alpha1.LiveMigrationPhase, reason, message string) {
+	st := &s.out.Status
+	st.Phase = phase
+	meta.RemoveStatusCondition(&st.Conditions, v1alpha1.ConditionStalled)
+	s.set(v1alpha1.ConditionSucceeded, metav1.ConditionUnknown, reason, message)
+	s.set(v1alpha1.ConditionReady, metav1.ConditionUnknown, reason, message)
+	s.set(v1alpha1.ConditionReconciling, metav1.ConditionTrue, reason, message)
+}
+
+func (s *summarizer) set(condition string, status metav1.ConditionStatus, reason, message string) {
+	meta.SetStatusCondition(&s.out.Status.Conditions, metav1.Condition{
+		Type: condition, Status: status, Reason: reason, Message: message,
+		ObservedGeneration: s.lm.Generation, LastTransitionTime: metav1.NewTime(s.now),
+	})
+}

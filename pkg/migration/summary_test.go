@@ -1,0 +1,160 @@
+package migration
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+)
+
+func summarize(b builder, now time.Time, nodes []Node, all ...*v1alpha1.LiveMigration) Summary {
+	f := ManagerFacts{Object: b.obj(), Nodes: nodes, NewAttempt: func() string { return "attempt-1" }}
+	for _, lm := range all {
+		f.All = append(f.All, *lm)
+	}
+	return Summarize(f, now)
+}
+
+func TestSummarize(t *testing.T) {
+	good := []Node{node("node-a", "web=Running/Booted"), node("node-b")}
+	moved := []Node{node("node-a"), node("node-b", "web=Running/Migrated")}
+	stuck := makeMigration("m").admitted().checked()
+	sourceProblem := makeMigration("m").admitted()
+	sourceProblem.lm.Status.Source = &v1alpha1.SourceStatus{
+		AttemptID: "attempt-1", Problem: &v1alpha1.Problem{Reason: v1alpha1.ReasonInvalidMigrateData, Message: "Bad data"},
+	}
+	targetProblem := makeMigration("m").admitted().checked()
+	targetProblem.lm.Status.Target = &v1alpha1.TargetStatus{
+		AttemptID: "attempt-1", Problem: &v1alpha1.Problem{Reason: v1alpha1.ReasonTargetCheckFailed, Message: "No room"},
+	}
+	copying := makeMigration("m").started()
+	copying.lm.Status.Source.JobStartedTime = new(metav1.NewMicroTime(epoch))
+	justMoved := makeMigration("old").admitted().finished(metav1.ConditionTrue, v1alpha1.PhaseSucceeded).obj()
+	for _, c := range []struct {
+		name    string
+		b       builder
+		after   time.Duration
+		nodes   []Node
+		all     []*v1alpha1.LiveMigration
+		phase   v1alpha1.LiveMigrationPhase
+		reason  string
+		message string
+	}{
+		{"new", makeMigration("m"), 0, good, nil, v1alpha1.PhasePreparing, v1alpha1.ReasonCheckingSource, "node-a"},
+		{"new, guest unknown yet", makeMigration("m"), 0, []Node{node("node-b")}, nil, v1alpha1.PhasePending, v1alpha1.ReasonResolving, "No node has"},
+		{"new, deleted", makeMigration("m").deleted(), 0, good, nil, v1alpha1.PhaseCancelled, v1alpha1.ReasonCancelled, "before it started"},
+		{"new, there already", makeMigration("m"), 0, moved, nil, v1alpha1.PhaseSucceeded, v1alpha1.ReasonAlreadyOnTarget, "nothing was touched"},
+		{"new, another goes first", makeMigration("m").created(1), 0, good, []*v1alpha1.LiveMigration{makeMigration("o").admitted().obj()},
+			v1alpha1.PhasePending, v1alpha1.ReasonWaitingForOtherMigration, "default/o"},
+		{"new, the guest arrived on node-b just now but the lists are old", makeMigration("m"), time.Second, good, []*v1alpha1.LiveMigration{justMoved},
+			v1alpha1.PhasePending, v1alpha1.ReasonResolving, "moved to node-b just now"},
+		{"new, the guest arrived on node-b long ago and went back", makeMigration("m"), NewsDelay, good, []*v1alpha1.LiveMigration{justMoved},
+			v1alpha1.PhasePreparing, v1alpha1.ReasonCheckingSource, ""},
+		{"checking", makeMigration("m").admitted(), 0, good, nil, v1alpha1.PhasePreparing, v1alpha1.ReasonCheckingSource, "node-a"},
+		{"preparing", makeMigration("m").admitted().checked(), 0, good, nil, v1alpha1.PhasePreparing, v1alpha1.ReasonPreparingTarget, "node-b"},
+		{"ready", makeMigration("m").admitted().checked().ready(), 0, good, nil, v1alpha1.PhasePreparing, v1alpha1.ReasonStarting, "node-a"},
+		{"preparing, deleted", makeMigration("m").admitted().checked().ready().deleted(), 0, good, nil,
+			v1alpha1.PhaseCancelled, v1alpha1.ReasonCancelled, "before it started"},
+		{"source refuses", sourceProblem, 0, good, nil, v1alpha1.PhaseFailed, v1alpha1.ReasonInvalidMigrateData, "Bad data"},
+		{"target refuses", targetProblem, 0, good, nil, v1alpha1.PhaseFailed, v1alpha1.ReasonTargetCheckFailed, "No room"},
+		{"target silent", stuck, PrepareTimeout, []Node{good[0], lost(good[1])}, nil, v1alpha1.PhaseFailed, v1alpha1.ReasonNodeNotReady, "node-b did not get ready within 1m0s; node-b is not ready: gone fishing"},
+		{"source silent", makeMigration("m").admitted(), PrepareTimeout, good, nil, v1alpha1.PhaseFailed, v1alpha1.ReasonNodeNotReady, "node-a did not get ready"},
+		{"started", makeMigration("m").started(), time.Hour, good, nil, v1alpha1.PhasePreparing, v1alpha1.ReasonStarting, "node-a"},
+		{"copying", copying, time.Hour, good, nil, v1alpha1.PhaseMigrating, v1alpha1.ReasonMigrating, "from node-a to node-b"},
+		{"copying, agent lost", copying, time.Hour, []Node{lost(good[0]), good[1]}, nil,
+			v1alpha1.PhaseMigrating, v1alpha1.ReasonMigrating, "node-a is not ready: gone fishing"},
+		{"copying, deleted", makeMigration("m").started().deleted(), 0, good, nil, v1alpha1.PhaseCancelling, v1alpha1.ReasonCancelling, "node-a"},
+		{"ended", makeMigration("m").ended(v1alpha1.CallFailed, "Other", "Running/Booted"), 0, good, nil, v1alpha1.PhaseConfirming, v1alpha1.ReasonConfirming, ""},
+		{"failed", makeMigration("m").ended(v1alpha1.CallFailed, "Other", "Running/Booted").onTarget("Absent", true), 0, good, nil,
+			v1alpha1.PhaseFailed, v1alpha1.ReasonMigrationFailed, "still runs on node-a; libvirt gave the migration up: libvirt says no"},
+		{"succeeded", makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent").onTarget("Running/Migrated", false), 0, good, nil,
+			v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated, "runs on node-b"},
+		{"unknown", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Absent").onTarget("Absent", true), ConfirmTimeout, good, nil,
+			v1alpha1.PhaseUnknown, v1alpha1.ReasonOutcomeUnknown, "not certain"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := summarize(c.b, epoch.Add(c.after), c.nodes, c.all...)
+			condition := meta.FindStatusCondition(got.Status.Conditions, v1alpha1.ConditionSucceeded)
+			if got.Status.Phase != c.phase || condition == nil || condition.Reason != c.reason || !strings.Contains(condition.Message, c.message) {
+				t.Errorf("got %s %+v, want %s %s with %q", got.Status.Phase, condition, c.phase, c.reason, c.message)
+			}
+			ends := c.phase == v1alpha1.PhaseSucceeded || c.phase == v1alpha1.PhaseFailed || c.phase == v1alpha1.PhaseCancelled
+			if ends != (got.Status.CompletionTime != nil) {
+				t.Errorf("completionTime is %v", got.Status.CompletionTime)
+			}
+			if got.Status.Source != nil || got.Status.Target != nil || got.Status.Progress != nil {
+				t.Error("the summary holds what the manager does not own")
+			}
+		})
+	}
+}
+
+func TestPatienceEnds(t *testing.T) {
+	b := makeMigration("m")
+	first := summarize(b, epoch, []Node{node("node-b")})
+	if want := epoch.Add(ResolveGrace); !first.Recheck.Equal(want) {
+		t.Fatalf("recheck at %s, want %s", first.Recheck, want)
+	}
+	b.lm.Status = first.Status
+	last := summarize(b, first.Recheck, []Node{node("node-b")})
+	if last.Status.Phase != v1alpha1.PhaseFailed {
+		t.Errorf("the phase is %s when the patience has ended", last.Status.Phase)
+	}
+}
+
+// TestGuestLeftBeforeTheCheck: the list that the manager went by was old.
+func TestGuestLeftBeforeTheCheck(t *testing.T) {
+	b := makeMigration("m").admitted()
+	b.lm.Status.Source = &v1alpha1.SourceStatus{
+		AttemptID: "attempt-1", Problem: &v1alpha1.Problem{Reason: v1alpha1.ReasonDomainNotOnSource, Message: "Left"},
+	}
+	nodes := []Node{node("node-a"), node("node-b"), node("node-c", "web=Running/Migrated")}
+	again := summarize(b, epoch.Add(time.Second), nodes)
+	if again.Status.SourceNode != "node-c" || again.Status.Attempt == nil {
+		t.Errorf("the guest is not looked for again: %+v", again.Status)
+	}
+	late := summarize(b, epoch.Add(ResolveGrace), nodes)
+	if late.Status.Phase != v1alpha1.PhaseFailed {
+		t.Errorf("the search has no end: %+v", late.Status)
+	}
+}
+
+func TestTheEndIsFinal(t *testing.T) {
+	b := makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent").onTarget("Running/Migrated", true).
+		finished(metav1.ConditionTrue, v1alpha1.PhaseSucceeded)
+	b.onTarget("Shutoff/Shutdown", true).deleted()
+	b.lm.Generation = 7
+	got := summarize(b, epoch.Add(time.Hour), nil)
+	if got.Status.Phase != v1alpha1.PhaseSucceeded || !meta.IsStatusConditionTrue(got.Status.Conditions, v1alpha1.ConditionSucceeded) {
+		t.Errorf("the end has changed: %+v", got.Status)
+	}
+	if got.Status.ObservedGeneration != 7 {
+		t.Errorf("observedGeneration is %d, want 7", got.Status.ObservedGeneration)
+	}
+}
+
+func TestUnknownGivesWayToTheTruth(t *testing.T) {
+	b := makeMigration("m").ended(v1alpha1.CallUnknown, "", "Absent").onTarget("Absent", true)
+	b.lm.Status.Conditions = summarize(b, epoch.Add(ConfirmTimeout), nil).Status.Conditions
+	b.onTarget("Running/Migrated", true)
+	got := summarize(b, epoch.Add(time.Hour), nil)
+	if got.Status.Phase != v1alpha1.PhaseSucceeded || meta.FindStatusCondition(got.Status.Conditions, v1alpha1.ConditionStalled) != nil {
+		t.Errorf("the outcome stays %s: %+v", got.Status.Phase, got.Status.Conditions)
+	}
+}
+
+func TestDowntimeComesFromTheSideThatKnows(t *testing.T) {
+	b := makeMigration("m").ended(v1alpha1.CallUnknown, "", "Absent").onTarget("Running/Migrated", true)
+	b.lm.Status.Target.DowntimeMilliseconds = new(int64(42))
+	if got := summarize(b, epoch, nil).Status.DowntimeMilliseconds; got == nil || *got != 42 {
+		t.Errorf("the downtime is %v, want the target's", got)
+	}
+	b.lm.Status.Progress = &v1alpha1.ProgressStatus{DowntimeMilliseconds: new(int64(41))}
+	if got := summarize(b, epoch, nil).Status.DowntimeMilliseconds; got == nil || *got != 41 {
+		t.Errorf("the downtime is %v, want the source's", got)
+	}
+}

@@ -1,0 +1,63 @@
+package migration
+
+import (
+	"time"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+)
+
+// IncomingGrace is how long after the end on the source libvirt itself may take
+// to remove the incoming shell before the target's agent does.
+const IncomingGrace = 5 * time.Second
+
+// TargetFacts is what the target's agent knows of a migration.
+type TargetFacts struct {
+	// Object is the LiveMigration as last seen.
+	Object *v1alpha1.LiveMigration
+	// Section is the agent's own section of the current attempt, which may be
+	// newer than the one in Object; nil where there is none.
+	Section *v1alpha1.TargetStatus
+}
+
+// TargetAction is the target agent's next act.
+type TargetAction string
+
+// The acts of a target's agent.
+const (
+	// TargetWait: nothing to do until something changes.
+	TargetWait TargetAction = "Wait"
+	// TargetPrepare: check the host and offer its facts.
+	TargetPrepare TargetAction = "Prepare"
+	// TargetObserve: read the guest and report it where it has changed.
+	TargetObserve TargetAction = "Observe"
+	// TargetConfirm: read and report the guest after the end on the source.
+	TargetConfirm TargetAction = "Confirm"
+	// TargetRemoveIncoming: remove the shell that the migration left behind.
+	TargetRemoveIncoming TargetAction = "RemoveIncoming"
+	// TargetDone: the agent has no more part in the migration.
+	TargetDone TargetAction = "Done"
+)
+
+// DecideTarget chooses the target agent's next act.
+func DecideTarget(f TargetFacts, now time.Time) TargetAction {
+	lm, section := f.Object, f.Section
+	source := CurrentSource(lm)
+	switch {
+	case Finished(lm):
+		return TargetDone
+	case lm.Status.Attempt == nil, source == nil, source.Guest == nil, section != nil && section.Problem != nil:
+		return TargetWait
+	case section == nil && CancelRequested(lm):
+		return TargetWait
+	case section == nil:
+		return TargetPrepare
+	case source.End == nil:
+		return TargetObserve
+	case section.ConfirmedTime == nil:
+		return TargetConfirm
+	}
+	if Judge(lm, now).RemoveIncoming && now.Sub(source.End.Time.Time) >= IncomingGrace {
+		return TargetRemoveIncoming
+	}
+	return TargetObserve
+}
