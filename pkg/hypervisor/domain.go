@@ -1,0 +1,108 @@
+package hypervisor
+
+import "log/slog"
+
+// HostInfo is the identity of a hypervisor.
+type HostInfo struct {
+	// UUID is libvirt's host UUID; libvirt refuses to migrate between two
+	// hosts with the same one.
+	UUID string
+	// Hostname is the name that the host gives itself.
+	Hostname string
+	// LibvirtVersion and HypervisorVersion are dotted, for example "9.0.0".
+	LibvirtVersion    string
+	HypervisorVersion string
+}
+
+// Domain is what a hypervisor says of one domain at one moment.
+type Domain struct {
+	UUID string
+	Name string
+	// State and Reason are libvirt's; a Reason has a meaning only beside its
+	// State.
+	State  State
+	Reason Reason
+	// Persistent is whether the domain has a definition that outlives it.
+	Persistent bool
+	// MemoryBytes is the memory that the domain may use at most.
+	MemoryBytes uint64
+}
+
+// Active reports whether the domain has a virtual machine behind it, running
+// or paused.
+func (d Domain) Active() bool {
+	switch d.State {
+	case StateRunning, StateBlocked, StatePaused, StateShutdown, StatePMSuspended:
+		return true
+	case StateNoState, StateShutoff, StateCrashed:
+		return false
+	}
+	return false
+}
+
+// State is a domain's state, named as libvirt names it.
+type State string
+
+// The states of a domain.
+const (
+	StateNoState     State = "NoState"
+	StateRunning     State = "Running"
+	StateBlocked     State = "Blocked"
+	StatePaused      State = "Paused"
+	StateShutdown    State = "Shutdown"
+	StateShutoff     State = "Shutoff"
+	StateCrashed     State = "Crashed"
+	StatePMSuspended State = "PMSuspended"
+)
+
+// Reason says why a domain is in its state. The values below are those that
+// decisions depend on; any other reason of libvirt's is passed on under
+// libvirt's name.
+type Reason string
+
+// The reasons that decisions depend on.
+const (
+	ReasonUnknown           Reason = "Unknown"
+	ReasonBooted            Reason = "Booted"
+	ReasonUser              Reason = "User"
+	ReasonUnpaused          Reason = "Unpaused"
+	ReasonMigration         Reason = "Migration"
+	ReasonMigrated          Reason = "Migrated"
+	ReasonMigrationCanceled Reason = "MigrationCanceled"
+	ReasonPostcopy          Reason = "Postcopy"
+	ReasonPostcopyFailed    Reason = "PostcopyFailed"
+	ReasonCrashed           Reason = "Crashed"
+	ReasonFailed            Reason = "Failed"
+	ReasonDestroyed         Reason = "Destroyed"
+	ReasonShutdown          Reason = "Shutdown"
+)
+
+// XMLForm selects which of a domain's definitions to read.
+type XMLForm int
+
+const (
+	// XMLMigratable is the live definition in the form that a destination
+	// accepts.
+	XMLMigratable XMLForm = iota
+	// XMLInactive is the persistent definition, secrets included.
+	XMLInactive
+)
+
+// DomainXML is a domain's definition. It holds secrets, so it prints as a
+// placeholder wherever it is formatted, logged or marshalled by mistake; only
+// a plain conversion yields the text.
+type DomainXML string
+
+const elidedXML = "[domain XML]"
+
+// String returns a placeholder.
+func (DomainXML) String() string { return elidedXML }
+
+// GoString returns a placeholder.
+func (DomainXML) GoString() string { return elidedXML }
+
+// LogValue returns a placeholder.
+func (DomainXML) LogValue() slog.Value { return slog.StringValue(elidedXML) }
+
+// MarshalText returns a placeholder.
+func (DomainXML) MarshalText() ([]byte, error) { return []byte(elidedXML), nil }

@@ -1,0 +1,80 @@
+package hypervisor
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Kind sorts the errors of a hypervisor by what a caller can do about them.
+type Kind string
+
+// The kinds of errors.
+const (
+	// KindNoDomain is an unknown domain.
+	KindNoDomain Kind = "NoDomain"
+	// KindConnectionLost is a connection that broke, ours or the one between
+	// the two libvirts: the call's outcome is unknown.
+	KindConnectionLost Kind = "ConnectionLost"
+	// KindTimeout is a call that did not return in time and was abandoned: its
+	// outcome is unknown.
+	KindTimeout Kind = "Timeout"
+	// KindCanceled is a call that was abandoned because its context ended: its
+	// outcome is unknown.
+	KindCanceled Kind = "Canceled"
+	// KindAborted is a job that was aborted on request.
+	KindAborted Kind = "Aborted"
+	// KindUnsafe is libvirt's refusal of a migration that may harm the disks.
+	KindUnsafe Kind = "Unsafe"
+	// KindConfigUnsupported is a definition that the destination cannot run,
+	// or one that would change the guest.
+	KindConfigUnsupported Kind = "ConfigUnsupported"
+	// KindOperationInvalid is a call that does not fit the domain's state.
+	KindOperationInvalid Kind = "OperationInvalid"
+	// KindBusy is a domain held by another job.
+	KindBusy Kind = "Busy"
+	// KindOther is any other failure.
+	KindOther Kind = "Other"
+)
+
+// OutcomeUnknown reports whether a call that failed so may still take effect.
+func (k Kind) OutcomeUnknown() bool {
+	return k == KindConnectionLost || k == KindTimeout || k == KindCanceled
+}
+
+// Error is a failed call to a hypervisor.
+type Error struct {
+	// Op is the call, for example "migrating".
+	Op   string
+	Kind Kind
+	// Code and Domain are libvirt's numbers, zero where the error is not
+	// libvirt's.
+	Code   int
+	Domain int
+	// Message is fit for users: it holds no secrets and no domain XML.
+	Message string
+	// Err is the cause, if there is one beyond Message.
+	Err error
+}
+
+// Error returns the call and what went wrong with it.
+func (e *Error) Error() string {
+	return fmt.Sprintf("%s: %s", e.Op, e.Message)
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// KindOf returns the kind of an error, KindOther for one that is not this
+// package's, and an empty Kind for nil.
+func KindOf(err error) Kind {
+	if err == nil {
+		return ""
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Kind
+	}
+	return KindOther
+}
+
+// IsNoDomain reports whether the error says that the domain is unknown.
+func IsNoDomain(err error) bool { return KindOf(err) == KindNoDomain }

@@ -1,0 +1,203 @@
+package fake
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+)
+
+// Method is a method of hypervisor.Hypervisor.
+type Method string
+
+// The methods.
+const (
+	MethodHostInfo          Method = "HostInfo"
+	MethodListDomains       Method = "ListDomains"
+	MethodLookupDomain      Method = "LookupDomain"
+	MethodSubscribe         Method = "Subscribe"
+	MethodDomainXML         Method = "DomainXML"
+	MethodMigrate           Method = "Migrate"
+	MethodJobStats          Method = "JobStats"
+	MethodCompletedJobStats Method = "CompletedJobStats"
+	MethodAbortJob          Method = "AbortJob"
+	MethodSetMaxDowntime    Method = "SetMaxDowntime"
+	MethodSetBandwidth      Method = "SetBandwidth"
+	MethodUndefine          Method = "Undefine"
+	MethodDestroyIncoming   Method = "DestroyIncoming"
+)
+
+// operations are what errors call the methods.
+var operations = map[Method]string{
+	MethodHostInfo:          "reading the host",
+	MethodListDomains:       "listing domains",
+	MethodLookupDomain:      "looking up the domain",
+	MethodDomainXML:         "reading the domain's definition",
+	MethodMigrate:           "migrating",
+	MethodJobStats:          "reading the job's statistics",
+	MethodCompletedJobStats: "reading the last job's statistics",
+	MethodAbortJob:          "aborting the job",
+	MethodSetMaxDowntime:    "setting the maximum downtime",
+	MethodSetBandwidth:      "setting the bandwidth",
+	MethodUndefine:          "undefining the domain",
+	MethodDestroyIncoming:   "destroying the incoming domain",
+}
+
+// Call is one call to a host.
+type Call struct {
+	Host   string
+	Method Method
+	UUID   string
+	// Params belong to Migrate, and Value to SetMaxDowntime and SetBandwidth.
+	Params hypervisor.MigrateParams
+	Value  uint64
+	// Time is when it was made.
+	Time time.Time
+	// Returned is whether it has returned, and Err is what it returned.
+	Returned bool
+	Err      error
+}
+
+// record notes a call in the log. The fleet's mutex is held.
+func (f *Fleet) record(call *Call) {
+	call.Time = time.Now()
+	f.calls = append(f.calls, call)
+}
+
+// Calls returns the calls to all hosts in the order in which they were made. A
+// call counts from the moment it is made, whatever becomes of it.
+func (f *Fleet) Calls() []Call {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	calls := make([]Call, len(f.calls))
+	for i, call := range f.calls {
+		calls[i] = *call
+	}
+	return calls
+}
+
+// Count returns how often a method was called on any host; with a UUID, how
+// often for that domain.
+func (f *Fleet) Count(method Method, uuid string) int {
+	var count int
+	for _, call := range f.Calls() {
+		if call.Method == method && (uuid == "" || call.UUID == uuid) {
+			count++
+		}
+	}
+	return count
+}
+
+// Count is Fleet.Count for one host.
+func (h *Host) Count(method Method, uuid string) int {
+	var count int
+	for _, call := range h.fleet.Calls() {
+		if call.Host == h.name && call.Method == method && (uuid == "" || call.UUID == uuid) {
+			count++
+		}
+	}
+	return count
+}
+
+// invoke makes a call: it logs it, applies the host's faults and, with the
+// fleet's mutex held, calls effect.
+func invoke[T any](ctx context.Context, h *Host, call *Call, effect func() (T, error)) (T, error) {
+	call.Host = h.name
+	h.fleet.mu.Lock()
+	h.fleet.record(call)
+	h.fleet.mu.Unlock()
+	value, err := perform(ctx, h, call.Method, effect)
+	h.fleet.mu.Lock()
+	defer h.fleet.mu.Unlock()
+	call.Returned, call.Err = true, err
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return value, nil
+}
+
+func perform[T any](ctx context.Context, h *Host, method Method, effect func() (T, error)) (T, error) {
+	var none T
+	if err := h.admit(ctx, method); err != nil {
+		return none, err
+	}
+	h.fleet.mu.Lock()
+	stuck := h.hangs[method]
+	if stuck == nil {
+		defer h.fleet.mu.Unlock()
+		return apply(h, method, effect)
+	}
+	// Whoever releases the hang makes the call, be its caller there or not.
+	result := make(chan outcome[T], 1)
+	stuck.calls = append(stuck.calls, func() {
+		value, err := apply(h, method, effect)
+		result <- outcome[T]{value, err}
+	})
+	lost := h.lost
+	h.fleet.mu.Unlock()
+	timer := time.NewTimer(h.fleet.real(h.fleet.callTimeout))
+	defer timer.Stop()
+	if method == MethodMigrate {
+		timer.Stop()
+	}
+	select {
+	case r := <-result:
+		return r.value, r.err
+	case <-timer.C:
+		return none, fault(method, hypervisor.KindTimeout, "libvirt did not answer in time")
+	case <-ctx.Done():
+		return none, ended(ctx, method)
+	case <-lost:
+		return none, lostConnection(method)
+	}
+}
+
+type outcome[T any] struct {
+	value T
+	err   error
+}
+
+// admit waits for the host's latency.
+func (h *Host) admit(ctx context.Context, method Method) error {
+	if ctx.Err() != nil {
+		return ended(ctx, method)
+	}
+	h.fleet.mu.Lock()
+	latency := h.latency
+	h.fleet.mu.Unlock()
+	if latency == 0 {
+		return nil
+	}
+	timer := time.NewTimer(h.fleet.real(latency))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ended(ctx, method)
+	}
+}
+
+// apply lets an effect happen unless a fault prevents it. The fleet's mutex is
+// held.
+func apply[T any](h *Host, method Method, effect func() (T, error)) (T, error) {
+	var none T
+	if !h.connected {
+		return none, lostConnection(method)
+	}
+	if queue := h.failures[method]; len(queue) > 0 {
+		h.failures[method] = queue[1:]
+		return none, injected(method, queue[0])
+	}
+	return effect()
+}
+
+// ended returns the error of a call whose context ended.
+func ended(ctx context.Context, method Method) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fault(method, hypervisor.KindTimeout, context.Cause(ctx).Error())
+	}
+	return fault(method, hypervisor.KindCanceled, context.Cause(ctx).Error())
+}

@@ -1,0 +1,220 @@
+package fake
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"time"
+
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+)
+
+// Guest describes a domain to begin with.
+type Guest struct {
+	UUID string
+	Name string
+	// MemoryBytes is the guest's memory; 0 is 128 MiB.
+	MemoryBytes uint64
+	// DirtyBytesPerSecond is how fast the guest writes to its memory, all over
+	// the first WorkingSetBytes of it; 0 of the latter is all of it.
+	DirtyBytesPerSecond uint64
+	WorkingSetBytes     uint64
+	// Persistent is whether the domain has a definition that outlives it.
+	Persistent bool
+	// State and Reason are Running and Booted where they are empty.
+	State  hypervisor.State
+	Reason hypervisor.Reason
+	// LiveXML and PersistentXML are made up where they are empty.
+	LiveXML       hypervisor.DomainXML
+	PersistentXML hypervisor.DomainXML
+	// Unsafe makes migrations fail unless they allow what is unsafe.
+	Unsafe bool
+}
+
+// Host is one hypervisor of a fleet. Its methods may be called concurrently.
+type Host struct {
+	fleet *Fleet
+	name  string
+	info  hypervisor.HostInfo
+
+	// All below is guarded by the fleet's mutex.
+	domains     map[string]*domain
+	subscribers map[chan hypervisor.Event]string
+	dropping    bool
+	latency     time.Duration
+	failures    map[Method][]error
+	hangs       map[Method]*hang
+	// lost is closed when the connection is lost, and replaced when it is back.
+	lost      chan struct{}
+	connected bool
+	// down is whether the daemon is not there for other hosts either.
+	down bool
+}
+
+var _ hypervisor.Hypervisor = (*Host)(nil)
+
+// domain is a guest as one host knows it.
+type domain struct {
+	guest      Guest
+	state      hypervisor.State
+	reason     hypervisor.Reason
+	persistent bool
+	live       hypervisor.DomainXML
+	inactive   hypervisor.DomainXML
+	// completed are the statistics of the last job, if they were kept.
+	completed hypervisor.JobStats
+	// out and in are the migrations under way from and to here.
+	out, in *migration
+	// maxDowntime and bandwidth are what the next migration begins with.
+	maxDowntime time.Duration
+	bandwidth   uint64
+}
+
+func newHost(f *Fleet, name string) *Host {
+	sum := sha256.Sum256([]byte(name))
+	return &Host{
+		fleet: f,
+		name:  name,
+		info: hypervisor.HostInfo{
+			UUID:              fmt.Sprintf("%x-%x-%x-%x-%x", sum[:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16]),
+			Hostname:          name,
+			LibvirtVersion:    "9.0.0",
+			HypervisorVersion: "7.2.22",
+		},
+		domains:     map[string]*domain{},
+		subscribers: map[chan hypervisor.Event]string{},
+		failures:    map[Method][]error{},
+		hangs:       map[Method]*hang{},
+		lost:        make(chan struct{}),
+		connected:   true,
+	}
+}
+
+// Name returns the host's name.
+func (h *Host) Name() string { return h.name }
+
+// URI returns where other hosts reach the host.
+func (h *Host) URI() string { return "qemu+tcp://" + h.name + "/system" }
+
+// AddAddress makes URIs with the address, or other name, lead to the host too.
+func (h *Host) AddAddress(address string) {
+	h.fleet.mu.Lock()
+	defer h.fleet.mu.Unlock()
+	h.fleet.aliases[address] = h
+}
+
+// SetInfo changes what the host says of itself.
+func (h *Host) SetInfo(info hypervisor.HostInfo) {
+	h.fleet.mu.Lock()
+	defer h.fleet.mu.Unlock()
+	h.info = info
+}
+
+// AddGuest puts a guest on the host, replacing one of the same UUID. It sends
+// no event.
+func (h *Host) AddGuest(guest Guest) {
+	if guest.MemoryBytes == 0 {
+		guest.MemoryBytes = 128 << 20
+	}
+	if guest.WorkingSetBytes == 0 || guest.WorkingSetBytes > guest.MemoryBytes {
+		guest.WorkingSetBytes = guest.MemoryBytes
+	}
+	if guest.State == "" {
+		guest.State, guest.Reason = hypervisor.StateRunning, hypervisor.ReasonBooted
+	}
+	if guest.LiveXML == "" {
+		guest.LiveXML = defaultXML(guest, h.name)
+	}
+	if guest.PersistentXML == "" && guest.Persistent {
+		guest.PersistentXML = defaultXML(guest, h.name)
+	}
+	h.fleet.mu.Lock()
+	defer h.fleet.mu.Unlock()
+	h.domains[guest.UUID] = &domain{
+		guest: guest, state: guest.State, reason: guest.Reason, persistent: guest.Persistent,
+		live: guest.LiveXML, inactive: guest.PersistentXML, maxDowntime: defaultMaxDowntime,
+	}
+}
+
+// defaultXML makes up a small definition, with a console that only this host
+// could open.
+func defaultXML(guest Guest, host string) hypervisor.DomainXML {
+	return hypervisor.DomainXML(fmt.Sprintf(`<domain type='kvm'>
+  <name>%s</name>
+  <uuid>%s</uuid>
+  <memory unit='b'>%d</memory>
+  <vcpu>1</vcpu>
+  <os><type arch='x86_64' machine='pc-i440fx-7.2'>hvm</type></os>
+  <devices>
+    <graphics type='vnc' port='-1' autoport='yes' passwd='sesame'>
+      <listen type='address' address='%s'/>
+    </graphics>
+  </devices>
+</domain>
+`, guest.Name, guest.UUID, guest.MemoryBytes, host))
+}
+
+// SetState changes a domain's state behind everybody's back: no event is sent.
+// It makes situations that no script leads to.
+func (h *Host) SetState(uuid string, state hypervisor.State, reason hypervisor.Reason) {
+	h.fleet.mu.Lock()
+	defer h.fleet.mu.Unlock()
+	if d := h.domains[uuid]; d != nil {
+		d.state, d.reason = state, reason
+	}
+}
+
+// SetDirtyRate changes how fast a guest writes to its memory.
+func (h *Host) SetDirtyRate(uuid string, bytesPerSecond uint64) {
+	h.fleet.mu.Lock()
+	defer h.fleet.mu.Unlock()
+	if d := h.domains[uuid]; d != nil {
+		d.guest.DirtyBytesPerSecond = bytesPerSecond
+		if d.out != nil {
+			d.out.change()
+		}
+	}
+}
+
+// RemoveGuest removes a domain behind everybody's back. A migration of it ends
+// with KindConnectionLost.
+func (h *Host) RemoveGuest(uuid string) {
+	h.fleet.mu.Lock()
+	defer h.fleet.mu.Unlock()
+	if d := h.domains[uuid]; d != nil {
+		for _, m := range []*migration{d.out, d.in} {
+			if m != nil {
+				m.interrupt(cause{ending: endsNowhere})
+			}
+		}
+	}
+	delete(h.domains, uuid)
+}
+
+// describe returns what the host says of a domain.
+func (d *domain) describe() hypervisor.Domain {
+	return hypervisor.Domain{
+		UUID: d.guest.UUID, Name: d.guest.Name, State: d.state, Reason: d.reason,
+		Persistent: d.persistent, MemoryBytes: d.guest.MemoryBytes,
+	}
+}
+
+func (d *domain) active() bool { return d.describe().Active() }
+
+// end makes a domain's virtual machine go: what is left is its definition, if
+// it has one.
+func (h *Host) end(d *domain, reason hypervisor.Reason) {
+	d.out, d.in = nil, nil
+	if !d.persistent {
+		delete(h.domains, d.guest.UUID)
+		return
+	}
+	d.state, d.reason = hypervisor.StateShutoff, reason
+	d.live = d.inactive
+}
+
+// powerOff ends a domain as its guest's own shutdown does.
+func (h *Host) powerOff(d *domain) {
+	h.emit(d.guest.UUID, hypervisor.LifecycleShutdown, "Guest")
+	h.emit(d.guest.UUID, hypervisor.LifecycleStopped, "Shutdown")
+	h.end(d, hypervisor.ReasonShutdown)
+}

@@ -1,0 +1,290 @@
+package fake
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+)
+
+// HostInfo implements hypervisor.Host.
+func (h *Host) HostInfo(ctx context.Context) (hypervisor.HostInfo, error) {
+	return invoke(ctx, h, &Call{Method: MethodHostInfo}, func() (hypervisor.HostInfo, error) { return h.info, nil })
+}
+
+// ListDomains implements hypervisor.Host.
+func (h *Host) ListDomains(ctx context.Context) ([]hypervisor.Domain, error) {
+	return invoke(ctx, h, &Call{Method: MethodListDomains}, func() ([]hypervisor.Domain, error) {
+		domains := make([]hypervisor.Domain, 0, len(h.domains))
+		for _, d := range h.domains {
+			domains = append(domains, d.describe())
+		}
+		slices.SortFunc(domains, func(a, b hypervisor.Domain) int {
+			return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.UUID, b.UUID))
+		})
+		return domains, nil
+	})
+}
+
+// withDomain makes a call on a domain.
+func withDomain[T any](ctx context.Context, h *Host, call *Call, effect func(*domain) (T, error)) (T, error) {
+	return invoke(ctx, h, call, func() (T, error) {
+		d := h.domains[call.UUID]
+		if d == nil {
+			var none T
+			return none, noDomain(call.Method, call.UUID)
+		}
+		return effect(d)
+	})
+}
+
+// onDomain is withDomain for calls that return nothing.
+func onDomain(ctx context.Context, h *Host, call *Call, effect func(*domain) error) error {
+	_, err := withDomain(ctx, h, call, func(d *domain) (struct{}, error) { return struct{}{}, effect(d) })
+	return err
+}
+
+// LookupDomain implements hypervisor.Host.
+func (h *Host) LookupDomain(ctx context.Context, uuid string) (hypervisor.Domain, error) {
+	return withDomain(ctx, h, &Call{Method: MethodLookupDomain, UUID: uuid}, func(d *domain) (hypervisor.Domain, error) {
+		return d.describe(), nil
+	})
+}
+
+// DomainXML implements hypervisor.Migrator.
+func (h *Host) DomainXML(ctx context.Context, uuid string, form hypervisor.XMLForm) (hypervisor.DomainXML, error) {
+	return withDomain(ctx, h, &Call{Method: MethodDomainXML, UUID: uuid}, func(d *domain) (hypervisor.DomainXML, error) {
+		if form == hypervisor.XMLInactive && d.persistent {
+			return d.inactive, nil
+		}
+		return d.live, nil
+	})
+}
+
+// Migrate implements hypervisor.Migrator.
+func (h *Host) Migrate(ctx context.Context, uuid string, params hypervisor.MigrateParams) error {
+	call := &Call{Host: h.name, Method: MethodMigrate, UUID: uuid, Params: params}
+	h.fleet.mu.Lock()
+	h.fleet.record(call)
+	lost := h.lost
+	h.fleet.mu.Unlock()
+	m, err := perform(ctx, h, MethodMigrate, func() (*migration, error) { return h.begin(uuid, params) })
+	if err == nil {
+		select {
+		case <-m.done:
+			err = m.err
+		case <-lost:
+			err = lostConnection(MethodMigrate)
+		case <-ctx.Done():
+			err = ended(ctx, MethodMigrate)
+		}
+	}
+	h.fleet.mu.Lock()
+	defer h.fleet.mu.Unlock()
+	call.Returned, call.Err = true, err
+	return err
+}
+
+// begin starts a migration where libvirt would.
+func (h *Host) begin(uuid string, params hypervisor.MigrateParams) (*migration, error) {
+	const method = MethodMigrate
+	d := h.domains[uuid]
+	if d == nil {
+		return nil, noDomain(method, uuid)
+	}
+	if err := d.mayLeave(params); err != nil {
+		return nil, err
+	}
+	target := h.fleet.resolve(params.DestinationURI)
+	switch {
+	case target == nil:
+		return nil, fault(method, hypervisor.KindConnectionLost, "Unable to resolve address: Name or service not known")
+	case target.down:
+		return nil, fault(method, hypervisor.KindConnectionLost, "unable to connect to server: Connection refused")
+	}
+	if err := target.accept(h, d); err != nil {
+		return nil, err
+	}
+	m := &migration{
+		fleet: h.fleet, source: h, target: target, uuid: uuid, params: params, script: h.fleet.scripts[uuid],
+		begun: time.Now(), maxDowntime: d.maxDowntime, bandwidth: d.bandwidth,
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	delete(h.fleet.scripts, uuid)
+	if params.BandwidthMiBps != 0 {
+		m.bandwidth = params.BandwidthMiBps << 20
+	}
+	if m.bandwidth == 0 {
+		m.bandwidth = defaultBandwidth
+	}
+	d.out, d.completed = m, hypervisor.JobStats{}
+	m.start()
+	return m, nil
+}
+
+// mayLeave returns why the source does not let a guest go, if it does not.
+func (d *domain) mayLeave(params hypervisor.MigrateParams) error {
+	const method = MethodMigrate
+	switch {
+	case params.DestinationURI == "" || params.LiveXML == "":
+		return fault(method, hypervisor.KindOther, "a migration needs a destination URI and a definition")
+	case !d.active():
+		return notRunning(method)
+	case d.out != nil:
+		return fault(method, hypervisor.KindOperationInvalid,
+			"Requested operation is not valid: another migration job is already running for the domain")
+	case d.in != nil:
+		return fault(method, hypervisor.KindBusy,
+			"Timed out during operation: cannot acquire state change lock (held by monitor=migration in)")
+	case d.guest.Unsafe && !params.AllowUnsafe:
+		return fault(method, hypervisor.KindUnsafe, "Unsafe migration: Migration without shared storage is unsafe")
+	}
+	return nil
+}
+
+// accept returns why the host does not take a guest, if it does not.
+func (h *Host) accept(source *Host, d *domain) error {
+	if h == source {
+		e := Error(hypervisor.KindOther, "internal error: Attempt to migrate guest to the same host "+h.info.UUID)
+		e.Op, e.Code = operations[MethodMigrate], codeInternal
+		return e
+	}
+	for _, other := range h.domains {
+		switch {
+		case other.guest.UUID == d.guest.UUID && other.active():
+			return fault(MethodMigrate, hypervisor.KindOperationInvalid,
+				"Requested operation is not valid: domain '"+d.guest.Name+"' is already active")
+		case other.guest.UUID != d.guest.UUID && other.guest.Name == d.guest.Name:
+			return failed("operation failed: domain '" + d.guest.Name + "' already exists with uuid " + other.guest.UUID)
+		}
+	}
+	return nil
+}
+
+// JobStats implements hypervisor.Migrator.
+func (h *Host) JobStats(ctx context.Context, uuid string) (hypervisor.JobStats, error) {
+	return withDomain(ctx, h, &Call{Method: MethodJobStats, UUID: uuid}, func(d *domain) (hypervisor.JobStats, error) {
+		switch {
+		case d.in != nil:
+			return hypervisor.JobStats{Type: hypervisor.JobUnbounded, Operation: hypervisor.OperationMigrationIn}, nil
+		case d.out != nil:
+			return d.out.stats(), nil
+		}
+		return hypervisor.JobStats{Type: hypervisor.JobNone, Operation: hypervisor.OperationUnknown}, nil
+	})
+}
+
+// CompletedJobStats implements hypervisor.Migrator.
+func (h *Host) CompletedJobStats(ctx context.Context, uuid string) (hypervisor.JobStats, error) {
+	call := &Call{Method: MethodCompletedJobStats, UUID: uuid}
+	return withDomain(ctx, h, call, func(d *domain) (hypervisor.JobStats, error) {
+		if d.completed.Type == "" {
+			return hypervisor.JobStats{Type: hypervisor.JobNone, Operation: hypervisor.OperationUnknown}, nil
+		}
+		return d.completed, nil
+	})
+}
+
+// AbortJob implements hypervisor.Migrator.
+func (h *Host) AbortJob(ctx context.Context, uuid string) error {
+	err := onDomain(ctx, h, &Call{Method: MethodAbortJob, UUID: uuid}, func(d *domain) error {
+		switch {
+		case d.in != nil:
+			return fault(MethodAbortJob, hypervisor.KindOperationInvalid, "the migration is incoming: abort it at its source")
+		case d.reason == hypervisor.ReasonPostcopy || d.reason == hypervisor.ReasonPostcopyFailed:
+			return fault(MethodAbortJob, hypervisor.KindOperationInvalid, "the migration is in its post-copy phase")
+		case d.out != nil && d.out.stage < StageSwitched:
+			d.out.cancel()
+		}
+		return nil
+	})
+	if hypervisor.IsNoDomain(err) {
+		return nil
+	}
+	return err
+}
+
+// SetMaxDowntime implements hypervisor.Migrator. Without a job it counts for
+// the next one.
+func (h *Host) SetMaxDowntime(ctx context.Context, uuid string, milliseconds uint64) error {
+	call := &Call{Method: MethodSetMaxDowntime, UUID: uuid, Value: milliseconds}
+	return onDomain(ctx, h, call, func(d *domain) error {
+		limit := time.Duration(min(milliseconds, maxDowntimeLimit)) * time.Millisecond
+		return d.tune(MethodSetMaxDowntime, func() { d.maxDowntime = limit }, func(m *migration) { m.maxDowntime = limit })
+	})
+}
+
+// SetBandwidth implements hypervisor.Migrator. Without a job it counts for the
+// next one.
+func (h *Host) SetBandwidth(ctx context.Context, uuid string, mebibytesPerSecond uint64) error {
+	call := &Call{Method: MethodSetBandwidth, UUID: uuid, Value: mebibytesPerSecond}
+	return onDomain(ctx, h, call, func(d *domain) error {
+		bandwidth := mebibytesPerSecond << 20
+		return d.tune(MethodSetBandwidth, func() { d.bandwidth = bandwidth }, func(m *migration) {
+			m.count()
+			m.bandwidth = cmp.Or(bandwidth, defaultBandwidth)
+		})
+	})
+}
+
+// tune changes the migration under way or else the next one.
+func (d *domain) tune(method Method, next func(), now func(*migration)) error {
+	switch {
+	case !d.active():
+		return notRunning(method)
+	case d.in != nil:
+		return fault(method, hypervisor.KindBusy,
+			"Timed out during operation: cannot acquire state change lock (held by monitor=migration in)")
+	case d.out != nil:
+		now(d.out)
+		d.out.change()
+	default:
+		next()
+	}
+	return nil
+}
+
+// Undefine implements hypervisor.Cleaner.
+func (h *Host) Undefine(ctx context.Context, uuid string) error {
+	err := onDomain(ctx, h, &Call{Method: MethodUndefine, UUID: uuid}, func(d *domain) error {
+		if d.active() {
+			return fault(MethodUndefine, hypervisor.KindOperationInvalid, "the domain is active")
+		}
+		delete(h.domains, uuid)
+		h.emit(uuid, hypervisor.LifecycleUndefined, "Removed")
+		return nil
+	})
+	if hypervisor.IsNoDomain(err) {
+		return nil
+	}
+	return err
+}
+
+// DestroyIncoming implements hypervisor.Cleaner.
+func (h *Host) DestroyIncoming(ctx context.Context, uuid string) error {
+	const method = MethodDestroyIncoming
+	err := onDomain(ctx, h, &Call{Method: method, UUID: uuid}, func(d *domain) error {
+		switch {
+		case d.out != nil:
+			return fault(method, hypervisor.KindOperationInvalid, "the domain has a job that is no incoming migration")
+		case d.state == hypervisor.StateShutoff:
+			return nil
+		case d.state != hypervisor.StatePaused || d.reason != hypervisor.ReasonMigration:
+			return fault(method, hypervisor.KindOperationInvalid, "the domain is not paused for an incoming migration")
+		}
+		m := d.in
+		h.emit(uuid, hypervisor.LifecycleShutdown, "Host")
+		h.emit(uuid, hypervisor.LifecycleStopped, "Destroyed")
+		h.end(d, hypervisor.ReasonDestroyed)
+		if m != nil {
+			m.interrupt(cause{ending: endsDestroyed})
+		}
+		return nil
+	})
+	if hypervisor.IsNoDomain(err) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,102 @@
+package fake
+
+import "sync"
+
+// Stage is how far a migration has come.
+type Stage int
+
+// The stages, in their order.
+const (
+	// StagePreparing has a job at the source, and nothing at the destination.
+	StagePreparing Stage = iota + 1
+	// StageCopying begins when the destination has its half, with the first
+	// pass over the guest's memory.
+	StageCopying
+	// StageStopped has all copied. The guest runs nowhere.
+	StageStopped
+	// StageSwitched has the guest at the destination, while the source still
+	// has its half and its job.
+	StageSwitched
+	// StageFinished has all done but for the return of Migrate.
+	StageFinished
+)
+
+type gateKey struct {
+	uuid  string
+	stage Stage
+}
+
+// Gate holds a migration at a stage.
+type Gate struct {
+	reached, released chan struct{}
+	reach, release    func()
+}
+
+// Hold makes the next migration of a domain stop when it reaches a stage, until
+// the gate is released. One that is aborted or fails does not wait for it.
+func (f *Fleet) Hold(uuid string, stage Stage) *Gate {
+	g := &Gate{reached: make(chan struct{}), released: make(chan struct{})}
+	g.reach = sync.OnceFunc(func() { close(g.reached) })
+	g.release = sync.OnceFunc(func() { close(g.released) })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.gates[gateKey{uuid, stage}] = g
+	return g
+}
+
+// Reached returns a channel that is closed once a migration waits at the gate.
+func (g *Gate) Reached() <-chan struct{} { return g.reached }
+
+// Release lets the migration go on. It may be called early, and again.
+func (g *Gate) Release() { g.release() }
+
+// Ending is how a migration ends.
+type Ending string
+
+// The endings. Each names the kind of error that Migrate returns.
+const (
+	// EndsWell moves the guest; there is no error.
+	EndsWell Ending = ""
+	// EndsPoweredOff has the guest switch itself off; KindOther.
+	EndsPoweredOff Ending = "PoweredOff"
+	// EndsCrashed has the guest's emulator die at the source; KindOther.
+	EndsCrashed Ending = "Crashed"
+	// EndsTargetLost has the destination's half die: the guest goes on at the
+	// source; KindOther.
+	EndsTargetLost Ending = "TargetLost"
+	// EndsShellLeft has the two hosts lose each other: the guest goes on at the
+	// source, and the destination keeps a paused half of it; KindConnectionLost.
+	EndsShellLeft Ending = "ShellLeft"
+	// EndsBothRunning has the last message between the hosts get lost: the guest
+	// runs on both sides; KindConnectionLost.
+	EndsBothRunning Ending = "BothRunning"
+	// EndsSourceKept moves the guest, but the source keeps its definition
+	// although it should not, and says nothing; KindConnectionLost.
+	EndsSourceKept Ending = "SourceKept"
+	// EndsNeither leaves the guest on neither side; KindOther.
+	EndsNeither Ending = "Neither"
+
+	endsAborted      Ending = "aborted"
+	endsDestroyed    Ending = "destroyed"
+	endsDaemonKilled Ending = "daemonKilled"
+	endsNowhere      Ending = "nowhere"
+)
+
+// atSwitch reports whether an ending needs the switch to have happened.
+func (e Ending) atSwitch() bool { return e == EndsWell || e == EndsBothRunning || e == EndsSourceKept }
+
+// Script says how a migration ends.
+type Script struct {
+	Ending Ending
+	// AfterPass is the pass over the guest's memory after which an ending comes
+	// that prevents the switch, 0 being the first. A migration that would switch
+	// before ends there.
+	AfterPass uint64
+}
+
+// ScriptNext sets how the next migration of a domain ends.
+func (f *Fleet) ScriptNext(uuid string, script Script) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.scripts[uuid] = script
+}

@@ -1,0 +1,71 @@
+package hypervisor
+
+import "context"
+
+// Host reads what a node's hypervisor is and runs.
+type Host interface {
+	// HostInfo returns the identity and versions of the hypervisor.
+	HostInfo(ctx context.Context) (HostInfo, error)
+	// ListDomains returns every domain that the hypervisor knows, running or
+	// not, ordered by name.
+	ListDomains(ctx context.Context) ([]Domain, error)
+	// LookupDomain returns one domain by its UUID, or an error of kind
+	// KindNoDomain.
+	LookupDomain(ctx context.Context, uuid string) (Domain, error)
+	// Subscribe returns a stream of events of one domain or, with an empty
+	// UUID, of all of them, until ctx ends; then the channel is closed. Events
+	// are hints, never the truth: some are lost while a connection is away, and
+	// then an event of type EventResync tells to read the state again. A
+	// receiver that falls behind gets one EventResync for all that it missed.
+	Subscribe(ctx context.Context, uuid string) <-chan Event
+}
+
+// Migrator moves running domains away from a node and follows them.
+type Migrator interface {
+	// DomainXML returns the domain's definition in the given form. It contains
+	// secrets, such as console passwords.
+	DomainXML(ctx context.Context, uuid string, form XMLForm) (DomainXML, error)
+	// Migrate starts a peer-to-peer migration and returns when libvirt's call
+	// returns. A nil error is libvirt's word that the domain now runs on the
+	// destination. An error of kind KindConnectionLost, KindTimeout or
+	// KindCanceled leaves the outcome open: the job may still be running.
+	// Migrate is not idempotent: a caller persists its intent first.
+	Migrate(ctx context.Context, uuid string, params MigrateParams) error
+	// JobStats returns the statistics of the domain's current job. Its Type is
+	// JobNone when there is none.
+	JobStats(ctx context.Context, uuid string) (JobStats, error)
+	// CompletedJobStats returns the statistics of the domain's most recent
+	// migration, in or out, for as long as the hypervisor keeps them; Type is
+	// JobNone when it does not. Reading does not discard them.
+	CompletedJobStats(ctx context.Context, uuid string) (JobStats, error)
+	// AbortJob asks for the end of the domain's migration. It is idempotent:
+	// without a job it returns nil. It fails with KindOperationInvalid once
+	// the migration is in its post-copy phase.
+	AbortJob(ctx context.Context, uuid string) error
+	// SetMaxDowntime sets the longest pause, in milliseconds, that the running
+	// migration may take for its switch-over.
+	SetMaxDowntime(ctx context.Context, uuid string, milliseconds uint64) error
+	// SetBandwidth limits the running migration, in MiB per second.
+	SetBandwidth(ctx context.Context, uuid string, mebibytesPerSecond uint64) error
+}
+
+// Cleaner removes what a migration left behind. Callers prove first that the
+// guest runs elsewhere.
+type Cleaner interface {
+	// Undefine removes the persistent definition of a domain that is shut off;
+	// it refuses, with KindOperationInvalid, one that is active. NVRAM and TPM
+	// state are kept. It is idempotent: an unknown domain is no error.
+	Undefine(ctx context.Context, uuid string) error
+	// DestroyIncoming ends the incoming half of a migration that is over: it
+	// acts only on a domain that is paused for reason of an incoming migration
+	// and refuses any other with KindOperationInvalid. An unknown or
+	// shut-off domain is no error.
+	DestroyIncoming(ctx context.Context, uuid string) error
+}
+
+// Hypervisor is all that an agent asks of its node.
+type Hypervisor interface {
+	Host
+	Migrator
+	Cleaner
+}

@@ -1,0 +1,184 @@
+//go:build e2e
+
+package libvirt
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/test/lab"
+)
+
+func TestE2EHostAndDomains(t *testing.T) {
+	c := startClient(t, nodeA(), Config{})
+	info, err := c.HostInfo(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%+v", info)
+	if info.UUID == "" || info.Hostname != "node-a" || info.LibvirtVersion == "" || info.HypervisorVersion == "" {
+		t.Errorf("host is %+v", info)
+	}
+	events := record(t, c, "")
+	guest := startGuest(t, nodeA(), lab.GuestConfig{Name: "listed", Persistent: true})
+	started := events.await(t, 0, "Started/Booted", 5*time.Second)
+	if started.UUID != guest.UUID() {
+		t.Errorf("event is of %s, want %s", started.UUID, guest.UUID())
+	}
+	domain, err := c.LookupDomain(t.Context(), guest.UUID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := hypervisor.Domain{
+		UUID: guest.UUID(), Name: "listed", State: hypervisor.StateRunning, Reason: hypervisor.ReasonBooted,
+		Persistent: true, MemoryBytes: 128 << 20,
+	}
+	if domain != want {
+		t.Errorf("domain is %+v, want %+v", domain, want)
+	}
+	domains, err := c.ListDomains(t.Context())
+	if err != nil || len(domains) != 1 || domains[0] != want {
+		t.Errorf("domains are %+v, %v", domains, err)
+	}
+	_, err = c.LookupDomain(t.Context(), "6695eb01-f6a4-8304-79aa-97f2502e1931")
+	wantKind(t, err, hypervisor.KindNoDomain)
+	_, err = c.JobStats(t.Context(), "6695eb01-f6a4-8304-79aa-97f2502e1931")
+	wantKind(t, err, hypervisor.KindNoDomain)
+	stats, err := c.JobStats(t.Context(), guest.UUID())
+	if err != nil || stats.Type != hypervisor.JobNone {
+		t.Errorf("job is %+v, %v", stats, err)
+	}
+	if _, err := nodeA().Virsh(t.Context(), "destroy", "listed"); err != nil {
+		t.Fatal(err)
+	}
+	events.await(t, 0, "Stopped/Destroyed", 5*time.Second)
+	stats, err = c.JobStats(t.Context(), guest.UUID())
+	if err != nil || stats.Type != hypervisor.JobNone {
+		t.Errorf("job of a domain that is shut off is %+v, %v", stats, err)
+	}
+	stats, err = c.CompletedJobStats(t.Context(), guest.UUID())
+	if err != nil || stats.Type != hypervisor.JobNone {
+		t.Errorf("last job of a domain that is shut off is %+v, %v", stats, err)
+	}
+	if err := c.Undefine(t.Context(), guest.UUID()); err != nil {
+		t.Error(err)
+	}
+	if err := c.Undefine(t.Context(), guest.UUID()); err != nil {
+		t.Errorf("undefining twice: %v", err)
+	}
+}
+
+func TestE2EClientSurvivesARestartOfItsDaemon(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
+		t.Run(signal.String(), func(t *testing.T) {
+			c := startClient(t, nodeA(), Config{})
+			events := record(t, c, "")
+			guest := startGuest(t, nodeA(), lab.GuestConfig{Name: "survivor"})
+			signalDaemon(t, nodeA(), signal)
+			_, err := c.LookupDomain(t.Context(), guest.UUID())
+			wantKind(t, err, hypervisor.KindConnectionLost)
+			seen := len(events.all())
+			if err := nodeA().StartLibvirtd(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			up := time.Now()
+			events.await(t, seen, "Resync", 2*time.Second)
+			t.Logf("resync came %v after the daemon answered", time.Since(up))
+			if _, err := c.LookupDomain(t.Context(), guest.UUID()); err != nil {
+				t.Error(err)
+			}
+			t.Logf("calls went %v after the daemon answered", time.Since(up))
+			seen = len(events.all())
+			if _, err := nodeA().Virsh(t.Context(), "suspend", "survivor"); err != nil {
+				t.Fatal(err)
+			}
+			events.await(t, seen, "Suspended/Paused", 2*time.Second)
+		})
+	}
+}
+
+func TestE2EHungDaemonStopsNobodyElse(t *testing.T) {
+	const timeout = time.Second
+	hung := startClient(t, nodeA(), Config{CallTimeout: timeout})
+	other := startClient(t, nodeB(), Config{CallTimeout: timeout})
+	events := record(t, hung, "")
+	guest := startGuest(t, nodeA(), lab.GuestConfig{Name: "behind"})
+	if _, err := hung.ListDomains(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+
+	signalDaemon(t, nodeA(), syscall.SIGSTOP)
+	t.Cleanup(func() { _ = nodeA().KillLibvirtd(context.Background(), syscall.SIGCONT) })
+	for range 3 {
+		var group sync.WaitGroup
+		for range 10 {
+			group.Go(func() {
+				begin := time.Now()
+				_, err := hung.LookupDomain(t.Context(), guest.UUID())
+				wantKind(t, err, hypervisor.KindTimeout)
+				if took := time.Since(begin); took > timeout+200*time.Millisecond {
+					t.Errorf("call took %v", took)
+				}
+			})
+		}
+		for range 5 {
+			begin := time.Now()
+			if _, err := other.ListDomains(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if took := time.Since(begin); took > 200*time.Millisecond {
+				t.Errorf("call to the other daemon took %v", took)
+			}
+		}
+		group.Wait()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	begin := time.Now()
+	_, err := hung.HostInfo(ctx)
+	wantKind(t, err, hypervisor.KindTimeout)
+	if took := time.Since(begin); took > 100*time.Millisecond {
+		t.Errorf("call took %v", took)
+	}
+
+	signalDaemon(t, nodeA(), syscall.SIGCONT)
+	begin = time.Now()
+	eventually(t, 2*time.Second, func() error {
+		_, err := hung.LookupDomain(t.Context(), guest.UUID())
+		return err
+	})
+	t.Logf("calls went %v after the daemon went on", time.Since(begin))
+	seen := len(events.all())
+	if _, err := nodeA().Virsh(t.Context(), "suspend", "behind"); err != nil {
+		t.Fatal(err)
+	}
+	events.await(t, seen, "Suspended/Paused", 2*time.Second)
+	eventually(t, 5*time.Second, func() error {
+		hung.control.mu.Lock()
+		defer hung.control.mu.Unlock()
+		if len(hung.control.hung) != 0 {
+			return fmt.Errorf("calls still hang: %v", hung.control.hung)
+		}
+		return nil
+	})
+}
+
+// TestE2EKeepAliveNoticesAHungDaemon waits for the probes to find out.
+func TestE2EKeepAliveNoticesAHungDaemon(t *testing.T) {
+	c := startClient(t, nodeA(), Config{CallTimeout: 2 * time.Second, KeepAliveInterval: time.Second, KeepAliveCount: 1})
+	events := record(t, c, "")
+	seen := len(events.all())
+	signalDaemon(t, nodeA(), syscall.SIGSTOP)
+	t.Cleanup(func() { _ = nodeA().KillLibvirtd(context.Background(), syscall.SIGCONT) })
+	time.Sleep(5 * time.Second)
+	signalDaemon(t, nodeA(), syscall.SIGCONT)
+	events.await(t, seen, "Resync", 3*time.Second)
+	if _, err := c.ListDomains(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

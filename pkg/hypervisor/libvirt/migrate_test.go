@@ -1,0 +1,88 @@
+package libvirt
+
+import (
+	"testing"
+	_ "unsafe" // For go:linkname.
+
+	lv "libvirt.org/go/libvirt"
+
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+)
+
+func TestMigrateArguments(t *testing.T) {
+	const always = lv.MIGRATE_LIVE | lv.MIGRATE_PEER2PEER
+	tests := []struct {
+		name      string
+		params    hypervisor.MigrateParams
+		want      lv.DomainMigrateParameters
+		wantFlags lv.DomainMigrateFlags
+	}{
+		{
+			name:      "least",
+			params:    hypervisor.MigrateParams{DestinationURI: "qemu+tcp://b/system", LiveXML: "live"},
+			want:      lv.DomainMigrateParameters{DestXMLSet: true, DestXML: "live"},
+			wantFlags: always,
+		},
+		{
+			name: "all",
+			params: hypervisor.MigrateParams{
+				DestinationURI: "qemu+tcp://b/system", MigrateURI: "tcp://192.0.2.2", LiveXML: "live", PersistentXML: "kept",
+				Persist: true, AllowUnsafe: true, BandwidthMiBps: 100,
+			},
+			want: lv.DomainMigrateParameters{
+				URISet: true, URI: "tcp://192.0.2.2", DestXMLSet: true, DestXML: "live", PersistXMLSet: true, PersistXML: "kept",
+				BandwidthSet: true, Bandwidth: 100,
+			},
+			wantFlags: always | lv.MIGRATE_PERSIST_DEST | lv.MIGRATE_UNDEFINE_SOURCE | lv.MIGRATE_UNSAFE,
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got, flags := migrateArguments(test.params)
+			if got.URI != test.want.URI || got.URISet != test.want.URISet ||
+				got.DestXML != test.want.DestXML || got.DestXMLSet != test.want.DestXMLSet ||
+				got.PersistXML != test.want.PersistXML || got.PersistXMLSet != test.want.PersistXMLSet ||
+				got.Bandwidth != test.want.Bandwidth || got.BandwidthSet != test.want.BandwidthSet {
+				t.Errorf("got  %+v\nwant %+v", got, test.want)
+			}
+			if flags != test.wantFlags {
+				t.Errorf("flags are %#x, want %#x", flags, test.wantFlags)
+			}
+			if flags&lv.MIGRATE_POSTCOPY != 0 {
+				t.Error("post-copy needs its bandwidth set apart first")
+			}
+		})
+	}
+}
+
+// fieldInfo is laid out as the client library's typedParamsFieldInfo.
+type fieldInfo struct {
+	set *bool
+	_   *int
+	_   *uint
+	_   *int64
+	ul  *uint64
+	_   *bool
+	_   *float64
+	_   *string
+	_   *[]string
+}
+
+//go:linkname migrateFields libvirt.org/go/libvirt.getMigrateParameterFieldInfo
+func migrateFields(*lv.DomainMigrateParameters) map[string]fieldInfo
+
+// TestBandwidthIsSharedWithPostcopy pins a fault of the client library: its
+// Bandwidth sets both the limit before the switch to post-copy and the one
+// after it. When this test fails the fault is gone, and what lifts the second
+// limit can go as well.
+func TestBandwidthIsSharedWithPostcopy(t *testing.T) {
+	var params lv.DomainMigrateParameters
+	fields := migrateFields(&params)
+	precopy, postcopy := fields["bandwidth"], fields["bandwidth.postcopy"]
+	if precopy.set != &params.BandwidthSet || precopy.ul != &params.Bandwidth {
+		t.Fatal("the client library's table has changed beyond what this test understands")
+	}
+	if postcopy.set != &params.BandwidthSet || postcopy.ul != &params.Bandwidth {
+		t.Error("the client library now tells the two bandwidths apart")
+	}
+}
