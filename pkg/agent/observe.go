@@ -1,0 +1,42 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+)
+
+// How often the hypervisor is asked where no event tells.
+const (
+	// followInterval is the time between two looks at a running job.
+	followInterval = 500 * time.Millisecond
+	// retryInterval is the time until a hypervisor that could not be asked is
+	// asked again.
+	retryInterval = 250 * time.Millisecond
+)
+
+// sighting is what the hypervisor said of a guest at one moment.
+type sighting struct {
+	// seen is false if the hypervisor could not be asked.
+	seen   bool
+	domain *hypervisor.Domain
+	job    hypervisor.JobStats
+}
+
+// look reads the guest and its job. The job is read first: if it has ended, the
+// domain's state is that from after its end.
+func look(ctx context.Context, hv hypervisor.Hypervisor, uuid string) sighting {
+	job, err := hv.JobStats(ctx, uuid)
+	if err != nil && !hypervisor.IsNoDomain(err) {
+		return sighting{}
+	}
+	domain, err := hv.LookupDomain(ctx, uuid)
+	switch {
+	case hypervisor.IsNoDomain(err):
+		return sighting{seen: true}
+	case err != nil:
+		return sighting{}
+	}
+	return sighting{seen: true, domain: &domain, job: job}
+}

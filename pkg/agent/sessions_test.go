@@ -1,0 +1,334 @@
+package agent
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
+	"github.com/virtferry/virtferry/pkg/migration"
+)
+
+// TestEndings goes through the ways in which a migration may end.
+func TestEndings(t *testing.T) {
+	for _, c := range []struct {
+		ending fake.Ending
+		phase  v1alpha1.LiveMigrationPhase
+		reason string
+		on     []string
+	}{
+		{fake.EndsWell, v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated, []string{"node-b"}},
+		{fake.EndsPoweredOff, v1alpha1.PhaseFailed, v1alpha1.ReasonGuestStopped, nil},
+		{fake.EndsCrashed, v1alpha1.PhaseFailed, v1alpha1.ReasonGuestStopped, nil},
+		{fake.EndsTargetLost, v1alpha1.PhaseFailed, v1alpha1.ReasonMigrationFailed, []string{"node-a"}},
+		{fake.EndsShellLeft, v1alpha1.PhaseFailed, v1alpha1.ReasonInterrupted, []string{"node-a"}},
+		{fake.EndsSourceKept, v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated, []string{"node-b"}},
+		{fake.EndsBothRunning, v1alpha1.PhaseUnknown, v1alpha1.ReasonOutcomeUnknown, []string{"node-a", "node-b"}},
+		{fake.EndsNeither, v1alpha1.PhaseUnknown, v1alpha1.ReasonOutcomeUnknown, nil},
+	} {
+		for _, deaf := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%q, events lost: %t", c.ending, deaf), func(t *testing.T) {
+				inWorld(t, func(w *world) {
+					w.fleet.Host("node-a").DropEvents(deaf)
+					w.fleet.Host("node-b").DropEvents(deaf)
+					w.fleet.ScriptNext(guestUUID, fake.Script{Ending: c.ending})
+					lm := w.settle(w.migrate(guestUUID))
+					if lm.Status.Phase != c.phase || reason(lm) != c.reason {
+						t.Errorf("the end is %s %s, want %s %s: %+v", lm.Status.Phase, reason(lm), c.phase, c.reason, lm.Status.Conditions)
+					}
+					on := w.fleet.RunningOn(guestUUID)
+					slices.Sort(on)
+					if !slices.Equal(on, c.on) {
+						t.Errorf("the guest runs on %v, want %v", on, c.on)
+					}
+					w.requireNothingLeft(lm)
+				})
+			})
+		}
+	}
+}
+
+// requireNothingLeft fails if a settled migration left a shell on the target or
+// a definition on the source.
+func (w *world) requireNothingLeft(lm *v1alpha1.LiveMigration) {
+	w.t.Helper()
+	if !migration.Finished(lm) {
+		return
+	}
+	if d, err := w.fleet.Host("node-b").LookupDomain(w.t.Context(), guestUUID); err == nil && !running(d) {
+		w.t.Errorf("on the target a domain is left: %+v", d)
+	}
+	if d, err := w.fleet.Host("node-a").LookupDomain(w.t.Context(), guestUUID); err == nil && lm.Status.Phase == v1alpha1.PhaseSucceeded {
+		w.t.Errorf("on the source a domain is left: %+v", d)
+	}
+}
+
+// TestCrashAtEveryWrite kills an agent right before and right after each of its
+// writes, and starts it again: the migration is started at most once, and ends
+// as the truth is.
+func TestCrashAtEveryWrite(t *testing.T) {
+	for _, moment := range []string{"before", "after"} {
+		for write := 1; ; write++ {
+			reached := false
+			t.Run(fmt.Sprintf("%s write %d", moment, write), func(t *testing.T) {
+				inWorld(t, func(w *world) {
+					crashed := make(chan *testAgent, 1)
+					crash := func(n int, by *testAgent) bool {
+						if n != write {
+							return false
+						}
+						reached = true
+						by.cancel()
+						crashed <- by
+						return true
+					}
+					if moment == "before" {
+						w.api.before = crash
+					} else {
+						w.api.after = crash
+					}
+					lm := w.migrate(guestUUID)
+					time.Sleep(30 * time.Second)
+					select {
+					case victim := <-crashed:
+						victim.restart()
+					default:
+					}
+					w.requireSettledTruth(w.settle(lm))
+				})
+			})
+			if !reached {
+				if write < 5 {
+					t.Errorf("there were only %d writes to crash at", write-1)
+				}
+				break
+			}
+		}
+	}
+}
+
+// requireSettledTruth fails unless the guest runs where the status says.
+func (w *world) requireSettledTruth(lm *v1alpha1.LiveMigration) {
+	w.t.Helper()
+	switch lm.Status.Phase {
+	case v1alpha1.PhaseSucceeded:
+		w.requireOnce("node-b")
+	case v1alpha1.PhaseFailed, v1alpha1.PhaseCancelled:
+		w.requireOnce("node-a")
+	default:
+		w.t.Errorf("the end is %s: %+v", lm.Status.Phase, lm.Status.Conditions)
+	}
+	w.requireNothingLeft(lm)
+}
+
+// TestAdoption restarts the source's agent at each stage of a running migration.
+func TestAdoption(t *testing.T) {
+	for _, stage := range []fake.Stage{fake.StagePreparing, fake.StageCopying, fake.StageStopped, fake.StageSwitched, fake.StageFinished} {
+		t.Run(fmt.Sprintf("stage %d", stage), func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				gate := w.fleet.Hold(guestUUID, stage)
+				lm := w.migrate(guestUUID)
+				<-gate.Reached()
+				before := w.api.get(lm)
+				w.a.restart()
+				time.Sleep(10 * time.Second)
+				gate.Release()
+				after := w.settle(lm)
+				if after.Status.Phase != v1alpha1.PhaseSucceeded {
+					t.Errorf("the end is %s: %+v", after.Status.Phase, after.Status.Conditions)
+				}
+				w.requireOnce("node-b")
+				if after.Status.Attempt.ID != before.Status.Attempt.ID {
+					t.Error("another attempt was made")
+				}
+			})
+		})
+	}
+}
+
+func TestCancelAtEveryStage(t *testing.T) {
+	for _, stage := range []fake.Stage{fake.StagePreparing, fake.StageCopying, fake.StageSwitched} {
+		for _, adopted := range []bool{false, true} {
+			t.Run(fmt.Sprintf("stage %d, adopted: %t", stage, adopted), func(t *testing.T) {
+				inWorld(t, func(w *world) {
+					gate := w.fleet.Hold(guestUUID, stage)
+					lm := w.migrate(guestUUID)
+					<-gate.Reached()
+					if adopted {
+						w.a.restart()
+					}
+					w.api.update(lm.UID, func(lm *v1alpha1.LiveMigration) { lm.DeletionTimestamp = new(metav1.Now()) })
+					time.Sleep(5 * time.Second)
+					gate.Release()
+					after := w.settle(lm)
+					w.requireSettledTruth(after)
+					if stage != fake.StageSwitched && after.Status.Phase != v1alpha1.PhaseCancelled {
+						t.Errorf("the end is %s %s, want it cancelled", after.Status.Phase, reason(after))
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestHungCallStopsNothingElse: while one session hangs in the hypervisor,
+// another of the same agent goes on to its end.
+func TestHungCallStopsNothingElse(t *testing.T) {
+	const other = "22222222-2222-4222-8222-222222222222"
+	inWorld(t, func(w *world) {
+		w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: other, Name: "other"})
+		gate := w.fleet.Hold(other, fake.StageCopying)
+		running := w.migrate(other)
+		<-gate.Reached()
+		release := w.fleet.Host("node-a").Hang(fake.MethodDomainXML)
+		stuck := w.migrate(guestUUID)
+		time.Sleep(time.Second)
+		gate.Release()
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if now := w.api.get(running); now.Status.Phase != v1alpha1.PhaseSucceeded {
+			t.Errorf("the other migration is %s: %+v", now.Status.Phase, now.Status.Conditions)
+		}
+		if w.fleet.Host("node-a").Hanging(fake.MethodDomainXML) == 0 {
+			t.Error("nothing hangs: this proves nothing")
+		}
+		release()
+		if now := w.settle(stuck); now.Status.Phase != v1alpha1.PhaseSucceeded {
+			t.Errorf("the migration that hung is %s: %+v", now.Status.Phase, now.Status.Conditions)
+		}
+		w.requireOnce("node-b")
+	})
+}
+
+// TestHypervisorThatHangsForEver: the migration ends, by the manager's patience.
+func TestHypervisorThatHangsForEver(t *testing.T) {
+	inWorld(t, func(w *world) {
+		release := w.fleet.Host("node-b").Hang(fake.MethodListDomains)
+		defer release()
+		lm := w.settle(w.migrate(guestUUID))
+		if lm.Status.Phase != v1alpha1.PhaseFailed || reason(lm) != v1alpha1.ReasonNodeNotReady {
+			t.Errorf("the end is %s %s", lm.Status.Phase, reason(lm))
+		}
+		w.requireOnce("node-a")
+	})
+}
+
+// TestAPIServerAway: the migration does not need it, and the status catches up.
+func TestAPIServerAway(t *testing.T) {
+	inWorld(t, func(w *world) {
+		gate := w.fleet.Hold(guestUUID, fake.StageCopying)
+		lm := w.migrate(guestUUID)
+		<-gate.Reached()
+		w.setAway(true)
+		gate.Release()
+		time.Sleep(30 * time.Second)
+		w.requireOnce("node-b")
+		w.setAway(false)
+		after := w.settle(lm)
+		if after.Status.Phase != v1alpha1.PhaseSucceeded || after.Status.Progress.DowntimeMilliseconds == nil {
+			t.Errorf("the status does not catch up: %s, %+v", after.Status.Phase, after.Status.Progress)
+		}
+	})
+}
+
+func (w *world) setAway(away bool) {
+	w.api.mu.Lock()
+	defer w.api.mu.Unlock()
+	w.api.away = away
+}
+
+// TestSourceHypervisorRestartsMidway: libvirt cancels the migration.
+func TestSourceHypervisorRestartsMidway(t *testing.T) {
+	inWorld(t, func(w *world) {
+		gate := w.fleet.Hold(guestUUID, fake.StageCopying)
+		lm := w.migrate(guestUUID)
+		<-gate.Reached()
+		w.fleet.Host("node-a").KillDaemon()
+		time.Sleep(3 * time.Second)
+		w.fleet.Host("node-a").Reconnect()
+		after := w.settle(lm)
+		if after.Status.Phase != v1alpha1.PhaseFailed || reason(after) != v1alpha1.ReasonInterrupted {
+			t.Errorf("the end is %s %s", after.Status.Phase, reason(after))
+		}
+		w.requireOnce("node-a")
+	})
+}
+
+// TestProgressIsWrittenRarely: a long migration costs few writes.
+func TestProgressIsWrittenRarely(t *testing.T) {
+	inWorld(t, func(w *world) {
+		gate := w.fleet.Hold(guestUUID, fake.StageStopped)
+		w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", MemoryBytes: 64 << 30})
+		lm := w.migrate(guestUUID)
+		time.Sleep(2 * time.Second)
+		before := w.writes()
+		const watched = 40 * time.Second
+		time.Sleep(watched)
+		if n := w.writes() - before; n < 10 || n > int(watched/progressInterval)+2 {
+			t.Errorf("%d writes in %s", n, watched)
+		}
+		gate.Release()
+		w.settle(lm)
+	})
+}
+
+func (w *world) writes() int {
+	w.api.mu.Lock()
+	defer w.api.mu.Unlock()
+	return w.api.writes
+}
+
+func TestRefusals(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		prepare func(w *world)
+		reason  string
+	}{
+		{"the same guest is active on the target", func(w *world) {
+			w.fleet.Host("node-b").AddGuest(fake.Guest{UUID: guestUUID, Name: "web"})
+		}, v1alpha1.ReasonTargetCheckFailed},
+		{"another guest of the name is on the target", func(w *world) {
+			w.fleet.Host("node-b").AddGuest(fake.Guest{UUID: "33333333-3333-4333-8333-333333333333", Name: "web"})
+		}, v1alpha1.ReasonTargetCheckFailed},
+		{"both hosts have the same UUID", func(w *world) {
+			w.fleet.Host("node-a").SetInfo(hypervisor.HostInfo{UUID: "same"})
+			w.fleet.Host("node-b").SetInfo(hypervisor.HostInfo{UUID: "same"})
+		}, v1alpha1.ReasonTargetCheckFailed},
+		{"the guest has left the source", func(w *world) { w.fleet.Host("node-a").RemoveGuest(guestUUID) }, v1alpha1.ReasonDomainNotOnSource},
+		{"the guest is in another migration", func(w *world) {
+			w.fleet.Host("node-a").SetState(guestUUID, hypervisor.StatePaused, hypervisor.ReasonMigration)
+		}, v1alpha1.ReasonSourceCheckFailed},
+		{"the definition cannot be read", func(w *world) {
+			w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", LiveXML: "<domain"})
+		}, v1alpha1.ReasonSourceCheckFailed},
+		{"too few ports are free", func(w *world) {
+			var xml strings.Builder
+			xml.WriteString("<domain type='qemu'><name>web</name><uuid>" + guestUUID + "</uuid><devices>")
+			for i := range 20 {
+				fmt.Fprintf(&xml, "<serial type='tcp'><source mode='bind' host='192.0.2.9' service='%d'/><target port='%d'/></serial>", 15000+i, i)
+			}
+			xml.WriteString("</devices></domain>")
+			w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", LiveXML: hypervisor.DomainXML(xml.String())})
+		}, v1alpha1.ReasonTargetCheckFailed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				c.prepare(w)
+				lm := w.settle(w.migrate(guestUUID))
+				if lm.Status.Phase != v1alpha1.PhaseFailed || reason(lm) != c.reason {
+					t.Errorf("the end is %s %s, want Failed %s", lm.Status.Phase, reason(lm), c.reason)
+				}
+				if n := w.fleet.Count(fake.MethodMigrate, guestUUID); n != 0 {
+					t.Error("libvirt was asked to migrate")
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,310 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/go-logr/logr"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/klog/v2"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/migration"
+)
+
+// sourceSession is the source's side of one migration.
+type sourceSession struct {
+	node *Node
+	hv   hypervisor.Hypervisor
+	log  logr.Logger
+	box  *mailbox
+	out  *reporter[SourceReport]
+
+	// lm is the object as last seen; section and progress are what this side
+	// reports on it.
+	lm       *v1alpha1.LiveMigration
+	section  *v1alpha1.SourceStatus
+	progress *v1alpha1.ProgressStatus
+
+	call       migration.CallState
+	callErr    error
+	returned   chan error
+	now        sighting
+	quietSince time.Time
+	lastAbort  time.Time
+	// stopped is how an event said that the guest ended here: a domain without
+	// a definition is gone afterwards, and cannot be asked.
+	stopped *v1alpha1.DomainObservation
+	knobs   knobs
+}
+
+// runSource runs a session until its migration is done or ctx ends.
+func runSource(ctx context.Context, node *Node, box *mailbox) {
+	lm, _ := box.get()
+	log := node.Log.WithValues("LiveMigration", klog.KObj(lm), "side", "source", "domain", lm.Status.DomainUUID)
+	s := &sourceSession{
+		node: node, hv: node.Hypervisor, log: log, box: box, lm: lm,
+		call: migration.CallNone, returned: make(chan error, 1),
+	}
+	s.out = newReporter(node, log, func(ctx context.Context, r SourceReport) error {
+		return node.Recorder.RecordSource(ctx, lm, r, false)
+	})
+	ctx, cancel := context.WithCancel(ctx)
+	events := s.hv.Subscribe(ctx, lm.Status.DomainUUID)
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		s.out.run(ctx)
+	}()
+	defer func() {
+		s.out.close()
+		<-written
+		cancel()
+	}()
+	for s.refreshFacts() {
+		wait, done := s.step(ctx)
+		if done || ctx.Err() != nil || !s.await(ctx, events, wait) {
+			return
+		}
+	}
+}
+
+// refreshFacts takes the latest object over. It reports false if the session
+// has nothing to do any more.
+func (s *sourceSession) refreshFacts() bool {
+	lm, gone := s.box.get()
+	s.lm = lm
+	attempt := lm.Status.Attempt
+	switch {
+	case attempt == nil:
+		s.section = nil
+	case s.section == nil || s.section.AttemptID != attempt.ID:
+		s.section = migration.CurrentSource(lm).DeepCopy()
+		s.progress = lm.Status.Progress.DeepCopy()
+	}
+	started := s.section != nil && s.section.StartRequestedTime != nil
+	ended := s.section != nil && s.section.End != nil
+	return !gone || started && !ended
+}
+
+// await blocks until there may be something to do: the object changed, the
+// hypervisor spoke, the call returned, or wait has passed. Zero waits for the
+// others only, a negative time not at all.
+func (s *sourceSession) await(ctx context.Context, events <-chan hypervisor.Event, wait time.Duration) bool {
+	var timer <-chan time.Time
+	if wait < 0 {
+		return ctx.Err() == nil
+	}
+	if wait > 0 {
+		t := s.node.Clock.NewTimer(wait)
+		defer t.Stop()
+		timer = t.C()
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-s.box.changed:
+	case <-timer:
+	case err := <-s.returned:
+		s.noteReturn(err)
+	case event, ok := <-events:
+		if !ok {
+			return false
+		}
+		s.noteEvent(event)
+	}
+	return true
+}
+
+func (s *sourceSession) noteReturn(err error) {
+	s.callErr = err
+	s.call = migration.CallReturned
+	if err != nil && hypervisor.KindOf(err).OutcomeUnknown() {
+		s.call = migration.CallLost
+	}
+	s.log.Info("The migrate call returned", "result", s.call, "error", err)
+}
+
+func (s *sourceSession) noteEvent(e hypervisor.Event) {
+	switch e.Type {
+	case hypervisor.EventJobCompleted:
+		stats := e.Stats
+		stats.Type = hypervisor.JobCompleted
+		s.progress = migration.Progress(s.progress, stats)
+		if s.section != nil && s.section.End != nil {
+			s.report(true)
+		}
+	case hypervisor.EventLifecycle:
+		s.noteStop(e)
+	case hypervisor.EventIteration, hypervisor.EventResync:
+	}
+}
+
+// noteStop remembers an event that says for sure what became of the guest here.
+func (s *sourceSession) noteStop(e hypervisor.Event) {
+	sure := []hypervisor.Reason{
+		hypervisor.ReasonMigrated, hypervisor.ReasonShutdown, hypervisor.ReasonCrashed, hypervisor.ReasonDestroyed,
+	}
+	if e.Lifecycle == hypervisor.LifecycleStopped && slices.Contains(sure, hypervisor.Reason(e.Detail)) {
+		s.stopped = &v1alpha1.DomainObservation{State: string(hypervisor.StateShutoff), Reason: e.Detail}
+	}
+}
+
+// step takes one act and says how long to wait for the next; done ends the
+// session.
+func (s *sourceSession) step(ctx context.Context) (wait time.Duration, done bool) {
+	if s.section != nil && s.section.StartRequestedTime != nil {
+		s.look(ctx)
+	}
+	now := s.node.Clock.Now()
+	switch action := migration.DecideSource(s.facts(), now); action {
+	case migration.SourceDone:
+		return s.linger(now)
+	case migration.SourceCheck:
+		return s.check(ctx), false
+	case migration.SourceStart:
+		return s.start(ctx), false
+	case migration.SourceFollow:
+		return s.follow(ctx), false
+	case migration.SourceAbort:
+		s.abort(ctx)
+		return s.follow(ctx), false
+	case migration.SourceEnd:
+		s.end()
+		return 0, false
+	case migration.SourceUndefine:
+		return s.undefine(ctx), false
+	case migration.SourceWait:
+		return s.pause(now), false
+	default:
+		s.log.Error(errors.New("unknown act"), "Cannot carry out what was decided", "act", action)
+		return followInterval, false
+	}
+}
+
+// pause says how long to wait where there is nothing to do: after the end, a
+// definition that is to be removed cannot be while the hypervisor is away.
+func (s *sourceSession) pause(now time.Time) time.Duration {
+	if s.section != nil && s.section.End != nil && migration.Judge(s.lm, now).UndefineSource {
+		return retryInterval
+	}
+	return 0
+}
+
+func (s *sourceSession) facts() migration.SourceFacts {
+	return migration.SourceFacts{
+		Object: s.lm, Section: s.section, Call: s.call,
+		Seen: s.now.seen, Domain: s.now.domain, Job: s.now.job,
+		QuietSince: s.quietSince, LastAbort: s.lastAbort,
+	}
+}
+
+func (s *sourceSession) look(ctx context.Context) {
+	s.now = look(ctx, s.hv, s.lm.Status.DomainUUID)
+	switch {
+	case !s.now.seen, s.now.job.MigratingOut():
+		s.quietSince = time.Time{}
+	case s.quietSince.IsZero():
+		s.quietSince = s.node.Clock.Now()
+	}
+}
+
+// statsGrace is how long after a success the job's final statistics are waited
+// for: their event races with the return of the call.
+const statsGrace = 2 * time.Second
+
+// linger ends the session of a migration that is done, after a wait for the
+// final statistics where some are to come.
+func (s *sourceSession) linger(now time.Time) (wait time.Duration, done bool) {
+	if s.section == nil || s.section.End == nil || s.section.End.Call != v1alpha1.CallSucceeded ||
+		s.progress != nil && s.progress.DowntimeMilliseconds != nil {
+		return 0, true
+	}
+	wait = s.section.End.Time.Add(statsGrace).Sub(now)
+	return wait, wait <= 0
+}
+
+// follow reports the job's progress and applies options that were changed.
+func (s *sourceSession) follow(ctx context.Context) time.Duration {
+	if !s.now.seen {
+		return retryInterval
+	}
+	if !s.now.job.MigratingOut() {
+		if s.section.JobStartedTime == nil {
+			return followFirst
+		}
+		return followInterval
+	}
+	urgent := false
+	if s.section.JobStartedTime == nil {
+		s.section.JobStartedTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
+		urgent = true
+	}
+	s.progress = migration.Progress(s.progress, s.now.job)
+	s.report(urgent)
+	s.knobs.turn(ctx, s)
+	return followInterval
+}
+
+func (s *sourceSession) abort(ctx context.Context) {
+	s.log.Info("Aborting the migration")
+	s.lastAbort = s.node.Clock.Now()
+	if err := s.hv.AbortJob(ctx, s.lm.Status.DomainUUID); err != nil {
+		s.log.Error(err, "Aborting the migration failed; trying again while it goes on", "after", migration.AbortInterval)
+	}
+}
+
+// end reports what the call returned and what became of the guest here.
+func (s *sourceSession) end() {
+	end := &v1alpha1.SourceEnd{
+		Call:   callResult(s.call, s.callErr),
+		Domain: migration.Observe(s.now.domain, s.now.job),
+		Time:   metav1.NewMicroTime(s.node.Clock.Now()),
+	}
+	if s.now.domain == nil && s.stopped != nil {
+		end.Domain = *s.stopped
+	}
+	if s.callErr != nil {
+		end.ErrorKind, end.ErrorMessage = string(hypervisor.KindOf(s.callErr)), s.callErr.Error()
+		if herr, ok := errors.AsType[*hypervisor.Error](s.callErr); ok {
+			end.ErrorMessage = herr.Message
+		}
+	}
+	s.section.End = end
+	if end.Call == v1alpha1.CallSucceeded {
+		s.progress = migration.Complete(s.progress)
+	}
+	s.log.Info("The migration job is over", "call", end.Call, "state", end.Domain.State, "reason", end.Domain.Reason)
+	s.report(true)
+}
+
+func callResult(state migration.CallState, err error) v1alpha1.CallResult {
+	switch {
+	case state != migration.CallReturned:
+		return v1alpha1.CallUnknown
+	case err != nil:
+		return v1alpha1.CallFailed
+	default:
+		return v1alpha1.CallSucceeded
+	}
+}
+
+// undefine removes the definition that libvirt leaves behind when it ends a
+// migration unattended, and reports that it is gone.
+func (s *sourceSession) undefine(ctx context.Context) time.Duration {
+	s.log.Info("Removing the definition of the guest that has moved away")
+	if err := s.hv.Undefine(ctx, s.lm.Status.DomainUUID); err != nil {
+		s.log.Error(err, "Removing the definition failed; trying again", "after", followInterval)
+		return followInterval
+	}
+	s.section.End.Domain.Defined = false
+	s.report(true)
+	return 0
+}
+
+func (s *sourceSession) report(urgent bool) {
+	s.out.report(SourceReport{Section: s.section.DeepCopy(), Progress: s.progress.DeepCopy()}, urgent)
+}

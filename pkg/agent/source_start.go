@@ -1,0 +1,184 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/migration"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite"
+)
+
+// refusal is a problem that ends the migration before anything was touched.
+type refusal struct{ v1alpha1.Problem }
+
+func (r *refusal) Error() string { return r.Reason + ": " + r.Message }
+
+func refuse(reason, format string, args ...any) error {
+	return &refusal{v1alpha1.Problem{Reason: reason, Message: shorten(fmt.Sprintf(format, args...))}}
+}
+
+// shorten keeps a message within what the API takes.
+func shorten(message string) string {
+	const most = 16000
+	if len(message) > most {
+		return strings.ToValidUTF8(message[:most], "") + " … and more"
+	}
+	return message
+}
+
+// check looks whether the guest can be sent, and reports what the target has to
+// know of it.
+func (s *sourceSession) check(ctx context.Context) time.Duration {
+	section := &v1alpha1.SourceStatus{AttemptID: s.lm.Status.Attempt.ID}
+	facts, err := s.guestFacts(ctx)
+	if err != nil {
+		return s.refuseOrRetry(section, err)
+	}
+	section.Guest = facts
+	s.section = section
+	s.report(true)
+	return 0
+}
+
+// refuseOrRetry reports a refusal; any other error is one of the hypervisor's,
+// and worth another try until the manager's patience ends.
+func (s *sourceSession) refuseOrRetry(section *v1alpha1.SourceStatus, err error) time.Duration {
+	var r *refusal
+	if !errors.As(err, &r) {
+		s.log.Error(err, "Cannot ask the hypervisor; trying again", "after", retryInterval)
+		return retryInterval
+	}
+	s.log.Info("Refusing the migration", "reason", r.Reason)
+	section.Problem = &r.Problem
+	s.section = section
+	s.report(true)
+	return 0
+}
+
+func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, error) {
+	node, uuid := s.node.Name, s.lm.Status.DomainUUID
+	seen := look(ctx, s.hv, uuid)
+	observed := migration.Observe(seen.domain, seen.job)
+	switch side := migration.SideOf(&observed); {
+	case !seen.seen:
+		return nil, errors.New("reading the guest failed")
+	case seen.domain == nil, !seen.domain.Active():
+		return nil, refuse(v1alpha1.ReasonDomainNotOnSource,
+			"The guest %s does not run on %s any more. See where it runs and create another LiveMigration", s.lm.Spec.Domain, node)
+	case side != migration.SideLive:
+		return nil, refuse(v1alpha1.ReasonSourceCheckFailed,
+			"The guest %s is in another migration on %s (%s/%s). Let that one end first", s.lm.Spec.Domain, node, observed.State, observed.Reason)
+	case seen.job.Active():
+		return nil, refuse(v1alpha1.ReasonSourceCheckFailed,
+			"Another job (%s) runs on the guest %s. Let it end first", seen.job.Operation, s.lm.Spec.Domain)
+	}
+	host, err := s.hv.HostInfo(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the host: %w", err)
+	}
+	xml, err := s.hv.DomainXML(ctx, uuid, hypervisor.XMLMigratable)
+	if err != nil {
+		return nil, fmt.Errorf("reading the definition: %w", err)
+	}
+	needs, err := xmlrewrite.ReadNeeds([]byte(xml))
+	if err != nil {
+		return nil, refuse(v1alpha1.ReasonSourceCheckFailed, "The definition of the guest %s cannot be read: %s", s.lm.Spec.Domain, err)
+	}
+	return &v1alpha1.GuestFacts{
+		Name: seen.domain.Name, HostUUID: host.UUID, SerialPorts: int32(needs.SerialPorts), //nolint:gosec // At most 64.
+	}, nil
+}
+
+// start plans the rewrite, records the intent and, only if the object has not
+// changed meanwhile, starts the migration. After the record the migration is
+// never started again, by this agent or its successors.
+func (s *sourceSession) start(ctx context.Context) time.Duration {
+	params, err := s.params(ctx)
+	if err != nil {
+		return s.refuseOrRetry(s.section.DeepCopy(), err)
+	}
+	section := s.section.DeepCopy()
+	section.StartRequestedTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
+	switch err := s.node.Recorder.RecordSource(ctx, s.lm, SourceReport{Section: section}, true); {
+	case errors.Is(err, ErrGone):
+		return 0
+	case errors.Is(err, ErrConflict):
+		return s.reread(ctx)
+	case err != nil:
+		s.log.Error(err, "Recording the intent failed; looking again whether it was recorded", "after", retryInterval)
+		s.reread(ctx)
+		return retryInterval
+	}
+	s.section = section
+	s.call = migration.CallInFlight
+	s.knobs = newKnobs(params)
+	s.log.Info("Starting the migration", "target", s.lm.Status.TargetNode, "destination", params.DestinationURI)
+	uuid := s.lm.Status.DomainUUID
+	go func() { s.returned <- s.hv.Migrate(ctx, uuid, params) }()
+	return followFirst
+}
+
+// followFirst is the time between two looks at a job that was started and has
+// not been seen yet.
+const followFirst = 100 * time.Millisecond
+
+// reread takes the object over from the API server itself. A record whose
+// answer was lost may have been written: then this process, which has not made
+// the call, must not make it either, and goes on as one that adopts.
+func (s *sourceSession) reread(ctx context.Context) time.Duration {
+	lm, err := s.node.Recorder.Refresh(ctx, s.lm)
+	if err != nil {
+		s.log.Error(err, "Reading the object again failed; trying again", "after", retryInterval)
+		return retryInterval
+	}
+	s.box.put(lm)
+	if current := migration.CurrentSource(lm); current != nil {
+		s.section = current.DeepCopy()
+	}
+	return 0
+}
+
+func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, error) {
+	target := migration.CurrentTarget(s.lm)
+	p := hypervisor.MigrateParams{DestinationURI: target.DestinationURI, MigrateURI: target.MigrateURI}
+	if o := s.lm.Spec.Options; o != nil {
+		p.AllowUnsafe = o.AllowUnsafe != nil && *o.AllowUnsafe
+		if o.BandwidthMiBps != nil {
+			p.BandwidthMiBps = uint64(*o.BandwidthMiBps) //nolint:gosec // Positive by validation.
+		}
+	}
+	domain, err := s.hv.LookupDomain(ctx, s.lm.Status.DomainUUID)
+	if err != nil {
+		return p, fmt.Errorf("looking the guest up: %w", err)
+	}
+	p.Persist = domain.Persistent
+	if p.LiveXML, err = s.rewrite(ctx, hypervisor.XMLMigratable, xmlrewrite.Options{Offer: target.Offer}); err != nil {
+		return p, err
+	}
+	if p.Persist {
+		p.PersistentXML, err = s.rewrite(ctx, hypervisor.XMLInactive, xmlrewrite.Options{Offer: target.Offer, Inactive: true})
+	}
+	return p, err
+}
+
+func (s *sourceSession) rewrite(ctx context.Context, form hypervisor.XMLForm, opts xmlrewrite.Options) (hypervisor.DomainXML, error) {
+	xml, err := s.hv.DomainXML(ctx, s.lm.Status.DomainUUID, form)
+	if err != nil {
+		return "", fmt.Errorf("reading the definition: %w", err)
+	}
+	plan, err := xmlrewrite.NewPlan([]byte(xml), s.lm.Spec.MigrateData, opts)
+	if err != nil {
+		return "", refuse(v1alpha1.ReasonInvalidMigrateData, "The migrate data does not fit the guest: %s", err)
+	}
+	for _, w := range plan.Warnings() {
+		s.log.Info("Keeping a part of the guest that is bound to its host", "part", w.String())
+	}
+	return hypervisor.DomainXML(plan.Apply()), nil
+}

@@ -1,0 +1,247 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-logr/logr"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/klog/v2"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/migration"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite"
+)
+
+// targetSession is the target's side of one migration.
+type targetSession struct {
+	node    *Node
+	hv      hypervisor.Hypervisor
+	log     logr.Logger
+	box     *mailbox
+	out     *reporter[*v1alpha1.TargetStatus]
+	lm      *v1alpha1.LiveMigration
+	section *v1alpha1.TargetStatus
+}
+
+// runTarget runs a session until its migration is done or ctx ends.
+func runTarget(ctx context.Context, node *Node, box *mailbox) {
+	lm, _ := box.get()
+	log := node.Log.WithValues("LiveMigration", klog.KObj(lm), "side", "target", "domain", lm.Status.DomainUUID)
+	s := &targetSession{node: node, hv: node.Hypervisor, log: log, box: box, lm: lm}
+	s.out = newReporter(node, log, func(ctx context.Context, section *v1alpha1.TargetStatus) error {
+		return node.Recorder.RecordTarget(ctx, lm, section)
+	})
+	defer node.ports.release(lm.UID)
+	ctx, cancel := context.WithCancel(ctx)
+	events := s.hv.Subscribe(ctx, lm.Status.DomainUUID)
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		s.out.run(ctx)
+	}()
+	defer func() {
+		s.out.close()
+		<-written
+		cancel()
+	}()
+	for s.refreshFacts() {
+		wait, done := s.step(ctx)
+		if done || !s.await(ctx, events, wait) {
+			return
+		}
+	}
+}
+
+func (s *targetSession) refreshFacts() bool {
+	lm, gone := s.box.get()
+	s.lm = lm
+	attempt := lm.Status.Attempt
+	if attempt != nil && (s.section == nil || s.section.AttemptID != attempt.ID) {
+		s.section = migration.CurrentTarget(lm).DeepCopy()
+		if s.section != nil && s.section.Offer != nil && s.section.Offer.Serial != nil {
+			s.node.ports.keep(lm.UID, s.section.Offer.Serial.Ports)
+		}
+	}
+	return !gone
+}
+
+func (s *targetSession) await(ctx context.Context, events <-chan hypervisor.Event, wait time.Duration) bool {
+	var timer <-chan time.Time
+	if wait > 0 {
+		t := s.node.Clock.NewTimer(wait)
+		defer t.Stop()
+		timer = t.C()
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-s.box.changed:
+	case <-timer:
+	case _, ok := <-events:
+		return ok
+	}
+	return true
+}
+
+// step takes one act and says how long to wait for the next; done ends the
+// session.
+func (s *targetSession) step(ctx context.Context) (wait time.Duration, done bool) {
+	facts := migration.TargetFacts{Object: s.lm, Section: s.section}
+	switch action := migration.DecideTarget(facts, s.node.Clock.Now()); action {
+	case migration.TargetDone:
+		return 0, true
+	case migration.TargetWait:
+		return 0, false
+	case migration.TargetPrepare:
+		return s.prepare(ctx), false
+	case migration.TargetObserve:
+		return s.observe(ctx, false), false
+	case migration.TargetConfirm:
+		return s.observe(ctx, true), false
+	case migration.TargetRemoveIncoming:
+		return s.removeIncoming(ctx), false
+	default:
+		s.log.Error(errors.New("unknown act"), "Cannot carry out what was decided", "act", action)
+		return followInterval, false
+	}
+}
+
+// observe reports the guest as it is on this side; confirm says that this was
+// read after the end on the source.
+func (s *targetSession) observe(ctx context.Context, confirm bool) time.Duration {
+	seen := look(ctx, s.hv, s.lm.Status.DomainUUID)
+	if !seen.seen {
+		return retryInterval
+	}
+	section := s.section.DeepCopy()
+	section.Domain = new(migration.Observe(seen.domain, seen.job))
+	arrived := migration.SideOf(section.Domain) == migration.SideLive
+	if confirm {
+		section.ConfirmedTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
+	}
+	if arrived && section.DowntimeMilliseconds == nil {
+		section.DowntimeMilliseconds = s.measuredDowntime(ctx)
+	}
+	s.section = section
+	s.out.report(section, true)
+	if arrived && confirm {
+		return 0
+	}
+	return followInterval
+}
+
+// measuredDowntime reads the guest's pause from the statistics that this side
+// keeps of a migration that has ended; it is nil until there are any.
+func (s *targetSession) measuredDowntime(ctx context.Context) *int64 {
+	stats, err := s.hv.CompletedJobStats(ctx, s.lm.Status.DomainUUID)
+	if err != nil || stats.Type != hypervisor.JobCompleted || !stats.DowntimeKnown {
+		return nil
+	}
+	return new(stats.Downtime.Milliseconds())
+}
+
+func (s *targetSession) removeIncoming(ctx context.Context) time.Duration {
+	s.log.Info("Removing the shell that the migration left behind; the guest lives on the source")
+	if err := s.hv.DestroyIncoming(ctx, s.lm.Status.DomainUUID); err != nil {
+		s.log.Error(err, "Removing the shell failed; trying again", "after", followInterval)
+	}
+	return s.observe(ctx, true)
+}
+
+// prepare checks the host and offers its facts.
+func (s *targetSession) prepare(ctx context.Context) time.Duration {
+	section := &v1alpha1.TargetStatus{AttemptID: s.lm.Status.Attempt.ID}
+	domain, ports, err := s.receive(ctx)
+	var r *refusal
+	switch {
+	case errors.As(err, &r):
+		s.log.Info("Refusing the guest", "reason", r.Reason)
+		section.Problem = &r.Problem
+	case err != nil:
+		s.log.Error(err, "Cannot ask the hypervisor; trying again", "after", retryInterval)
+		return retryInterval
+	default:
+		section.ReadyTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
+		section.DestinationURI = s.node.Receive.destinationURI()
+		section.MigrateURI = s.node.Receive.migrateURI()
+		section.Offer = s.node.Receive.offer(ports)
+		section.Domain = new(migration.Observe(domain, hypervisor.JobStats{}))
+	}
+	s.section = section
+	s.out.report(section, true)
+	return 0
+}
+
+// receive checks that the host can take the guest and reserves its ports. The
+// domain it returns is a definition left from earlier, or nil.
+func (s *targetSession) receive(ctx context.Context) (*hypervisor.Domain, []int32, error) {
+	guest, node := migration.CurrentSource(s.lm).Guest, s.node.Name
+	if err := s.node.Receive.checkPaths(node, s.lm.Spec.MigrateData); err != nil {
+		return nil, nil, err
+	}
+	host, err := s.hv.HostInfo(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the host: %w", err)
+	}
+	if host.UUID == guest.HostUUID {
+		return nil, nil, refuse(v1alpha1.ReasonTargetCheckFailed,
+			"libvirt on %s and on %s has the same host UUID %s, and would refuse. Set a unique host_uuid in libvirtd.conf on each host",
+			s.lm.Status.SourceNode, node, host.UUID)
+	}
+	domains, err := s.hv.ListDomains(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("listing the guests: %w", err)
+	}
+	var known *hypervisor.Domain
+	for _, d := range domains {
+		switch {
+		case d.UUID == s.lm.Status.DomainUUID && d.Active():
+			return nil, nil, refuse(v1alpha1.ReasonTargetCheckFailed,
+				"A guest with the UUID %s is active on %s already (%s/%s). Find out which copy is right and stop the other",
+				d.UUID, node, d.State, d.Reason)
+		case d.UUID == s.lm.Status.DomainUUID:
+			known = &d
+		case d.Name == guest.Name:
+			return nil, nil, refuse(v1alpha1.ReasonTargetCheckFailed,
+				"Another guest named %q, with the UUID %s, is defined on %s. Rename or undefine it there", d.Name, d.UUID, node)
+		}
+	}
+	ports, err := s.reservePorts(ctx, int(guest.SerialPorts), domains)
+	return known, ports, err
+}
+
+// reservePorts picks TCP ports that no guest on this host has.
+func (s *targetSession) reservePorts(ctx context.Context, n int, domains []hypervisor.Domain) ([]int32, error) {
+	if n == 0 {
+		return nil, nil
+	}
+	used := map[int32]bool{}
+	for _, d := range domains {
+		if !d.Active() {
+			continue
+		}
+		xml, err := s.hv.DomainXML(ctx, d.UUID, hypervisor.XMLMigratable)
+		if hypervisor.IsNoDomain(err) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading the definition of the guest %s: %w", d.Name, err)
+		}
+		ports, err := xmlrewrite.ListenPorts([]byte(xml))
+		if err != nil {
+			return nil, fmt.Errorf("reading the ports of the guest %s: %w", d.Name, err)
+		}
+		for _, port := range ports {
+			used[port] = true
+		}
+	}
+	ports, err := s.node.ports.promise(s.lm.UID, n, s.node.Receive.SerialPorts, used)
+	if err != nil {
+		return nil, refuse(v1alpha1.ReasonTargetCheckFailed, "On %s %s. Widen the agent's --serial-ports", s.node.Name, err)
+	}
+	return ports, nil
+}
