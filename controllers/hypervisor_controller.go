@@ -1,0 +1,165 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	metaac "k8s.io/client-go/applyconfigurations/meta/v1"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	ac "github.com/virtferry/virtferry/api/v1alpha1/applyconfiguration/api/v1alpha1"
+	"github.com/virtferry/virtferry/internal/applyconv"
+	"github.com/virtferry/virtferry/pkg/migration"
+)
+
+// +kubebuilder:rbac:groups=migration.virtferry.dev,resources=hypervisors/status,verbs=patch
+// +kubebuilder:rbac:groups=coordination.k8s.io,namespace=virtferry-system,resources=leases,verbs=get;list;watch;create;update;patch
+
+// HypervisorReconciler says whether hypervisors are ready: whether their agents
+// renew their leases and talk to libvirt.
+type HypervisorReconciler struct {
+	Client client.Client
+	Clock  clock.Clock
+	// Namespace is where the agents' leases are.
+	Namespace string
+
+	mu sync.Mutex
+	// renewals remembers when, by this process's clock, each lease was seen to
+	// be renewed: the agents' clocks are not to be trusted.
+	renewals map[string]renewal
+}
+
+type renewal struct {
+	stamp time.Time
+	seen  time.Time
+}
+
+// SetupWithManager registers the reconciler.
+func (r *HypervisorReconciler) SetupWithManager(mgr ctrl.Manager) error {
+	r.renewals = map[string]renewal{}
+	err := ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.Hypervisor{}).
+		Watches(&coordinationv1.Lease{}, handler.EnqueueRequestsFromMapFunc(hypervisorOfLease)).
+		Complete(r)
+	if err != nil {
+		return fmt.Errorf("setting up the Hypervisor controller: %w", err)
+	}
+	return nil
+}
+
+func hypervisorOfLease(_ context.Context, o client.Object) []reconcile.Request {
+	name, ok := strings.CutPrefix(o.GetName(), v1alpha1.AgentLeaseName(""))
+	if !ok {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: name}}}
+}
+
+// Reconcile implements reconcile.Reconciler.
+func (r *HypervisorReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	hv := &v1alpha1.Hypervisor{}
+	if err := r.Client.Get(ctx, req.NamespacedName, hv); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	lease := &coordinationv1.Lease{}
+	err := r.Client.Get(ctx, types.NamespacedName{Namespace: r.Namespace, Name: v1alpha1.AgentLeaseName(hv.Name)}, lease)
+	if client.IgnoreNotFound(err) != nil {
+		return ctrl.Result{}, fmt.Errorf("reading the agent's lease: %w", err)
+	}
+	now := r.Clock.Now()
+	expires := r.expiry(hv, lease, now)
+	ready := readyCondition(hv, expires, now)
+	was := meta.FindStatusCondition(hv.Status.Conditions, v1alpha1.ConditionReady)
+	if was == nil || was.Status != ready.Status || was.Reason != ready.Reason || was.Message != ready.Message {
+		if err := r.apply(ctx, hv, was, ready); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	if !now.Before(expires) {
+		return ctrl.Result{}, nil
+	}
+	return ctrl.Result{RequeueAfter: expires.Sub(now) + time.Millisecond}, nil
+}
+
+// expiry returns when the agent is lost unless it renews its lease before. An
+// agent that was lost before this process began to look stays so until it is seen
+// to renew its lease.
+func (r *HypervisorReconciler) expiry(hv *v1alpha1.Hypervisor, lease *coordinationv1.Lease, now time.Time) time.Time {
+	var stamp time.Time
+	var lasts time.Duration
+	if lease.Spec.RenewTime != nil && lease.Spec.LeaseDurationSeconds != nil {
+		stamp, lasts = lease.Spec.RenewTime.Time, time.Duration(*lease.Spec.LeaseDurationSeconds)*time.Second
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last, known := r.renewals[hv.Name]
+	if !known || !last.stamp.Equal(stamp) {
+		last = renewal{stamp: stamp, seen: now}
+		if !known && isLost(hv) {
+			last.seen = time.Time{}
+		}
+		r.renewals[hv.Name] = last
+	}
+	return last.seen.Add(lasts)
+}
+
+func isLost(hv *v1alpha1.Hypervisor) bool {
+	c := meta.FindStatusCondition(hv.Status.Conditions, v1alpha1.ConditionReady)
+	return c != nil && c.Reason == v1alpha1.ReasonAgentLost
+}
+
+func readyCondition(hv *v1alpha1.Hypervisor, expires, now time.Time) metav1.Condition {
+	c := metav1.Condition{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonAvailable,
+		Message: "The agent is alive and talks to libvirt", LastTransitionTime: metav1.NewTime(now),
+	}
+	connected := meta.FindStatusCondition(hv.Status.Conditions, v1alpha1.ConditionLibvirtConnected)
+	switch {
+	case !now.Before(expires):
+		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonAgentLost
+		c.Message = "The agent has stopped renewing its lease; see whether its pod runs"
+	case connected == nil:
+		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, v1alpha1.ReasonDisconnected, "The agent has not reported yet"
+	case connected.Status != metav1.ConditionTrue:
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, connected.Reason, connected.Message
+	}
+	return c
+}
+
+func (r *HypervisorReconciler) apply(ctx context.Context, hv *v1alpha1.Hypervisor, was *metav1.Condition, ready metav1.Condition) error {
+	if was != nil && was.Status == ready.Status {
+		ready.LastTransitionTime = was.LastTransitionTime
+	}
+	condition, err := applyconv.To[metaac.ConditionApplyConfiguration](&ready)
+	if err != nil {
+		return fmt.Errorf("preparing the condition: %w", err)
+	}
+	config := ac.Hypervisor(hv.Name).WithUID(hv.UID).WithStatus(ac.HypervisorStatus().WithConditions(condition))
+	err = r.Client.Status().Apply(ctx, config, client.FieldOwner(v1alpha1.OwnerManager), client.ForceOwnership)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("applying the Ready condition: %w", err)
+	}
+	return nil
+}
+
+// nodeOf reduces a Hypervisor to what migrations depend on.
+func nodeOf(hv *v1alpha1.Hypervisor) migration.Node {
+	n := migration.Node{Name: hv.Name, Domains: hv.Status.Domains, Message: "its agent has not reported yet"}
+	if c := meta.FindStatusCondition(hv.Status.Conditions, v1alpha1.ConditionReady); c != nil {
+		n.Ready, n.Message = c.Status == metav1.ConditionTrue, c.Message
+	}
+	return n
+}
