@@ -1,0 +1,24 @@
+# The one image of both the manager and the agents.
+
+FROM golang:1.26-bookworm AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN --mount=type=cache,target=/go/pkg/mod go mod download
+COPY api/ api/
+COPY cmd/ cmd/
+COPY controllers/ controllers/
+COPY internal/ internal/
+COPY pkg/ pkg/
+# The binding is written in C and opens libvirt's client library when it is first used.
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+    CGO_ENABLED=1 go build -trimpath -tags libvirt_dlopen -ldflags='-s -w' -o /virtferry ./cmd/virtferry
+
+FROM debian:bookworm-slim
+RUN apt-get update && \
+    apt-get install --yes --no-install-recommends ca-certificates libvirt0 && \
+    rm -rf /var/lib/apt/lists/*
+COPY LICENSE /usr/share/doc/virtferry/LICENSE
+COPY --from=build /virtferry /usr/local/bin/virtferry
+# The agents' pods override it: libvirt's socket is root's.
+USER 65532:65532
+ENTRYPOINT ["/usr/local/bin/virtferry"]

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/virtferry/virtferry/controllers/node"
+	"github.com/virtferry/virtferry/pkg/agent"
+	"github.com/virtferry/virtferry/pkg/hypervisor/libvirt"
+)
+
+type agentFlags struct {
+	commonFlags
+	nodeName         string
+	libvirtURI       string
+	migrationAddress string
+	listenAddress    string
+	transport        string
+	serialPorts      string
+	allowedPaths     []string
+	lockDir          string
+}
+
+func newAgentCommand() *cobra.Command {
+	var f agentFlags
+	cmd := &cobra.Command{
+		Use:   "agent",
+		Short: "Run the agent of a node, which sends and receives its guests through the node's libvirt",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return runAgent(cmd.Context(), &f) },
+	}
+	f.register(cmd)
+	flags := cmd.Flags()
+	flags.StringVar(&f.nodeName, "node-name", os.Getenv("NODE_NAME"), "name of the node; defaults to $NODE_NAME")
+	flags.StringVar(&f.libvirtURI, "libvirt-uri", "qemu:///system", "libvirt of the node")
+	flags.StringVar(&f.migrationAddress, "migration-address", os.Getenv("NODE_IP"),
+		"IP address or host name at which other nodes' libvirt reaches this one; defaults to $NODE_IP")
+	flags.StringVar(&f.listenAddress, "listen-address", "",
+		"IP address on which graphics and serial consoles of received guests listen; defaults to --migration-address")
+	flags.StringVar(&f.transport, "transport", string(agent.TransportTLS), "how other nodes' libvirt reaches this one: tls, tcp or ssh")
+	flags.StringVar(&f.serialPorts, "serial-ports", "10000-10999", "range of TCP ports for serial consoles of received guests")
+	flags.StringSliceVar(&f.allowedPaths, "allowed-paths", []string{"/var/lib/libvirt/images"},
+		"directories below which migrate data may name files, devices and sockets of this node")
+	flags.StringVar(&f.lockDir, "lock-dir", "/run/virtferry", "directory on the node of the lock that keeps a second agent from acting")
+	return cmd
+}
+
+// receiveConfig checks the flags that say how the node receives guests.
+func (f *agentFlags) receiveConfig() (agent.ReceiveConfig, error) {
+	c := agent.ReceiveConfig{MigrationAddress: f.migrationAddress, Transport: agent.Transport(f.transport)}
+	if f.nodeName == "" {
+		return c, errors.New("--node-name is missing: give the name of this node")
+	}
+	if f.migrationAddress == "" || strings.ContainsAny(f.migrationAddress, "/?#@[] ") {
+		return c, errors.New("--migration-address must be an IP address, without brackets, or a host name, at which other nodes reach this one")
+	}
+	switch c.Transport {
+	case agent.TransportTLS, agent.TransportTCP, agent.TransportSSH:
+	default:
+		return c, fmt.Errorf("--transport is %q: give tls, tcp or ssh", f.transport)
+	}
+	listen := f.listenAddress
+	if listen == "" {
+		listen = f.migrationAddress
+	}
+	var err error
+	if c.ListenAddress, err = netip.ParseAddr(listen); err != nil {
+		return c, fmt.Errorf("--listen-address must be an IP address, and --migration-address is none that could stand in: %w", err)
+	}
+	for _, p := range f.allowedPaths {
+		if !filepath.IsAbs(p) || filepath.Clean(p) != strings.TrimSuffix(p, "/") {
+			return c, fmt.Errorf("--allowed-paths has %q: give absolute paths of directories, as in /var/lib/libvirt/images", p)
+		}
+	}
+	c.AllowedPaths = f.allowedPaths
+	c.SerialPorts, err = parsePortRange(f.serialPorts)
+	return c, err
+}
+
+func parsePortRange(s string) (agent.PortRange, error) {
+	first, last, found := strings.Cut(s, "-")
+	a, errA := strconv.ParseUint(first, 10, 16)
+	b, errB := strconv.ParseUint(last, 10, 16)
+	if !found || errA != nil || errB != nil || a == 0 || a > b {
+		return agent.PortRange{}, fmt.Errorf("--serial-ports is %q: give two ports between 1 and 65535, as in 10000-10999", s)
+	}
+	return agent.PortRange{First: uint16(a), Last: uint16(b)}, nil
+}
+
+func runAgent(ctx context.Context, f *agentFlags) error {
+	receive, err := f.receiveConfig()
+	if err != nil {
+		return err
+	}
+	config, err := f.restConfig()
+	if err != nil {
+		return err
+	}
+	// An agent answers to guests that wait: it must not be held back.
+	config.QPS, config.Burst = 100, 200
+	log := f.logger()
+	unlock, err := lockNode(f.lockDir, f.nodeName)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme: newScheme(), Logger: log,
+		Metrics:                metricsserver.Options{BindAddress: f.metrics},
+		HealthProbeBindAddress: f.healthAddress,
+	})
+	if err != nil {
+		return fmt.Errorf("creating the agent: %w", err)
+	}
+	hv, err := libvirt.New(libvirt.Config{URI: f.libvirtURI, Logger: slog.New(logr.ToSlogHandler(log.WithName("libvirt")))})
+	if err != nil {
+		return fmt.Errorf("setting up libvirt: %w", err)
+	}
+	if err := setupAgent(mgr, f, hv, receive); err != nil {
+		return err
+	}
+	if err := mgr.Start(ctx); err != nil {
+		return fmt.Errorf("running the agent: %w", err)
+	}
+	return nil
+}
+
+func setupAgent(mgr ctrl.Manager, f *agentFlags, hv *libvirt.Client, receive agent.ReceiveConfig) error {
+	n := &agent.Node{
+		Name: f.nodeName, Hypervisor: hv, Receive: receive, Clock: clock.RealClock{}, Log: mgr.GetLogger(),
+		Recorder: &node.Recorder{Client: mgr.GetClient(), Reader: mgr.GetAPIReader()},
+	}
+	publisher := agent.NewPublisher(n, &node.HypervisorRecorder{
+		Client: mgr.GetClient(), Node: f.nodeName, Namespace: f.namespace, Clock: clock.RealClock{},
+	})
+	for name, runnable := range map[string]manager.Runnable{"libvirt": manager.RunnableFunc(hv.Run), "publisher": publisher} {
+		if err := mgr.Add(runnable); err != nil {
+			return fmt.Errorf("adding the %s: %w", name, err)
+		}
+	}
+	if err := node.SetupSessions(mgr, "source", node.SourceNodeField, f.nodeName, agent.NewSourceSessions(n)); err != nil {
+		return err
+	}
+	if err := node.SetupSessions(mgr, "target", node.TargetNodeField, f.nodeName, agent.NewTargetSessions(n)); err != nil {
+		return err
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return fmt.Errorf("adding the health check: %w", err)
+	}
+	err := mgr.AddReadyzCheck("published", func(*http.Request) error {
+		if !publisher.Published() {
+			return errors.New("the node has not been published yet")
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("adding the readiness check: %w", err)
+	}
+	return nil
+}
+
+// lockNode makes this process the only agent that acts for the node on this
+// host, and waits until an earlier one has ended. The kernel frees the lock of
+// a process however it ends, so that its successor need not wait for a lease to
+// run out.
+func lockNode(dir, nodeName string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, fmt.Errorf("creating the lock directory (see --lock-dir): %w", err)
+	}
+	file, err := os.OpenFile(filepath.Join(dir, "agent-"+nodeName+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening the lock (see --lock-dir): %w", err)
+	}
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX); err != nil {
+		_ = file.Close()
+		return nil, fmt.Errorf("locking %s: %w", file.Name(), err)
+	}
+	return func() { _ = file.Close() }, nil
+}

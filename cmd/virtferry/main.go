@@ -1,0 +1,94 @@
+// Command virtferry moves running libvirt guests between the nodes of a
+// Kubernetes cluster. Its subcommands are the manager, one for a cluster, the
+// agent, one for each node, and rewrite, which shows offline what a migration
+// makes of a guest's definition.
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+)
+
+func main() {
+	if err := newRootCommand().ExecuteContext(ctrl.SetupSignalHandler()); err != nil {
+		fmt.Fprintln(os.Stderr, "virtferry:", err)
+		os.Exit(1)
+	}
+}
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "virtferry",
+		Short:         "Live migration of libvirt guests, run from Kubernetes",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.AddCommand(newManagerCommand(), newAgentCommand(), newRewriteCommand())
+	return root
+}
+
+// systemNamespace is where the manager and the agents keep their leases.
+const systemNamespace = "virtferry-system"
+
+// commonFlags are those of both the manager and the agent.
+type commonFlags struct {
+	kubeconfig    string
+	namespace     string
+	healthAddress string
+	metrics       string
+	verbosity     int
+}
+
+func (f *commonFlags) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.kubeconfig, "kubeconfig", "",
+		"path of a kubeconfig file; empty uses $KUBECONFIG or, in a pod, its service account")
+	flags.StringVar(&f.namespace, "namespace", systemNamespace, "namespace of the leases")
+	flags.StringVar(&f.healthAddress, "health-probe-bind-address", ":8081", "address that serves /healthz and /readyz; 0 serves none")
+	flags.StringVar(&f.metrics, "metrics-bind-address", ":8080", "address that serves /metrics; 0 serves none")
+	flags.IntVarP(&f.verbosity, "verbosity", "v", 0, "how much is logged: 0 is every change of state, 4 is how it comes about")
+}
+
+// logger sets the process's logger up and returns it.
+func (f *commonFlags) logger() logr.Logger {
+	// slog's levels fall by one with each level of verbosity.
+	log := logr.FromSlogHandler(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.Level(-f.verbosity)}))
+	ctrl.SetLogger(log)
+	klog.SetLogger(log)
+	return log
+}
+
+func (f *commonFlags) restConfig() (*rest.Config, error) {
+	if f.kubeconfig == "" {
+		config, err := ctrl.GetConfig()
+		if err != nil {
+			return nil, fmt.Errorf("finding the API server (give --kubeconfig, or run in a pod): %w", err)
+		}
+		return config, nil
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", f.kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("reading --kubeconfig: %w", err)
+	}
+	return config, nil
+}
+
+func newScheme() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+	return scheme
+}

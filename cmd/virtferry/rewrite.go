@@ -1,0 +1,145 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/pmezard/go-difflib/difflib"
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite"
+)
+
+// maxRewriteInput bounds how much is read from a file or from standard input.
+const maxRewriteInput = 16 << 20
+
+// rewriteFlags are those of the rewrite subcommand.
+type rewriteFlags struct {
+	domain    string
+	migration string
+	inactive  bool
+	diff      bool
+}
+
+// newRewriteCommand returns the subcommand that rewrites a guest's XML without
+// a cluster and without libvirt, just as an agent would.
+func newRewriteCommand() *cobra.Command {
+	var f rewriteFlags
+	cmd := &cobra.Command{
+		Use:   "rewrite --domain guest.xml --migration livemigration.yaml",
+		Short: "Show what a guest's XML becomes on the target",
+		Long: `Rewrite the XML of a guest by the migrate data of a LiveMigration, as the
+source's agent does, and print it. Neither a cluster nor libvirt is needed. Parts
+that the target's agent would fill in from its host are left out: what needs them
+is reported as a problem.
+
+All problems are printed to standard error, one a line, and the exit code is 1.
+The XML that is printed holds the guest's console passwords, if it has any.`,
+		Example: `  virsh dumpxml --migratable guest | virtferry rewrite --domain - --migration livemigration.yaml --diff`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd.InOrStdin(), cmd.OutOrStdout())
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.domain, "domain", "", "file with the guest's XML, or - for standard input")
+	flags.StringVar(&f.migration, "migration", "", "file with the LiveMigration as YAML or JSON, or - for standard input")
+	flags.BoolVar(&f.inactive, "inactive", false, "the XML is the guest's persistent definition, not that of the running guest")
+	flags.BoolVar(&f.diff, "diff", false, "print what changes, as a unified diff, instead of the XML")
+	for _, name := range [...]string{"domain", "migration"} {
+		if err := cmd.MarkFlagRequired(name); err != nil {
+			panic(err) // The flag is defined above.
+		}
+	}
+	return cmd
+}
+
+func (f *rewriteFlags) run(stdin io.Reader, stdout io.Writer) error {
+	if f.domain == "-" && f.migration == "-" {
+		return errors.New("only one of --domain and --migration can be standard input")
+	}
+	guest, err := readInput(f.domain, stdin)
+	if err != nil {
+		return fmt.Errorf("reading --domain: %w", err)
+	}
+	object, err := readInput(f.migration, stdin)
+	if err != nil {
+		return fmt.Errorf("reading --migration: %w", err)
+	}
+	data, err := migrateDataOf(object)
+	if err != nil {
+		return fmt.Errorf("reading --migration: %w", err)
+	}
+	plan, err := xmlrewrite.NewPlan(guest, data, xmlrewrite.Options{Inactive: f.inactive})
+	if err != nil {
+		return fmt.Errorf("the migrate data does not fit the guest:\n%w", err)
+	}
+	result := plan.Apply()
+	if f.diff {
+		return writeDiff(stdout, guest, result)
+	}
+	_, err = stdout.Write(result)
+	return err
+}
+
+func readInput(path string, stdin io.Reader) ([]byte, error) {
+	in := stdin
+	if path != "-" {
+		file, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		in = file
+	}
+	text, err := io.ReadAll(io.LimitReader(in, maxRewriteInput+1))
+	if err == nil && len(text) > maxRewriteInput {
+		return nil, fmt.Errorf("the input is larger than %d MiB", maxRewriteInput>>20)
+	}
+	return text, err
+}
+
+// migrateDataOf reads spec.migrateData strictly: a field that does not exist
+// is an error, as it is for kubectl. The rest of the object does not matter.
+func migrateDataOf(object []byte) (*v1alpha1.MigrateData, error) {
+	var lm struct {
+		APIVersion string `json:"apiVersion"`
+		Kind       string `json:"kind"`
+		Spec       struct {
+			MigrateData json.RawMessage `json:"migrateData"`
+		} `json:"spec"`
+	}
+	if err := yaml.Unmarshal(object, &lm); err != nil {
+		return nil, err
+	}
+	if want := v1alpha1.GroupVersion.String(); lm.APIVersion != want || lm.Kind != "LiveMigration" {
+		return nil, fmt.Errorf("the object must be a LiveMigration of %s", want)
+	}
+	if len(lm.Spec.MigrateData) == 0 || string(lm.Spec.MigrateData) == "null" {
+		return nil, nil //nolint:nilnil // Absent migrate data is a legal object.
+	}
+	decoder := json.NewDecoder(bytes.NewReader(lm.Spec.MigrateData))
+	decoder.DisallowUnknownFields()
+	var data v1alpha1.MigrateData
+	if err := decoder.Decode(&data); err != nil {
+		return nil, fmt.Errorf("spec.migrateData: %w", err)
+	}
+	return &data, nil
+}
+
+func writeDiff(w io.Writer, before, after []byte) error {
+	if bytes.Equal(before, after) {
+		return nil
+	}
+	return difflib.WriteUnifiedDiff(w, difflib.UnifiedDiff{
+		A: difflib.SplitLines(string(before)), FromFile: "source",
+		B: difflib.SplitLines(string(after)), ToFile: "target",
+		Context: 3,
+	})
+}
