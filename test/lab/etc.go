@@ -1,0 +1,112 @@
+//go:build linux
+
+package lab
+
+import (
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/google/uuid"
+)
+
+// fillEtc makes the host's /etc: links to all that the machine's own holds,
+// except for what is the host's alone. A private directory, because libvirt looks
+// for its certificates below /etc/pki and nowhere else, and making that on the
+// machine would leave a trace.
+func (h *Host) fillEtc() error {
+	entries, err := os.ReadDir("/etc")
+	if err != nil {
+		return fmt.Errorf("reading the machine's /etc: %w", err)
+	}
+	own := map[string]bool{"libvirt": true, "pki": true, "hosts": true}
+	for _, entry := range entries {
+		if own[entry.Name()] {
+			continue
+		}
+		target := filepath.Join(machineEtc, entry.Name())
+		if entry.Type()&os.ModeSymlink != 0 {
+			// A relative link means what it meant only in the same place.
+			if target, err = os.Readlink("/etc/" + entry.Name()); err != nil {
+				return fmt.Errorf("reading the machine's /etc: %w", err)
+			}
+		}
+		if err := os.Symlink(target, filepath.Join(h.Path("/etc"), entry.Name())); err != nil {
+			return fmt.Errorf("linking to the machine's /etc: %w", err)
+		}
+	}
+	files := h.libvirtConfig()
+	files["/etc/hosts"] = "" // A mount point for the lab's.
+	certificates, err := h.certificates()
+	if err != nil {
+		return err
+	}
+	maps.Copy(files, certificates)
+	for path, content := range files {
+		path = h.Path(path)
+		err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o600))
+		if err != nil {
+			return fmt.Errorf("writing the host's configuration: %w", err)
+		}
+	}
+	return os.Chmod(h.Path("/etc/hosts"), 0o644)
+}
+
+// libvirtConfig returns the configuration of libvirt and QEMU by path. libvirt
+// takes migrations by TLS and by plain TCP on the host's own address.
+func (h *Host) libvirtConfig() map[string]string {
+	return map[string]string{
+		"/etc/libvirt/libvirtd.conf": fmt.Sprintf(`listen_tls = 1
+listen_tcp = 1
+auth_tcp = "none"
+listen_addr = "%s"
+host_uuid = "%s"
+log_outputs = "3:stderr"
+`, h.address, uuid.New()),
+		// The namespaces are the isolation; QEMU needs no other. Files of guests
+		// keep their owner, and consoles are written by QEMU itself.
+		"/etc/libvirt/qemu.conf": fmt.Sprintf(`user = "root"
+group = "root"
+security_driver = "none"
+namespaces = []
+cgroup_controllers = []
+stdio_handler = "file"
+remember_owner = 0
+migration_address = "%[1]s"
+vnc_listen = "%[1]s"
+`, h.address),
+	}
+}
+
+// certificates returns the host's TLS credentials by path: libvirt's, and QEMU's
+// for native TLS. One certificate serves as server's and as client's; all hosts
+// of a lab trust its authority.
+func (h *Host) certificates() (map[string]string, error) {
+	host, err := h.lab.authority.issue(&x509.Certificate{
+		Subject:     pkix.Name{CommonName: h.name},
+		DNSNames:    []string{h.name},
+		IPAddresses: []net.IP{h.address.AsSlice()},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	})
+	if err != nil {
+		return nil, err
+	}
+	ca, cert, key := string(h.lab.authority.pem), string(host.cert), string(host.key)
+	return map[string]string{
+		"/etc/pki/CA/cacert.pem":                 ca,
+		"/etc/pki/libvirt/servercert.pem":        cert,
+		"/etc/pki/libvirt/private/serverkey.pem": key,
+		"/etc/pki/libvirt/clientcert.pem":        cert,
+		"/etc/pki/libvirt/private/clientkey.pem": key,
+		"/etc/pki/qemu/ca-cert.pem":              ca,
+		"/etc/pki/qemu/server-cert.pem":          cert,
+		"/etc/pki/qemu/server-key.pem":           key,
+		"/etc/pki/qemu/client-cert.pem":          cert,
+		"/etc/pki/qemu/client-key.pem":           key,
+	}, nil
+}

@@ -1,0 +1,267 @@
+//go:build linux
+
+package lab
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// defaultGuestMemoryMiB lets the guest boot with some 80 MiB to spare.
+const defaultGuestMemoryMiB = 128
+
+// GuestConfig says what a guest is. Only Name is needed.
+type GuestConfig struct {
+	Name       string
+	UUID       string        // Empty means a new one.
+	MemoryMiB  int           // 0 means 128.
+	VCPUs      int           // 0 means 1.
+	Persistent bool          // Defined, then started; otherwise it is gone when it ends.
+	TickPeriod time.Duration // 0 means a second.
+	Load       Load
+	// TCPSerials are TCP ports on the host's address, each of which is bound to a
+	// serial port of the guest; there may be two.
+	TCPSerials []int
+	VNC        *VNC // Nil means no console.
+	Disks      []Disk
+	NICs       []NIC
+	// ExtraXML is put into <domain>, ExtraDevices into <devices>, as they are.
+	ExtraXML, ExtraDevices string
+}
+
+// Load is what the guest's program does besides ticking.
+type Load struct {
+	WorkingSetMiB int    // Memory that is filled with noise, and written to.
+	DirtyMiBps    int    // Rate of the writes; each page written counts whole.
+	Pattern       string // "uniform", the default, or "hotspot": 90 % of the writes go to 10 % of the memory.
+	DiskMiBps     int    // Rate of writes to the first disk.
+}
+
+// VNC is a console on the host's own address, on a port that libvirt chooses.
+type VNC struct {
+	Password string // Empty means none.
+}
+
+// Disk is a virtio disk on an image file.
+type Disk struct {
+	Path    string // Inside the host: below SharedDir or PrivateDir.
+	SizeMiB int    // An image that does not exist is made this large.
+	Format  string // "raw", the default, or "qcow2".
+	Target  string // Empty means vda, vdb, and so on.
+	Serial  string // Empty means none.
+}
+
+// NIC is a virtio network card. The guest's program does not use it.
+type NIC struct {
+	Bridge string // Empty means GuestBridge.
+	MAC    string // Empty means that libvirt chooses.
+}
+
+// Guest is a guest of the lab, wherever it runs. Two guests of one name would
+// share their consoles' files, so names must differ, on whatever hosts.
+type Guest struct {
+	lab   *Lab
+	name  string
+	uuid  string
+	ticks *Ticks
+}
+
+// Name is the domain's name.
+func (g *Guest) Name() string { return g.name }
+
+// UUID is the domain's UUID.
+func (g *Guest) UUID() string { return g.uuid }
+
+// Ticks is the record of the guest's heartbeat on all hosts.
+func (g *Guest) Ticks() *Ticks { return g.ticks }
+
+// StartGuest starts a guest on the host and follows its ticks on all hosts. It
+// returns when libvirt has started the guest; Ticks().Wait tells when it is up,
+// about three seconds later.
+func (h *Host) StartGuest(ctx context.Context, config GuestConfig) (*Guest, error) {
+	config, err := config.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if err := h.makeDisks(ctx, config.Disks); err != nil {
+		return nil, fmt.Errorf("making the disks of %s: %w", config.Name, err)
+	}
+	definition, err := domainXML(config, h.Address())
+	if err != nil {
+		return nil, err
+	}
+	g := &Guest{lab: h.lab, name: config.Name, uuid: config.UUID}
+	if g.ticks, err = h.lab.follow(g); err != nil {
+		return nil, err
+	}
+	if err := h.startDomain(ctx, config, definition); err != nil {
+		h.lab.unfollow(g)
+		return nil, fmt.Errorf("starting guest %s: %w", config.Name, err)
+	}
+	return g, nil
+}
+
+// follow registers a guest and follows its consoles on all hosts.
+func (l *Lab) follow(g *Guest) (*Ticks, error) {
+	ticks, err := followTicks(g.name)
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	g.ticks = ticks
+	l.guests = append(l.guests, g)
+	hosts := l.hosts
+	l.mu.Unlock()
+	for _, h := range hosts {
+		if err := ticks.follow(h); err != nil {
+			return nil, err
+		}
+	}
+	return ticks, nil
+}
+
+// unfollow undoes follow; what was recorded stays.
+func (l *Lab) unfollow(g *Guest) {
+	g.ticks.stop()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.guests = slices.DeleteFunc(slices.Clone(l.guests), func(other *Guest) bool { return other == g })
+}
+
+// startDomain gives libvirt the definition and starts it.
+func (h *Host) startDomain(ctx context.Context, config GuestConfig, definition string) error {
+	file, err := h.lab.writeTemp(config.Name+"-*.xml", definition)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file)
+	if !config.Persistent {
+		_, err := h.Virsh(ctx, "create", file)
+		return err
+	}
+	if _, err := h.Virsh(ctx, "define", file); err != nil {
+		return err
+	}
+	_, err = h.Virsh(ctx, "start", config.Name)
+	return err
+}
+
+// writeTemp writes a file for virsh into the state directory and returns its path.
+func (l *Lab) writeTemp(pattern, content string) (string, error) {
+	f, err := os.CreateTemp(l.dir, pattern)
+	if err != nil {
+		return "", fmt.Errorf("making a temporary file: %w", err)
+	}
+	_, err = f.WriteString(content)
+	return f.Name(), errors.Join(err, f.Close())
+}
+
+// withDefaults fills in what the configuration leaves open, and checks the rest.
+func (c GuestConfig) withDefaults() (GuestConfig, error) {
+	if c.Name == "" || strings.ContainsAny(c.Name, "/ ") {
+		return c, fmt.Errorf("checking a guest: %q is no name", c.Name)
+	}
+	if len(c.TCPSerials) > maxTCPSerials {
+		return c, fmt.Errorf("checking guest %s: there are %d free serial ports, not %d", c.Name, maxTCPSerials, len(c.TCPSerials))
+	}
+	if c.UUID == "" {
+		c.UUID = uuid.NewString()
+	}
+	if c.MemoryMiB == 0 {
+		c.MemoryMiB = defaultGuestMemoryMiB
+	}
+	if c.VCPUs == 0 {
+		c.VCPUs = 1
+	}
+	c.Disks = slices.Clone(c.Disks)
+	for i := range c.Disks {
+		d := &c.Disks[i]
+		if d.Format == "" {
+			d.Format = "raw"
+		}
+		if d.Target == "" {
+			d.Target = fmt.Sprintf("vd%c", 'a'+i)
+		}
+	}
+	c.NICs = slices.Clone(c.NICs)
+	for i := range c.NICs {
+		if c.NICs[i].Bridge == "" {
+			c.NICs[i].Bridge = GuestBridge
+		}
+	}
+	return c, nil
+}
+
+// makeDisks makes the image files that do not exist yet.
+func (h *Host) makeDisks(ctx context.Context, disks []Disk) error {
+	for _, d := range disks {
+		if err := h.MakeDisk(ctx, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// MakeDisk makes a disk's image on the host unless it exists.
+func (h *Host) MakeDisk(ctx context.Context, d Disk) error {
+	path := h.Path(d.Path)
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("making a directory for %s: %w", d.Path, err)
+	}
+	format := d.Format
+	if format == "" {
+		format = "raw"
+	}
+	_, err := h.Exec(ctx, "qemu-img", "create", "-q", "-f", format, d.Path, strconv.Itoa(d.SizeMiB)+"M")
+	return err
+}
+
+// Command sends one line to the guest's program on the host where it runs and
+// returns the answer. The guest knows: ping, dirty MIBPS, pattern NAME, diskrate
+// MIBPS, poweroff, reboot, panic.
+func (g *Guest) Command(ctx context.Context, h *Host, line string) (string, error) {
+	var dialer net.Dialer
+	connection, err := dialer.DialContext(ctx, "unix", h.Path(controlPath(g.name)))
+	if err != nil {
+		return "", fmt.Errorf("reaching guest %s on %s: %w", g.name, h.name, err)
+	}
+	defer connection.Close()
+	stop := context.AfterFunc(ctx, func() { connection.Close() })
+	defer stop()
+	tag := uuid.NewString()[:8]
+	if _, err := fmt.Fprintf(connection, "\n%s %s\n", tag, line); err != nil {
+		return "", fmt.Errorf("asking guest %s: %w", g.name, err)
+	}
+	answers := bufio.NewScanner(connection)
+	for answers.Scan() {
+		answer, ours := strings.CutPrefix(strings.TrimSpace(answers.Text()), tag+" ")
+		if !ours {
+			continue // To someone who did not wait for it.
+		}
+		verdict, rest, _ := strings.Cut(answer, " ")
+		if verdict != "ok" {
+			return "", fmt.Errorf("asking guest %s for %q: %s", g.name, line, answer)
+		}
+		return rest, nil
+	}
+	err = errors.Join(ctx.Err(), answers.Err())
+	if err == nil {
+		err = io.ErrUnexpectedEOF
+	}
+	return "", fmt.Errorf("asking guest %s for %q: %w", g.name, line, err)
+}

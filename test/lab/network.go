@@ -1,0 +1,163 @@
+//go:build linux
+
+package lab
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The lab's addresses are of the block reserved for documentation (RFC 5737).
+// They exist inside the lab's namespaces only.
+const (
+	networkPrefix    = "192.0.2.0/24"
+	firstHostAddress = "192.0.2.11"
+)
+
+// Interfaces of every host. The management network carries libvirt, migrations
+// and consoles; the guest network joins the hosts' GuestBridge.
+const (
+	managementLink = "eth0"
+	guestLink      = "eth1"
+	// GuestBridge is a Linux bridge on every host, joined to the bridges of the
+	// same name on all other hosts.
+	GuestBridge = "br0"
+	// LocalBridge is a second Linux bridge on every host, joined to nothing.
+	LocalBridge = "br-guest"
+)
+
+// network is the switch that all hosts are plugged into: a network namespace
+// without a name, held by a process that does nothing.
+type network struct {
+	holder *Process
+	inside *spawner
+}
+
+// newNetwork starts the switch. It has two bridges: one for the management
+// network, one for the guests'.
+func newNetwork(ctx context.Context, s *spawner, logDir string) (*network, error) {
+	cmd := exec.Command("sleep", "infinity")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET}
+	holder, err := s.startProcess("switch", filepath.Join(logDir, "switch.log"), cmd)
+	if err != nil {
+		return nil, err
+	}
+	inside, err := newSpawnerIn(holder.PID(), unix.CLONE_NEWNET)
+	if err != nil {
+		return nil, fmt.Errorf("entering the switch: %w", err)
+	}
+	n := &network{holder: holder, inside: inside}
+	for _, bridge := range []string{"management", "guests"} {
+		if err := n.ip(ctx, "link", "add", bridge, "up", "type", "bridge"); err != nil {
+			return nil, err
+		}
+	}
+	return n, nil
+}
+
+// stop takes the switch down. Its holder was started by the lab's own spawner.
+func (n *network) stop(ctx context.Context) error {
+	n.inside.stop()
+	return n.holder.Kill(ctx, syscall.SIGKILL)
+}
+
+// ip runs ip(8) in the switch.
+func (n *network) ip(ctx context.Context, args ...string) error {
+	_, err := n.inside.run(ctx, "ip", args...)
+	return err
+}
+
+// ports are the switch's interfaces towards a host. Interface names are limited
+// to 15 characters, which node-a to node-z keep well.
+func ports(host string) (management, guests string) { return host, host + "-guest" }
+
+// plug connects a host to both networks and sets the host's side up.
+func (n *network) plug(ctx context.Context, h *Host) error {
+	management, guests := ports(h.name)
+	pid := strconv.Itoa(h.init.PID())
+	for _, args := range [][]string{
+		{"link", "add", management, "up", "master", "management", "type", "veth", "peer", "name", managementLink, "netns", pid},
+		{"link", "add", guests, "up", "master", "guests", "type", "veth", "peer", "name", guestLink, "netns", pid},
+	} {
+		if err := n.ip(ctx, args...); err != nil {
+			return fmt.Errorf("plugging %s in: %w", h.name, err)
+		}
+	}
+	prefix := netip.MustParsePrefix(networkPrefix).Bits()
+	for _, args := range [][]string{
+		{"link", "set", managementLink, "up"},
+		{"addr", "add", netip.PrefixFrom(h.address, prefix).String(), "dev", managementLink},
+		{"link", "add", GuestBridge, "up", "type", "bridge"},
+		{"link", "set", guestLink, "up", "master", GuestBridge},
+		{"link", "add", LocalBridge, "up", "type", "bridge"},
+	} {
+		if _, err := h.inside.run(ctx, "ip", args...); err != nil {
+			return fmt.Errorf("setting up the network of %s: %w", h.name, err)
+		}
+	}
+	return nil
+}
+
+// CutOff takes the host's links down on the switch's side, as a pulled cable or
+// a dead switch does: no packet passes in either direction, and nobody is told.
+// The host's libvirt socket stays reachable for the test and for an agent.
+func (h *Host) CutOff(ctx context.Context) error { return h.setPorts(ctx, "down") }
+
+// Reconnect undoes CutOff.
+func (h *Host) Reconnect(ctx context.Context) error { return h.setPorts(ctx, "up") }
+
+// setPorts sets the state of the switch's interfaces towards the host.
+func (h *Host) setPorts(ctx context.Context, state string) error {
+	management, guests := ports(h.name)
+	for _, port := range []string{management, guests} {
+		if err := h.lab.network.ip(ctx, "link", "set", port, state); err != nil {
+			return fmt.Errorf("setting the links of %s %s: %w", h.name, state, err)
+		}
+	}
+	return nil
+}
+
+// LimitBandwidth limits the host's management network to mibps MiB/s in each
+// direction, as a slower network card would. It replaces an earlier limit or
+// delay.
+func (h *Host) LimitBandwidth(ctx context.Context, mibps int) error {
+	// The bucket must hold what one timer tick lets through, and a whole offloaded
+	// segment of 64 KiB.
+	burst := max(128<<10, mibps<<20/100)
+	return h.shape(ctx, "tbf", "rate", fmt.Sprintf("%dbit", mibps<<20*8), "burst", strconv.Itoa(burst), "latency", "50ms")
+}
+
+// Delay adds a delay to each packet that enters or leaves the host on the
+// management network, so a round trip to it takes twice that. It replaces an
+// earlier limit or delay. It needs the netem scheduler (sch_netem) in the
+// machine's kernel and fails without.
+func (h *Host) Delay(ctx context.Context, delay time.Duration) error {
+	return h.shape(ctx, "netem", "limit", "10000", "delay", fmt.Sprintf("%dus", delay.Microseconds()))
+}
+
+// ClearShaping undoes LimitBandwidth and Delay.
+func (h *Host) ClearShaping(ctx context.Context) error { return h.shape(ctx, "noqueue") }
+
+// shape sets the queueing discipline of both ends of the host's management link,
+// each of which governs one direction.
+func (h *Host) shape(ctx context.Context, discipline string, args ...string) error {
+	management, _ := ports(h.name)
+	for _, end := range []struct {
+		where *spawner
+		link  string
+	}{{h.lab.network.inside, management}, {h.inside, managementLink}} {
+		words := append([]string{"qdisc", "replace", "dev", end.link, "root", discipline}, args...)
+		if _, err := end.where.run(ctx, "tc", words...); err != nil {
+			return fmt.Errorf("shaping the link of %s: %w", h.name, err)
+		}
+	}
+	return nil
+}
