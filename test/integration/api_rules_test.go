@@ -1,0 +1,325 @@
+//go:build integration
+
+package integration
+
+import (
+	"errors"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+)
+
+// createRule is a rule on new LiveMigrations: specs that keep it and specs that
+// break it, and nothing else.
+type createRule struct {
+	name, field, message string
+	accept, reject       []string
+}
+
+// createRules returns the rules on new objects. Those of migrate data are tested
+// beside its types.
+func createRules() []createRule {
+	return slices.Concat(domainRules(), nodeRules(), numberRules())
+}
+
+func domainRules() []createRule {
+	long := func(n int) string { return strings.Repeat("a", n) }
+	return []createRule{
+		{
+			name: "domain has no slash or control character", field: "spec.domain",
+			message: "domain must be a libvirt domain name or UUID, without slashes or control characters",
+			accept: []string{
+				"{domain: web-1, targetNode: b}", "{domain: 'web server (old) ü', targetNode: b}",
+				"{domain: 3B241101-E2BB-4255-8CAF-4136C566A962, targetNode: b}", "{domain: instance-0000001f, targetNode: b}",
+			},
+			reject: []string{`{domain: a/b, targetNode: b}`, `{domain: "a\nb", targetNode: b}`, `{domain: "a\0b", targetNode: b}`, `{domain: "a\x7f", targetNode: b}`},
+		},
+		{
+			name: "domain is given", field: "spec.domain", message: "Required value",
+			reject: []string{"{targetNode: b}"},
+		},
+		{
+			name: "domain is not empty", field: "spec.domain", message: "should be at least 1 chars long",
+			reject: []string{"{domain: '', targetNode: b}"},
+		},
+		{
+			name: "domain is not too long", field: "spec.domain", message: "may not be more than 256 bytes",
+			accept: []string{"{domain: " + long(256) + ", targetNode: b}"}, reject: []string{"{domain: " + long(257) + ", targetNode: b}"},
+		},
+	}
+}
+
+func nodeRules() []createRule {
+	labels := func(n int) string { return strings.Repeat("a.", (n-1)/2) + "b" }
+	return []createRule{
+		{
+			name: "targetNode is given", field: "spec.targetNode", message: "Required value",
+			reject: []string{"{domain: web}"},
+		},
+		{
+			name: "targetNode is the name of a node", field: "spec.targetNode", message: "targetNode must be the name of a node",
+			accept: []string{"{domain: web, targetNode: node-b.example.com}", "{domain: web, targetNode: " + labels(253) + "}"},
+			reject: []string{"{domain: web, targetNode: Node-B}", "{domain: web, targetNode: node_b}", "{domain: web, targetNode: -b}", "{domain: web, targetNode: 'b '}"},
+		},
+		{
+			name: "targetNode is not empty", field: "spec.targetNode", message: "should be at least 1 chars long",
+			reject: []string{"{domain: web, targetNode: ''}"},
+		},
+		{
+			name: "targetNode is not too long", field: "spec.targetNode", message: "may not be more than 253 bytes",
+			reject: []string{"{domain: web, targetNode: " + labels(255) + "}"},
+		},
+		{
+			name: "sourceNode is the name of a node", field: "spec.sourceNode", message: "sourceNode must be the name of a node",
+			accept: []string{"{domain: web, targetNode: b, sourceNode: node-a.example.com}"},
+			reject: []string{"{domain: web, targetNode: b, sourceNode: Node-A}"},
+		},
+		{
+			name: "sourceNode is not empty", field: "spec.sourceNode", message: "should be at least 1 chars long",
+			reject: []string{"{domain: web, targetNode: b, sourceNode: ''}"},
+		},
+		{
+			name: "sourceNode is not too long", field: "spec.sourceNode", message: "may not be more than 253 bytes",
+			reject: []string{"{domain: web, targetNode: b, sourceNode: " + labels(255) + "}"},
+		},
+		{
+			name: "the nodes differ", field: "spec", message: "targetNode must differ from sourceNode",
+			accept: []string{"{domain: web, targetNode: b, sourceNode: a}", "{domain: web, targetNode: b}"},
+			reject: []string{"{domain: web, targetNode: b, sourceNode: b}"},
+		},
+	}
+}
+
+func numberRules() []createRule {
+	return []createRule{
+		{
+			name: "the time to live is not negative", field: "spec.ttlSecondsAfterFinished", message: "should be greater than or equal to 0",
+			accept: []string{"{domain: web, targetNode: b, ttlSecondsAfterFinished: 0}"},
+			reject: []string{"{domain: web, targetNode: b, ttlSecondsAfterFinished: -1}"},
+		},
+		{
+			name: "the downtime is not too short", field: "spec.options.maxDowntimeMilliseconds", message: "should be greater than or equal to 1",
+			accept: []string{"{domain: web, targetNode: b, options: {maxDowntimeMilliseconds: 1}}"},
+			reject: []string{"{domain: web, targetNode: b, options: {maxDowntimeMilliseconds: 0}}"},
+		},
+		{
+			name: "the downtime is not too long", field: "spec.options.maxDowntimeMilliseconds", message: "should be less than or equal to 2000000",
+			accept: []string{"{domain: web, targetNode: b, options: {maxDowntimeMilliseconds: 2000000}}"},
+			reject: []string{"{domain: web, targetNode: b, options: {maxDowntimeMilliseconds: 2000001}}"},
+		},
+		{
+			name: "the bandwidth is not zero", field: "spec.options.bandwidthMiBps", message: "should be greater than or equal to 1",
+			accept: []string{"{domain: web, targetNode: b, options: {bandwidthMiBps: 1}}"},
+			reject: []string{"{domain: web, targetNode: b, options: {bandwidthMiBps: 0}}"},
+		},
+		{
+			name: "the bandwidth fits libvirt", field: "spec.options.bandwidthMiBps", message: "should be less than or equal to 8796093022207",
+			accept: []string{"{domain: web, targetNode: b, options: {bandwidthMiBps: 8796093022207}}"},
+			reject: []string{"{domain: web, targetNode: b, options: {bandwidthMiBps: 8796093022208}}"},
+		},
+	}
+}
+
+// parseSpec reads a spec in YAML.
+func parseSpec(t *testing.T, text string) map[string]any {
+	t.Helper()
+	spec := map[string]any{}
+	if err := yaml.Unmarshal([]byte(text), &spec); err != nil {
+		t.Fatal(err)
+	}
+	return spec
+}
+
+// objectWith returns a LiveMigration with a spec that need not be valid.
+func objectWith(t *testing.T, spec string) *unstructured.Unstructured {
+	t.Helper()
+	o := &unstructured.Unstructured{Object: map[string]any{"spec": parseSpec(t, spec)}}
+	o.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("LiveMigration"))
+	o.SetNamespace("default")
+	o.SetGenerateName("rule-")
+	return o
+}
+
+// requireRefused fails unless nothing but the field's value is wrong, and a
+// message on it ends as given.
+func requireRefused(t *testing.T, err error, field, message string) {
+	t.Helper()
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || !apierrors.IsInvalid(err) {
+		t.Errorf("the answer is %v, want one that %s is invalid", err, field)
+		return
+	}
+	found := false
+	for _, cause := range status.Status().Details.Causes {
+		// A value that breaks the schema leaves rules unchecked, and the server
+		// says so.
+		if strings.Contains(cause.Message, "some validation rules were not checked") {
+			continue
+		}
+		found = found || strings.HasSuffix(cause.Message, message)
+		if cause.Field != field {
+			t.Errorf("%s is refused, too: %s", cause.Field, cause.Message)
+		}
+	}
+	if !found {
+		t.Errorf("the answer is %v, want %s: %s", err, field, message)
+	}
+}
+
+func TestRulesOnNewObjects(t *testing.T) {
+	t.Parallel()
+	for _, rule := range createRules() {
+		t.Run(rule.name, func(t *testing.T) {
+			t.Parallel()
+			for _, spec := range rule.accept {
+				if err := cluster.client.Create(t.Context(), objectWith(t, spec), client.DryRunAll); err != nil {
+					t.Errorf("%s: %v", spec, err)
+				}
+			}
+			for _, spec := range rule.reject {
+				requireRefused(t, cluster.client.Create(t.Context(), objectWith(t, spec), client.DryRunAll), rule.field, rule.message)
+			}
+		})
+	}
+}
+
+// changeRule is a field of the spec that cannot be changed.
+type changeRule struct {
+	message string
+	// The spec before, and what it cannot become.
+	before  string
+	changes []string
+}
+
+// changeRules returns the immutable fields of the spec, by their paths.
+func changeRules() map[string]changeRule {
+	const bare = "{domain: web, targetNode: b}"
+	return map[string]changeRule{
+		"domain": {
+			message: "domain cannot be changed; create another LiveMigration",
+			before:  bare, changes: []string{"{domain: db, targetNode: b}"},
+		},
+		"targetNode": {
+			message: "targetNode cannot be changed; create another LiveMigration",
+			before:  bare, changes: []string{"{domain: web, targetNode: c}"},
+		},
+		"sourceNode": {
+			message: "sourceNode cannot be changed; create another LiveMigration",
+			before:  "{domain: web, targetNode: b, sourceNode: a}",
+			changes: []string{"{domain: web, targetNode: b, sourceNode: c}", bare},
+		},
+		"sourceNode (given later)": {
+			message: "sourceNode cannot be changed; create another LiveMigration",
+			before:  bare, changes: []string{"{domain: web, targetNode: b, sourceNode: a}"},
+		},
+		"migrateData": {
+			message: "migrateData cannot be changed; create another LiveMigration",
+			before:  "{domain: web, targetNode: b, migrateData: {perfEvents: []}}",
+			changes: []string{
+				"{domain: web, targetNode: b, migrateData: {perfEvents: [cmt]}}",
+				"{domain: web, targetNode: b, migrateData: {perfEvents: [], sharedCPUSet: '0'}}",
+				bare,
+			},
+		},
+		"migrateData (given later)": {
+			message: "migrateData cannot be changed; create another LiveMigration",
+			before:  bare, changes: []string{"{domain: web, targetNode: b, migrateData: {perfEvents: []}}"},
+		},
+		"options.allowUnsafe": {
+			message: "options.allowUnsafe cannot be changed; create another LiveMigration",
+			before:  "{domain: web, targetNode: b, options: {allowUnsafe: true}}",
+			changes: []string{"{domain: web, targetNode: b, options: {allowUnsafe: false}}", "{domain: web, targetNode: b, options: {}}", bare},
+		},
+		"options.allowUnsafe (given later)": {
+			message: "options.allowUnsafe cannot be changed; create another LiveMigration",
+			before:  bare, changes: []string{"{domain: web, targetNode: b, options: {allowUnsafe: true}}"},
+		},
+	}
+}
+
+// mutableFields returns, for each field of the spec that may be changed, the
+// states that it may go through.
+func mutableFields() map[string][]string {
+	return map[string][]string{
+		"ttlSecondsAfterFinished": {
+			"{domain: web, targetNode: b}", "{domain: web, targetNode: b, ttlSecondsAfterFinished: 60}",
+			"{domain: web, targetNode: b, ttlSecondsAfterFinished: 0}", "{domain: web, targetNode: b}",
+		},
+		"options.maxDowntimeMilliseconds": {
+			"{domain: web, targetNode: b}", "{domain: web, targetNode: b, options: {maxDowntimeMilliseconds: 100}}",
+			"{domain: web, targetNode: b, options: {maxDowntimeMilliseconds: 900}}", "{domain: web, targetNode: b}",
+		},
+		"options.bandwidthMiBps": {
+			"{domain: web, targetNode: b, options: {allowUnsafe: true}}",
+			"{domain: web, targetNode: b, options: {allowUnsafe: true, bandwidthMiBps: 100}}",
+			"{domain: web, targetNode: b, options: {allowUnsafe: true, bandwidthMiBps: 8}}",
+		},
+	}
+}
+
+func TestWhatCannotBeChanged(t *testing.T) {
+	t.Parallel()
+	for name, rule := range changeRules() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := objectWith(t, rule.before)
+			if err := cluster.client.Create(t.Context(), o); err != nil {
+				t.Fatal(err)
+			}
+			for _, change := range rule.changes {
+				changed := o.DeepCopy()
+				changed.Object["spec"] = parseSpec(t, change)
+				requireRefused(t, cluster.client.Update(t.Context(), changed), "spec", rule.message)
+			}
+		})
+	}
+}
+
+func TestWhatMayBeChanged(t *testing.T) {
+	t.Parallel()
+	for field, states := range mutableFields() {
+		t.Run(field, func(t *testing.T) {
+			t.Parallel()
+			o := objectWith(t, states[0])
+			if err := cluster.client.Create(t.Context(), o); err != nil {
+				t.Fatal(err)
+			}
+			for _, state := range states[1:] {
+				o.Object["spec"] = parseSpec(t, state)
+				if err := cluster.client.Update(t.Context(), o); err != nil {
+					t.Errorf("%s: %v", state, err)
+				}
+			}
+		})
+	}
+}
+
+// TestEveryFieldOfTheSpecIsMutableOrNot fails for a field that neither of the
+// tests above knows.
+func TestEveryFieldOfTheSpecIsMutableOrNot(t *testing.T) {
+	known := maps.Clone(mutableFields())
+	for field := range changeRules() {
+		known[field] = nil
+	}
+	var visit func(typ reflect.Type, path string)
+	visit = func(typ reflect.Type, path string) {
+		for field := range typ.Fields() {
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			if field.Type == reflect.TypeFor[*v1alpha1.MigrationOptions]() {
+				visit(field.Type.Elem(), path+name+".")
+			} else if _, ok := known[path+name]; !ok {
+				t.Errorf("no test says whether spec.%s%s may be changed", path, name)
+			}
+		}
+	}
+	visit(reflect.TypeFor[v1alpha1.LiveMigrationSpec](), "")
+}

@@ -1,0 +1,100 @@
+//go:build integration
+
+package integration
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"sigs.k8s.io/yaml"
+)
+
+// Where migrate data occur. Their rules are tested beside their types.
+const (
+	migrateDataInSpec   = "spec.migrateData"
+	migrateDataInStatus = "status.target.offer"
+)
+
+// celRules returns the rules of all kinds as "path: message".
+func celRules(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob(config("crd/bases/*.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no CRDs: %v", err)
+	}
+	var rules []string
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		crd := &apiextensionsv1.CustomResourceDefinition{}
+		if err := yaml.UnmarshalStrict(text, crd); err != nil {
+			t.Fatal(err)
+		}
+		for _, version := range crd.Spec.Versions {
+			rules = append(rules, rulesOf(version.Schema.OpenAPIV3Schema, "")...)
+		}
+	}
+	return rules
+}
+
+func rulesOf(schema *apiextensionsv1.JSONSchemaProps, path string) []string {
+	var rules []string
+	for _, rule := range schema.XValidations {
+		rules = append(rules, strings.TrimPrefix(path, ".")+": "+rule.Message)
+	}
+	for name, property := range schema.Properties {
+		rules = append(rules, rulesOf(&property, path+"."+name)...)
+	}
+	if schema.Items != nil && schema.Items.Schema != nil {
+		rules = append(rules, rulesOf(schema.Items.Schema, path+"[]")...)
+	}
+	return rules
+}
+
+// TestEveryRuleOfTheSchemaIsTested fails for a rule that nothing here shows to
+// refuse anything.
+func TestEveryRuleOfTheSchemaIsTested(t *testing.T) {
+	tested := []string{"status.completionTime: " + writtenOnce, "status: " + neverRemoved, "status: " + currentSource, "status: " + currentTarget}
+	for _, rule := range createRules() {
+		tested = append(tested, rule.field+": "+rule.message)
+	}
+	for _, rule := range changeRules() {
+		tested = append(tested, "spec: "+rule.message)
+	}
+	for _, rule := range celRules(t) {
+		if place, silent := strings.CutSuffix(rule, ": "); silent {
+			t.Errorf("the rule on %s has no message", place)
+		}
+		if strings.HasPrefix(rule, migrateDataInSpec) || strings.HasPrefix(rule, migrateDataInStatus) {
+			continue
+		}
+		if !slices.Contains(tested, rule) {
+			t.Errorf("no test breaks the rule %q", rule)
+		}
+	}
+}
+
+// TestMigrateDataHaveTheSameRulesEverywhere makes the tests beside their types
+// good for what target agents offer as well.
+func TestMigrateDataHaveTheSameRulesEverywhere(t *testing.T) {
+	under := func(prefix string) (found []string) {
+		for _, rule := range celRules(t) {
+			if rest, ok := strings.CutPrefix(rule, prefix); ok {
+				found = append(found, rest)
+			}
+		}
+		slices.Sort(found)
+		return found
+	}
+	inSpec := under(migrateDataInSpec)
+	if diff := cmp.Diff(inSpec, under(migrateDataInStatus)); len(inSpec) == 0 || diff != "" {
+		t.Errorf("the rules differ (-spec +offer):\n%s", diff)
+	}
+}

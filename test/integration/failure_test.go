@@ -1,0 +1,247 @@
+//go:build integration
+
+package integration
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/agent"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/migration"
+)
+
+// awaitFailed waits until a migration has failed for a reason, with a message.
+func (m *move) awaitFailed(reason, message string) *v1alpha1.LiveMigration {
+	m.t.Helper()
+	lm := m.awaitReason(reason)
+	if c := succeeded(lm); c.Status != metav1.ConditionFalse || c.Message != message {
+		m.t.Errorf("Succeeded is %s: %s\nwant False: %s", c.Status, c.Message, message)
+	}
+	if lm.Status.Phase != v1alpha1.PhaseFailed {
+		m.t.Errorf("the phase is %s", lm.Status.Phase)
+	}
+	m.await("the end of its finalizer", func(lm *v1alpha1.LiveMigration) bool { return len(lm.Finalizers) == 0 })
+	return lm
+}
+
+func TestAgentsRefuse(t *testing.T) {
+	t.Parallel()
+	w, g, a, b := newPair(t)
+	problem := &v1alpha1.Problem{Reason: v1alpha1.ReasonInvalidMigrateData, Message: "The migrate data does not fit the guest: graphics"}
+	t.Run("the source at its check", func(t *testing.T) {
+		m := w.in(t).migrate(g, "b")
+		m.awaitReason(v1alpha1.ReasonCheckingSource)
+		a.asSource(m, func(r *agent.SourceReport) { r.Section.Problem = problem })
+		m.awaitFailed(problem.Reason, problem.Message)
+	})
+	t.Run("the source just before the start", func(t *testing.T) {
+		m := w.in(t).migrate(g, "b")
+		carryOut(m, successfulMove(m, g, a, b)[:2])
+		a.asSource(m, func(r *agent.SourceReport) { r.Section.Problem = problem })
+		m.awaitFailed(problem.Reason, problem.Message)
+	})
+	t.Run("the target", func(t *testing.T) {
+		m := w.in(t).migrate(g, "b")
+		carryOut(m, successfulMove(m, g, a, b)[:1])
+		refusal := &v1alpha1.Problem{Reason: v1alpha1.ReasonTargetCheckFailed, Message: "Another guest has that name"}
+		b.asTarget(m, func(s *v1alpha1.TargetStatus) { s.Problem = refusal })
+		m.awaitFailed(refusal.Reason, refusal.Message)
+	})
+}
+
+// TestLibvirtGivesUp ends a running migration in the ways in which libvirt does.
+func TestLibvirtGivesUp(t *testing.T) {
+	t.Parallel()
+	w, g, a, b := newPair(t)
+	for _, c := range []struct {
+		name            string
+		end             func(*agent.SourceReport)
+		reason, message string
+	}{
+		{
+			"an error", sourceFailed(hypervisor.KindOther, "unable to connect to server at '192.0.2.2:49152'"), v1alpha1.ReasonMigrationFailed,
+			"The guest still runs on " + a.node + "; libvirt gave the migration up: unable to connect to server at '192.0.2.2:49152'",
+		},
+		{
+			"a danger", sourceFailed(hypervisor.KindUnsafe, "Migration without shared storage is unsafe"), v1alpha1.ReasonUnsafe,
+			"The guest still runs on " + a.node + "; libvirt holds the migration for unsafe: Migration without shared storage is unsafe. " +
+				"Put the disks on shared storage, or set options.allowUnsafe if you know that both hosts see the same disks",
+		},
+		{
+			"a restart", func(r *agent.SourceReport) {
+				sourceFailed(hypervisor.KindConnectionLost, "end of file while reading data")(r)
+				r.Section.End.Call = v1alpha1.CallUnknown
+			}, v1alpha1.ReasonInterrupted,
+			"The guest still runs on " + a.node + "; the migration was interrupted by a restart of libvirt or of the agent. " +
+				"Create another LiveMigration to try again",
+		},
+		{
+			"the guest powers off", func(r *agent.SourceReport) {
+				sourceFailed(hypervisor.KindOther, "domain is not running")(r)
+				r.Section.End.Domain = v1alpha1.DomainObservation{State: string(hypervisor.StateShutoff), Reason: "Shutdown"}
+			}, v1alpha1.ReasonGuestStopped,
+			"The guest stopped on " + a.node + " (Shutoff/Shutdown) while it was being migrated; it was not started on " + b.node,
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := w.in(t).migrate(g, "b")
+			carryOut(m, successfulMove(m, g, a, b)[:5])
+			a.asSource(m, c.end)
+			m.awaitReason(v1alpha1.ReasonConfirming)
+			b.asTarget(m, seesNothing)
+			m.awaitFailed(c.reason, c.message)
+		})
+	}
+}
+
+// TestRequestsThatCannotBeMet are for what there is not.
+func TestRequestsThatCannotBeMet(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	web, off, twice := w.newGuest("web"), w.newGuest("off"), w.newGuest("twice")
+	db := w.newGuest("db")
+	w.startAgent("a", web.running(), off.off(), twice.running())
+	w.startAgent("b", twice.running(), db.running())
+	w.startAgent("c")
+	w.startManager(clock.RealClock{})
+	w.awaitReady("a", "b", "c")
+	na, nb, nc := w.node("a"), w.node("b"), w.node("c")
+	for _, c := range []struct {
+		name            string
+		spec            v1alpha1.LiveMigrationSpec
+		reason, message string
+	}{
+		{
+			"no such target", v1alpha1.LiveMigrationSpec{Domain: web.name, TargetNode: "x"}, v1alpha1.ReasonNodeNotFound,
+			`No agent serves the target node "x"; the nodes with one are: ` + na + ", " + nb + ", " + nc + ". Correct targetNode or start the agent there",
+		},
+		{
+			"no such source", v1alpha1.LiveMigrationSpec{Domain: web.name, SourceNode: "x", TargetNode: nb}, v1alpha1.ReasonNodeNotFound,
+			`No agent serves the source node "x"; the nodes with one are: ` + na + ", " + nb + ", " + nc + ". Correct sourceNode or start the agent there",
+		},
+		{
+			"no such guest", v1alpha1.LiveMigrationSpec{Domain: "nobody", TargetNode: nb}, v1alpha1.ReasonDomainNotFound,
+			"No node has a guest \"nobody\"; `kubectl get hypervisors -o yaml` lists those there are",
+		},
+		{
+			"a guest that is off", v1alpha1.LiveMigrationSpec{Domain: off.name, TargetNode: nb}, v1alpha1.ReasonDomainNotRunning,
+			"The guest \"" + off.name + "\" is not running (Shutoff on " + na + "): only a running guest can be moved live. Start it first",
+		},
+		{
+			"a guest that is elsewhere", v1alpha1.LiveMigrationSpec{Domain: db.uuid, SourceNode: na, TargetNode: nc}, v1alpha1.ReasonDomainNotOnSource,
+			"The guest \"" + db.uuid + "\" runs on " + nb + ", not on " + na + ". Correct sourceNode or leave it out",
+		},
+		{
+			"a guest that runs twice", v1alpha1.LiveMigrationSpec{Domain: twice.name, TargetNode: nb}, v1alpha1.ReasonDomainOnSeveralNodes,
+			"The guest \"" + twice.name + "\" is active on " + na + " and " + nb +
+				" at the same time. Nothing was touched: find out which copy is right and stop the other",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := w.in(t)
+			lm := w.newMigration(web, "b")
+			lm.Spec = c.spec
+			m := w.follow(lm)
+			// What agents publish may be late: there is a grace period.
+			m.awaitReason(v1alpha1.ReasonResolving)
+			lm = m.awaitFailed(c.reason, c.message)
+			if lm.Status.Attempt != nil {
+				t.Error("the migration went ahead")
+			}
+		})
+	}
+}
+
+// TestNameOfSeveralGuests is refused at once: no news can settle it.
+func TestNameOfSeveralGuests(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	one := w.newGuest("web")
+	two := guest{name: one.name, uuid: w.newGuest("other").uuid}
+	w.startAgent("a", one.running())
+	w.startAgent("b", two.running())
+	w.startManager(clock.RealClock{})
+	w.awaitReady("a", "b")
+	uuids := []string{one.uuid, two.uuid}
+	slices.Sort(uuids)
+	w.migrate(one, "b").awaitFailed(v1alpha1.ReasonDomainAmbiguous, fmt.Sprintf(
+		"Several guests are named %q: %s. Give the UUID of the one that is meant as domain", one.name, strings.Join(uuids, ", ")))
+}
+
+func TestGuestThatIsThereAlready(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	g := w.newGuest("web")
+	b := w.startAgent("b", g.running())
+	w.startManager(clock.RealClock{})
+	w.awaitReady("b")
+	m := w.migrate(g, "b")
+	lm := m.awaitReason(v1alpha1.ReasonAlreadyOnTarget)
+	if c := succeeded(lm); c.Status != metav1.ConditionTrue || c.Message != "The guest runs on "+b.node+" already; nothing was touched" {
+		t.Errorf("Succeeded is %s: %s", c.Status, c.Message)
+	}
+	if lm.Status.Attempt != nil || lm.Status.SourceNode != "" {
+		t.Error("agents were bothered")
+	}
+}
+
+// TestGuestIsLookedForAgain: the source's agent does not find the guest, because
+// the list that the manager went by was old.
+func TestGuestIsLookedForAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	g := w.newGuest("web")
+	a, b, c := w.startAgent("a", g.running()), w.startAgent("b"), w.startAgent("c")
+	w.startManager(clock.RealClock{})
+	w.awaitReady("a", "b", "c")
+	m := w.migrate(g, "b")
+	m.awaitReason(v1alpha1.ReasonCheckingSource)
+	a.leaves(g)
+	a.asSource(m, func(r *agent.SourceReport) {
+		r.Section.Problem = &v1alpha1.Problem{Reason: v1alpha1.ReasonDomainNotOnSource, Message: "The guest does not run here any more"}
+	})
+	m.awaitReason(v1alpha1.ReasonResolving)
+	c.arrives(g)
+	m.await("a new attempt", func(lm *v1alpha1.LiveMigration) bool {
+		return lm.Status.Attempt != nil && lm.Status.SourceNode == c.node
+	})
+	carryOut(m, successfulMove(m, g, c, b))
+}
+
+// TestAgentsThatAreSilent fail a migration that was let go ahead 58 seconds ago.
+func TestAgentsThatAreSilent(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		acts   int
+		silent string
+	}{
+		{"the source's", 0, "a"},
+		{"the target's", 1, "b"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			g := w.newGuest("web")
+			a, b := w.startAgent("a", g.running()), w.startAgent("b")
+			stop := w.startManager(shiftedClock{ahead: 2*time.Second - migration.PrepareTimeout})
+			w.awaitReady("a", "b")
+			m := w.migrate(g, "b")
+			m.awaitReason(v1alpha1.ReasonCheckingSource)
+			carryOut(m, successfulMove(m, g, a, b)[:c.acts])
+			stop()
+			w.startManager(clock.RealClock{})
+			m.awaitFailed(v1alpha1.ReasonNodeNotReady, "The agent of "+w.node(c.silent)+" did not get ready within 1m0s. Nothing was started; "+
+				"see the agent's log and create another LiveMigration")
+		})
+	}
+}

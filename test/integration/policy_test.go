@@ -1,0 +1,245 @@
+//go:build integration
+
+package integration
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	coordinationac "k8s.io/client-go/applyconfigurations/coordination/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	ac "github.com/virtferry/virtferry/api/v1alpha1/applyconfiguration/api/v1alpha1"
+)
+
+// awaitPolicies waits until the admission policies are in force, which takes the
+// API server some seconds.
+func awaitPolicies(ctx context.Context) error {
+	restConfig, err := agentConfig(ctx, "probe")
+	if err != nil {
+		return err
+	}
+	agent, err := client.New(restConfig, client.Options{Scheme: cluster.scheme})
+	if err != nil {
+		return err
+	}
+	lm := &v1alpha1.LiveMigration{
+		ObjectMeta: metav1.ObjectMeta{Name: "probe", Namespace: systemNamespace},
+		Spec:       v1alpha1.LiveMigrationSpec{Domain: "probe", TargetNode: "probe"},
+	}
+	if err := cluster.client.Create(ctx, lm); err != nil {
+		return err
+	}
+	owner := client.FieldOwner(v1alpha1.OwnerHypervisorAgent)
+	phase := ac.LiveMigration(lm.Name, lm.Namespace).WithStatus(ac.LiveMigrationStatus().WithPhase(v1alpha1.PhaseFailed))
+	inForce := poll(ctx, func() bool {
+		return apierrors.IsForbidden(agent.Status().Apply(ctx, phase, owner, client.DryRunAll)) &&
+			apierrors.IsForbidden(agent.Apply(ctx, ac.Hypervisor("other"), owner, client.DryRunAll)) &&
+			apierrors.IsForbidden(agent.Apply(ctx, coordinationac.Lease("agent-other", systemNamespace), owner, client.DryRunAll))
+	})
+	if !inForce {
+		return errors.New("the admission policies of config/policy do not come into force")
+	}
+	return cluster.client.Delete(ctx, lm)
+}
+
+// requireDenied fails unless a write was forbidden for the given reason.
+func requireDenied(t *testing.T, err error, reason string) {
+	t.Helper()
+	if !apierrors.IsForbidden(err) || !strings.HasSuffix(err.Error(), "denied request: "+reason) {
+		t.Errorf("the answer is %v\nwant a denial: %s", err, reason)
+	}
+}
+
+const noNode = "the agent's token must be bound to a pod on its node, as that of a DaemonSet's pod is"
+
+// unbound returns a client with a token of the agents' account that is bound to no
+// pod.
+func unbound(t *testing.T) client.Client {
+	t.Helper()
+	restConfig, err := tokenConfig(t.Context(), agentAccount, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(restConfig, client.Options{Scheme: cluster.scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestAgentsWriteOnlyTheirOwnHypervisor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a, b := w.newAgent("a"), w.startAgent("b")
+	owner := client.FieldOwner(v1alpha1.OwnerHypervisorAgent)
+	other := "the agent of the node " + a.node + " may write no Hypervisor but its own, not "
+	own, foreign := ac.Hypervisor(a.node), ac.Hypervisor(b.node)
+	address := ac.HypervisorStatus().WithMigrationAddress("192.0.2.66")
+	if err := a.client.Apply(t.Context(), own, owner); err != nil {
+		t.Error(err)
+	}
+	if err := a.client.Status().Apply(t.Context(), ac.Hypervisor(a.node).WithStatus(address), owner); err != nil {
+		t.Error(err)
+	}
+	absent := w.node("absent")
+	requireDenied(t, a.client.Apply(t.Context(), ac.Hypervisor(absent), owner), other+absent)
+	requireDenied(t, a.client.Create(t.Context(), &v1alpha1.Hypervisor{ObjectMeta: metav1.ObjectMeta{Name: absent}}), other+absent)
+	requireDenied(t, a.client.Apply(t.Context(), ac.Hypervisor(b.node).WithLabels(map[string]string{"a": "b"}), owner), other+b.node)
+	requireDenied(t, a.client.Status().Apply(t.Context(), foreign.WithStatus(address), owner, client.ForceOwnership), other+b.node)
+	requireDenied(t, unbound(t).Status().Apply(t.Context(), ac.Hypervisor(a.node).WithStatus(address), owner), noNode)
+}
+
+func TestAgentsWriteOnlyTheirOwnLease(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a, b := w.newAgent("a"), w.startAgent("b")
+	owner := client.FieldOwner(v1alpha1.OwnerHypervisorAgent)
+	lease := func(name string) *coordinationac.LeaseApplyConfiguration {
+		return coordinationac.Lease(name, systemNamespace).
+			WithSpec(coordinationac.LeaseSpec().WithHolderIdentity(a.node).WithLeaseDurationSeconds(1).WithRenewTime(metav1.NowMicro()))
+	}
+	own := v1alpha1.AgentLeaseName(a.node)
+	for range 2 {
+		if err := a.client.Apply(t.Context(), lease(own), owner); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, name := range []string{v1alpha1.AgentLeaseName(b.node), v1alpha1.AgentLeaseName(w.node("absent")), leaderLease, a.node} {
+		requireDenied(t, a.client.Apply(t.Context(), lease(name), owner, client.ForceOwnership),
+			"the agent of the node "+a.node+" may write no Lease but "+own+", not "+name)
+	}
+	requireDenied(t, unbound(t).Apply(t.Context(), lease(own), owner), noNode)
+}
+
+// underWay creates a migration whose nodes are settled, as far as the tests of
+// policies need it.
+func (w *world) underWay(source, target string) *v1alpha1.LiveMigration {
+	w.t.Helper()
+	lm := w.newMigration(w.newGuest("web"), "b")
+	w.create(lm)
+	lm.Status.SourceNode, lm.Status.TargetNode, lm.Status.Phase = source, target, v1alpha1.PhasePreparing
+	lm.Status.Attempt = &v1alpha1.AttemptStatus{ID: "1", AdmittedTime: metav1.NowMicro()}
+	lm.Status.Target = &v1alpha1.TargetStatus{AttemptID: "1"}
+	if err := cluster.client.Status().Update(w.t.Context(), lm); err != nil {
+		w.t.Fatal(err)
+	}
+	return lm
+}
+
+// setStatus writes fields of a status, or removes those that are nil.
+func setStatus(t *testing.T, c client.Client, lm *v1alpha1.LiveMigration, fields map[string]any) error {
+	t.Helper()
+	patch, err := json.Marshal(map[string]any{"status": fields})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Status().Patch(t.Context(), lm.DeepCopy(), client.RawPatch(types.MergePatchType, patch))
+}
+
+func TestAgentsWriteOnlyTheSectionsOfTheirSide(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a, b, c := w.newAgent("a"), w.newAgent("b"), w.newAgent("c")
+	lm := w.underWay(a.node, b.node)
+	source, target := map[string]any{"attemptID": "1", "guest": map[string]any{"name": "web"}}, map[string]any{"attemptID": "1", "migrateURI": "tcp://b"}
+	progress := map[string]any{"percent": 3}
+	changed := map[string]any{"attemptID": "1", "problem": map[string]any{"reason": "Test", "message": "No"}}
+	notSource := "status.source and status.progress are for the agent of the source node to write, " + a.node + ", not for that of "
+	notTarget := "status.target is for the agent of the target node to write, " + b.node + ", not for that of "
+	for _, tc := range []struct {
+		name   string
+		agent  *agentSim
+		fields map[string]any
+		denial string
+	}{
+		{"the source's writes its section", a, map[string]any{"source": source, "progress": progress}, ""},
+		{"the source's repeats itself", a, map[string]any{"source": source, "progress": progress}, ""},
+		{"the target's writes its section", b, map[string]any{"target": target}, ""},
+		{"another repeats what is there", c, map[string]any{"source": source, "target": target}, ""},
+		{"the target's writes the source's", b, map[string]any{"source": changed}, notSource + b.node},
+		{"the target's writes the progress", b, map[string]any{"progress": map[string]any{"percent": 4}}, notSource + b.node},
+		{"the target's removes the source's", b, map[string]any{"source": nil}, notSource + b.node},
+		{"the source's writes the target's", a, map[string]any{"target": changed}, notTarget + a.node},
+		{"the source's removes the target's", a, map[string]any{"target": nil}, notTarget + a.node},
+		{"the source's writes both", a, map[string]any{"progress": map[string]any{"percent": 5}, "target": nil}, notTarget + a.node},
+		{"another writes the source's", c, map[string]any{"source": changed}, notSource + c.node},
+		{"another writes the target's", c, map[string]any{"target": changed}, notTarget + c.node},
+		{
+			"another makes itself the source", c, map[string]any{"sourceNode": c.node, "source": changed},
+			"agents may write status.source, status.progress and status.target only, not status.sourceNode",
+		},
+		{"the source's removes its section", a, map[string]any{"source": nil, "progress": nil}, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			err := setStatus(t, tc.agent.client, lm, tc.fields)
+			switch {
+			case tc.denial != "":
+				requireDenied(t, err, tc.denial)
+			case err != nil:
+				t.Error(err)
+			}
+		})
+	}
+	requireDenied(t, setStatus(t, unbound(t), lm, map[string]any{"source": source}), noNode)
+}
+
+// TestAgentsWriteNothingOfAMigrationThatIsNotSettled: it names no node yet.
+func TestAgentsWriteNothingOfAMigrationThatIsNotSettled(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.newAgent("a")
+	lm := w.newMigration(w.newGuest("web"), "a")
+	w.create(lm)
+	section := map[string]any{"attemptID": "1"}
+	if err := setStatus(t, cluster.client, lm, map[string]any{"attempt": map[string]any{"id": "1", "admittedTime": microNow()}}); err != nil {
+		t.Fatal(err)
+	}
+	requireDenied(t, setStatus(t, a.client, lm, map[string]any{"source": section}),
+		"status.source and status.progress are for the agent of the source node to write, which is not settled yet, not for that of "+a.node)
+	requireDenied(t, setStatus(t, a.client, lm, map[string]any{"target": section}),
+		"status.target is for the agent of the target node to write, which is not settled yet, not for that of "+a.node)
+}
+
+// TestTheRestOfTheStatusIsTheManagers tries to change every field of it as the
+// agent of both nodes.
+func TestTheRestOfTheStatusIsTheManagers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.newAgent("a")
+	lm := w.underWay(a.node, a.node)
+	now := time.Now().UTC().Format(time.RFC3339)
+	values := map[string]any{
+		"conditions": []any{map[string]any{"type": "Succeeded", "status": "True", "reason": "Test", "message": "", "lastTransitionTime": now}},
+		"phase":      "Succeeded", "observedGeneration": 7, "domainUUID": "1", "sourceNode": "x", "targetNode": "x",
+		"attempt": map[string]any{"admittedTime": microNow()}, "downtimeMilliseconds": 1, "startTime": now, "completionTime": now,
+	}
+	for field := range reflect.TypeFor[v1alpha1.LiveMigrationStatus]().Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if slices.Contains([]string{"source", "progress", "target"}, name) {
+			continue
+		}
+		value, ok := values[name]
+		if !ok {
+			t.Errorf("no test tries to write status.%s", name)
+			continue
+		}
+		denial := "agents may write status.source, status.progress and status.target only, not status." + name
+		requireDenied(t, setStatus(t, a.client, lm, map[string]any{name: value}), denial)
+		requireDenied(t, setStatus(t, a.client, lm, map[string]any{name: value, "source": map[string]any{"attemptID": "1"}}), denial)
+	}
+	for _, name := range []string{"phase", "attempt", "sourceNode", "observedGeneration"} {
+		requireDenied(t, setStatus(t, a.client, lm, map[string]any{name: nil}),
+			"agents may write status.source, status.progress and status.target only, not status."+name)
+	}
+}
