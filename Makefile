@@ -1,0 +1,153 @@
+# All commands of the project. `make help` lists them.
+
+SHELL := /usr/bin/env bash -o pipefail
+.SHELLFLAGS := -ec
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+# The image that docker-build makes and deploy runs.
+IMG ?= virtferry:latest
+
+# libvirt is opened at run time: neither its headers nor its library is needed to build.
+TAGS := libvirt_dlopen
+
+CONTROLLER_GEN := go tool -modfile=hack/tools/go.mod controller-gen
+CRD_REF_DOCS := go tool -modfile=hack/tools/go.mod crd-ref-docs
+GOLANGCI_LINT := go tool -modfile=hack/lint/go.mod golangci-lint
+
+##@ General
+
+.PHONY: help
+help: ## Show this list.
+	@awk 'BEGIN { FS = ":.*##"; printf "\nUsage:\n  make \033[36m<target>\033[0m\n" } \
+		/^[a-zA-Z_0-9-]+:.*?##/ { printf "  \033[36m%-18s\033[0m %s\n", $$1, $$2 } \
+		/^##@/ { printf "\n\033[1m%s\033[0m\n", substr($$0, 5) }' $(MAKEFILE_LIST)
+
+##@ The lab
+
+.PHONY: demo
+demo: lab-deps bin/lab ## Move a real guest between two real libvirt hosts on this machine, and show it. Needs root.
+	bin/lab demo
+
+.PHONY: lab-up
+lab-up: lab-deps bin/lab ## Start that lab and leave it up, to play with. Needs root.
+	bin/lab up
+
+.PHONY: lab-down
+lab-down: bin/lab ## Stop the lab that lab-up started.
+	bin/lab down
+
+.PHONY: lab-deps
+lab-deps: ## Install the Debian packages that the lab needs. Needs root.
+	hack/lab-deps.sh
+
+.PHONY: controlplane
+controlplane: ## Build etcd, kube-apiserver and kubectl for the tests, once.
+	@hack/controlplane/build.sh >/dev/null
+
+##@ Test
+
+.PHONY: test
+test: test-unit test-integration test-e2e ## Set up what is needed and run all tests. Needs root.
+
+.PHONY: test-unit
+test-unit: ## Run the unit tests, under the race detector: seconds, no set-up, no root.
+	go test -race -tags '$(TAGS)' ./...
+
+.PHONY: test-integration
+test-integration: controlplane ## Run the API and controller tests against a real kube-apiserver.
+	KUBEBUILDER_ASSETS="$$(hack/controlplane/build.sh)" \
+		go test -tags 'integration,$(TAGS)' -count=1 -timeout 15m ./api/... ./controllers/... ./test/integration/...
+
+.PHONY: test-e2e
+test-e2e: lab-deps controlplane ## Run the end-to-end tests, in which real guests move. Needs root.
+	go test -tags 'e2e,$(TAGS)' -count=1 -p 1 -timeout 40m ./test/... ./pkg/hypervisor/libvirt/ ./pkg/xmlrewrite/
+
+##@ Measure and compare
+
+.PHONY: bench-overhead
+bench-overhead: lab-deps controlplane ## Measure what a LiveMigration costs over virsh migrate. Needs root.
+	go run -tags '$(TAGS)' ./test/bench/overhead
+
+.PHONY: bench-xmlrewrite
+bench-xmlrewrite: ## Measure the rewriting of domain XML.
+	go test -tags '$(TAGS)' -run '^$$' -bench . -benchmem ./pkg/xmlrewrite/
+
+.PHONY: compare-nova
+compare-nova: ## Compare the rewriting of domain XML with that of Nova. Installs python3-nova; needs root.
+	hack/compare-nova/run.sh
+
+# How long each fuzz target runs.
+FUZZTIME ?= 30s
+
+.PHONY: fuzz
+fuzz: ## Fuzz the rewriting of domain XML, each target for FUZZTIME.
+	for target in $$(go test -tags '$(TAGS)' -list '^Fuzz' ./pkg/xmlrewrite/ | grep '^Fuzz'); do \
+		go test -tags '$(TAGS)' -run '^$$' -fuzz "^$$target$$" -fuzztime '$(FUZZTIME)' ./pkg/xmlrewrite/; \
+	done
+
+##@ Develop
+
+.PHONY: generate
+generate: ## Generate deep copies, apply configurations, CRDs and roles.
+	$(CONTROLLER_GEN) object applyconfiguration crd paths=./api/v1alpha1 output:crd:dir=config/crd/bases
+	$(CONTROLLER_GEN) rbac:roleName=virtferry-manager,fileName=manager_role.yaml paths=./controllers output:rbac:dir=config/rbac
+	$(CONTROLLER_GEN) rbac:roleName=virtferry-agent,fileName=agent_role.yaml paths=./controllers/node output:rbac:dir=config/rbac
+
+.PHONY: docs-gen
+docs-gen: ## Generate the API reference.
+	$(CRD_REF_DOCS) --log-level=WARN --max-depth=30 --source-path=./api/v1alpha1 --config=hack/docs/config.yaml \
+		--renderer=markdown --templates-dir=hack/docs/templates --output-path=docs/api.md
+
+.PHONY: fmt
+fmt: ## Format all Go code.
+	gofmt -s -w $$(git ls-files --cached --others --exclude-standard '*.go')
+
+.PHONY: vet
+vet: ## Run go vet over all code, tests of every kind included.
+	go vet -tags '$(TAGS),integration,e2e' ./...
+
+.PHONY: lint
+lint: ## Run the linters.
+	$(GOLANGCI_LINT) run ./...
+
+.PHONY: lint-fix
+lint-fix: ## Have the linters mend what they can.
+	$(GOLANGCI_LINT) run --fix ./...
+
+.PHONY: verify
+verify: ## Check that all generated files are current and all Go code is formatted.
+	hack/verify.sh
+
+##@ Build and deploy
+
+.PHONY: build
+build: ## Build bin/virtferry.
+	go build -trimpath -tags '$(TAGS)' -o bin/virtferry ./cmd/virtferry
+
+.PHONY: bin/lab
+bin/lab:
+	@go build -tags '$(TAGS)' -o bin/lab ./test/lab/cmd/lab
+
+.PHONY: docker-build
+docker-build: ## Build the image $(IMG).
+	docker build --tag '$(IMG)' .
+
+.PHONY: install
+install: ## Install the CRDs into the cluster that kubectl points at.
+	kubectl apply --server-side -k config/crd
+
+.PHONY: uninstall
+uninstall: ## Remove the CRDs, and with them all LiveMigrations.
+	kubectl delete --ignore-not-found -k config/crd
+
+.PHONY: deploy
+deploy: ## Install the CRDs, the manager and the agents, with the image $(IMG).
+	kubectl kustomize config/default | sed 's|image: virtferry:latest|image: $(IMG)|' | \
+		kubectl apply --server-side -f -
+
+.PHONY: undeploy
+undeploy: ## Remove all that deploy installed. Cancels migrations that run.
+	kubectl delete --ignore-not-found --all --all-namespaces livemigrations.migration.virtferry.dev
+	kubectl delete --ignore-not-found -k config/default
