@@ -114,6 +114,30 @@ func TestCrashAtEveryWrite(t *testing.T) {
 	}
 }
 
+// TestStopRightAfterTheIntent tells an agent to stop when it has recorded its
+// intent and not yet called libvirt: the call is still made, and the next agent
+// adopts its job.
+func TestStopRightAfterTheIntent(t *testing.T) {
+	inWorld(t, func(w *world) {
+		stopped := make(chan struct{})
+		w.api.after = func(_ int, by *testAgent) bool {
+			lm := w.api.all()[0]
+			if by == w.a && lm.Status.Source.StartRequestedTime != nil && lm.Status.Source.JobStartedTime == nil {
+				by.cancel()
+				close(stopped)
+			}
+			return false
+		}
+		lm := w.migrate(guestUUID)
+		<-stopped
+		w.a.restart()
+		if lm := w.settle(lm); lm.Status.Phase != v1alpha1.PhaseSucceeded {
+			t.Errorf("the end is %s %s", lm.Status.Phase, reason(lm))
+		}
+		w.requireOnce("node-b")
+	})
+}
+
 // requireSettledTruth fails unless the guest runs where the status says.
 func (w *world) requireSettledTruth(lm *v1alpha1.LiveMigration) {
 	w.t.Helper()

@@ -29,9 +29,11 @@ type sourceSession struct {
 	section  *v1alpha1.SourceStatus
 	progress *v1alpha1.ProgressStatus
 
-	call       migration.CallState
-	callErr    error
-	returned   chan error
+	call     migration.CallState
+	callErr  error
+	returned chan error
+	// abandon lets go of the call that is in flight.
+	abandon    context.CancelFunc
 	now        sighting
 	quietSince time.Time
 	lastAbort  time.Time
@@ -47,7 +49,7 @@ func runSource(ctx context.Context, node *Node, box *mailbox) {
 	log := node.Log.WithValues("LiveMigration", klog.KObj(lm), "side", "source", "domain", lm.Status.DomainUUID)
 	s := &sourceSession{
 		node: node, hv: node.Hypervisor, log: log, box: box, lm: lm,
-		call: migration.CallNone, returned: make(chan error, 1),
+		call: migration.CallNone, returned: make(chan error, 1), abandon: func() {},
 	}
 	s.out = newReporter(node, log, func(ctx context.Context, r SourceReport) error {
 		return node.Recorder.RecordSource(ctx, lm, r, false)
@@ -60,6 +62,7 @@ func runSource(ctx context.Context, node *Node, box *mailbox) {
 		s.out.run(ctx)
 	}()
 	defer func() {
+		s.handOver(ctx)
 		s.out.close()
 		<-written
 		cancel()

@@ -106,7 +106,7 @@ func (s *sourceSession) start(ctx context.Context) time.Duration {
 	}
 	section := s.section.DeepCopy()
 	section.StartRequestedTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
-	switch err := s.node.Recorder.RecordSource(ctx, s.lm, SourceReport{Section: section}, true); {
+	switch err := s.recordIntent(ctx, section); {
 	case errors.Is(err, ErrGone):
 		return 0
 	case errors.Is(err, ErrConflict):
@@ -121,8 +121,41 @@ func (s *sourceSession) start(ctx context.Context) time.Duration {
 	s.knobs = newKnobs(params)
 	s.log.Info("Starting the migration", "target", s.lm.Status.TargetNode, "destination", params.DestinationURI)
 	uuid := s.lm.Status.DomainUUID
+	ctx, s.abandon = context.WithCancel(context.WithoutCancel(ctx))
 	go func() { s.returned <- s.hv.Migrate(ctx, uuid, params) }()
 	return followFirst
+}
+
+// recordIntent does not end with the agent: an intent that is written without
+// anybody to act on it would fail the migration.
+func (s *sourceSession) recordIntent(ctx context.Context, section *v1alpha1.SourceStatus) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handOverTimeout)
+	defer cancel()
+	return s.node.Recorder.RecordSource(ctx, s.lm, SourceReport{Section: section}, true)
+}
+
+// handOverTimeout is how long an agent that stops waits for the job of a
+// migration that it has just started.
+const handOverTimeout = 5 * time.Second
+
+// handOver lets go of a migration for the next agent to adopt. A call that is on
+// its way is first seen to arrive: nobody would make it again.
+func (s *sourceSession) handOver(ctx context.Context) {
+	defer s.abandon()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handOverTimeout)
+	defer cancel()
+	for s.call == migration.CallInFlight && s.section.JobStartedTime == nil && ctx.Err() == nil {
+		s.look(ctx)
+		if s.now.job.MigratingOut() {
+			return
+		}
+		select {
+		case err := <-s.returned:
+			s.noteReturn(err)
+		case <-ctx.Done():
+		case <-s.node.Clock.After(followFirst):
+		}
+	}
 }
 
 // followFirst is the time between two looks at a job that was started and has
