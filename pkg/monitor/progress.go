@@ -1,0 +1,93 @@
+package monitor
+
+import "time"
+
+const (
+	// lowerPercent is what a beginning of a pass may leave at most, of the least
+	// that one left before, to count as closer to the end.
+	lowerPercent = 99
+	// idlePasses is how many passes must have begun since the job last came
+	// closer. One long pass over a large guest is no standstill.
+	idlePasses = 3
+)
+
+// progress watches whether the job comes closer to its end.
+//
+// Only what says so counts. Within a pass what remains always falls, and jumps
+// back up at its end; what was processed always grows. So passes are compared by
+// their beginnings, and the first pass and the disks, which go through everything
+// once, by what is left of them. A job in which no memory flows stands still even
+// within a pass.
+type progress struct {
+	// at is when the job last came closer to its end.
+	at time.Duration
+	// flowAt is when anything was last sent, and passAt when any memory was.
+	flowAt, passAt time.Duration
+	sent, memory   int64
+
+	lowestDisk, lowestMemory lowest
+	// lowestPass is the least that remained at the beginning of a pass.
+	lowestPass lowest
+	passesIdle int64
+	throttle   int64
+}
+
+// lowest is the least that was seen.
+type lowest struct {
+	value int64
+	set   bool
+}
+
+// below takes a value in, and reports whether it is at most the given percentage
+// of the lowest so far.
+func (l *lowest) below(value, percent int64) bool {
+	if !l.set {
+		l.value, l.set = value, true
+		return true
+	}
+	// Without overflow: percent is 100 at most.
+	if value > l.value/100*percent+l.value%100*percent/100 || value == l.value {
+		return false
+	}
+	l.value = value
+	return true
+}
+
+// observe takes a sample in; newPass says that a pass has begun with it.
+func (p progress) observe(s Sample, newPass bool) progress {
+	closer := s.Disk.TotalBytes > 0 && p.lowestDisk.below(s.Disk.RemainingBytes, 100)
+	if s.copiesMemory() {
+		if s.Iteration <= firstPass && p.lowestMemory.below(s.Memory.RemainingBytes, 100) {
+			closer = true
+		}
+		if newPass {
+			p.passesIdle++
+			if p.lowestPass.below(s.Memory.RemainingBytes, lowerPercent) {
+				closer = true
+			}
+		}
+	}
+	if s.ThrottlePercent > p.throttle {
+		// The hypervisor is not at its wits' end.
+		p.throttle, closer = s.ThrottlePercent, true
+	}
+	if sent := s.Memory.ProcessedBytes + s.Disk.ProcessedBytes; sent != p.sent {
+		p.sent, p.flowAt = sent, s.Elapsed
+	}
+	if s.Memory.ProcessedBytes != p.memory {
+		p.memory, p.passAt = s.Memory.ProcessedBytes, s.Elapsed
+	}
+	if closer {
+		p.at, p.passesIdle = max(p.at, s.Elapsed), 0
+	}
+	return p
+}
+
+// standstill reports for how long the job has come no closer to its end, or 0
+// while that may still turn out to be wrong.
+func (p progress) standstill(now time.Duration) time.Duration {
+	if p.passesIdle >= idlePasses {
+		return now - p.at
+	}
+	return now - max(p.at, p.passAt)
+}

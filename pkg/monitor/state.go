@@ -1,0 +1,119 @@
+package monitor
+
+import "time"
+
+// State is what decisions remember. It is a value: copying it forks it. The zero
+// State is that of a job of which nothing is known yet.
+type State struct {
+	facts   Facts
+	now     time.Duration
+	last    Sample // The latest that had numbers.
+	started bool   // Whether the strategy has set its first limit, or another State had.
+
+	// inherited says that orders may stem from another process.
+	inherited bool
+	// pauseSeen is whether the guest stood still after it was to be paused.
+	pauseSeen bool
+
+	// limitBefore and retryAt serve a limit that could not be set.
+	limitBefore int64
+	retryAt     time.Duration
+	// topSince is since which pass the limit has been the maximum; 0 if it is not.
+	topSince int64
+
+	link     link
+	passes   passes
+	progress progress
+}
+
+// Facts are what must outlive the process that decides: what was ordered and
+// when, in the job's time. They fit in a status. All deadlines follow from them
+// and from Config.
+type Facts struct {
+	// MaxDowntimeMilliseconds is the limit as read back from the hypervisor, or
+	// as last set; 0 if it is not known.
+	MaxDowntimeMilliseconds int64
+	PostCopy                Order
+	Pause                   Order
+	Abort                   Order
+	// PostCopySeen is whether the guest was seen to run on the target.
+	PostCopySeen bool
+	// ForceCompleteTaken is whether a request to force completion has been acted
+	// on, so that it is not taken for a new one.
+	ForceCompleteTaken bool
+	// ProgressAt is when the job was last seen to come closer to its end.
+	ProgressAt time.Duration
+}
+
+// Restore returns the state of a job that another process has steered so far.
+func Restore(facts Facts) State {
+	s := State{facts: facts, started: facts.MaxDowntimeMilliseconds > 0, limitBefore: facts.MaxDowntimeMilliseconds, inherited: true}
+	s.progress.at = facts.ProgressAt
+	for _, order := range []Order{facts.PostCopy, facts.Pause, facts.Abort} {
+		s.now = max(s.now, order.At)
+	}
+	return s
+}
+
+// Facts returns what Restore needs. They are to be written down before the
+// actions of the decision are carried out: an order that was not is repeated.
+func (s State) Facts() Facts {
+	facts := s.facts
+	facts.ProgressAt = s.progress.at
+	return facts
+}
+
+// Failed says that an action could not be carried out. The next decision takes
+// the next resort, or tries again where the action was to set a limit. An action
+// that hangs needs no word: its deadline passes.
+func (s State) Failed(action Action) State {
+	switch action.Kind {
+	case SetMaxDowntime:
+		if s.facts.MaxDowntimeMilliseconds == action.MaxDowntimeMilliseconds {
+			s.facts.MaxDowntimeMilliseconds = s.limitBefore
+			s.topSince = 0
+			s.retryAt = s.now + limitRetry
+		}
+	case StartPostCopy:
+		s.facts.PostCopy.Failed = s.facts.PostCopy.Ordered
+	case Pause:
+		s.facts.Pause.Failed = s.facts.Pause.Ordered
+	case Abort:
+		s.facts.Abort.Failed = s.facts.Abort.Ordered
+	}
+	return s
+}
+
+// Outlook is what is foreseen, for people.
+type Outlook struct {
+	// BandwidthBytesPerSecond is how fast memory is copied, and
+	// DirtyBytesPerSecond how fast the guest makes it necessary; 0 if unknown.
+	BandwidthBytesPerSecond int64
+	DirtyBytesPerSecond     int64
+	// DowntimeMilliseconds is what a switch-over at the beginning of the present
+	// pass would have cost; 0 if unknown.
+	DowntimeMilliseconds int64
+	// Passes is how many passes over the memory have been watched from their
+	// beginning to their end.
+	Passes int64
+}
+
+// Outlook returns what is foreseen.
+func (s State) Outlook() Outlook {
+	return Outlook{
+		BandwidthBytesPerSecond: s.link.rate(),
+		DirtyBytesPerSecond:     s.passes.dirtyRate(),
+		DowntimeMilliseconds:    s.cost(),
+		Passes:                  s.passes.ended,
+	}
+}
+
+// cost is what a switch-over at the beginning of the present pass would have
+// cost, in milliseconds; 0 if that is unknown.
+func (s State) cost() int64 {
+	rate := s.link.rate()
+	if rate <= 0 || !s.passes.marked {
+		return 0
+	}
+	return max(1, int64(float64(s.passes.mark.remaining)/float64(rate)*1000))
+}
