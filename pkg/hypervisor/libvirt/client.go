@@ -48,6 +48,7 @@ type Client struct {
 	log     *slog.Logger
 	hub     *hub
 	control *pool[*link]
+	aborts  aborts
 
 	running atomic.Bool
 	// started is closed when Run begins.

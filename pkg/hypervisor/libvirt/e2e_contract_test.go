@@ -188,6 +188,7 @@ func (s story) tell(t *testing.T, a, b hypervisor.Hypervisor, uuid string, param
 		meanwhile()
 	}
 	err := <-result
+	t.Logf("the migration ends with %v", err)
 	// Time for a daemon to come back and clean up, and for the last events.
 	time.Sleep(1500 * time.Millisecond)
 	var end ending

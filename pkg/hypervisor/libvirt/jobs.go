@@ -84,7 +84,13 @@ func (c *Client) AbortJob(ctx context.Context, uuid string) error {
 	if err != nil || !migrating {
 		return err
 	}
-	err = toDomain(ctx, c, opAbort, uuid, (*lv.Domain).AbortJob)
+	err = toDomain(ctx, c, opAbort, uuid, func(domain *lv.Domain) error {
+		err := domain.AbortJob()
+		if err == nil {
+			c.aborts.note(uuid)
+		}
+		return err
+	})
 	if hypervisor.KindOf(err) != hypervisor.KindOperationInvalid {
 		if hypervisor.IsNoDomain(err) {
 			return nil

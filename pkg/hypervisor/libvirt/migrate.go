@@ -27,6 +27,7 @@ func (c *Client) Migrate(ctx context.Context, uuid string, params hypervisor.Mig
 	if err != nil {
 		return convert(opMigrate, err)
 	}
+	aborted := c.aborts.watch(uuid)
 	results := make(chan error, 1)
 	c.control.spawned.Go(func() {
 		defer l.shut()
@@ -34,12 +35,13 @@ func (c *Client) Migrate(ctx context.Context, uuid string, params hypervisor.Mig
 	})
 	select {
 	case err := <-results:
-		return convert(opMigrate, err)
+		return asAborted(convert(opMigrate, err), c.aborts.forget(uuid, aborted))
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	case <-c.control.closing:
 		err = errClosing
 	}
+	c.aborts.forget(uuid, aborted)
 	c.log.Info("Left a migration to itself", "domain", uuid)
 	return convert(opMigrate, err)
 }
