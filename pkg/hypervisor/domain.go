@@ -40,6 +40,18 @@ func (d Domain) Active() bool {
 	return false
 }
 
+// InPostCopy reports whether the domain is one half of a migration in its
+// post-copy phase, be it intact or broken.
+func (d Domain) InPostCopy() bool {
+	switch d.State {
+	case StateRunning, StatePaused:
+		return d.Reason == ReasonPostcopy || d.Reason == ReasonPostcopyFailed
+	case StateNoState, StateBlocked, StateShutdown, StateShutoff, StateCrashed, StatePMSuspended:
+		return false
+	}
+	return false
+}
+
 // State is a domain's state, named as libvirt names it.
 type State string
 
@@ -71,6 +83,8 @@ const (
 	ReasonMigrationCanceled Reason = "MigrationCanceled"
 	ReasonPostcopy          Reason = "Postcopy"
 	ReasonPostcopyFailed    Reason = "PostcopyFailed"
+	ReasonIOError           Reason = "IOError"
+	ReasonAPIError          Reason = "APIError"
 	ReasonCrashed           Reason = "Crashed"
 	ReasonFailed            Reason = "Failed"
 	ReasonDestroyed         Reason = "Destroyed"

@@ -36,6 +36,23 @@ const (
 	KindOther Kind = "Other"
 )
 
+// The causes of errors of kind KindOperationInvalid that decisions depend on,
+// for errors.Is.
+var (
+	// ErrNoJob: the domain is not being migrated away.
+	ErrNoJob = errors.New("the domain is not being migrated away")
+	// ErrNotCopying: the migration is being prepared; it will copy soon.
+	ErrNotCopying = errors.New("the migration does not copy yet")
+	// ErrPostCopyNotEnabled: the migration was started without leave to switch.
+	ErrPostCopyNotEnabled = errors.New("the migration was started without post-copy")
+	// ErrInPostCopy: the migration has switched to post-copy.
+	ErrInPostCopy = errors.New("the migration is in its post-copy phase")
+	// ErrNotInPostCopy: the migration has not switched to post-copy.
+	ErrNotInPostCopy = errors.New("the migration is not in its post-copy phase")
+	// ErrPostCopyRuns: the post-copy phase has not failed.
+	ErrPostCopyRuns = errors.New("the migration's post-copy phase has not failed")
+)
+
 // OutcomeUnknown reports whether a call that failed so may still take effect.
 func (k Kind) OutcomeUnknown() bool {
 	return k == KindConnectionLost || k == KindTimeout || k == KindCanceled

@@ -34,6 +34,30 @@ const (
 	LifecycleCrashed     Lifecycle = "Crashed"
 )
 
+// The details of lifecycle events that decisions depend on; any other is passed
+// on under libvirt's name.
+const (
+	// DetailMigrated: with LifecycleStarted, the destination has its half; with
+	// LifecycleSuspended, the source has stopped the guest, be it to switch or
+	// because it was asked to; with LifecycleResumed, the guest runs at the
+	// destination, or again at the source; with LifecycleStopped, the source is
+	// done.
+	DetailMigrated = "Migrated"
+	// DetailPostcopy: with LifecycleSuspended, the source has switched to
+	// post-copy; with LifecycleResumed, the guest runs at the destination
+	// without all of its memory.
+	DetailPostcopy = "Postcopy"
+	// DetailPostcopyFailed: on either side, the post-copy phase is broken.
+	DetailPostcopyFailed = "PostcopyFailed"
+	// DetailFailed: with LifecycleStopped, the destination has given its half up.
+	DetailFailed = "Failed"
+	// DetailPaused and DetailUnpaused: somebody paused or resumed the guest.
+	DetailPaused   = "Paused"
+	DetailUnpaused = "Unpaused"
+	// DetailIOError: the guest is paused for an error of a disk.
+	DetailIOError = "IOError"
+)
+
 // Event is something that happened to a domain.
 type Event struct {
 	Type EventType

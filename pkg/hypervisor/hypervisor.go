@@ -28,9 +28,22 @@ type Migrator interface {
 	// Migrate starts a peer-to-peer migration and returns when libvirt's call
 	// returns. A nil error is libvirt's word that the domain now runs on the
 	// destination. An error of kind KindConnectionLost, KindTimeout or
-	// KindCanceled leaves the outcome open: the job may still be running.
-	// Migrate is not idempotent: a caller persists its intent first.
+	// KindCanceled leaves the outcome open: the job may still be running. So
+	// does any error once the migration has switched to post-copy: the guest is
+	// at the destination then, and what it lacks is at the source. Migrate is
+	// not idempotent: a caller persists its intent first.
 	Migrate(ctx context.Context, uuid string, params MigrateParams) error
+	// RecoverPostCopy takes a migration up again whose post-copy phase broke,
+	// and returns as Migrate does. It is asked of the source, once both sides
+	// show ReasonPostcopyFailed, with the parameters that Migrate was given;
+	// LiveXML and PersistentXML may be left out. It fails with
+	// KindOperationInvalid where there is nothing to recover: the cause is
+	// ErrNoJob, ErrNotInPostCopy or ErrPostCopyRuns, and there is none where
+	// libvirt refuses a phase that looks broken. The destination's state says why
+	// then: in ReasonPostcopy, the memory still arrives by itself; without the
+	// domain, the guest is lost. It may be called again after a failure. It hangs
+	// where the destination's emulator does, as it may for want of memory.
+	RecoverPostCopy(ctx context.Context, uuid string, params MigrateParams) error
 	// JobStats returns the statistics of the domain's current job. Its Type is
 	// JobNone when there is none.
 	JobStats(ctx context.Context, uuid string) (JobStats, error)
@@ -38,6 +51,11 @@ type Migrator interface {
 	// migration, in or out, for as long as the hypervisor keeps them; Type is
 	// JobNone when it does not. Reading does not discard them.
 	CompletedJobStats(ctx context.Context, uuid string) (JobStats, error)
+}
+
+// Steerer changes the course of a migration under way. All but Resume are asked
+// of its source.
+type Steerer interface {
 	// AbortJob asks for the end of the domain's migration. It is idempotent:
 	// without a job it returns nil. It fails with KindOperationInvalid once
 	// the migration is in its post-copy phase.
@@ -45,8 +63,29 @@ type Migrator interface {
 	// SetMaxDowntime sets the longest pause, in milliseconds, that the running
 	// migration may take for its switch-over.
 	SetMaxDowntime(ctx context.Context, uuid string, milliseconds uint64) error
-	// SetBandwidth limits the running migration, in MiB per second.
+	// MaxDowntime returns that pause, in milliseconds, as it is set now.
+	MaxDowntime(ctx context.Context, uuid string) (uint64, error)
+	// SetBandwidth limits the running migration, in MiB per second. It does not
+	// limit the post-copy phase.
 	SetBandwidth(ctx context.Context, uuid string, mebibytesPerSecond uint64) error
+	// StartPostCopy asks for the switch to post-copy, without any limit of
+	// bandwidth from there on. It returns before the switch, which an event and
+	// JobStats.PostCopy tell. It fails with KindOperationInvalid where it cannot
+	// be, the cause being ErrNoJob, ErrNotCopying, ErrPostCopyNotEnabled or
+	// ErrInPostCopy; with the last, what was asked for has happened. Asking twice
+	// does no harm.
+	StartPostCopy(ctx context.Context, uuid string) error
+	// Suspend pauses a running domain. One that is being migrated away from here
+	// is copied without a chance to write, and therefore switches sides; the
+	// destination makes it run there. A domain that is paused already is no
+	// error. One that is being migrated to here, or is in post-copy, is refused
+	// with KindOperationInvalid.
+	Suspend(ctx context.Context, uuid string) error
+	// Resume makes a paused domain run. One that runs already is no error. It
+	// fails with KindOperationInvalid for a domain that is or may be half of
+	// one, paused for reason of a migration or of post-copy, and with KindBusy
+	// for one that is being migrated away.
+	Resume(ctx context.Context, uuid string) error
 }
 
 // Cleaner removes what a migration left behind. Callers prove first that the
@@ -67,5 +106,6 @@ type Cleaner interface {
 type Hypervisor interface {
 	Host
 	Migrator
+	Steerer
 	Cleaner
 }

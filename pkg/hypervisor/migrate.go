@@ -24,6 +24,20 @@ type MigrateParams struct {
 	// BandwidthMiBps limits the copying, in MiB per second; zero is libvirt's
 	// default.
 	BandwidthMiBps uint64
+	// PostCopy is whether StartPostCopy may switch the migration to post-copy.
+	PostCopy bool
+	// AutoConverge slows the guest down where it writes faster than is copied;
+	// nil does not.
+	AutoConverge *AutoConverge
+}
+
+// AutoConverge is by how much a guest is slowed down. Zero is the hypervisor's
+// default.
+type AutoConverge struct {
+	// InitialPercent is the first throttle, IncrementPercent what is added to it
+	// for as long as it is not enough.
+	InitialPercent   uint32
+	IncrementPercent uint32
 }
 
 // JobType is the kind of job that a domain has.
@@ -51,21 +65,36 @@ const (
 )
 
 // JobStats are the statistics of a job. Sizes are in bytes, and zero where the
-// hypervisor does not know them.
+// hypervisor does not know them; so are times, but for the downtime.
 type JobStats struct {
 	Type      JobType
 	Operation JobOperation
-	// Elapsed is the time since the job began.
+	// PostCopy is whether the job is a migration that has switched to post-copy:
+	// the domain's state says so, and with it PostCopyFailed whether that phase
+	// is broken, as statistics do neither.
+	PostCopy       bool
+	PostCopyFailed bool
+	// Elapsed is the time since the job began, Setup what of it passed before
+	// the first page was sent.
 	Elapsed time.Duration
+	Setup   time.Duration
 	// Downtime is the hypervisor's estimate while the job runs and the real
 	// pause of the guest afterwards; DowntimeKnown says whether there is one.
+	// The estimate is the limit itself until the first pass is over.
 	Downtime      time.Duration
 	DowntimeKnown bool
+	// GrossDowntime is the real pause as the difference between the clocks of
+	// the two hosts. Downtime is the net one, free of that, where it was
+	// measured, and else the same, as after post-copy.
+	GrossDowntime time.Duration
 	Memory        Transfer
 	Disk          Transfer
 	// MemoryIteration counts the passes over the guest's memory, from one.
 	MemoryIteration uint64
-	// MemoryDirtyBytesPerSecond is how fast the guest writes to its memory.
+	// MemoryPageBytes is the size of a page.
+	MemoryPageBytes uint64
+	// MemoryDirtyBytesPerSecond is how fast the guest writes to its memory: as
+	// many pages as it wrote to, whole, in the last pass.
 	MemoryDirtyBytesPerSecond uint64
 	// MemoryPostcopyRequests counts the pages that the destination asked for.
 	MemoryPostcopyRequests uint64

@@ -24,6 +24,11 @@ const (
 	MethodAbortJob          Method = "AbortJob"
 	MethodSetMaxDowntime    Method = "SetMaxDowntime"
 	MethodSetBandwidth      Method = "SetBandwidth"
+	MethodMaxDowntime       Method = "MaxDowntime"
+	MethodStartPostCopy     Method = "StartPostCopy"
+	MethodRecoverPostCopy   Method = "RecoverPostCopy"
+	MethodSuspend           Method = "Suspend"
+	MethodResume            Method = "Resume"
 	MethodUndefine          Method = "Undefine"
 	MethodDestroyIncoming   Method = "DestroyIncoming"
 )
@@ -40,6 +45,11 @@ var operations = map[Method]string{
 	MethodAbortJob:          "aborting the job",
 	MethodSetMaxDowntime:    "setting the maximum downtime",
 	MethodSetBandwidth:      "setting the bandwidth",
+	MethodMaxDowntime:       "reading the maximum downtime",
+	MethodStartPostCopy:     "switching to post-copy",
+	MethodRecoverPostCopy:   "recovering post-copy",
+	MethodSuspend:           "pausing the domain",
+	MethodResume:            "resuming the domain",
 	MethodUndefine:          "undefining the domain",
 	MethodDestroyIncoming:   "destroying the incoming domain",
 }
@@ -49,7 +59,7 @@ type Call struct {
 	Host   string
 	Method Method
 	UUID   string
-	// Params belong to Migrate, and Value to SetMaxDowntime and SetBandwidth.
+	// Params belong to Migrate and RecoverPostCopy, and Value to SetMaxDowntime and SetBandwidth.
 	Params hypervisor.MigrateParams
 	Value  uint64
 	// Time is when it was made.
@@ -139,7 +149,7 @@ func perform[T any](ctx context.Context, h *Host, method Method, effect func() (
 	h.fleet.mu.Unlock()
 	timer := time.NewTimer(h.fleet.real(h.fleet.callTimeout))
 	defer timer.Stop()
-	if method == MethodMigrate {
+	if method == MethodMigrate || method == MethodRecoverPostCopy {
 		timer.Stop()
 	}
 	select {

@@ -13,7 +13,7 @@ type cause struct {
 
 // interrupt ends a migration at once, unless it has switched.
 func (m *migration) interrupt(c cause) {
-	if m.finished || m.stage >= StageSwitched && c.ending != endsNowhere {
+	if m.finished || m.stage >= stageSwitching && c.ending != endsNowhere {
 		return
 	}
 	m.settle(c)
@@ -62,7 +62,7 @@ func (m *migration) settle(c cause) {
 		}
 		m.resume(from)
 		m.finish(fault(MethodMigrate, hypervisor.KindConnectionLost, "internal error: client socket is closed"))
-	case EndsWell, EndsSourceKept, endsNowhere:
+	case EndsWell, EndsSourceKept, EndsPostCopyBroken, EndsGuestLost, endsNowhere:
 		m.finish(lostConnection(MethodMigrate))
 	}
 }
@@ -128,7 +128,10 @@ func (m *migration) stats() hypervisor.JobStats {
 		RemainingBytes: m.passBytes - now,
 		BytesPerSecond: m.bandwidth,
 	}
-	stats.MemoryIteration = m.pass
+	stats.Setup = setupTime
+	stats.MemoryIteration, stats.MemoryPageBytes = m.pass, pageBytes
+	stats.MemoryPostcopyRequests = m.requests()
+	stats.AutoConvergeThrottlePercent = m.throttle.percent
 	stats.DowntimeKnown = true
 	// QEMU shows the limit until it knows the dirty rate.
 	stats.Downtime = m.maxDowntime
@@ -142,10 +145,19 @@ func (m *migration) stats() hypervisor.JobStats {
 func (m *migration) finalStats(operation hypervisor.JobOperation) hypervisor.JobStats {
 	return hypervisor.JobStats{
 		Type: hypervisor.JobCompleted, Operation: operation, Elapsed: m.fleet.since(m.begun),
-		Downtime: m.expected, DowntimeKnown: true,
+		Setup: setupTime, Downtime: m.downtime, DowntimeKnown: true, GrossDowntime: m.downtime,
 		Memory:          hypervisor.Transfer{TotalBytes: m.memory(), ProcessedBytes: m.sent, BytesPerSecond: m.bandwidth},
-		MemoryIteration: m.pass,
+		MemoryIteration: m.pass, MemoryPageBytes: pageBytes, MemoryPostcopyRequests: m.requests(),
+		AutoConvergeThrottlePercent: m.throttle.percent,
 	}
+}
+
+// requests is how many pages the destination asked for.
+func (m *migration) requests() uint64 {
+	if !m.postCopy.active {
+		return 0
+	}
+	return m.sentNow() / requestedBytes
 }
 
 func (m *migration) memory() uint64 { return m.half.guest.MemoryBytes }

@@ -53,6 +53,13 @@ func fault(method Method, kind hypervisor.Kind, message string) error {
 	return e
 }
 
+// refused returns an error of kind KindOperationInvalid with a cause.
+func refused(method Method, cause error) error {
+	return &hypervisor.Error{
+		Op: operations[method], Kind: hypervisor.KindOperationInvalid, Message: cause.Error(), Err: cause,
+	}
+}
+
 // injected returns an injected error as one of the method's.
 func injected(method Method, err error) error {
 	var e *hypervisor.Error

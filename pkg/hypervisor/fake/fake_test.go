@@ -191,7 +191,7 @@ func TestMigrateConvergesWhenItIsAllowedTo(t *testing.T) {
 		result := p.start(p.Context(), params)
 		time.Sleep(10 * time.Minute)
 		stats, err := p.a.JobStats(p.Context(), vm)
-		if err != nil || !stats.MigratingOut() || stats.MemoryIteration < 100 || stats.MemoryDirtyBytesPerSecond != 200<<20 ||
+		if err != nil || !stats.MigratingOut() || stats.MemoryIteration < 100 || stats.MemoryDirtyBytesPerSecond != 100<<20 ||
 			stats.Downtime != 4*time.Second || stats.Memory.RemainingBytes == 0 || stats.Memory.RemainingBytes > 400<<20 {
 			t.Errorf("statistics are %+v, %v", stats, err)
 		}

@@ -109,12 +109,19 @@ func (h *Host) LoseConnection() {
 // live on. Migrations from here and to here end: before the guest has switched
 // sides the source goes on with it and the destination's half is gone; after
 // that, the guest has moved, and the source keeps its definition whatever was
-// asked for. Statistics of past jobs are lost.
+// asked for. In post-copy the guest moves unattended, with the same end; until
+// then the source shows ReasonPostcopyFailed where it was the destination's
+// daemon that was killed. Statistics of past jobs are lost.
 func (h *Host) KillDaemon() {
 	h.fleet.mu.Lock()
 	defer h.fleet.mu.Unlock()
 	for m := range h.fleet.migrations {
-		if m.source == h && m.stage >= StageSwitched {
+		switch {
+		case m.inPostCopy() && m.source == h:
+			m.postCopy.unattended = true
+		case m.inPostCopy() && m.target == h:
+			m.loseSupervision()
+		case m.source == h && m.stage >= StageSwitched:
 			m.script.Ending = EndsSourceKept
 		}
 		if m.source == h || m.target == h {

@@ -24,7 +24,7 @@ const (
 	defaultMaxDowntime = 300 * time.Millisecond
 	// maxDowntimeLimit is QEMU's too, in milliseconds.
 	maxDowntimeLimit = 2_000_000
-	// defaultBandwidth is what a migration without a limit copies per second.
+	// defaultBandwidth is what a network copies per second.
 	defaultBandwidth = 1 << 30
 )
 
@@ -32,6 +32,7 @@ const (
 type Fleet struct {
 	speed       float64
 	callTimeout time.Duration
+	bandwidth   uint64
 	// running counts the goroutines of migrations.
 	running sync.WaitGroup
 
@@ -59,10 +60,16 @@ func WithCallTimeout(timeout time.Duration) Option {
 	return func(f *Fleet) { f.callTimeout = timeout }
 }
 
+// WithBandwidth sets how many bytes per second the network between the hosts
+// copies for each migration. It is 1 GiB otherwise.
+func WithBandwidth(bytesPerSecond uint64) Option {
+	return func(f *Fleet) { f.bandwidth = bytesPerSecond }
+}
+
 // NewFleet returns a fleet without hosts. Close ends it.
 func NewFleet(options ...Option) *Fleet {
 	f := &Fleet{
-		speed: 1, callTimeout: defaultCallTimeout,
+		speed: 1, callTimeout: defaultCallTimeout, bandwidth: defaultBandwidth,
 		hosts: map[string]*Host{}, aliases: map[string]*Host{}, migrations: map[*migration]bool{},
 		gates: map[gateKey]*Gate{}, scripts: map[string]Script{},
 	}
@@ -125,7 +132,7 @@ func (f *Fleet) PowerOff(uuid string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for m := range f.migrations {
-		if m.uuid == uuid && m.stage < StageSwitched {
+		if m.uuid == uuid && m.stage < stageSwitching {
 			m.interrupt(cause{ending: EndsPoweredOff})
 			return
 		}

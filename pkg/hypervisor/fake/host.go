@@ -168,6 +168,9 @@ func (h *Host) SetDirtyRate(uuid string, bytesPerSecond uint64) {
 	h.fleet.mu.Lock()
 	defer h.fleet.mu.Unlock()
 	if d := h.domains[uuid]; d != nil {
+		if d.out != nil {
+			d.out.count()
+		}
 		d.guest.DirtyBytesPerSecond = bytesPerSecond
 		if d.out != nil {
 			d.out.change()

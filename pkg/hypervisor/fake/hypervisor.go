@@ -65,20 +65,26 @@ func (h *Host) DomainXML(ctx context.Context, uuid string, form hypervisor.XMLFo
 
 // Migrate implements hypervisor.Migrator.
 func (h *Host) Migrate(ctx context.Context, uuid string, params hypervisor.MigrateParams) error {
-	call := &Call{Host: h.name, Method: MethodMigrate, UUID: uuid, Params: params}
+	call := &Call{Method: MethodMigrate, UUID: uuid, Params: params}
+	return h.ride(ctx, call, func() (*migrateCall, error) { return h.begin(uuid, params) })
+}
+
+// ride makes a call that returns when a migration does.
+func (h *Host) ride(ctx context.Context, call *Call, start func() (*migrateCall, error)) error {
+	call.Host = h.name
 	h.fleet.mu.Lock()
 	h.fleet.record(call)
 	lost := h.lost
 	h.fleet.mu.Unlock()
-	m, err := perform(ctx, h, MethodMigrate, func() (*migration, error) { return h.begin(uuid, params) })
+	c, err := perform(ctx, h, call.Method, start)
 	if err == nil {
 		select {
-		case <-m.done:
-			err = m.err
+		case <-c.done:
+			err = c.err
 		case <-lost:
-			err = lostConnection(MethodMigrate)
+			err = lostConnection(call.Method)
 		case <-ctx.Done():
-			err = ended(ctx, MethodMigrate)
+			err = ended(ctx, call.Method)
 		}
 	}
 	h.fleet.mu.Lock()
@@ -88,7 +94,7 @@ func (h *Host) Migrate(ctx context.Context, uuid string, params hypervisor.Migra
 }
 
 // begin starts a migration where libvirt would.
-func (h *Host) begin(uuid string, params hypervisor.MigrateParams) (*migration, error) {
+func (h *Host) begin(uuid string, params hypervisor.MigrateParams) (*migrateCall, error) {
 	const method = MethodMigrate
 	d := h.domains[uuid]
 	if d == nil {
@@ -109,19 +115,13 @@ func (h *Host) begin(uuid string, params hypervisor.MigrateParams) (*migration, 
 	}
 	m := &migration{
 		fleet: h.fleet, source: h, target: target, uuid: uuid, params: params, script: h.fleet.scripts[uuid],
-		begun: time.Now(), maxDowntime: d.maxDowntime, bandwidth: d.bandwidth,
-		wake: make(chan struct{}, 1), done: make(chan struct{}),
+		begun: time.Now(), maxDowntime: d.maxDowntime, bandwidth: h.fleet.limit(cmp.Or(params.BandwidthMiBps<<20, d.bandwidth)),
+		wake: make(chan struct{}, 1), call: newMigrateCall(),
 	}
 	delete(h.fleet.scripts, uuid)
-	if params.BandwidthMiBps != 0 {
-		m.bandwidth = params.BandwidthMiBps << 20
-	}
-	if m.bandwidth == 0 {
-		m.bandwidth = defaultBandwidth
-	}
 	d.out, d.completed = m, hypervisor.JobStats{}
 	m.start()
-	return m, nil
+	return m.call, nil
 }
 
 // mayLeave returns why the source does not let a guest go, if it does not.
@@ -168,12 +168,22 @@ func (h *Host) JobStats(ctx context.Context, uuid string) (hypervisor.JobStats, 
 	return withDomain(ctx, h, &Call{Method: MethodJobStats, UUID: uuid}, func(d *domain) (hypervisor.JobStats, error) {
 		switch {
 		case d.in != nil:
-			return hypervisor.JobStats{Type: hypervisor.JobUnbounded, Operation: hypervisor.OperationMigrationIn}, nil
+			return d.withPhase(hypervisor.JobStats{Type: hypervisor.JobUnbounded, Operation: hypervisor.OperationMigrationIn}), nil
 		case d.out != nil:
-			return d.out.stats(), nil
+			return d.withPhase(d.out.stats()), nil
 		}
 		return hypervisor.JobStats{Type: hypervisor.JobNone, Operation: hypervisor.OperationUnknown}, nil
 	})
+}
+
+// withPhase adds what only the domain's state tells of a job.
+func (d *domain) withPhase(stats hypervisor.JobStats) hypervisor.JobStats {
+	stats.PostCopy = d.describe().InPostCopy()
+	stats.PostCopyFailed = stats.PostCopy && d.reason == hypervisor.ReasonPostcopyFailed
+	if stats.PostCopy {
+		stats.Downtime, stats.DowntimeKnown = 0, false
+	}
+	return stats
 }
 
 // CompletedJobStats implements hypervisor.Migrator.
@@ -185,65 +195,6 @@ func (h *Host) CompletedJobStats(ctx context.Context, uuid string) (hypervisor.J
 		}
 		return d.completed, nil
 	})
-}
-
-// AbortJob implements hypervisor.Migrator.
-func (h *Host) AbortJob(ctx context.Context, uuid string) error {
-	err := onDomain(ctx, h, &Call{Method: MethodAbortJob, UUID: uuid}, func(d *domain) error {
-		switch {
-		case d.in != nil:
-			return fault(MethodAbortJob, hypervisor.KindOperationInvalid, "the migration is incoming: abort it at its source")
-		case d.reason == hypervisor.ReasonPostcopy || d.reason == hypervisor.ReasonPostcopyFailed:
-			return fault(MethodAbortJob, hypervisor.KindOperationInvalid, "the migration is in its post-copy phase")
-		case d.out != nil && d.out.stage < StageSwitched:
-			d.out.cancel()
-		}
-		return nil
-	})
-	if hypervisor.IsNoDomain(err) {
-		return nil
-	}
-	return err
-}
-
-// SetMaxDowntime implements hypervisor.Migrator. Without a job it counts for
-// the next one.
-func (h *Host) SetMaxDowntime(ctx context.Context, uuid string, milliseconds uint64) error {
-	call := &Call{Method: MethodSetMaxDowntime, UUID: uuid, Value: milliseconds}
-	return onDomain(ctx, h, call, func(d *domain) error {
-		limit := time.Duration(min(milliseconds, maxDowntimeLimit)) * time.Millisecond
-		return d.tune(MethodSetMaxDowntime, func() { d.maxDowntime = limit }, func(m *migration) { m.maxDowntime = limit })
-	})
-}
-
-// SetBandwidth implements hypervisor.Migrator. Without a job it counts for the
-// next one.
-func (h *Host) SetBandwidth(ctx context.Context, uuid string, mebibytesPerSecond uint64) error {
-	call := &Call{Method: MethodSetBandwidth, UUID: uuid, Value: mebibytesPerSecond}
-	return onDomain(ctx, h, call, func(d *domain) error {
-		bandwidth := mebibytesPerSecond << 20
-		return d.tune(MethodSetBandwidth, func() { d.bandwidth = bandwidth }, func(m *migration) {
-			m.count()
-			m.bandwidth = cmp.Or(bandwidth, defaultBandwidth)
-		})
-	})
-}
-
-// tune changes the migration under way or else the next one.
-func (d *domain) tune(method Method, next func(), now func(*migration)) error {
-	switch {
-	case !d.active():
-		return notRunning(method)
-	case d.in != nil:
-		return fault(method, hypervisor.KindBusy,
-			"Timed out during operation: cannot acquire state change lock (held by monitor=migration in)")
-	case d.out != nil:
-		now(d.out)
-		d.out.change()
-	default:
-		next()
-	}
-	return nil
 }
 
 // Undefine implements hypervisor.Cleaner.

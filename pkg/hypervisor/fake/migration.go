@@ -6,6 +6,8 @@ import (
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 )
 
+const pageBytes = 4096
+
 // migration moves one guest. Its goroutine and everybody else touch it with
 // the fleet's mutex held.
 type migration struct {
@@ -20,7 +22,8 @@ type migration struct {
 	// half is the destination's domain once it exists, and before what the
 	// destination had under the same UUID.
 	half, before *domain
-	// suspended is whether the migration stopped the guest.
+	// suspended is whether the guest was stopped by the migration, or in the
+	// middle of it by a user, which is the same to libvirt.
 	suspended bool
 
 	bandwidth   uint64
@@ -31,18 +34,42 @@ type migration struct {
 	passBytes, passSent uint64
 	counted             time.Time
 	copying             bool
-	// passTime is what the pass should have taken until counted. The guest
-	// writes for that long: what timers add in real time is no time to it.
+	// dirtied is what the guest has written to during the pass, which took
+	// passTime until counted, as long as what was sent should have taken: what
+	// timers add in real time is no time to it.
+	dirtied   float64
 	passTime  time.Duration
 	sent      uint64
 	dirtyRate uint64
-	expected  time.Duration
+	// expected is how long the guest would have to stop for what is left, and
+	// downtime how long it was stopped.
+	expected, downtime time.Duration
+	throttle           throttle
+	postCopy           postCopy
 
 	cancelled, finished bool
 	// wake interrupts what the goroutine waits for.
 	wake chan struct{}
+	// call is the migrate call in flight, if there is one.
+	call *migrateCall
+}
+
+// migrateCall is a call of Migrate, or of RecoverPostCopy, on a migration.
+type migrateCall struct {
 	done chan struct{}
 	err  error
+}
+
+func newMigrateCall() *migrateCall { return &migrateCall{done: make(chan struct{})} }
+
+// answer makes the call in flight return.
+func (m *migration) answer(err error) {
+	if m.call == nil {
+		return
+	}
+	m.call.err = err
+	close(m.call.done)
+	m.call = nil
 }
 
 // start starts the goroutine.
@@ -54,7 +81,7 @@ func (m *migration) start() {
 func (m *migration) run() {
 	m.fleet.mu.Lock()
 	defer m.fleet.mu.Unlock()
-	for _, step := range []func() bool{m.prepare, m.copy, m.stop, m.switchOver, m.complete} {
+	for _, step := range []func() bool{m.prepare, m.copy, m.leave, m.complete} {
 		if !step() {
 			break
 		}
@@ -164,28 +191,32 @@ func (m *migration) prepare() bool {
 	return m.sleep(setupTime)
 }
 
-// copy goes through passes until what is left fits into the downtime.
+// copy goes through passes until what is left fits into the downtime, or until
+// post-copy is asked for.
 func (m *migration) copy() bool {
 	m.beginPass(m.source.domains[m.uuid].guest.MemoryBytes)
 	if !m.reach(StageCopying) {
 		return false
 	}
 	for {
-		if !m.copyPass() {
+		if !m.copyPass(m.passBytes, m.mayTurn) {
 			return false
 		}
-		from := m.source.domains[m.uuid]
-		var dirtied uint64
-		if from.state == hypervisor.StateRunning {
-			m.dirtyRate = from.guest.DirtyBytesPerSecond
-			dirtied = min(uint64(float64(m.dirtyRate)*m.passTime.Seconds()), from.guest.WorkingSetBytes)
+		if m.postCopy.wanted {
+			return true
 		}
 		if !m.script.Ending.atSwitch() && m.pass >= m.script.AfterPass {
 			m.settle(cause{ending: m.script.Ending})
 			return false
 		}
-		m.beginPass(dirtied)
-		m.expected = m.timeFor(dirtied)
+		dirtied, left := m.written(), m.passBytes-m.passSent
+		if m.source.domains[m.uuid].state == hypervisor.StateRunning {
+			// As QEMU has it: what is written twice counts once.
+			m.dirtyRate = uint64(float64(dirtied) / m.passTime.Seconds())
+			m.throttle.adjust(m.params.AutoConverge, dirtied, m.passSent)
+		}
+		m.beginPass(left + dirtied)
+		m.expected = m.timeFor(m.passBytes)
 		if m.expected <= m.maxDowntime {
 			break
 		}
@@ -197,30 +228,47 @@ func (m *migration) copy() bool {
 	return true
 }
 
+// mayTurn reports whether a pass may end before all of it is sent: for the
+// switch to post-copy, or because the limits have changed so that what is left
+// fits into the downtime now.
+func (m *migration) mayTurn() bool {
+	return m.postCopy.wanted || m.pass > 1 && m.timeFor(m.passBytes-m.passSent+m.written()) <= m.maxDowntime
+}
+
 func (m *migration) beginPass(bytes uint64) {
 	m.pass++
-	m.passBytes, m.passSent, m.passTime = bytes, 0, 0
+	m.passBytes, m.passSent, m.dirtied, m.passTime = bytes, 0, 0, 0
 	m.source.publish(hypervisor.Event{Type: hypervisor.EventIteration, UUID: m.uuid, Iteration: m.pass})
 }
 
-// copyPass sends all of a pass, at a bandwidth that may change meanwhile.
-func (m *migration) copyPass() bool {
-	// The last page is not worth a wait.
-	const page = 4096
+// copyPass sends a pass up to so many bytes, at a bandwidth that may change
+// meanwhile, or what of it is sent by the time that turn is true.
+func (m *migration) copyPass(upTo uint64, turn func() bool) bool {
 	m.copying = true
 	defer func() { m.copying = false }()
 	m.counted = time.Now()
-	for m.passBytes-m.passSent > page {
-		if !m.wait(m.timeFor(m.passBytes - m.passSent)) {
+	// The last page is not worth a wait.
+	for m.passSent+pageBytes < upTo {
+		if m.over() {
+			return false
+		}
+		if turn() {
+			return true
+		}
+		if !m.wait(m.timeFor(upTo - m.passSent)) {
 			return false
 		}
 		m.count()
 	}
-	m.add(m.passBytes - m.passSent)
+	m.add(upTo - min(m.passSent, upTo))
 	return !m.over()
 }
 
-// count notes what was sent until now.
+// never is for a pass that does not end before all of it is sent.
+func never() bool { return false }
+
+// count notes what was sent until now. It comes before whatever changes how
+// much is sent, or written, from now on.
 func (m *migration) count() {
 	m.add(m.sentNow() - m.passSent)
 	m.counted = time.Now()
@@ -229,7 +277,24 @@ func (m *migration) count() {
 func (m *migration) add(bytes uint64) {
 	m.sent += bytes
 	m.passSent += bytes
-	m.passTime += m.timeFor(bytes)
+	took := m.timeFor(bytes)
+	m.passTime += took
+	if from := m.source.domains[m.uuid]; from != nil && from.state == hypervisor.StateRunning {
+		m.dirtied += float64(m.effectiveDirtyRate()) * took.Seconds()
+	} else if m.suspended && !m.postCopy.active {
+		m.downtime += took
+	}
+}
+
+// written returns what the guest has written to in the pass: it writes to the
+// same memory again and again.
+func (m *migration) written() uint64 {
+	return min(uint64(m.dirtied), m.half.guest.WorkingSetBytes)
+}
+
+// effectiveDirtyRate is how fast the guest writes, slowed down as it is.
+func (m *migration) effectiveDirtyRate() uint64 {
+	return m.source.domains[m.uuid].guest.DirtyBytesPerSecond * (100 - m.throttle.percent) / 100
 }
 
 // sentNow returns what of the pass has been sent.
@@ -245,39 +310,42 @@ func (m *migration) timeFor(bytes uint64) time.Duration {
 	return time.Duration(float64(bytes) / float64(m.bandwidth) * float64(time.Second))
 }
 
+// leave moves the guest to the destination, with all of its memory or without.
+func (m *migration) leave() bool {
+	if m.postCopy.wanted {
+		return m.runPostCopy()
+	}
+	return m.stop() && m.switchOver()
+}
+
 // stop stops the guest and sends the rest.
 func (m *migration) stop() bool {
-	from := m.source.domains[m.uuid]
 	rest := m.passBytes
-	if from.state == hypervisor.StateRunning {
-		m.suspended = true
-		from.state, from.reason = hypervisor.StatePaused, hypervisor.ReasonMigration
-		m.source.emit(m.uuid, hypervisor.LifecycleSuspended, "Migrated")
-	}
+	m.suspend(m.source.domains[m.uuid])
 	m.beginPass(rest)
-	if !m.copyPass() || !m.reach(StageStopped) {
+	if !m.copyPass(m.passBytes, never) || !m.reach(StageStopped) {
 		return false
 	}
 	return m.sleep(switchTime)
 }
 
+// suspend stops the guest at the source, if it runs.
+func (m *migration) suspend(from *domain) {
+	if from.state == hypervisor.StateRunning {
+		m.suspended = true
+		from.state, from.reason = hypervisor.StatePaused, hypervisor.ReasonMigration
+		m.source.emit(m.uuid, hypervisor.LifecycleSuspended, hypervisor.DetailMigrated)
+	}
+}
+
 // switchOver makes the guest run at the destination.
 func (m *migration) switchOver() bool {
-	from := m.source.domains[m.uuid]
-	if m.params.Persist {
-		m.half.persistent = true
-		m.half.inactive = m.params.PersistentXML
-		if m.half.inactive == "" {
-			// libvirt before 10 keeps what the source had.
-			m.half.inactive = from.inactive
-		}
-		m.target.emit(m.uuid, hypervisor.LifecycleDefined, "Added")
-	}
+	m.define()
 	if !m.suspended {
 		m.half.reason = hypervisor.ReasonUser
 		m.target.emit(m.uuid, hypervisor.LifecycleSuspended, "Paused")
 	} else {
-		m.expected = m.passTime + switchTime
+		m.downtime += switchTime
 		m.half.state, m.half.reason = hypervisor.StateRunning, hypervisor.ReasonMigrated
 		m.target.emit(m.uuid, hypervisor.LifecycleResumed, "Migrated")
 	}
@@ -295,6 +363,20 @@ func (m *migration) switchOver() bool {
 	return m.sleep(reapTime)
 }
 
+// define gives the destination the definition that it keeps.
+func (m *migration) define() {
+	if !m.params.Persist {
+		return
+	}
+	m.half.persistent = true
+	m.half.inactive = m.params.PersistentXML
+	if m.half.inactive == "" {
+		// libvirt before 10 keeps what the source had.
+		m.half.inactive = m.source.domains[m.uuid].inactive
+	}
+	m.target.emit(m.uuid, hypervisor.LifecycleDefined, "Added")
+}
+
 // complete ends the source's half.
 func (m *migration) complete() bool {
 	from := m.source.domains[m.uuid]
@@ -302,23 +384,20 @@ func (m *migration) complete() bool {
 		m.finish(nil)
 		return false
 	}
-	kept := m.script.Ending == EndsSourceKept
-	m.source.emit(m.uuid, hypervisor.LifecycleStopped, "Migrated")
-	stats := m.finalStats(hypervisor.OperationMigrationOut)
-	if !kept {
-		m.source.publish(hypervisor.Event{Type: hypervisor.EventJobCompleted, UUID: m.uuid, Stats: stats})
+	silent := m.script.Ending == EndsSourceKept
+	m.source.emit(m.uuid, hypervisor.LifecycleStopped, hypervisor.DetailMigrated)
+	if !silent {
+		from.completed = m.finalStats(hypervisor.OperationMigrationOut)
+		m.source.publish(hypervisor.Event{Type: hypervisor.EventJobCompleted, UUID: m.uuid, Stats: from.completed})
 	}
-	if m.params.Persist && !kept {
+	if m.params.Persist && !silent && !m.postCopy.unattended {
 		from.persistent = false
-	}
-	if !kept {
-		from.completed = stats
 	}
 	m.source.end(from, hypervisor.ReasonMigrated)
 	if !m.reach(StageFinished) {
 		return false
 	}
-	if kept {
+	if silent {
 		m.finish(lostConnection(MethodMigrate))
 	} else {
 		m.finish(nil)
@@ -328,7 +407,7 @@ func (m *migration) complete() bool {
 
 // finish ends the migration with what Migrate returns.
 func (m *migration) finish(err error) {
-	m.finished, m.err = true, err
+	m.finished = true
 	if from := m.source.domains[m.uuid]; from != nil && from.out == m {
 		from.out = nil
 	}
@@ -336,6 +415,6 @@ func (m *migration) finish(err error) {
 		m.half.in = nil
 	}
 	delete(m.fleet.migrations, m)
-	close(m.done)
+	m.answer(err)
 	m.change()
 }

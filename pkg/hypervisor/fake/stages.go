@@ -14,6 +14,13 @@ const (
 	StageCopying
 	// StageStopped has all copied. The guest runs nowhere.
 	StageStopped
+	// stageSwitching is on the way to post-copy: the guest runs nowhere, and
+	// nothing can be rolled back any more.
+	stageSwitching
+	// StagePostCopy has the guest at the destination and the rest of its memory
+	// at the source. A migration that does not switch to post-copy leaves it
+	// out, and one that does leaves StageStopped out.
+	StagePostCopy
 	// StageSwitched has the guest at the destination, while the source still
 	// has its half and its job.
 	StageSwitched
@@ -73,6 +80,16 @@ const (
 	// EndsSourceKept moves the guest, but the source keeps its definition
 	// although it should not, and says nothing; KindConnectionLost.
 	EndsSourceKept Ending = "SourceKept"
+	// EndsPostCopyBroken has the post-copy phase break when half of it is copied,
+	// see BreakPostCopy: Migrate fails with KindOther, and what becomes of it is
+	// up to RecoverPostCopy. A migration that does not switch to post-copy ends
+	// well.
+	EndsPostCopyBroken Ending = "PostCopyBroken"
+	// EndsGuestLost has the destination's emulator die when half of the post-copy
+	// phase is over: what of the guest's memory was there is lost, and the source
+	// keeps a half that nothing can use; KindOther. A migration that does not
+	// switch to post-copy ends well.
+	EndsGuestLost Ending = "GuestLost"
 	// EndsNeither leaves the guest on neither side; KindOther.
 	EndsNeither Ending = "Neither"
 
@@ -83,7 +100,13 @@ const (
 )
 
 // atSwitch reports whether an ending needs the switch to have happened.
-func (e Ending) atSwitch() bool { return e == EndsWell || e == EndsBothRunning || e == EndsSourceKept }
+func (e Ending) atSwitch() bool {
+	switch e {
+	case EndsWell, EndsBothRunning, EndsSourceKept, EndsPostCopyBroken, EndsGuestLost:
+		return true
+	}
+	return false
+}
 
 // Script says how a migration ends.
 type Script struct {

@@ -48,11 +48,17 @@ func jobStats(domain *lv.Domain) (hypervisor.JobStats, error) {
 	info, err := domain.GetJobStats(0)
 	switch {
 	case err == nil:
-		return decodeJobStats(info)
+		stats, err := decodeJobStats(info)
+		if err != nil || !stats.Active() {
+			return stats, err
+		}
+		return withPhase(domain, stats)
 	case errors.Is(err, lv.ERR_OPERATION_UNSUPPORTED):
 		// libvirt's answer for the incoming half of a migration, and for
 		// nothing else that this call meets.
-		return hypervisor.JobStats{Type: hypervisor.JobUnbounded, Operation: hypervisor.OperationMigrationIn}, nil
+		return withPhase(domain, hypervisor.JobStats{
+			Type: hypervisor.JobUnbounded, Operation: hypervisor.OperationMigrationIn,
+		})
 	case errors.Is(err, lv.ERR_OPERATION_INVALID):
 		// A domain that is shut off has no job.
 		if active, activeErr := domain.IsActive(); activeErr != nil {
@@ -62,6 +68,23 @@ func jobStats(domain *lv.Domain) (hypervisor.JobStats, error) {
 		}
 	}
 	return hypervisor.JobStats{}, err
+}
+
+// withPhase adds what only the domain's state tells of a job that runs. What
+// QEMU calls the expected downtime means nothing in post-copy.
+func withPhase(domain *lv.Domain, stats hypervisor.JobStats) (hypervisor.JobStats, error) {
+	number, because, err := domain.GetState()
+	if err != nil {
+		return hypervisor.JobStats{}, err
+	}
+	var now hypervisor.Domain
+	now.State, now.Reason = stateOf(number, because)
+	stats.PostCopy = now.InPostCopy()
+	stats.PostCopyFailed = stats.PostCopy && now.Reason == hypervisor.ReasonPostcopyFailed
+	if stats.PostCopy {
+		stats.Downtime, stats.DowntimeKnown = 0, false
+	}
+	return stats, nil
 }
 
 // CompletedJobStats implements hypervisor.Migrator.
@@ -114,33 +137,10 @@ func (c *Client) abortable(ctx context.Context, uuid string) (bool, error) {
 		return false, nil
 	case err != nil:
 		return false, err
+	case stats.PostCopy:
+		return false, refusal(opAbort, hypervisor.ErrInPostCopy)
 	case stats.Active() && stats.Operation == hypervisor.OperationMigrationIn:
 		return false, fault(opAbort, hypervisor.KindOperationInvalid, "the migration is incoming: abort it at its source")
-	case !stats.MigratingOut():
-		return false, nil
 	}
-	domain, err := c.LookupDomain(ctx, uuid)
-	switch {
-	case hypervisor.IsNoDomain(err):
-		return false, nil
-	case err != nil:
-		return false, err
-	case domain.Reason == hypervisor.ReasonPostcopy || domain.Reason == hypervisor.ReasonPostcopyFailed:
-		return false, fault(opAbort, hypervisor.KindOperationInvalid, "the migration is in its post-copy phase")
-	}
-	return true, nil
-}
-
-// SetMaxDowntime implements hypervisor.Migrator.
-func (c *Client) SetMaxDowntime(ctx context.Context, uuid string, milliseconds uint64) error {
-	return toDomain(ctx, c, "setting the maximum downtime", uuid, func(domain *lv.Domain) error {
-		return domain.MigrateSetMaxDowntime(milliseconds, 0)
-	})
-}
-
-// SetBandwidth implements hypervisor.Migrator.
-func (c *Client) SetBandwidth(ctx context.Context, uuid string, mebibytesPerSecond uint64) error {
-	return toDomain(ctx, c, "setting the bandwidth", uuid, func(domain *lv.Domain) error {
-		return domain.MigrateSetMaxSpeed(mebibytesPerSecond, 0)
-	})
+	return stats.MigratingOut(), nil
 }

@@ -36,6 +36,8 @@ type jobField struct {
 var jobFields = []jobField{
 	{"elapsed time", func(i *lv.DomainJobInfo) (bool, uint64) { return i.TimeElapsedSet, i.TimeElapsed },
 		func(s *hypervisor.JobStats, v uint64) { s.Elapsed = milliseconds(v) }},
+	{"setup time", func(i *lv.DomainJobInfo) (bool, uint64) { return i.SetupTimeSet, i.SetupTime },
+		func(s *hypervisor.JobStats, v uint64) { s.Setup = milliseconds(v) }},
 	{"memory total", func(i *lv.DomainJobInfo) (bool, uint64) { return i.MemTotalSet, i.MemTotal },
 		func(s *hypervisor.JobStats, v uint64) { s.Memory.TotalBytes = v }},
 	{"memory processed", func(i *lv.DomainJobInfo) (bool, uint64) { return i.MemProcessedSet, i.MemProcessed },
@@ -54,6 +56,8 @@ var jobFields = []jobField{
 		func(s *hypervisor.JobStats, v uint64) { s.Disk.BytesPerSecond = v }},
 	{"memory iteration", func(i *lv.DomainJobInfo) (bool, uint64) { return i.MemIterationSet, i.MemIteration },
 		func(s *hypervisor.JobStats, v uint64) { s.MemoryIteration = v }},
+	{"page size", func(i *lv.DomainJobInfo) (bool, uint64) { return i.MemPageSizeSet, i.MemPageSize },
+		func(s *hypervisor.JobStats, v uint64) { s.MemoryPageBytes = v }},
 	{"dirty rate", func(i *lv.DomainJobInfo) (bool, uint64) {
 		return i.MemDirtyRateSet && i.MemPageSizeSet, i.MemDirtyRate * i.MemPageSize
 	}, func(s *hypervisor.JobStats, v uint64) { s.MemoryDirtyBytesPerSecond = v }},
@@ -84,6 +88,9 @@ func decodeJobStats(info *lv.DomainJobInfo) (hypervisor.JobStats, error) {
 		}
 	}
 	stats.Downtime, stats.DowntimeKnown = downtimeOf(info)
+	if !stats.Active() && info.DowntimeSet {
+		stats.GrossDowntime = milliseconds(info.Downtime)
+	}
 	if info.ErrorMessageSet {
 		stats.ErrorMessage = sanitize(info.ErrorMessage)
 	}

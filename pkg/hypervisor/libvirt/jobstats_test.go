@@ -131,7 +131,7 @@ func TestDecodeJobStatsNumbers(t *testing.T) {
 		DiskBpsSet: true, DiskBps: 3,
 		DiskTotalSet: true, DiskTotal: 10, DiskProcessedSet: true, DiskProcessed: 4, DiskRemainingSet: true, DiskRemaining: 6,
 		MemDirtyRateSet: true, MemDirtyRate: 5, MemPageSizeSet: true, MemPageSize: 4096,
-		DowntimeSet: true, Downtime: 500, DowntimeNetSet: true, DowntimeNet: 20,
+		SetupTimeSet: true, SetupTime: 7, DowntimeSet: true, Downtime: 500, DowntimeNetSet: true, DowntimeNet: 20,
 		TimeElapsedSet: true, TimeElapsed: math.MaxUint64,
 		AutoConvergeThrottleSet: true, AutoConvergeThrottle: 30,
 		MemPostcopyReqsSet: true, MemPostcopyReqs: 9,
@@ -139,8 +139,9 @@ func TestDecodeJobStatsNumbers(t *testing.T) {
 	})
 	want := hypervisor.JobStats{
 		Type: hypervisor.JobFailed, Operation: hypervisor.OperationUnknown,
-		Disk:                      hypervisor.Transfer{TotalBytes: 10, ProcessedBytes: 4, RemainingBytes: 6, BytesPerSecond: 3},
-		MemoryDirtyBytesPerSecond: 20480, Downtime: 20 * time.Millisecond, DowntimeKnown: true,
+		Disk:            hypervisor.Transfer{TotalBytes: 10, ProcessedBytes: 4, RemainingBytes: 6, BytesPerSecond: 3},
+		MemoryPageBytes: 4096, MemoryDirtyBytesPerSecond: 20480,
+		Downtime: 20 * time.Millisecond, DowntimeKnown: true, GrossDowntime: 500 * time.Millisecond, Setup: 7 * time.Millisecond,
 		Elapsed:                     time.Duration(math.MaxInt64).Truncate(time.Millisecond),
 		AutoConvergeThrottlePercent: 30, MemoryPostcopyRequests: 9, ErrorMessage: "cannot parse",
 	}

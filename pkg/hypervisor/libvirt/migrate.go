@@ -9,7 +9,10 @@ import (
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 )
 
-const opMigrate = "migrating"
+const (
+	opMigrate = "migrating"
+	opRecover = "recovering post-copy"
+)
 
 // Migrate implements hypervisor.Migrator. The call has a connection to itself
 // and no deadline. When ctx ends it returns at once with KindCanceled, but the
@@ -19,23 +22,65 @@ func (c *Client) Migrate(ctx context.Context, uuid string, params hypervisor.Mig
 	if params.DestinationURI == "" || params.LiveXML == "" {
 		return fault(opMigrate, hypervisor.KindOther, "a migration needs a destination URI and a definition")
 	}
+	parameters, flags := migrateArguments(params)
+	return c.leave(ctx, uuid, departure{op: opMigrate, to: params.DestinationURI, parameters: parameters, flags: flags})
+}
+
+// RecoverPostCopy implements hypervisor.Migrator. As to connection, deadline and
+// the end of ctx it is like Migrate.
+func (c *Client) RecoverPostCopy(ctx context.Context, uuid string, params hypervisor.MigrateParams) error {
+	if params.DestinationURI == "" {
+		return fault(opRecover, hypervisor.KindOther, "a recovery needs a destination URI")
+	}
+	if err := c.mayRecover(ctx, uuid); err != nil {
+		return err
+	}
+	parameters, flags := recoverArguments(params)
+	return c.leave(ctx, uuid, departure{op: opRecover, to: params.DestinationURI, parameters: parameters, flags: flags})
+}
+
+// mayRecover returns why there is nothing to recover, if there is nothing.
+func (c *Client) mayRecover(ctx context.Context, uuid string) error {
+	stats, err := c.JobStats(ctx, uuid)
+	switch {
+	case err != nil:
+		return err
+	case stats.PostCopyFailed && stats.Operation != hypervisor.OperationMigrationIn:
+		return nil
+	case !stats.MigratingOut():
+		return refusal(opRecover, hypervisor.ErrNoJob)
+	case !stats.PostCopy:
+		return refusal(opRecover, hypervisor.ErrNotInPostCopy)
+	}
+	return refusal(opRecover, hypervisor.ErrPostCopyRuns)
+}
+
+// departure is a call that moves a domain away.
+type departure struct {
+	op, to     string
+	parameters *lv.DomainMigrateParameters
+	flags      lv.DomainMigrateFlags
+}
+
+// leave makes a call that moves a domain away, on a connection of its own.
+func (c *Client) leave(ctx context.Context, uuid string, d departure) error {
 	if err := c.control.enter(); err != nil {
-		return convert(opMigrate, err)
+		return convert(d.op, err)
 	}
 	defer c.control.spawned.Done()
 	l, err := c.dialOwn(ctx)
 	if err != nil {
-		return convert(opMigrate, err)
+		return convert(d.op, err)
 	}
 	aborted := c.aborts.watch(uuid)
 	results := make(chan error, 1)
 	c.control.spawned.Go(func() {
 		defer l.shut()
-		results <- migrate(l.conn, uuid, params)
+		results <- migrate(l.conn, uuid, d)
 	})
 	select {
 	case err := <-results:
-		return asAborted(convert(opMigrate, err), c.aborts.forget(uuid, aborted))
+		return asAborted(convert(d.op, err), c.aborts.forget(uuid, aborted))
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	case <-c.control.closing:
@@ -43,7 +88,7 @@ func (c *Client) Migrate(ctx context.Context, uuid string, params hypervisor.Mig
 	}
 	c.aborts.forget(uuid, aborted)
 	c.log.Info("Left a migration to itself", "domain", uuid)
-	return convert(opMigrate, err)
+	return convert(d.op, err)
 }
 
 // dialOwn opens a connection that the caller has to shut.
@@ -74,19 +119,18 @@ func (c *Client) dialOwn(ctx context.Context) (*link, error) {
 }
 
 // migrate makes the call, which returns when the migration is over.
-func migrate(conn *lv.Connect, uuid string, params hypervisor.MigrateParams) error {
+func migrate(conn *lv.Connect, uuid string, d departure) error {
 	domain, err := conn.LookupDomainByUUIDString(uuid)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = domain.Free() }()
-	parameters, flags := migrateArguments(params)
-	err = domain.MigrateToURI3(params.DestinationURI, parameters, flags)
+	err = domain.MigrateToURI3(d.to, d.parameters, d.flags)
 	if e := (lv.Error{}); errors.As(err, &e) && e.Code == lv.ERR_NO_DOMAIN {
 		// The destination lost its half of the domain and the source passes
 		// that on: it must not look as if the source did not know the domain.
 		return &hypervisor.Error{
-			Op: opMigrate, Kind: hypervisor.KindOther, Code: int(e.Code), Domain: int(e.Domain),
+			Op: d.op, Kind: hypervisor.KindOther, Code: int(e.Code), Domain: int(e.Domain),
 			Message: "the destination lost the domain: " + sanitize(messageOf(e)),
 		}
 	}
@@ -94,8 +138,8 @@ func migrate(conn *lv.Connect, uuid string, params hypervisor.MigrateParams) err
 }
 
 // migrateArguments translates the parameters of a migration. The client
-// library sets a limit for post-copy along with Bandwidth; as long as nothing
-// switches to post-copy this does not matter.
+// library sets a limit for post-copy along with Bandwidth: StartPostCopy lifts
+// it.
 func migrateArguments(params hypervisor.MigrateParams) (*lv.DomainMigrateParameters, lv.DomainMigrateFlags) {
 	flags := lv.MIGRATE_LIVE | lv.MIGRATE_PEER2PEER
 	if params.Persist {
@@ -104,14 +148,35 @@ func migrateArguments(params hypervisor.MigrateParams) (*lv.DomainMigrateParamet
 	if params.AllowUnsafe {
 		flags |= lv.MIGRATE_UNSAFE
 	}
-	return &lv.DomainMigrateParameters{
+	if params.PostCopy {
+		flags |= lv.MIGRATE_POSTCOPY
+	}
+	parameters := &lv.DomainMigrateParameters{
 		URISet:        params.MigrateURI != "",
 		URI:           params.MigrateURI,
-		DestXMLSet:    true,
+		DestXMLSet:    params.LiveXML != "",
 		DestXML:       string(params.LiveXML),
 		PersistXMLSet: params.PersistentXML != "",
 		PersistXML:    string(params.PersistentXML),
 		BandwidthSet:  params.BandwidthMiBps != 0,
 		Bandwidth:     params.BandwidthMiBps,
-	}, flags
+	}
+	if slow := params.AutoConverge; slow != nil {
+		flags |= lv.MIGRATE_AUTO_CONVERGE
+		parameters.AutoConvergeInitialSet = slow.InitialPercent != 0
+		parameters.AutoConvergeInitial = int(slow.InitialPercent)
+		parameters.AutoConvergeIncrementSet = slow.IncrementPercent != 0
+		parameters.AutoConvergeIncrement = int(slow.IncrementPercent)
+	}
+	return parameters, flags
+}
+
+// recoverArguments translates the parameters of a migration for its recovery,
+// which libvirt wants to have the flags of the first call, and post-copy's in
+// any case. It has no bandwidth: that would limit what is left, which
+// StartPostCopy had lifted.
+func recoverArguments(params hypervisor.MigrateParams) (*lv.DomainMigrateParameters, lv.DomainMigrateFlags) {
+	params.PostCopy, params.BandwidthMiBps = true, 0
+	parameters, flags := migrateArguments(params)
+	return parameters, flags | lv.MIGRATE_POSTCOPY_RESUME
 }

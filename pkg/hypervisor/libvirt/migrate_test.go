@@ -1,6 +1,7 @@
 package libvirt
 
 import (
+	"reflect"
 	"testing"
 	_ "unsafe" // For go:linkname.
 
@@ -35,23 +36,56 @@ func TestMigrateArguments(t *testing.T) {
 			},
 			wantFlags: always | lv.MIGRATE_PERSIST_DEST | lv.MIGRATE_UNDEFINE_SOURCE | lv.MIGRATE_UNSAFE,
 		},
+		{
+			name:      "may switch to post-copy",
+			params:    hypervisor.MigrateParams{LiveXML: "live", PostCopy: true},
+			want:      lv.DomainMigrateParameters{DestXMLSet: true, DestXML: "live"},
+			wantFlags: always | lv.MIGRATE_POSTCOPY,
+		},
+		{
+			name:      "slows the guest down by libvirt's default",
+			params:    hypervisor.MigrateParams{LiveXML: "live", AutoConverge: &hypervisor.AutoConverge{}},
+			want:      lv.DomainMigrateParameters{DestXMLSet: true, DestXML: "live"},
+			wantFlags: always | lv.MIGRATE_AUTO_CONVERGE,
+		},
+		{
+			name:   "slows the guest down by so much",
+			params: hypervisor.MigrateParams{LiveXML: "live", AutoConverge: &hypervisor.AutoConverge{InitialPercent: 30, IncrementPercent: 5}},
+			want: lv.DomainMigrateParameters{
+				DestXMLSet: true, DestXML: "live", AutoConvergeInitialSet: true, AutoConvergeInitial: 30,
+				AutoConvergeIncrementSet: true, AutoConvergeIncrement: 5,
+			},
+			wantFlags: always | lv.MIGRATE_AUTO_CONVERGE,
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			got, flags := migrateArguments(test.params)
-			if got.URI != test.want.URI || got.URISet != test.want.URISet ||
-				got.DestXML != test.want.DestXML || got.DestXMLSet != test.want.DestXMLSet ||
-				got.PersistXML != test.want.PersistXML || got.PersistXMLSet != test.want.PersistXMLSet ||
-				got.Bandwidth != test.want.Bandwidth || got.BandwidthSet != test.want.BandwidthSet {
-				t.Errorf("got  %+v\nwant %+v", got, test.want)
+			if !reflect.DeepEqual(*got, test.want) {
+				t.Errorf("got  %+v\nwant %+v", *got, test.want)
 			}
 			if flags != test.wantFlags {
 				t.Errorf("flags are %#x, want %#x", flags, test.wantFlags)
 			}
-			if flags&lv.MIGRATE_POSTCOPY != 0 {
-				t.Error("post-copy needs its bandwidth set apart first")
-			}
 		})
+	}
+}
+
+// TestRecoverArguments: the flags are those of the first call, post-copy's among
+// them, and no bandwidth limits the copying of what the guest waits for.
+func TestRecoverArguments(t *testing.T) {
+	params := hypervisor.MigrateParams{
+		DestinationURI: "qemu+tcp://b/system", MigrateURI: "tcp://192.0.2.2", Persist: true, AllowUnsafe: true,
+		BandwidthMiBps: 100, AutoConverge: &hypervisor.AutoConverge{InitialPercent: 30},
+	}
+	got, flags := recoverArguments(params)
+	want := lv.DomainMigrateParameters{URISet: true, URI: "tcp://192.0.2.2", AutoConvergeInitialSet: true, AutoConvergeInitial: 30}
+	if !reflect.DeepEqual(*got, want) {
+		t.Errorf("got  %+v\nwant %+v", *got, want)
+	}
+	params.PostCopy = true
+	if _, first := migrateArguments(params); flags != first|lv.MIGRATE_POSTCOPY_RESUME {
+		t.Errorf("flags are %#x, those of the first call %#x", flags, first)
 	}
 }
 
