@@ -70,6 +70,10 @@ test-e2e: lab-deps controlplane ## Run the end-to-end tests, in which real guest
 bench-overhead: lab-deps controlplane ## Measure what a LiveMigration costs over virsh migrate. Needs root.
 	go run -tags '$(TAGS)' ./test/bench/overhead
 
+.PHONY: bench-agent
+bench-agent: lab-deps controlplane ## Measure what it costs an agent to steer 50 migrations at once. Needs root.
+	go run -tags '$(TAGS)' ./test/bench/agentload
+
 .PHONY: bench-xmlrewrite
 bench-xmlrewrite: ## Measure the rewriting of domain XML.
 	go test -tags '$(TAGS)' -run '^$$' -bench . -benchmem ./pkg/xmlrewrite/

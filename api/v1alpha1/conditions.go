@@ -39,6 +39,12 @@ const (
 	ReasonStarting = "Starting"
 	// ReasonMigrating: libvirt copies the guest.
 	ReasonMigrating = "Migrating"
+	// ReasonPostCopy: the guest runs on the target, and the rest of its memory
+	// follows.
+	ReasonPostCopy = "PostCopy"
+	// ReasonRecovering: post-copy was interrupted and is resumed as soon as the
+	// two hosts reach each other.
+	ReasonRecovering = "Recovering"
 	// ReasonConfirming: the copying has ended and both sides are being read to
 	// learn where the guest runs.
 	ReasonConfirming = "Confirming"
@@ -83,6 +89,18 @@ const (
 	ReasonUnsafe = "Unsafe"
 	// ReasonMigrationFailed: libvirt gave the migration up.
 	ReasonMigrationFailed = "MigrationFailed"
+	// ReasonCompletionTimeout: the copying took longer than
+	// options.completionTimeoutSecondsPerGiB allows.
+	ReasonCompletionTimeout = "CompletionTimeout"
+	// ReasonProgressTimeout: the copying came no closer to its end for
+	// options.progressTimeoutSeconds.
+	ReasonProgressTimeout = "ProgressTimeout"
+	// ReasonPauseTimeout: the guest was paused so that its copying could end, and
+	// stood still for too long.
+	ReasonPauseTimeout = "PauseTimeout"
+	// ReasonWillNotConverge: the guest writes to its memory faster than it can
+	// be copied, and neither post-copy nor a pause is allowed.
+	ReasonWillNotConverge = "WillNotConverge"
 	// ReasonInterrupted: a restart of libvirt or the agent ended the migration.
 	ReasonInterrupted = "Interrupted"
 	// ReasonGuestStopped: the guest powered off, crashed or was stopped while

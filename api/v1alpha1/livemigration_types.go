@@ -55,6 +55,9 @@ type LiveMigrationList struct {
 // +kubebuilder:validation:XValidation:rule="has(self.sourceNode) == has(oldSelf.sourceNode) && (!has(self.sourceNode) || self.sourceNode == oldSelf.sourceNode)",message="sourceNode cannot be changed; create another LiveMigration"
 // +kubebuilder:validation:XValidation:rule="has(self.migrateData) == has(oldSelf.migrateData) && (!has(self.migrateData) || self.migrateData == oldSelf.migrateData)",message="migrateData cannot be changed; create another LiveMigration"
 // +kubebuilder:validation:XValidation:rule="(has(self.options) && has(self.options.allowUnsafe) && self.options.allowUnsafe) == (has(oldSelf.options) && has(oldSelf.options.allowUnsafe) && oldSelf.options.allowUnsafe)",message="options.allowUnsafe cannot be changed; create another LiveMigration"
+// +kubebuilder:validation:XValidation:rule="(has(self.options) && has(self.options.allowPostCopy) && self.options.allowPostCopy) == (has(oldSelf.options) && has(oldSelf.options.allowPostCopy) && oldSelf.options.allowPostCopy)",message="options.allowPostCopy cannot be changed; create another LiveMigration"
+// +kubebuilder:validation:XValidation:rule="(has(self.options) && has(self.options.autoConverge)) == (has(oldSelf.options) && has(oldSelf.options.autoConverge))",message="options.autoConverge cannot be changed; create another LiveMigration"
+// +kubebuilder:validation:XValidation:rule="(has(self.options) && has(self.options.convergence)) == (has(oldSelf.options) && has(oldSelf.options.convergence))",message="options.convergence cannot be changed; create another LiveMigration"
 // +kubebuilder:validation:XValidation:rule="!has(self.sourceNode) || self.sourceNode != self.targetNode",message="targetNode must differ from sourceNode"
 type LiveMigrationSpec struct {
 	// domain is the guest: its libvirt name or its UUID. A value that has the
@@ -102,8 +105,8 @@ type MigrationOptions struct {
 	// +optional
 	AllowUnsafe *bool `json:"allowUnsafe,omitempty"`
 	// maxDowntimeMilliseconds is the longest that the guest may be paused for
-	// its switch-over. Absent means the hypervisor's default. May be changed
-	// while the migration runs.
+	// its switch-over. Absent means 500. May be changed while the migration
+	// runs.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=2000000
@@ -115,12 +118,122 @@ type MigrationOptions struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=8796093022207
 	BandwidthMiBps *int64 `json:"bandwidthMiBps,omitempty"`
+	// convergence says how the allowed downtime is worked up to
+	// maxDowntimeMilliseconds while the guest is copied. Cannot be changed.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="options.convergence cannot be changed; create another LiveMigration"
+	Convergence *ConvergenceOptions `json:"convergence,omitempty"`
+	// completionTimeoutSecondsPerGiB is how long the copying may take for each
+	// GiB of memory and of disks that are copied along, the guest counting as
+	// 2 GiB at least. Absent means 800; 0 means no limit. May be changed while
+	// the migration runs.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000
+	CompletionTimeoutSecondsPerGiB *int64 `json:"completionTimeoutSecondsPerGiB,omitempty"`
+	// progressTimeoutSeconds is how long the copying may go on without coming
+	// closer to its end. Absent or 0 means no limit. May be changed while the
+	// migration runs.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000
+	ProgressTimeoutSeconds *int64 `json:"progressTimeoutSeconds,omitempty"`
+	// onTimeout is what happens when one of the timeouts has passed. Absent
+	// means Abort. May be changed while the migration runs.
+	// +optional
+	OnTimeout TimeoutAction `json:"onTimeout,omitempty"`
+	// allowPostCopy allows the switch to post-copy: the guest goes on running on
+	// the target before all of its memory is there, and the rest follows. From
+	// then on the guest depends on both hosts and the network between them, and
+	// the migration cannot be cancelled. Cannot be changed.
+	// +optional
+	AllowPostCopy *bool `json:"allowPostCopy,omitempty"`
+	// allowPause allows the strategy to pause a guest that writes to its memory
+	// faster than it can be copied, for as long as copying the rest takes. A
+	// request to force completion, and onTimeout: ForceComplete, need no such
+	// leave. May be changed while the migration runs.
+	// +optional
+	AllowPause *bool `json:"allowPause,omitempty"`
+	// autoConverge has the hypervisor slow the guest's CPUs down, step by step,
+	// for as long as it writes to its memory too fast. Absent means never.
+	// Cannot be changed.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="options.autoConverge cannot be changed; create another LiveMigration"
+	AutoConverge *AutoConvergeOptions `json:"autoConverge,omitempty"`
+}
+
+// ConvergenceOptions say how a migration is brought to its switch-over.
+//
+// +kubebuilder:validation:XValidation:rule="!(has(self.steps) || has(self.stepDelaySecondsPerGiB)) || (has(self.strategy) && self.strategy == 'Stepped')",message="steps and stepDelaySecondsPerGiB belong to the strategy Stepped"
+type ConvergenceOptions struct {
+	// strategy is Adaptive, which predicts from what is seen of the guest and of
+	// the link, or Stepped, which raises the allowed downtime by the clock as
+	// OpenStack Nova does. Absent means Adaptive.
+	// +optional
+	Strategy ConvergenceStrategy `json:"strategy,omitempty"`
+	// steps is in how many steps Stepped raises the allowed downtime. Absent
+	// means 10.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	Steps *int32 `json:"steps,omitempty"`
+	// stepDelaySecondsPerGiB is how long Stepped waits between two steps, for
+	// each GiB of memory and of disks that are copied along. Absent means 75.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10000
+	StepDelaySecondsPerGiB *int32 `json:"stepDelaySecondsPerGiB,omitempty"`
+}
+
+// ConvergenceStrategy names a way to bring a migration to its switch-over.
+//
+// +kubebuilder:validation:Enum=Adaptive;Stepped
+type ConvergenceStrategy string
+
+// The strategies.
+const (
+	// StrategyAdaptive predicts.
+	StrategyAdaptive ConvergenceStrategy = "Adaptive"
+	// StrategyStepped goes by the clock.
+	StrategyStepped ConvergenceStrategy = "Stepped"
+)
+
+// TimeoutAction is what happens when a migration takes too long.
+//
+// +kubebuilder:validation:Enum=Abort;ForceComplete;KeepGoing
+type TimeoutAction string
+
+// The actions on a timeout.
+const (
+	// TimeoutAbort gives the migration up; the guest stays on its source.
+	TimeoutAbort TimeoutAction = "Abort"
+	// TimeoutForceComplete switches to post-copy where that is allowed, and
+	// pauses the guest until it has been copied where it is not.
+	TimeoutForceComplete TimeoutAction = "ForceComplete"
+	// TimeoutKeepGoing lets the migration go on.
+	TimeoutKeepGoing TimeoutAction = "KeepGoing"
+)
+
+// AutoConvergeOptions are the parameters of auto-convergence.
+type AutoConvergeOptions struct {
+	// initialPercent is by how much the guest's CPUs are slowed down at first.
+	// Absent means the hypervisor's default, 20.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=99
+	InitialPercent *int32 `json:"initialPercent,omitempty"`
+	// incrementPercent is by how much more they are slowed down each time that
+	// this was not enough. Absent means the hypervisor's default, 10.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=99
+	IncrementPercent *int32 `json:"incrementPercent,omitempty"`
 }
 
 // LiveMigrationPhase sums a migration up in a word, for people. Programs read
 // the conditions.
 //
-// +kubebuilder:validation:Enum=Pending;Preparing;Migrating;Confirming;Cancelling;Succeeded;Failed;Cancelled;Unknown
+// +kubebuilder:validation:Enum=Pending;Preparing;Migrating;PostCopy;Recovering;Confirming;Cancelling;Succeeded;Failed;Cancelled;Unknown
 type LiveMigrationPhase string
 
 // The phases of a migration.
@@ -131,6 +244,12 @@ const (
 	PhasePreparing LiveMigrationPhase = "Preparing"
 	// PhaseMigrating: libvirt copies the guest.
 	PhaseMigrating LiveMigrationPhase = "Migrating"
+	// PhasePostCopy: the guest runs on the target while the rest of its memory
+	// is copied.
+	PhasePostCopy LiveMigrationPhase = "PostCopy"
+	// PhaseRecovering: post-copy was interrupted; it is resumed as soon as the
+	// two hosts reach each other.
+	PhaseRecovering LiveMigrationPhase = "Recovering"
 	// PhaseConfirming: the copying has ended; where the guest runs is being
 	// confirmed.
 	PhaseConfirming LiveMigrationPhase = "Confirming"
@@ -194,6 +313,15 @@ type LiveMigrationStatus struct {
 	// progress of the copying. Written by the source node's agent.
 	// +optional
 	Progress *ProgressStatus `json:"progress,omitempty"`
+	// requests are what was asked for by annotation, in the order in which it
+	// is done. Written by the manager. The oldest that are settled make way
+	// when there are more than 16.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +listMapKey=token
+	// +kubebuilder:validation:MaxItems=16
+	Requests []RequestStatus `json:"requests,omitempty"`
 	// downtimeMilliseconds is how long the guest was paused for the
 	// switch-over, as the hypervisor measured it. Written by the manager.
 	// +optional
@@ -222,6 +350,65 @@ type AttemptStatus struct {
 	AdmittedTime metav1.MicroTime `json:"admittedTime,omitzero"`
 }
 
+// RequestStatus is a request that was made by annotation, and what became of it.
+type RequestStatus struct {
+	// type is what is asked for.
+	// +required
+	Type RequestType `json:"type,omitempty"`
+	// token is the annotation's value, which tells one request from the next. A
+	// value that cannot be a token is replaced by "invalid-" and a part of its
+	// SHA-256 sum.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	Token string `json:"token,omitempty"`
+	// state is how far the request has come.
+	// +required
+	State RequestState `json:"state,omitempty"`
+	// message says what became of the request.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+	// requestedTime is when the request was first seen.
+	// +required
+	RequestedTime metav1.MicroTime `json:"requestedTime,omitzero"`
+	// settledTime is when the request was done or refused.
+	// +optional
+	SettledTime *metav1.MicroTime `json:"settledTime,omitempty"`
+}
+
+// RequestType is what a request asks for.
+//
+// +kubebuilder:validation:Enum=Cancel;ForceComplete
+type RequestType string
+
+// The types of requests.
+const (
+	// RequestCancel asks for the end of the migration, with the guest on its
+	// source.
+	RequestCancel RequestType = "Cancel"
+	// RequestForceComplete asks for the migration to be completed whatever it
+	// costs the guest: by post-copy where that is allowed, else by pausing it.
+	RequestForceComplete RequestType = "ForceComplete"
+)
+
+// RequestState is how far a request has come.
+//
+// +kubebuilder:validation:Enum=Queued;InProgress;Done;Refused
+type RequestState string
+
+// The states of a request.
+const (
+	// RequestQueued: waiting until it can be carried out.
+	RequestQueued RequestState = "Queued"
+	// RequestInProgress: the source's agent is carrying it out.
+	RequestInProgress RequestState = "InProgress"
+	// RequestDone: it was carried out.
+	RequestDone RequestState = "Done"
+	// RequestRefused: it was not, and never will be; the message says why.
+	RequestRefused RequestState = "Refused"
+)
+
 // SourceStatus is what the source node's agent does and sees.
 type SourceStatus struct {
 	// attemptID is the attempt that this section is about.
@@ -237,15 +424,127 @@ type SourceStatus struct {
 	// the migration. From then on the migration may be running.
 	// +optional
 	StartRequestedTime *metav1.MicroTime `json:"startRequestedTime,omitempty"`
+	// guestPaused is whether the guest was paused before the migration was
+	// started; then it stays paused on either side.
+	// +optional
+	GuestPaused bool `json:"guestPaused,omitempty"`
+	// guestPersistent is whether the guest has a definition that outlives it;
+	// then it has one on the target as well.
+	// +optional
+	GuestPersistent bool `json:"guestPersistent,omitempty"`
 	// jobStartedTime is when the migration job was first seen running.
 	// +optional
 	JobStartedTime *metav1.MicroTime `json:"jobStartedTime,omitempty"`
+	// steering is what the agent has done to the running job.
+	// +optional
+	Steering *SteeringStatus `json:"steering,omitempty"`
+	// recovery is there once post-copy was interrupted.
+	// +optional
+	Recovery *RecoveryStatus `json:"recovery,omitempty"`
 	// end is set once the migration job is over on this side.
 	// +optional
 	End *SourceEnd `json:"end,omitempty"`
 	// problem is why the agent refuses to go on; set only before the start.
 	// +optional
 	Problem *Problem `json:"problem,omitempty"`
+}
+
+// SteeringStatus is what the source's agent has done to a running migration. An
+// agent that takes the migration over goes on from here.
+type SteeringStatus struct {
+	// maxDowntimeMilliseconds is the downtime that the hypervisor was last
+	// allowed.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	MaxDowntimeMilliseconds int64 `json:"maxDowntimeMilliseconds,omitempty"`
+	// lastProgressTime is when the copying was last seen to come closer to its
+	// end.
+	// +optional
+	LastProgressTime *metav1.MicroTime `json:"lastProgressTime,omitempty"`
+	// postCopy is the switch to post-copy, once the agent has asked for it.
+	// +optional
+	PostCopy *SteeringStep `json:"postCopy,omitempty"`
+	// postCopyTime is when the migration was first seen in post-copy.
+	// +optional
+	PostCopyTime *metav1.MicroTime `json:"postCopyTime,omitempty"`
+	// pause is the pausing of the guest so that its copying ends, once the agent
+	// has asked for it. The guest is resumed where it ends up.
+	// +optional
+	Pause *SteeringStep `json:"pause,omitempty"`
+	// abort is the abort of the job, once the agent has asked for it.
+	// +optional
+	Abort *SteeringStep `json:"abort,omitempty"`
+	// requests are the requests that the agent has taken up.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +listMapKey=token
+	// +kubebuilder:validation:MaxItems=16
+	Requests []RequestReport `json:"requests,omitempty"`
+}
+
+// SteeringStep is something that the source's agent does to a running migration
+// once. It is recorded before it is done.
+type SteeringStep struct {
+	// time is when the agent decided on it.
+	// +required
+	Time metav1.MicroTime `json:"time,omitzero"`
+	// reason says why in a word.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Reason string `json:"reason,omitempty"`
+	// message says why, with the numbers.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+	// error is libvirt's message if it refused.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Error string `json:"error,omitempty"`
+}
+
+// RequestReport is what the source's agent did about a request.
+type RequestReport struct {
+	// type is what is asked for.
+	// +required
+	Type RequestType `json:"type,omitempty"`
+	// token tells the request from others.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	Token string `json:"token,omitempty"`
+	// state is how far it has come.
+	// +required
+	State RequestState `json:"state,omitempty"`
+	// message says what was done, or why nothing was.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+	// time is when it came to this.
+	// +required
+	Time metav1.MicroTime `json:"time,omitzero"`
+}
+
+// RecoveryStatus is how an interrupted post-copy is resumed.
+type RecoveryStatus struct {
+	// brokenTime is when the interruption was first seen.
+	// +required
+	BrokenTime metav1.MicroTime `json:"brokenTime,omitzero"`
+	// attempts is how often the agent has tried to resume.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Attempts int32 `json:"attempts,omitempty"`
+	// lastAttemptTime is when it tried last.
+	// +optional
+	LastAttemptTime *metav1.MicroTime `json:"lastAttemptTime,omitempty"`
+	// lastError is libvirt's message of the last attempt that failed.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	LastError string `json:"lastError,omitempty"`
+	// resumedTime is when the copying was seen to go on.
+	// +optional
+	ResumedTime *metav1.MicroTime `json:"resumedTime,omitempty"`
 }
 
 // GuestFacts are the facts about a guest that the target has to know.
@@ -324,6 +623,10 @@ type TargetStatus struct {
 	// user left out.
 	// +optional
 	Offer *MigrateData `json:"offer,omitempty"`
+	// arrivedTime is when the guest was first seen running, or whole and
+	// paused, on this side.
+	// +optional
+	ArrivedTime *metav1.MicroTime `json:"arrivedTime,omitempty"`
 	// domain is the guest on this side, as last seen.
 	// +optional
 	Domain *DomainObservation `json:"domain,omitempty"`
@@ -410,6 +713,19 @@ type ProgressStatus struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	ExpectedDowntimeMilliseconds *int64 `json:"expectedDowntimeMilliseconds,omitempty"`
+	// throttlePercent is by how much auto-convergence slows the guest down.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	ThrottlePercent int32 `json:"throttlePercent,omitempty"`
+	// postCopyRequests is how many pages the target had to ask for in post-copy.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	PostCopyRequests int64 `json:"postCopyRequests,omitempty"`
+	// switchover is what brought the guest to the target, once it is there:
+	// Converged, PostCopy or Paused.
+	// +optional
+	Switchover SwitchoverReason `json:"switchover,omitempty"`
 	// elapsedMilliseconds is the age of the migration job.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
@@ -420,6 +736,21 @@ type ProgressStatus struct {
 	// +kubebuilder:validation:Minimum=0
 	DowntimeMilliseconds *int64 `json:"downtimeMilliseconds,omitempty"`
 }
+
+// SwitchoverReason is what brought a guest to its target.
+//
+// +kubebuilder:validation:Enum=Converged;PostCopy;Paused
+type SwitchoverReason string
+
+// The reasons of a switch-over.
+const (
+	// SwitchoverConverged: the rest could be copied within the allowed downtime.
+	SwitchoverConverged SwitchoverReason = "Converged"
+	// SwitchoverPostCopy: the guest went ahead, and the rest followed.
+	SwitchoverPostCopy SwitchoverReason = "PostCopy"
+	// SwitchoverPaused: the guest was paused so that the copying could end.
+	SwitchoverPaused SwitchoverReason = "Paused"
+)
 
 // TransferStatus counts what is copied, in bytes.
 type TransferStatus struct {

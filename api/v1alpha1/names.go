@@ -4,6 +4,16 @@ package v1alpha1
 // guest is known to be safe on one side.
 const FinalizerGuestSafe = GroupName + "/guest-safe"
 
+// Annotations that ask for something. Each new value is one request; what becomes
+// of it is shown in status.requests.
+const (
+	// AnnotationForceComplete asks for the completion of a migration whatever it
+	// costs the guest; see RequestForceComplete.
+	AnnotationForceComplete = GroupName + "/force-complete"
+	// AnnotationCancel asks for the end of a migration; see RequestCancel.
+	AnnotationCancel = GroupName + "/cancel"
+)
+
 // Field owners for server-side apply. Each part of a status has exactly one.
 const (
 	// OwnerManager owns a LiveMigration's resolved fields, conditions, phase

@@ -18,7 +18,6 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/virtferry/virtferry/controllers/node"
@@ -136,10 +135,26 @@ func runAgent(ctx context.Context, f *agentFlags) error {
 	if err := setupAgent(mgr, f, hv, receive); err != nil {
 		return err
 	}
+	defer runLibvirt(ctx, hv)()
 	if err := mgr.Start(ctx); err != nil {
 		return fmt.Errorf("running the agent: %w", err)
 	}
 	return nil
+}
+
+// runLibvirt runs the libvirt client until close, not until ctx ends: sessions that
+// end with ctx still need it, to hand their migrations over.
+func runLibvirt(ctx context.Context, hv *libvirt.Client) (closeClient func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = hv.Run(ctx) // It fails only if it is run twice.
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 func setupAgent(mgr ctrl.Manager, f *agentFlags, hv *libvirt.Client, receive agent.ReceiveConfig) error {
@@ -150,10 +165,8 @@ func setupAgent(mgr ctrl.Manager, f *agentFlags, hv *libvirt.Client, receive age
 	publisher := agent.NewPublisher(n, &node.HypervisorRecorder{
 		Client: mgr.GetClient(), Node: f.nodeName, Namespace: f.namespace, Clock: clock.RealClock{},
 	})
-	for name, runnable := range map[string]manager.Runnable{"libvirt": manager.RunnableFunc(hv.Run), "publisher": publisher} {
-		if err := mgr.Add(runnable); err != nil {
-			return fmt.Errorf("adding the %s: %w", name, err)
-		}
+	if err := mgr.Add(publisher); err != nil {
+		return fmt.Errorf("adding the publisher: %w", err)
 	}
 	if err := node.SetupSessions(mgr, "source", node.SourceNodeField, f.nodeName, agent.NewSourceSessions(n)); err != nil {
 		return err

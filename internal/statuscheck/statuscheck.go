@@ -79,6 +79,8 @@ func phases() map[v1alpha1.LiveMigrationPhase]metav1.ConditionStatus {
 		v1alpha1.PhasePending:    metav1.ConditionUnknown,
 		v1alpha1.PhasePreparing:  metav1.ConditionUnknown,
 		v1alpha1.PhaseMigrating:  metav1.ConditionUnknown,
+		v1alpha1.PhasePostCopy:   metav1.ConditionUnknown,
+		v1alpha1.PhaseRecovering: metav1.ConditionUnknown,
 		v1alpha1.PhaseConfirming: metav1.ConditionUnknown,
 		v1alpha1.PhaseCancelling: metav1.ConditionUnknown,
 		v1alpha1.PhaseUnknown:    metav1.ConditionUnknown,

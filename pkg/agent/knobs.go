@@ -9,8 +9,7 @@ import (
 // knobs are the options that may be changed while a migration runs, as they
 // were last applied. Zero is the hypervisor's default.
 type knobs struct {
-	bandwidthMiBps          uint64
-	maxDowntimeMilliseconds uint64
+	bandwidthMiBps uint64
 }
 
 func newKnobs(p hypervisor.MigrateParams) knobs {
@@ -28,9 +27,6 @@ func (k *knobs) turn(ctx context.Context, s *sourceSession) {
 	uuid := s.lm.Status.DomainUUID
 	apply(s, o.BandwidthMiBps, &k.bandwidthMiBps, "bandwidthMiBps", func(v uint64) error {
 		return s.hv.SetBandwidth(ctx, uuid, v)
-	})
-	apply(s, o.MaxDowntimeMilliseconds, &k.maxDowntimeMilliseconds, "maxDowntimeMilliseconds", func(v uint64) error {
-		return s.hv.SetMaxDowntime(ctx, uuid, v)
 	})
 }
 

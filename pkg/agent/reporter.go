@@ -32,12 +32,16 @@ type reporter[R any] struct {
 	pending *R
 	urgent  bool
 	last    *R
-	changed chan struct{}
-	closing chan struct{}
+	// reports counts what was reported, and written is the last that is known to
+	// be written; news is closed when that changes.
+	reports, written int
+	news             chan struct{}
+	changed          chan struct{}
+	closing          chan struct{}
 }
 
 func newReporter[R any](node *Node, log logr.Logger, write func(context.Context, R) error) *reporter[R] {
-	return &reporter[R]{write: write, clock: node.Clock, log: log, changed: make(chan struct{}, 1), closing: make(chan struct{})}
+	return &reporter[R]{write: write, clock: node.Clock, log: log, news: make(chan struct{}), changed: make(chan struct{}, 1), closing: make(chan struct{})}
 }
 
 // report hands over what the status is to say. An urgent report is written at
@@ -50,6 +54,7 @@ func (r *reporter[R]) report(report R, urgent bool) {
 		return
 	}
 	r.last, r.pending = &report, &report
+	r.reports++
 	r.urgent = r.urgent || urgent
 	if r.urgent {
 		select {
@@ -59,14 +64,44 @@ func (r *reporter[R]) report(report R, urgent bool) {
 	}
 }
 
-func (r *reporter[R]) take() (report R, ok bool) {
+// flush waits until what was reported last is written, for as long as patience,
+// and reports whether it is.
+func (r *reporter[R]) flush(ctx context.Context, patience time.Duration) bool {
+	timeout := r.clock.NewTimer(patience)
+	defer timeout.Stop()
+	for {
+		r.mu.Lock()
+		done, news := r.written == r.reports, r.news
+		r.mu.Unlock()
+		if done {
+			return true
+		}
+		select {
+		case <-news:
+		case <-timeout.C():
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+func (r *reporter[R]) take() (report R, number int, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.pending == nil {
-		return report, false
+		return report, 0, false
 	}
 	report, r.pending, r.urgent = *r.pending, nil, false
-	return report, true
+	return report, r.reports, true
+}
+
+func (r *reporter[R]) noteWritten(number int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.written = number
+	close(r.news)
+	r.news = make(chan struct{})
 }
 
 // close says that no more reports come. What is pending is still written.
@@ -86,7 +121,7 @@ func (r *reporter[R]) run(ctx context.Context) {
 		case <-r.changed:
 		case <-timer.C():
 		}
-		if report, ok := r.take(); ok && !r.deliver(ctx, report) {
+		if report, number, ok := r.take(); ok && !r.deliver(ctx, report, number) {
 			return
 		}
 		timer.Reset(progressInterval)
@@ -95,11 +130,12 @@ func (r *reporter[R]) run(ctx context.Context) {
 
 // deliver tries until the report, or a newer one, is written or not wanted any
 // more. It reports false if there is nothing left to write to.
-func (r *reporter[R]) deliver(ctx context.Context, report R) bool {
+func (r *reporter[R]) deliver(ctx context.Context, report R, number int) bool {
 	for wait := retryFirst; ; wait = min(2*wait, retryMost) {
 		err := r.write(ctx, report)
 		switch {
 		case err == nil, errors.Is(err, ErrOutdated):
+			r.noteWritten(number)
 			return true
 		case errors.Is(err, ErrGone), ctx.Err() != nil:
 			return false
@@ -110,8 +146,8 @@ func (r *reporter[R]) deliver(ctx context.Context, report R) bool {
 			return false
 		case <-r.clock.After(wait):
 		}
-		if newer, ok := r.take(); ok {
-			report = newer
+		if newer, n, ok := r.take(); ok {
+			report, number = newer, n
 		}
 	}
 }

@@ -37,6 +37,10 @@ type sourceSession struct {
 	now        sighting
 	quietSince time.Time
 	lastAbort  time.Time
+	// recovering is whether the call in flight resumes post-copy.
+	recovering  bool
+	lastRecover time.Time
+	steering    steering
 	// stopped is how an event said that the guest ended here: a domain without
 	// a definition is gone afterwards, and cannot be asked.
 	stopped *v1alpha1.DomainObservation
@@ -123,12 +127,32 @@ func (s *sourceSession) await(ctx context.Context, events <-chan hypervisor.Even
 }
 
 func (s *sourceSession) noteReturn(err error) {
+	if s.recovering {
+		s.noteRecovery(err)
+		return
+	}
 	s.callErr = err
 	s.call = migration.CallReturned
 	if err != nil && hypervisor.KindOf(err).OutcomeUnknown() {
 		s.call = migration.CallLost
 	}
 	s.log.Info("The migrate call returned", "result", s.call, "error", err)
+}
+
+// noteRecovery takes an attempt to resume post-copy for what it was: where it
+// failed, the migration may go on all the same.
+func (s *sourceSession) noteRecovery(err error) {
+	s.recovering = false
+	s.log.Info("The call that resumes post-copy returned", "error", err)
+	if err == nil {
+		s.call, s.callErr = migration.CallReturned, nil
+		return
+	}
+	s.call, s.callErr = migration.CallLost, err
+	if s.section.Recovery != nil {
+		s.section.Recovery.LastError = messageOf(err)
+		s.report(true)
+	}
 }
 
 func (s *sourceSession) noteEvent(e hypervisor.Event) {
@@ -173,8 +197,12 @@ func (s *sourceSession) step(ctx context.Context) (wait time.Duration, done bool
 	case migration.SourceFollow:
 		return s.follow(ctx), false
 	case migration.SourceAbort:
-		s.abort(ctx)
+		s.cancel(ctx)
 		return s.follow(ctx), false
+	case migration.SourceRecover:
+		return s.recoverPostCopy(ctx), false
+	case migration.SourceResume:
+		return s.resume(ctx), false
 	case migration.SourceEnd:
 		s.end()
 		return 0, false
@@ -188,11 +216,13 @@ func (s *sourceSession) step(ctx context.Context) (wait time.Duration, done bool
 	}
 }
 
-// pause says how long to wait where there is nothing to do: after the end, a
-// definition that is to be removed cannot be while the hypervisor is away.
+// pause says how long to wait where there is nothing to do: after the end, what
+// is to be cleaned up cannot be while the hypervisor is away.
 func (s *sourceSession) pause(now time.Time) time.Duration {
-	if s.section != nil && s.section.End != nil && migration.Judge(s.lm, now).UndefineSource {
-		return retryInterval
+	if s.section != nil && s.section.End != nil {
+		if out := migration.Judge(s.lm, now); out.UndefineSource || out.ResumeSource {
+			return retryInterval
+		}
 	}
 	return 0
 }
@@ -201,7 +231,7 @@ func (s *sourceSession) facts() migration.SourceFacts {
 	return migration.SourceFacts{
 		Object: s.lm, Section: s.section, Call: s.call,
 		Seen: s.now.seen, Domain: s.now.domain, Job: s.now.job,
-		QuietSince: s.quietSince, LastAbort: s.lastAbort,
+		QuietSince: s.quietSince, LastAbort: s.lastAbort, LastRecover: s.lastRecover,
 	}
 }
 
@@ -230,34 +260,30 @@ func (s *sourceSession) linger(now time.Time) (wait time.Duration, done bool) {
 	return wait, wait <= 0
 }
 
-// follow reports the job's progress and applies options that were changed.
+// follow steers the job, reports its progress and applies options that were
+// changed.
 func (s *sourceSession) follow(ctx context.Context) time.Duration {
 	if !s.now.seen {
 		return retryInterval
 	}
 	if !s.now.job.MigratingOut() {
+		s.notePostCopy()
+		s.noteRequests()
+		s.report(false)
 		if s.section.JobStartedTime == nil {
 			return followFirst
 		}
 		return followInterval
 	}
-	urgent := false
+	before := s.section.DeepCopy()
 	if s.section.JobStartedTime == nil {
 		s.section.JobStartedTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
-		urgent = true
 	}
 	s.progress = migration.Progress(s.progress, s.now.job)
-	s.report(urgent)
+	s.steer(ctx)
+	s.report(migration.SourceChanged(before, s.section))
 	s.knobs.turn(ctx, s)
 	return followInterval
-}
-
-func (s *sourceSession) abort(ctx context.Context) {
-	s.log.Info("Aborting the migration")
-	s.lastAbort = s.node.Clock.Now()
-	if err := s.hv.AbortJob(ctx, s.lm.Status.DomainUUID); err != nil {
-		s.log.Error(err, "Aborting the migration failed; trying again while it goes on", "after", migration.AbortInterval)
-	}
 }
 
 // end reports what the call returned and what became of the guest here.
@@ -271,15 +297,13 @@ func (s *sourceSession) end() {
 		end.Domain = *s.stopped
 	}
 	if s.callErr != nil {
-		end.ErrorKind, end.ErrorMessage = string(hypervisor.KindOf(s.callErr)), s.callErr.Error()
-		if herr, ok := errors.AsType[*hypervisor.Error](s.callErr); ok {
-			end.ErrorMessage = herr.Message
-		}
+		end.ErrorKind, end.ErrorMessage = string(hypervisor.KindOf(s.callErr)), messageOf(s.callErr)
 	}
 	s.section.End = end
 	if end.Call == v1alpha1.CallSucceeded {
 		s.progress = migration.Complete(s.progress)
 	}
+	s.progress = migration.NoteSwitchover(s.progress, s.section)
 	s.log.Info("The migration job is over", "call", end.Call, "state", end.Domain.State, "reason", end.Domain.Reason)
 	s.report(true)
 }

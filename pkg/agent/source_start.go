@@ -178,25 +178,40 @@ func (s *sourceSession) reread(ctx context.Context) time.Duration {
 	return 0
 }
 
-func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, error) {
-	target := migration.CurrentTarget(s.lm)
-	p := hypervisor.MigrateParams{DestinationURI: target.DestinationURI, MigrateURI: target.MigrateURI}
-	if o := s.lm.Spec.Options; o != nil {
-		p.AllowUnsafe = o.AllowUnsafe != nil && *o.AllowUnsafe
-		if o.BandwidthMiBps != nil {
-			p.BandwidthMiBps = uint64(*o.BandwidthMiBps) //nolint:gosec // Positive by validation.
+// baseParams are the parameters of the migration without its definitions.
+func (s *sourceSession) baseParams() hypervisor.MigrateParams {
+	target, o := migration.CurrentTarget(s.lm), s.lm.Spec.Options
+	p := hypervisor.MigrateParams{DestinationURI: target.DestinationURI, MigrateURI: target.MigrateURI, Persist: s.section.GuestPersistent}
+	if o == nil {
+		return p
+	}
+	p.AllowUnsafe = valueOr(o.AllowUnsafe, false)
+	p.PostCopy = valueOr(o.AllowPostCopy, false)
+	p.BandwidthMiBps = uint64(valueOr(o.BandwidthMiBps, 0)) //nolint:gosec // Positive by validation.
+	if slow := o.AutoConverge; slow != nil {
+		p.AutoConverge = &hypervisor.AutoConverge{
+			InitialPercent:   uint32(valueOr(slow.InitialPercent, 0)),   //nolint:gosec // Positive by validation.
+			IncrementPercent: uint32(valueOr(slow.IncrementPercent, 0)), //nolint:gosec // Positive by validation.
 		}
 	}
+	return p
+}
+
+// params returns the parameters of the migration, and notes in section what they
+// depend on.
+func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, error) {
 	domain, err := s.hv.LookupDomain(ctx, s.lm.Status.DomainUUID)
 	if err != nil {
-		return p, fmt.Errorf("looking the guest up: %w", err)
+		return hypervisor.MigrateParams{}, fmt.Errorf("looking the guest up: %w", err)
 	}
-	p.Persist = domain.Persistent
-	if p.LiveXML, err = s.rewrite(ctx, hypervisor.XMLMigratable, xmlrewrite.Options{Offer: target.Offer}); err != nil {
+	s.section.GuestPaused = domain.State == hypervisor.StatePaused
+	s.section.GuestPersistent = domain.Persistent
+	offer, p := migration.CurrentTarget(s.lm).Offer, s.baseParams()
+	if p.LiveXML, err = s.rewrite(ctx, hypervisor.XMLMigratable, xmlrewrite.Options{Offer: offer}); err != nil {
 		return p, err
 	}
 	if p.Persist {
-		p.PersistentXML, err = s.rewrite(ctx, hypervisor.XMLInactive, xmlrewrite.Options{Offer: target.Offer, Inactive: true})
+		p.PersistentXML, err = s.rewrite(ctx, hypervisor.XMLInactive, xmlrewrite.Options{Offer: offer, Inactive: true})
 	}
 	return p, err
 }

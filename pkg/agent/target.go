@@ -104,6 +104,8 @@ func (s *targetSession) step(ctx context.Context) (wait time.Duration, done bool
 		return s.observe(ctx, true), false
 	case migration.TargetRemoveIncoming:
 		return s.removeIncoming(ctx), false
+	case migration.TargetResume:
+		return s.resume(ctx), false
 	default:
 		s.log.Error(errors.New("unknown act"), "Cannot carry out what was decided", "act", action)
 		return followInterval, false
@@ -120,6 +122,9 @@ func (s *targetSession) observe(ctx context.Context, confirm bool) time.Duration
 	section := s.section.DeepCopy()
 	section.Domain = new(migration.Observe(seen.domain, seen.job))
 	arrived := migration.SideOf(section.Domain) == migration.SideLive
+	if arrived || section.Domain.State == string(hypervisor.StateRunning) {
+		s.noteArrival(section)
+	}
 	if confirm {
 		section.ConfirmedTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
 	}
@@ -132,6 +137,14 @@ func (s *targetSession) observe(ctx context.Context, confirm bool) time.Duration
 		return 0
 	}
 	return followInterval
+}
+
+// noteArrival remembers when the guest was first seen here, be it whole or in
+// post-copy.
+func (s *targetSession) noteArrival(section *v1alpha1.TargetStatus) {
+	if section.ArrivedTime == nil {
+		section.ArrivedTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
+	}
 }
 
 // measuredDowntime reads the guest's pause from the statistics that this side
@@ -148,6 +161,16 @@ func (s *targetSession) removeIncoming(ctx context.Context) time.Duration {
 	s.log.Info("Removing the shell that the migration left behind; the guest lives on the source")
 	if err := s.hv.DestroyIncoming(ctx, s.lm.Status.DomainUUID); err != nil {
 		s.log.Error(err, "Removing the shell failed; trying again", "after", followInterval)
+	}
+	return s.observe(ctx, true)
+}
+
+// resume sets a guest going that was paused so that its copying could end. The
+// hypervisor does so itself, unless the pause came too late for it to know.
+func (s *targetSession) resume(ctx context.Context) time.Duration {
+	s.log.Info("Resuming the guest, which was paused for its migration")
+	if err := s.hv.Resume(ctx, s.lm.Status.DomainUUID); err != nil {
+		s.log.Error(err, "Resuming the guest failed; trying again", "after", followInterval)
 	}
 	return s.observe(ctx, true)
 }

@@ -1,6 +1,7 @@
 package migration
 
 import (
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -38,7 +39,39 @@ func Started(lm *v1alpha1.LiveMigration) bool {
 	return s != nil && s.StartRequestedTime != nil
 }
 
-// CancelRequested reports whether the migration is to be cancelled.
+// CancelRequested reports whether the migration is to be cancelled: by a request
+// that stands, or by the deletion of its object.
 func CancelRequested(lm *v1alpha1.LiveMigration) bool {
-	return !lm.DeletionTimestamp.IsZero()
+	return !lm.DeletionTimestamp.IsZero() || cancelled(lm.Status.Requests)
+}
+
+// InPostCopy reports whether the guest has been switched to post-copy: then the
+// migration cannot be undone.
+func InPostCopy(source *v1alpha1.SourceStatus) bool {
+	return source != nil && source.Steering != nil && source.Steering.PostCopyTime != nil
+}
+
+// PausedByUs reports whether the source's agent paused a guest that ran before,
+// which then has to be resumed wherever it ends up.
+func PausedByUs(source *v1alpha1.SourceStatus) bool {
+	return source != nil && !source.GuestPaused && source.Steering != nil && source.Steering.Pause != nil
+}
+
+// Interrupted reports whether post-copy was interrupted and has not gone on
+// since.
+func Interrupted(source *v1alpha1.SourceStatus) bool {
+	return source != nil && source.End == nil && source.Recovery != nil && source.Recovery.ResumedTime == nil
+}
+
+// SourceChanged reports whether the source's agent has something to say that is
+// more than progress.
+func SourceChanged(before, after *v1alpha1.SourceStatus) bool {
+	b, a := before.DeepCopy(), after.DeepCopy()
+	for _, s := range []*v1alpha1.SourceStatus{b, a} {
+		if s.Steering == nil {
+			s.Steering = &v1alpha1.SteeringStatus{}
+		}
+		s.Steering.LastProgressTime, s.Steering.MaxDowntimeMilliseconds = nil, 0
+	}
+	return !equality.Semantic.DeepEqual(b, a)
 }

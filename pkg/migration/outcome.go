@@ -44,6 +44,9 @@ type Outcome struct {
 	// UndefineSource tells the source's agent to remove the definition that
 	// the migration left there: the guest lives on the target.
 	UndefineSource bool
+	// ResumeSource and ResumeTarget tell a side's agent to resume the guest,
+	// which the migration has paused and which is on that side alone.
+	ResumeSource, ResumeTarget bool
 	// Recheck is when a pending outcome has to be judged again even if nothing
 	// new is reported; zero means that there is no need.
 	Recheck time.Time
@@ -55,12 +58,14 @@ type outcomeRow struct {
 	source, target []Side
 	verdict        Verdict
 	reason         string
+	// patient rows may be on their way to another one: they pend until
+	// ConfirmTimeout has passed.
+	patient        bool
 	removeIncoming bool
 	meaning        string
 }
 
-// outcomeTable is consulted from the top. What no row covers is waited for and
-// then called unknown.
+// outcomeTable has exactly one row for each combination of sides.
 var outcomeTable = []outcomeRow{
 	{
 		source: []Side{SideMigrated, SideGone, SideStopped}, target: []Side{SideLive},
@@ -74,7 +79,7 @@ var outcomeTable = []outcomeRow{
 	},
 	{
 		source: []Side{SideLive}, target: []Side{SideIncoming},
-		verdict: VerdictPending, removeIncoming: true,
+		verdict: VerdictUnknown, patient: true, removeIncoming: true,
 		meaning: "the guest stays on the source; a leftover on the target has to go",
 	},
 	{
@@ -84,8 +89,96 @@ var outcomeTable = []outcomeRow{
 	},
 	{
 		source: []Side{SideLive}, target: []Side{SideLive},
-		verdict: VerdictUnknown, reason: v1alpha1.ReasonOutcomeUnknown,
-		meaning: "the guest is active on both sides",
+		verdict: VerdictUnknown,
+		meaning: "the guest is active on both sides; stop the copy that is wrong",
+	},
+	{
+		source: []Side{SideLive}, target: []Side{SideLeaving, SidePostcopy},
+		verdict: VerdictUnknown,
+		meaning: "the guest is active on the source, and another copy of it on the target",
+	},
+	{
+		source: []Side{SideHeld}, target: []Side{SideLive, SideLeaving, SidePostcopy},
+		verdict: VerdictUnknown, patient: true,
+		meaning: "the guest went on to the target, and the source still holds its old copy, which must never be resumed; " +
+			"where the target's runs well, destroy the source's",
+	},
+	{
+		source: []Side{SideHeld}, target: []Side{SideIncoming},
+		verdict: VerdictUnknown, patient: true,
+		meaning: "both sides hold the guest paused at its switch-over; destroy the target's copy, then resume the source's",
+	},
+	{
+		source: []Side{SideHeld}, target: []Side{SideGone, SideStopped, SideMigrated},
+		verdict: VerdictUnknown, patient: true,
+		meaning: "the source holds the guest paused at its switch-over, and the target does not run it; where it did not run " +
+			"there in between, resume it on the source",
+	},
+	{
+		source: []Side{SideGone, SideMigrated}, target: []Side{SideGone, SideStopped, SideMigrated},
+		verdict: VerdictUnknown, patient: true,
+		meaning: "the guest has left the source and does not run on the target; it may have stopped there since, " +
+			"or somebody has moved it on",
+	},
+	{
+		source: []Side{SideGone, SideMigrated, SideStopped}, target: []Side{SideIncoming},
+		verdict: VerdictUnknown, patient: true,
+		meaning: "the guest does not run on the source, and on the target it waits for its switch-over",
+	},
+	{
+		source: []Side{SideGone, SideMigrated, SideStopped}, target: []Side{SidePostcopy},
+		verdict: VerdictUnknown, patient: true,
+		meaning: "post-copy ended before the target had all of the guest's memory, and the source has lost it; " +
+			"destroy what is left and start the guest anew",
+	},
+	{
+		source: []Side{SideGone, SideMigrated, SideStopped}, target: []Side{SideLeaving},
+		verdict: VerdictUnknown, patient: true,
+		meaning: "the guest has arrived on the target and is already being moved on from there",
+	},
+	{
+		source: []Side{SidePostcopy}, target: []Side{SidePostcopy, SideIncoming},
+		verdict: VerdictUnknown, patient: true,
+		meaning: "each side has a part of the guest's memory; resume the migration or, where that is impossible, " +
+			"destroy both and start the guest anew",
+	},
+	{
+		source: []Side{SidePostcopy}, target: []Side{SideLive, SideLeaving},
+		verdict: VerdictUnknown, patient: true,
+		meaning: "the guest runs on the target; what the source holds is a stale part, which must never be resumed; destroy it",
+	},
+	{
+		source: []Side{SidePostcopy}, target: []Side{SideGone, SideStopped, SideMigrated},
+		verdict: VerdictUnknown,
+		meaning: "the guest ran on the target in post-copy and has stopped there, so it is lost: what the source holds is " +
+			"stale and must never be resumed; destroy it and start the guest anew",
+	},
+	{
+		source: []Side{SideLeaving, SideIncoming}, target: []Side{
+			SideLive, SideGone, SideStopped, SideMigrated, SideLeaving, SideIncoming, SidePostcopy,
+		},
+		verdict: VerdictUnknown, patient: true,
+		meaning: "another migration of the guest seems to be under way",
+	},
+	{
+		source: []Side{
+			SideLive, SideHeld, SideGone, SideMigrated, SideStopped, SidePostcopy, SideLeaving, SideIncoming, SideUnseen,
+		},
+		target:  []Side{SideUnseen},
+		verdict: VerdictUnknown, patient: true,
+		meaning: "the target has not been seen",
+	},
+	{
+		source: []Side{SideUnseen}, target: []Side{
+			SideLive, SideGone, SideStopped, SideMigrated, SideLeaving, SideIncoming, SidePostcopy,
+		},
+		verdict: VerdictUnknown, patient: true,
+		meaning: "the source has not been seen",
+	},
+	{
+		source: []Side{SideLive}, target: []Side{SideHeld},
+		verdict: VerdictUnknown, patient: true,
+		meaning: "the target cannot hold a guest that it was to receive",
 	},
 }
 
@@ -95,77 +188,149 @@ var outcomeTable = []outcomeRow{
 func Judge(lm *v1alpha1.LiveMigration, now time.Time) Outcome {
 	source, target := CurrentSource(lm), CurrentTarget(lm)
 	if source == nil || source.End == nil {
-		return Outcome{Verdict: VerdictPending}
+		return judgeRecovery(lm, source, target)
 	}
-	sourceSide, targetSide := SideOf(&source.End.Domain), SideUnseen
-	if target != nil {
-		targetSide = SideOf(target.Domain)
-	}
+	row := rowFor(sourceSideOf(&source.End.Domain), targetSideOf(target))
 	confirmed := target != nil && target.ConfirmedTime != nil
-	for _, row := range outcomeTable {
-		if !slices.Contains(row.source, sourceSide) || !slices.Contains(row.target, targetSide) {
-			continue
-		}
-		if row.verdict != VerdictSucceeded && !confirmed {
-			break
-		}
-		return row.outcome(lm, source.End, now)
+	switch {
+	case row == nil, row.verdict != VerdictSucceeded && !confirmed:
+		return undecided(lm, source.End, now, "it is not certain where the guest runs")
+	case row.patient:
+		out := undecided(lm, source.End, now, row.meaning)
+		out.RemoveIncoming = row.removeIncoming && mayRemoveIncoming(source)
+		return out
+	default:
+		return row.outcome(lm, source, now)
 	}
-	return undecided(lm, source.End, now)
 }
 
-func (row outcomeRow) outcome(lm *v1alpha1.LiveMigration, end *v1alpha1.SourceEnd, now time.Time) Outcome {
+// sourceSideOf reduces the source's last sight of the guest. What looks like an
+// incoming migration there is the guest itself, paused for its switch-over.
+func sourceSideOf(o *v1alpha1.DomainObservation) Side {
+	side := SideOf(o)
+	if side == SideIncoming && o.Job == "" {
+		return SideHeld
+	}
+	return side
+}
+
+func targetSideOf(target *v1alpha1.TargetStatus) Side {
+	if target == nil {
+		return SideUnseen
+	}
+	return SideOf(target.Domain)
+}
+
+func rowFor(source, target Side) *outcomeRow {
+	for i := range outcomeTable {
+		if row := &outcomeTable[i]; slices.Contains(row.source, source) && slices.Contains(row.target, target) {
+			return row
+		}
+	}
+	return nil
+}
+
+// mayRemoveIncoming: at the moment of a switch-over the guest on the target looks
+// like a shell. A guest on the source that the migration itself has paused is no
+// proof that there was none.
+func mayRemoveIncoming(source *v1alpha1.SourceStatus) bool {
+	return source.End.Domain.State != string(hypervisor.StatePaused) || source.GuestPaused
+}
+
+// judgeRecovery pends for as long as an interrupted post-copy may be resumed.
+func judgeRecovery(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) Outcome {
+	if !Interrupted(source) || target == nil || target.ArrivedTime == nil {
+		return Outcome{Verdict: VerdictPending}
+	}
+	switch side := SideOf(target.Domain); side {
+	case SideGone, SideStopped, SideMigrated:
+		row := rowFor(SidePostcopy, side)
+		return Outcome{Verdict: VerdictUnknown, Reason: v1alpha1.ReasonOutcomeUnknown, Message: sight(lm, row.meaning)}
+	default:
+		return Outcome{Verdict: VerdictPending}
+	}
+}
+
+func (row outcomeRow) outcome(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now time.Time) Outcome {
 	switch row.verdict {
-	case VerdictPending:
-		out := undecided(lm, end, now)
-		out.RemoveIncoming = row.removeIncoming
-		return out
 	case VerdictSucceeded:
-		return succeeded(lm, end, now)
+		return succeeded(lm, source, now)
 	case VerdictFailed:
 		if row.reason == v1alpha1.ReasonGuestStopped {
 			return Outcome{Verdict: VerdictFailed, Reason: row.reason, Message: fmt.Sprintf(
 				"The guest stopped on %s (%s) while it was being migrated; it was not started on %s",
-				lm.Status.SourceNode, describe(&end.Domain), lm.Status.TargetNode)}
+				lm.Status.SourceNode, describe(&source.End.Domain), lm.Status.TargetNode)}
 		}
-		return failed(lm, end)
-	case VerdictCancelled, VerdictUnknown:
+		return stayed(lm, source, now)
+	case VerdictPending, VerdictCancelled, VerdictUnknown:
 	}
-	return Outcome{Verdict: row.verdict, Reason: row.reason, Message: sight(lm, row.meaning)}
+	return Outcome{Verdict: VerdictUnknown, Reason: v1alpha1.ReasonOutcomeUnknown, Message: sight(lm, row.meaning)}
 }
 
-// succeeded pends while a definition is left on the source: someone might start
-// it and run the guest twice.
-func succeeded(lm *v1alpha1.LiveMigration, end *v1alpha1.SourceEnd, now time.Time) Outcome {
+// succeeded pends while a definition is left on the source, because someone
+// might start it and run the guest twice, and while the guest stands paused.
+func succeeded(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now time.Time) Outcome {
+	st := &lm.Status
 	out := Outcome{
 		Verdict: VerdictSucceeded, Reason: v1alpha1.ReasonMigrated,
-		Message: fmt.Sprintf("The guest runs on %s", lm.Status.TargetNode),
+		Message:        fmt.Sprintf("The guest runs on %s", st.TargetNode),
+		UndefineSource: source.End.Domain.Defined,
+		ResumeTarget:   PausedByUs(source) && st.Target.Domain.State == string(hypervisor.StatePaused),
 	}
-	if !end.Domain.Defined {
+	if recheck := source.End.Time.Add(ConfirmTimeout); now.Before(recheck) {
+		switch {
+		case out.ResumeTarget:
+			out.Verdict, out.Recheck = VerdictPending, recheck
+			out.Message = fmt.Sprintf("The guest is on %s and is being resumed", st.TargetNode)
+		case out.UndefineSource:
+			out.Verdict, out.Recheck = VerdictPending, recheck
+			out.Message += fmt.Sprintf("; its definition on %s is being removed", st.SourceNode)
+		}
 		return out
 	}
-	out.UndefineSource = true
-	if recheck := end.Time.Add(ConfirmTimeout); now.Before(recheck) {
-		out.Verdict, out.Recheck = VerdictPending, recheck
-		out.Message = fmt.Sprintf("The guest runs on %s; its definition on %s is being removed",
-			lm.Status.TargetNode, lm.Status.SourceNode)
-		return out
+	if out.ResumeTarget {
+		out.Message = fmt.Sprintf("The guest is on %s, paused; the migration paused it and could not resume it: do so with "+
+			"`virsh resume` there", st.TargetNode)
 	}
-	out.Message += fmt.Sprintf("; its definition on %s could not be removed: do so with `virsh undefine` there, "+
-		"so that nobody starts the guest twice", lm.Status.SourceNode)
+	if out.UndefineSource {
+		out.Message += fmt.Sprintf("; its definition on %s could not be removed: do so with `virsh undefine` there, "+
+			"so that nobody starts the guest twice", st.SourceNode)
+	}
 	return out
 }
 
-func failed(lm *v1alpha1.LiveMigration, end *v1alpha1.SourceEnd) Outcome {
+// stayed says why the guest is still on the source. It pends while the guest
+// stands paused by the agent and is known not to have run on the target.
+func stayed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now time.Time) Outcome {
+	out := failed(lm, source)
+	if source.End.Domain.State != string(hypervisor.StatePaused) || !PausedByUs(source) {
+		return out
+	}
+	out.ResumeSource = source.End.Call == v1alpha1.CallFailed || CurrentTarget(lm).ArrivedTime == nil
+	if recheck := source.End.Time.Add(ConfirmTimeout); out.ResumeSource && now.Before(recheck) {
+		out.Verdict, out.Recheck = VerdictPending, recheck
+		out.Message = fmt.Sprintf("The guest is on %s and is being resumed there", lm.Status.SourceNode)
+		return out
+	}
+	out.Message += fmt.Sprintf(". It was paused for its migration: resume it with `virsh resume` on %s, unless it has run on %s since",
+		lm.Status.SourceNode, lm.Status.TargetNode)
+	return out
+}
+
+func failed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) Outcome {
+	end, steering := source.End, source.Steering
 	out := Outcome{Verdict: VerdictFailed, Reason: v1alpha1.ReasonMigrationFailed}
 	kind := hypervisor.Kind(end.ErrorKind)
 	still := fmt.Sprintf("The guest still runs on %s", lm.Status.SourceNode)
 	if end.Domain.State == string(hypervisor.StatePaused) {
 		still = fmt.Sprintf("The guest is still on %s, paused", lm.Status.SourceNode)
 	}
+	aborted := steering != nil && steering.Abort != nil
 	switch {
-	case CancelRequested(lm) && (kind == hypervisor.KindAborted || end.Call == v1alpha1.CallUnknown):
+	case CancelRequested(lm) && (aborted || kind == hypervisor.KindAborted || end.Call == v1alpha1.CallUnknown):
 		out.Verdict, out.Reason, out.Message = VerdictCancelled, v1alpha1.ReasonCancelled, still+"; the migration was cancelled"
+	case aborted && steering.Abort.Reason != v1alpha1.ReasonCancelled:
+		out.Reason, out.Message = steering.Abort.Reason, still+"; the migration was given up: "+steering.Abort.Message
 	case end.Call == v1alpha1.CallUnknown:
 		out.Reason = v1alpha1.ReasonInterrupted
 		out.Message = still + "; the migration was interrupted by a restart of libvirt or of the agent. " +
@@ -181,22 +346,23 @@ func failed(lm *v1alpha1.LiveMigration, end *v1alpha1.SourceEnd) Outcome {
 }
 
 // undecided waits for reports until ConfirmTimeout and then says what is known.
-func undecided(lm *v1alpha1.LiveMigration, end *v1alpha1.SourceEnd, now time.Time) Outcome {
+func undecided(lm *v1alpha1.LiveMigration, end *v1alpha1.SourceEnd, now time.Time, meaning string) Outcome {
 	recheck := end.Time.Add(ConfirmTimeout)
 	if now.Before(recheck) {
 		return Outcome{Verdict: VerdictPending, Recheck: recheck, Message: sight(lm, "waiting until both sides agree")}
 	}
-	return Outcome{
-		Verdict: VerdictUnknown, Reason: v1alpha1.ReasonOutcomeUnknown,
-		Message: sight(lm, "it is not certain where the guest runs"),
-	}
+	return Outcome{Verdict: VerdictUnknown, Reason: v1alpha1.ReasonOutcomeUnknown, Message: sight(lm, meaning)}
 }
 
 // sight says what each side shows and, where it matters, what to do.
 func sight(lm *v1alpha1.LiveMigration, meaning string) string {
 	var source, target *v1alpha1.DomainObservation
-	if s := CurrentSource(lm); s != nil && s.End != nil {
+	switch s := CurrentSource(lm); {
+	case s == nil:
+	case s.End != nil:
 		source = &s.End.Domain
+	case Interrupted(s):
+		source = &v1alpha1.DomainObservation{State: string(hypervisor.StatePaused), Reason: string(hypervisor.ReasonPostcopyFailed)}
 	}
 	if t := CurrentTarget(lm); t != nil {
 		target = t.Domain

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/virtferry/virtferry/api/v1alpha1"
 )
 
@@ -182,5 +184,155 @@ func TestSectionsOfAnotherAttemptDoNotCount(t *testing.T) {
 	b.lm.Status.Attempt.ID = "attempt-2"
 	if got := Judge(b.obj(), epoch.Add(ConfirmTimeout)).Verdict; got != VerdictPending {
 		t.Errorf("an old attempt's end gives %s", got)
+	}
+}
+
+// TestOutcomeTableIsComplete: each combination of sides has one row, and one only.
+func TestOutcomeTableIsComplete(t *testing.T) {
+	sides := []Side{
+		SideUnseen, SideGone, SideMigrated, SideStopped, SideLive, SideLeaving, SideIncoming, SideHeld, SidePostcopy,
+	}
+	for _, source := range sides {
+		for _, target := range sides {
+			// A target holds nothing: only a source's guest can be held.
+			if target == SideHeld {
+				continue
+			}
+			rows := 0
+			for _, row := range outcomeTable {
+				if slices.Contains(row.source, source) && slices.Contains(row.target, target) {
+					rows++
+				}
+			}
+			if rows != 1 {
+				t.Errorf("%s and %s have %d rows", source, target, rows)
+			}
+		}
+	}
+}
+
+// TestNothingIsDoneInDoubt: whatever the sides show, nothing is resumed, removed or
+// undefined unless the guest is provably whole on one side and not on the other.
+func TestNothingIsDoneInDoubt(t *testing.T) {
+	for _, row := range outcomeTable {
+		if row.verdict != VerdictUnknown {
+			continue
+		}
+		for _, source := range row.source {
+			for _, target := range row.target {
+				if row.removeIncoming && (source != SideLive || target != SideIncoming) {
+					t.Errorf("%s and %s: the target's copy would be removed", source, target)
+				}
+			}
+		}
+		if row.meaning == "" {
+			t.Errorf("%v and %v: nobody is told what it means", row.source, row.target)
+		}
+	}
+}
+
+func (b builder) pausedByUs() builder {
+	b.lm.Status.Source.Steering = &v1alpha1.SteeringStatus{Pause: &v1alpha1.SteeringStep{Reason: "Requested"}}
+	return b
+}
+
+func (b builder) arrived() builder {
+	b.lm.Status.Target.ArrivedTime = new(metav1.NewMicroTime(epoch))
+	return b
+}
+
+// TestWhatWePausedIsResumed where the guest is, and only there, and what its user
+// had paused is not.
+func TestWhatWePausedIsResumed(t *testing.T) {
+	type want struct {
+		source, target bool
+		now, late      Verdict
+	}
+	for _, c := range []struct {
+		name string
+		b    builder
+		want want
+	}{
+		{"failed", makeMigration("m").ended(v1alpha1.CallFailed, "Other", "Paused/User").onTarget("Absent", true).pausedByUs(),
+			want{source: true, now: VerdictPending, late: VerdictFailed}},
+		{"failed after it was seen on the target, but libvirt is sure", makeMigration("m").ended(v1alpha1.CallFailed, "Other", "Paused/User").
+			onTarget("Absent", true).pausedByUs().arrived(), want{source: true, now: VerdictPending, late: VerdictFailed}},
+		{"nobody knows how it failed", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Paused/User").onTarget("Absent", true).pausedByUs(),
+			want{source: true, now: VerdictPending, late: VerdictFailed}},
+		{"nobody knows how it failed, and it ran on the target", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Paused/User").
+			onTarget("Absent", true).pausedByUs().arrived(), want{now: VerdictFailed, late: VerdictFailed}},
+		{"resumed already", makeMigration("m").ended(v1alpha1.CallFailed, "Other", "Running/Unpaused").onTarget("Absent", true).pausedByUs(),
+			want{now: VerdictFailed, late: VerdictFailed}},
+		{"paused by its user", makeMigration("m").ended(v1alpha1.CallFailed, "Other", "Paused/User").onTarget("Absent", true),
+			want{now: VerdictFailed, late: VerdictFailed}},
+		{"held by libvirt", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Paused/Migration").onTarget("Absent", true).pausedByUs(),
+			want{now: VerdictPending, late: VerdictUnknown}},
+		{"the target was not looked at", makeMigration("m").ended(v1alpha1.CallFailed, "Other", "Paused/User").onTarget("Absent", false).pausedByUs(),
+			want{now: VerdictPending, late: VerdictUnknown}},
+		{"a shell is left", makeMigration("m").ended(v1alpha1.CallFailed, "Other", "Paused/User").onTarget("Paused/Migration", true).pausedByUs(),
+			want{now: VerdictPending, late: VerdictUnknown}},
+		{"moved, and paused there", makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent").onTarget("Paused/User", true).pausedByUs(),
+			want{target: true, now: VerdictPending, late: VerdictSucceeded}},
+		{"moved, and runs there", makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent").onTarget("Running/Migrated", true).pausedByUs(),
+			want{now: VerdictSucceeded, late: VerdictSucceeded}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			now, late := Judge(c.b.obj(), epoch), Judge(c.b.obj(), epoch.Add(ConfirmTimeout))
+			if got := (want{now.ResumeSource, now.ResumeTarget, now.Verdict, late.Verdict}); got != c.want {
+				t.Errorf("got %+v, want %+v: %s", got, c.want, now.Message)
+			}
+			if now.RemoveIncoming {
+				t.Error("what may be the guest would be removed")
+			}
+		})
+	}
+}
+
+// TestUsersPauseStays: of a guest that was paused before, the pause is its user's,
+// whatever was done to complete the migration.
+func TestUsersPauseStays(t *testing.T) {
+	b := makeMigration("m").ended(v1alpha1.CallFailed, "Other", "Paused/User").onTarget("Absent", true).pausedByUs()
+	b.lm.Status.Source.GuestPaused = true
+	if got := Judge(b.obj(), epoch); got.ResumeSource || got.Verdict != VerdictFailed {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// TestAbortsSayWhy: the reason of an abort of ours is the migration's.
+func TestAbortsSayWhy(t *testing.T) {
+	b := makeMigration("m").ended(v1alpha1.CallFailed, "Aborted", "Running/Booted").onTarget("Absent", true)
+	b.lm.Status.Source.Steering = &v1alpha1.SteeringStatus{
+		Abort: &v1alpha1.SteeringStep{Reason: v1alpha1.ReasonWillNotConverge, Message: "it writes 9 MiB/s"},
+	}
+	got := Judge(b.obj(), epoch)
+	if got.Verdict != VerdictFailed || got.Reason != v1alpha1.ReasonWillNotConverge || !strings.Contains(got.Message, "9 MiB/s") {
+		t.Errorf("got %+v", got)
+	}
+	// libvirt does not always own up to an abort.
+	b.lm.Status.Source.Steering.Abort.Reason, b.lm.Status.Source.End.ErrorKind = v1alpha1.ReasonCancelled, "Other"
+	if got := Judge(b.deleted().obj(), epoch); got.Verdict != VerdictCancelled {
+		t.Errorf("cancelled: got %+v", got)
+	}
+}
+
+// TestInterruptedPostCopyPends until the guest is known to be lost.
+func TestInterruptedPostCopyPends(t *testing.T) {
+	broken := func() builder {
+		b := makeMigration("m").started().onTarget("Running/PostcopyFailed", false).arrived()
+		b.lm.Status.Source.Recovery = &v1alpha1.RecoveryStatus{BrokenTime: metav1.NewMicroTime(epoch)}
+		return b
+	}
+	for state, want := range map[string]Verdict{
+		"Running/PostcopyFailed": VerdictPending, "Running/Postcopy": VerdictPending, "Running/Migrated": VerdictPending,
+		"Shutoff/Crashed": VerdictUnknown, "Absent": VerdictUnknown,
+	} {
+		if got := Judge(broken().onTarget(state, false).obj(), epoch.Add(time.Hour)); got.Verdict != want {
+			t.Errorf("%s: got %s %q, want %s", state, got.Verdict, got.Message, want)
+		}
+	}
+	before := broken().onTarget("Absent", false)
+	before.lm.Status.Target.ArrivedTime = nil
+	if got := Judge(before.obj(), epoch); got.Verdict != VerdictPending {
+		t.Errorf("seen before the guest arrived: got %s", got.Verdict)
 	}
 }

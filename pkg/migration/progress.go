@@ -18,6 +18,8 @@ func Progress(previous *v1alpha1.ProgressStatus, stats hypervisor.JobStats) *v1a
 		MemoryIteration:     clamp(stats.MemoryIteration),
 		DirtyBytesPerSecond: clamp(stats.MemoryDirtyBytesPerSecond),
 		BytesPerSecond:      clamp(stats.Memory.BytesPerSecond),
+		ThrottlePercent:     int32(min(100, stats.AutoConvergeThrottlePercent)), //nolint:gosec // Bounded.
+		PostCopyRequests:    clamp(stats.MemoryPostcopyRequests),
 		ElapsedMilliseconds: stats.Elapsed.Milliseconds(),
 	}
 	if stats.DowntimeKnown {
@@ -31,6 +33,26 @@ func Progress(previous *v1alpha1.ProgressStatus, stats hypervisor.JobStats) *v1a
 	if previous != nil {
 		p.Percent = max(p.Percent, previous.Percent)
 		p.ElapsedMilliseconds = max(p.ElapsedMilliseconds, previous.ElapsedMilliseconds)
+		p.Switchover = previous.Switchover
+	}
+	return p
+}
+
+// NoteSwitchover adds what brought the guest to the target, if the source says
+// that it has left.
+func NoteSwitchover(p *v1alpha1.ProgressStatus, source *v1alpha1.SourceStatus) *v1alpha1.ProgressStatus {
+	left := source.End.Call == v1alpha1.CallSucceeded || SideOf(&source.End.Domain) == SideMigrated
+	if p == nil || !left {
+		return p
+	}
+	p = p.DeepCopy()
+	switch {
+	case InPostCopy(source):
+		p.Switchover = v1alpha1.SwitchoverPostCopy
+	case PausedByUs(source):
+		p.Switchover = v1alpha1.SwitchoverPaused
+	default:
+		p.Switchover = v1alpha1.SwitchoverConverged
 	}
 	return p
 }

@@ -26,6 +26,9 @@ const (
 	SideLeaving Side = "Leaving"
 	// SideIncoming: the domain is the paused shell of an incoming migration.
 	SideIncoming Side = "Incoming"
+	// SideHeld: on the source, the domain is a whole guest that libvirt has
+	// paused for a switch-over which is over.
+	SideHeld Side = "Held"
 	// SidePostcopy: the domain is one half of a post-copy migration; neither
 	// half is a whole guest.
 	SidePostcopy Side = "Postcopy"

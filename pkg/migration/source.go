@@ -17,6 +17,11 @@ const SettleTime = 2 * time.Second
 // job began.
 const AbortInterval = time.Second
 
+// RecoverInterval is the time between two attempts to resume a post-copy that was
+// interrupted. An attempt is refused, and harmless, for as long as the
+// hypervisors themselves believe in their connection.
+const RecoverInterval = 5 * time.Second
+
 // CallState is where this process stands with its migrate call.
 type CallState string
 
@@ -52,6 +57,8 @@ type SourceFacts struct {
 	QuietSince time.Time
 	// LastAbort is when this process last asked for the job's abort.
 	LastAbort time.Time
+	// LastRecover is when this process last tried to resume post-copy.
+	LastRecover time.Time
 }
 
 // SourceAction is the source agent's next act.
@@ -73,6 +80,11 @@ const (
 	SourceEnd SourceAction = "End"
 	// SourceUndefine: remove the definition of the guest that has moved away.
 	SourceUndefine SourceAction = "Undefine"
+	// SourceRecover: resume the post-copy that was interrupted.
+	SourceRecover SourceAction = "Recover"
+	// SourceResume: resume the guest, which the migration has paused and which is
+	// nowhere else.
+	SourceResume SourceAction = "Resume"
 	// SourceDone: the agent has no more part in the migration.
 	SourceDone SourceAction = "Done"
 )
@@ -103,7 +115,9 @@ func DecideSource(f SourceFacts, now time.Time) SourceAction {
 func decideSourceStarted(f SourceFacts, now time.Time) SourceAction {
 	underWay := f.Call == CallInFlight || f.Seen && f.Job.MigratingOut()
 	switch {
-	case underWay && CancelRequested(f.Object) && now.Sub(f.LastAbort) >= AbortInterval:
+	case f.Seen && half(f.Domain):
+		return decideSourcePostCopy(f, now)
+	case underWay && !InPostCopy(f.Section) && CancelDue(f.Object, f.Section) && now.Sub(f.LastAbort) >= AbortInterval:
 		return SourceAbort
 	case underWay, !f.Seen:
 		return SourceFollow
@@ -117,12 +131,34 @@ func decideSourceStarted(f SourceFacts, now time.Time) SourceAction {
 	return SourceFollow
 }
 
+// half reports whether the domain is the source's part of a guest that runs on
+// the target in post-copy.
+func half(d *hypervisor.Domain) bool {
+	return d != nil && (d.Reason == hypervisor.ReasonPostcopy || d.Reason == hypervisor.ReasonPostcopyFailed)
+}
+
+// decideSourcePostCopy never ends, and never aborts: the guest would be lost.
+func decideSourcePostCopy(f SourceFacts, now time.Time) SourceAction {
+	broken := f.Domain.Reason == hypervisor.ReasonPostcopyFailed
+	if broken && f.Call != CallInFlight && now.Sub(f.LastRecover) >= RecoverInterval && Judge(f.Object, now).Verdict == VerdictPending {
+		return SourceRecover
+	}
+	return SourceFollow
+}
+
 func decideSourceAfterEnd(f SourceFacts, now time.Time) SourceAction {
 	if Finished(f.Object) {
 		return SourceDone
 	}
-	if Judge(f.Object, now).UndefineSource && f.Seen && f.Domain != nil && !f.Domain.Active() {
+	out := Judge(f.Object, now)
+	switch {
+	case !f.Seen || f.Domain == nil:
+		return SourceWait
+	case out.UndefineSource && !f.Domain.Active():
 		return SourceUndefine
+	case out.ResumeSource && f.Domain.State == hypervisor.StatePaused:
+		return SourceResume
+	default:
+		return SourceWait
 	}
-	return SourceWait
 }

@@ -45,8 +45,10 @@ type Summary struct {
 // Summarize decides what the manager does with a migration and what its status
 // says. Its result must be written only if Object has not changed meanwhile.
 func Summarize(f ManagerFacts, now time.Time) Summary {
-	s := &summarizer{ManagerFacts: f, lm: f.Object, now: now}
-	s.out.Status = managerOwned(&f.Object.Status)
+	lm := f.Object.DeepCopy()
+	lm.Status.Requests = Requests(f.Object, now)
+	s := &summarizer{ManagerFacts: f, lm: lm, now: now}
+	s.out.Status = managerOwned(&lm.Status)
 	s.out.Status.ObservedGeneration = f.Object.Generation
 	switch {
 	case Finished(f.Object):
@@ -57,6 +59,9 @@ func Summarize(f ManagerFacts, now time.Time) Summary {
 		s.beforeStart()
 	default:
 		s.afterStart()
+	}
+	if s.out.Status.CompletionTime != nil {
+		settleAll(s.out.Status.Requests, s.out.Status.Phase, now)
 	}
 	return s.out
 }
@@ -196,6 +201,10 @@ func (s *summarizer) afterStart() {
 		s.recordDowntime()
 	case source.End != nil:
 		s.progressing(v1alpha1.PhaseConfirming, v1alpha1.ReasonConfirming, out.Message)
+	case Interrupted(source):
+		s.progressing(v1alpha1.PhaseRecovering, v1alpha1.ReasonRecovering, s.recovering(source.Recovery))
+	case InPostCopy(source):
+		s.progressing(v1alpha1.PhasePostCopy, v1alpha1.ReasonPostCopy, s.inPostCopy())
 	case CancelRequested(s.lm):
 		s.progressing(v1alpha1.PhaseCancelling, v1alpha1.ReasonCancelling, fmt.Sprintf(
 			"Aborting the migration on %s%s", s.lm.Status.SourceNode, s.notReady(s.lm.Status.SourceNode)))
@@ -203,9 +212,35 @@ func (s *summarizer) afterStart() {
 		s.progressing(v1alpha1.PhasePreparing, v1alpha1.ReasonStarting, fmt.Sprintf(
 			"Starting the migration on %s%s", s.lm.Status.SourceNode, s.notReady(s.lm.Status.SourceNode)))
 	default:
-		s.progressing(v1alpha1.PhaseMigrating, v1alpha1.ReasonMigrating, fmt.Sprintf("Copying the guest from %s to %s%s",
-			s.lm.Status.SourceNode, s.lm.Status.TargetNode, s.notReady(s.lm.Status.SourceNode)))
+		s.progressing(v1alpha1.PhaseMigrating, v1alpha1.ReasonMigrating, fmt.Sprintf("Copying the guest from %s to %s%s%s",
+			s.lm.Status.SourceNode, s.lm.Status.TargetNode, pausing(source.Steering), s.notReady(s.lm.Status.SourceNode)))
 	}
+}
+
+// pausing says why the guest stands still, to be put behind a message.
+func pausing(steering *v1alpha1.SteeringStatus) string {
+	if steering == nil || steering.Pause == nil || steering.Pause.Error != "" {
+		return ""
+	}
+	return "; the guest is paused until it has been copied: " + steering.Pause.Message
+}
+
+func (s *summarizer) inPostCopy() string {
+	message := fmt.Sprintf("The guest runs on %s; the rest of its memory follows from %s", s.lm.Status.TargetNode, s.lm.Status.SourceNode)
+	if CancelRequested(s.lm) {
+		message += ". It is too late to cancel: neither side has the whole guest until that has ended"
+	}
+	return message + s.notReady(s.lm.Status.SourceNode)
+}
+
+func (s *summarizer) recovering(r *v1alpha1.RecoveryStatus) string {
+	message := fmt.Sprintf("Post-copy from %s to %s was interrupted: the guest stands still wherever it needs memory that has not "+
+		"arrived. It is resumed as soon as the two hosts reach each other; see to the network between them, and let neither "+
+		"side be destroyed", s.lm.Status.SourceNode, s.lm.Status.TargetNode)
+	if r.LastError != "" {
+		message += fmt.Sprintf(". The last of %d attempts failed: %s", r.Attempts, r.LastError)
+	}
+	return message + s.notReady(s.lm.Status.SourceNode)
 }
 
 // notReady says why a node is not ready, to be put behind a message.

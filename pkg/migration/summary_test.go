@@ -74,7 +74,7 @@ func TestSummarize(t *testing.T) {
 		{"succeeded", makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent").onTarget("Running/Migrated", false), 0, good, nil,
 			v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated, "runs on node-b"},
 		{"unknown", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Absent").onTarget("Absent", true), ConfirmTimeout, good, nil,
-			v1alpha1.PhaseUnknown, v1alpha1.ReasonOutcomeUnknown, "not certain"},
+			v1alpha1.PhaseUnknown, v1alpha1.ReasonOutcomeUnknown, "does not run on the target"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := summarize(c.b, epoch.Add(c.after), c.nodes, c.all...)

@@ -34,6 +34,8 @@ const (
 	TargetConfirm TargetAction = "Confirm"
 	// TargetRemoveIncoming: remove the shell that the migration left behind.
 	TargetRemoveIncoming TargetAction = "RemoveIncoming"
+	// TargetResume: resume the guest, which the migration has paused.
+	TargetResume TargetAction = "Resume"
 	// TargetDone: the agent has no more part in the migration.
 	TargetDone TargetAction = "Done"
 )
@@ -56,8 +58,12 @@ func DecideTarget(f TargetFacts, now time.Time) TargetAction {
 	case section.ConfirmedTime == nil:
 		return TargetConfirm
 	}
-	if Judge(lm, now).RemoveIncoming && now.Sub(source.End.Time.Time) >= IncomingGrace {
+	switch out := Judge(lm, now); {
+	case out.RemoveIncoming && now.Sub(source.End.Time.Time) >= IncomingGrace:
 		return TargetRemoveIncoming
+	case out.ResumeTarget:
+		return TargetResume
+	default:
+		return TargetObserve
 	}
-	return TargetObserve
 }

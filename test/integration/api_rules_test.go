@@ -3,7 +3,9 @@
 package integration
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -28,7 +30,50 @@ type createRule struct {
 // createRules returns the rules on new objects. Those of migrate data are tested
 // beside its types.
 func createRules() []createRule {
-	return slices.Concat(domainRules(), nodeRules(), numberRules())
+	return slices.Concat(domainRules(), nodeRules(), numberRules(), steeringRules())
+}
+
+// steeringRules are those on the options that steer a migration.
+func steeringRules() []createRule {
+	options := func(o string) string { return "{domain: web, targetNode: b, options: {" + o + "}}" }
+	var rules []createRule
+	for _, bound := range []struct {
+		path      string
+		low, high int
+	}{
+		{"completionTimeoutSecondsPerGiB", 0, 1000000}, {"progressTimeoutSeconds", 0, 1000000},
+		{"convergence.steps", 1, 100}, {"convergence.stepDelaySecondsPerGiB", 1, 10000},
+		{"autoConverge.initialPercent", 1, 99}, {"autoConverge.incrementPercent", 1, 99},
+	} {
+		with := func(n int) string {
+			parent, child, nested := strings.Cut(bound.path, ".")
+			switch {
+			case !nested:
+				return options(fmt.Sprintf("%s: %d", parent, n))
+			case parent == "convergence":
+				return options(fmt.Sprintf("convergence: {strategy: Stepped, %s: %d}", child, n))
+			default:
+				return options(fmt.Sprintf("%s: {%s: %d}", parent, child, n))
+			}
+		}
+		rules = append(rules, createRule{
+			name: bound.path + " is not too small", field: "spec.options." + bound.path,
+			message: fmt.Sprintf("should be greater than or equal to %d", bound.low),
+			accept:  []string{with(bound.low)}, reject: []string{with(bound.low - 1)},
+		}, createRule{
+			name: bound.path + " is not too large", field: "spec.options." + bound.path,
+			message: fmt.Sprintf("should be less than or equal to %d", bound.high),
+			accept:  []string{with(bound.high)}, reject: []string{with(bound.high + 1)},
+		})
+	}
+	return append(rules, createRule{
+		name: "steps are Stepped's", field: "spec.options.convergence",
+		message: "steps and stepDelaySecondsPerGiB belong to the strategy Stepped",
+		accept:  []string{options("convergence: {strategy: Stepped, steps: 5, stepDelaySecondsPerGiB: 30}"), options("convergence: {strategy: Adaptive}"), options("convergence: {}")},
+		reject: []string{
+			options("convergence: {strategy: Adaptive, steps: 5}"), options("convergence: {steps: 5}"), options("convergence: {stepDelaySecondsPerGiB: 30}"),
+		},
+	})
 }
 
 func domainRules() []createRule {
@@ -195,10 +240,15 @@ func TestRulesOnNewObjects(t *testing.T) {
 // changeRule is a field of the spec that cannot be changed.
 type changeRule struct {
 	message string
+	// field is where the refusal points to; empty means the spec.
+	field string
 	// The spec before, and what it cannot become.
 	before  string
 	changes []string
 }
+
+// place is where a refusal points to.
+func (r changeRule) place() string { return cmp.Or(r.field, "spec") }
 
 // changeRules returns the immutable fields of the spec, by their paths.
 func changeRules() map[string]changeRule {
@@ -239,6 +289,43 @@ func changeRules() map[string]changeRule {
 			before:  "{domain: web, targetNode: b, options: {allowUnsafe: true}}",
 			changes: []string{"{domain: web, targetNode: b, options: {allowUnsafe: false}}", "{domain: web, targetNode: b, options: {}}", bare},
 		},
+		"options.allowPostCopy": {
+			message: "options.allowPostCopy cannot be changed; create another LiveMigration",
+			before:  "{domain: web, targetNode: b, options: {allowPostCopy: true}}",
+			changes: []string{"{domain: web, targetNode: b, options: {allowPostCopy: false}}", "{domain: web, targetNode: b, options: {}}", bare},
+		},
+		"options.allowPostCopy (given later)": {
+			message: "options.allowPostCopy cannot be changed; create another LiveMigration",
+			before:  bare, changes: []string{"{domain: web, targetNode: b, options: {allowPostCopy: true}}"},
+		},
+		"options.autoConverge": {
+			message: "options.autoConverge cannot be changed; create another LiveMigration", field: "spec.options.autoConverge",
+			before:  "{domain: web, targetNode: b, options: {autoConverge: {initialPercent: 30}}}",
+			changes: []string{"{domain: web, targetNode: b, options: {autoConverge: {initialPercent: 40}}}", "{domain: web, targetNode: b, options: {autoConverge: {}}}"},
+		},
+		"options.autoConverge (removed)": {
+			message: "options.autoConverge cannot be changed; create another LiveMigration",
+			before:  "{domain: web, targetNode: b, options: {autoConverge: {}}}",
+			changes: []string{"{domain: web, targetNode: b, options: {}}", bare},
+		},
+		"options.autoConverge (given later)": {
+			message: "options.autoConverge cannot be changed; create another LiveMigration",
+			before:  bare, changes: []string{"{domain: web, targetNode: b, options: {autoConverge: {}}}"},
+		},
+		"options.convergence": {
+			message: "options.convergence cannot be changed; create another LiveMigration", field: "spec.options.convergence",
+			before:  "{domain: web, targetNode: b, options: {convergence: {strategy: Stepped}}}",
+			changes: []string{"{domain: web, targetNode: b, options: {convergence: {strategy: Adaptive}}}", "{domain: web, targetNode: b, options: {convergence: {strategy: Stepped, steps: 3}}}"},
+		},
+		"options.convergence (removed)": {
+			message: "options.convergence cannot be changed; create another LiveMigration",
+			before:  "{domain: web, targetNode: b, options: {convergence: {strategy: Stepped}}}",
+			changes: []string{"{domain: web, targetNode: b, options: {}}", bare},
+		},
+		"options.convergence (given later)": {
+			message: "options.convergence cannot be changed; create another LiveMigration",
+			before:  bare, changes: []string{"{domain: web, targetNode: b, options: {convergence: {strategy: Stepped}}}"},
+		},
 		"options.allowUnsafe (given later)": {
 			message: "options.allowUnsafe cannot be changed; create another LiveMigration",
 			before:  bare, changes: []string{"{domain: web, targetNode: b, options: {allowUnsafe: true}}"},
@@ -257,6 +344,22 @@ func mutableFields() map[string][]string {
 		"options.maxDowntimeMilliseconds": {
 			"{domain: web, targetNode: b}", "{domain: web, targetNode: b, options: {maxDowntimeMilliseconds: 100}}",
 			"{domain: web, targetNode: b, options: {maxDowntimeMilliseconds: 900}}", "{domain: web, targetNode: b}",
+		},
+		"options.completionTimeoutSecondsPerGiB": {
+			"{domain: web, targetNode: b}", "{domain: web, targetNode: b, options: {completionTimeoutSecondsPerGiB: 60}}",
+			"{domain: web, targetNode: b, options: {completionTimeoutSecondsPerGiB: 0}}", "{domain: web, targetNode: b}",
+		},
+		"options.progressTimeoutSeconds": {
+			"{domain: web, targetNode: b}", "{domain: web, targetNode: b, options: {progressTimeoutSeconds: 60}}",
+			"{domain: web, targetNode: b, options: {progressTimeoutSeconds: 0}}", "{domain: web, targetNode: b}",
+		},
+		"options.onTimeout": {
+			"{domain: web, targetNode: b}", "{domain: web, targetNode: b, options: {onTimeout: ForceComplete}}",
+			"{domain: web, targetNode: b, options: {onTimeout: KeepGoing}}", "{domain: web, targetNode: b}",
+		},
+		"options.allowPause": {
+			"{domain: web, targetNode: b}", "{domain: web, targetNode: b, options: {allowPause: true}}",
+			"{domain: web, targetNode: b, options: {allowPause: false}}", "{domain: web, targetNode: b}",
 		},
 		"options.bandwidthMiBps": {
 			"{domain: web, targetNode: b, options: {allowUnsafe: true}}",
@@ -278,7 +381,7 @@ func TestWhatCannotBeChanged(t *testing.T) {
 			for _, change := range rule.changes {
 				changed := o.DeepCopy()
 				changed.Object["spec"] = parseSpec(t, change)
-				requireRefused(t, cluster.client.Update(t.Context(), changed), "spec", rule.message)
+				requireRefused(t, cluster.client.Update(t.Context(), changed), rule.place(), rule.message)
 			}
 		})
 	}

@@ -66,7 +66,7 @@ func TestEveryRuleOfTheSchemaIsTested(t *testing.T) {
 		tested = append(tested, rule.field+": "+rule.message)
 	}
 	for _, rule := range changeRules() {
-		tested = append(tested, "spec: "+rule.message)
+		tested = append(tested, rule.place()+": "+rule.message)
 	}
 	for _, rule := range celRules(t) {
 		if place, silent := strings.CutSuffix(rule, ": "); silent {

@@ -143,7 +143,8 @@ func TestRolesForUsers(t *testing.T) {
 	for role, want := range map[string][]string{
 		"virtferry-edit": {
 			"create " + migrations, "delete " + migrations, "deletecollection " + migrations, "get " + hypervisors, "get " + migrations,
-			"list " + hypervisors, "list " + migrations, "patch " + migrations, "update " + migrations, "watch " + hypervisors, "watch " + migrations,
+			"list " + hypervisors, "list " + migrations, "patch " + migrations, "update " + migrations,
+			"update livemigrations/cancel.migration.virtferry.dev", "update livemigrations/force-complete.migration.virtferry.dev", "watch " + hypervisors, "watch " + migrations,
 		},
 		"virtferry-view": {
 			"get " + hypervisors, "get " + migrations, "list " + hypervisors, "list " + migrations, "watch " + hypervisors, "watch " + migrations,

@@ -18,12 +18,16 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 	// Group=migration.virtferry.dev, Version=v1alpha1
 	case v1alpha1.SchemeGroupVersion.WithKind("AttemptStatus"):
 		return &apiv1alpha1.AttemptStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("AutoConvergeOptions"):
+		return &apiv1alpha1.AutoConvergeOptionsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("BandwidthLimit"):
 		return &apiv1alpha1.BandwidthLimitApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("BridgeInterfaceSource"):
 		return &apiv1alpha1.BridgeInterfaceSourceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("CellPin"):
 		return &apiv1alpha1.CellPinApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ConvergenceOptions"):
+		return &apiv1alpha1.ConvergenceOptionsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("CPUSharesMigrateData"):
 		return &apiv1alpha1.CPUSharesMigrateDataApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("DirectInterfaceSource"):
@@ -92,12 +96,22 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.RBDMonitorApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RealtimeMigrateData"):
 		return &apiv1alpha1.RealtimeMigrateDataApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RecoveryStatus"):
+		return &apiv1alpha1.RecoveryStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RequestReport"):
+		return &apiv1alpha1.RequestReportApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RequestStatus"):
+		return &apiv1alpha1.RequestStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SerialMigrateData"):
 		return &apiv1alpha1.SerialMigrateDataApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SourceEnd"):
 		return &apiv1alpha1.SourceEndApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SourceStatus"):
 		return &apiv1alpha1.SourceStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SteeringStatus"):
+		return &apiv1alpha1.SteeringStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SteeringStep"):
+		return &apiv1alpha1.SteeringStepApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("StoragePoolSource"):
 		return &apiv1alpha1.StoragePoolSourceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TargetStatus"):

@@ -32,6 +32,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: id
       type:
         scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.AutoConvergeOptions
+  map:
+    fields:
+    - name: incrementPercent
+      type:
+        scalar: numeric
+    - name: initialPercent
+      type:
+        scalar: numeric
 - name: com.github.virtferry.virtferry.api.v1alpha1.BackingStorePolicy
   scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.BandwidthLimit
@@ -81,6 +90,20 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: hostNodes
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.CPUSet
+- name: com.github.virtferry.virtferry.api.v1alpha1.ConvergenceOptions
+  map:
+    fields:
+    - name: stepDelaySecondsPerGiB
+      type:
+        scalar: numeric
+    - name: steps
+      type:
+        scalar: numeric
+    - name: strategy
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.ConvergenceStrategy
+- name: com.github.virtferry.virtferry.api.v1alpha1.ConvergenceStrategy
+  scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.DirectInterfaceSource
   map:
     fields:
@@ -381,6 +404,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: progress
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.ProgressStatus
+    - name: requests
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.RequestStatus
+          elementRelationship: associative
+          keys:
+          - type
+          - token
     - name: source
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.SourceStatus
@@ -488,13 +520,34 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.virtferry.virtferry.api.v1alpha1.MigrationOptions
   map:
     fields:
+    - name: allowPause
+      type:
+        scalar: boolean
+    - name: allowPostCopy
+      type:
+        scalar: boolean
     - name: allowUnsafe
       type:
         scalar: boolean
+    - name: autoConverge
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.AutoConvergeOptions
     - name: bandwidthMiBps
       type:
         scalar: numeric
+    - name: completionTimeoutSecondsPerGiB
+      type:
+        scalar: numeric
+    - name: convergence
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.ConvergenceOptions
     - name: maxDowntimeMilliseconds
+      type:
+        scalar: numeric
+    - name: onTimeout
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.TimeoutAction
+    - name: progressTimeoutSeconds
       type:
         scalar: numeric
 - name: com.github.virtferry.virtferry.api.v1alpha1.NUMAMigrateData
@@ -669,6 +722,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: percent
       type:
         scalar: numeric
+    - name: postCopyRequests
+      type:
+        scalar: numeric
+    - name: switchover
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.SwitchoverReason
+    - name: throttlePercent
+      type:
+        scalar: numeric
 - name: com.github.virtferry.virtferry.api.v1alpha1.RBDMonitor
   map:
     fields:
@@ -690,6 +752,67 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: vcpus
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.CPUSet
+- name: com.github.virtferry.virtferry.api.v1alpha1.RecoveryStatus
+  map:
+    fields:
+    - name: attempts
+      type:
+        scalar: numeric
+    - name: brokenTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: lastAttemptTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: lastError
+      type:
+        scalar: string
+    - name: resumedTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+- name: com.github.virtferry.virtferry.api.v1alpha1.RequestReport
+  map:
+    fields:
+    - name: message
+      type:
+        scalar: string
+    - name: state
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.RequestState
+    - name: time
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: token
+      type:
+        scalar: string
+    - name: type
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.RequestType
+- name: com.github.virtferry.virtferry.api.v1alpha1.RequestState
+  scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.RequestStatus
+  map:
+    fields:
+    - name: message
+      type:
+        scalar: string
+    - name: requestedTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: settledTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: state
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.RequestState
+    - name: token
+      type:
+        scalar: string
+    - name: type
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.RequestType
+- name: com.github.virtferry.virtferry.api.v1alpha1.RequestType
+  scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.SchedulerPolicy
   scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.SerialMigrateData
@@ -734,13 +857,70 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: guest
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestFacts
+    - name: guestPaused
+      type:
+        scalar: boolean
+    - name: guestPersistent
+      type:
+        scalar: boolean
     - name: jobStartedTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
     - name: problem
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.Problem
+    - name: recovery
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.RecoveryStatus
     - name: startRequestedTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: steering
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.SteeringStatus
+- name: com.github.virtferry.virtferry.api.v1alpha1.SteeringStatus
+  map:
+    fields:
+    - name: abort
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.SteeringStep
+    - name: lastProgressTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: maxDowntimeMilliseconds
+      type:
+        scalar: numeric
+    - name: pause
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.SteeringStep
+    - name: postCopy
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.SteeringStep
+    - name: postCopyTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: requests
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.RequestReport
+          elementRelationship: associative
+          keys:
+          - type
+          - token
+- name: com.github.virtferry.virtferry.api.v1alpha1.SteeringStep
+  map:
+    fields:
+    - name: error
+      type:
+        scalar: string
+    - name: message
+      type:
+        scalar: string
+    - name: reason
+      type:
+        scalar: string
+    - name: time
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
 - name: com.github.virtferry.virtferry.api.v1alpha1.StoragePoolMode
@@ -757,11 +937,16 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: volume
       type:
         scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.SwitchoverReason
+  scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.TapManagement
   scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.TargetStatus
   map:
     fields:
+    - name: arrivedTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
     - name: attemptID
       type:
         scalar: string
@@ -789,6 +974,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: readyTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+- name: com.github.virtferry.virtferry.api.v1alpha1.TimeoutAction
+  scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.Toggle
   scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.TransferStatus

@@ -39,6 +39,10 @@ type LiveMigrationStatusApplyConfiguration struct {
 	Target *TargetStatusApplyConfiguration `json:"target,omitempty"`
 	// progress of the copying. Written by the source node's agent.
 	Progress *ProgressStatusApplyConfiguration `json:"progress,omitempty"`
+	// requests are what was asked for by annotation, in the order in which it
+	// is done. Written by the manager. The oldest that are settled make way
+	// when there are more than 16.
+	Requests []RequestStatusApplyConfiguration `json:"requests,omitempty"`
 	// downtimeMilliseconds is how long the guest was paused for the
 	// switch-over, as the hypervisor measured it. Written by the manager.
 	DowntimeMilliseconds *int64 `json:"downtimeMilliseconds,omitempty"`
@@ -138,6 +142,19 @@ func (b *LiveMigrationStatusApplyConfiguration) WithTarget(value *TargetStatusAp
 // If called multiple times, the Progress field is set to the value of the last call.
 func (b *LiveMigrationStatusApplyConfiguration) WithProgress(value *ProgressStatusApplyConfiguration) *LiveMigrationStatusApplyConfiguration {
 	b.Progress = value
+	return b
+}
+
+// WithRequests adds the given value to the Requests field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Requests field.
+func (b *LiveMigrationStatusApplyConfiguration) WithRequests(values ...*RequestStatusApplyConfiguration) *LiveMigrationStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithRequests")
+		}
+		b.Requests = append(b.Requests, *values[i])
+	}
 	return b
 }
 

@@ -2,6 +2,10 @@
 
 package v1alpha1
 
+import (
+	apiv1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+)
+
 // MigrationOptionsApplyConfiguration represents a declarative configuration of the MigrationOptions type for use
 // with apply.
 //
@@ -12,13 +16,42 @@ type MigrationOptionsApplyConfiguration struct {
 	// libvirt does not know to be shared. Cannot be changed.
 	AllowUnsafe *bool `json:"allowUnsafe,omitempty"`
 	// maxDowntimeMilliseconds is the longest that the guest may be paused for
-	// its switch-over. Absent means the hypervisor's default. May be changed
-	// while the migration runs.
+	// its switch-over. Absent means 500. May be changed while the migration
+	// runs.
 	MaxDowntimeMilliseconds *int64 `json:"maxDowntimeMilliseconds,omitempty"`
 	// bandwidthMiBps limits the copying, in MiB per second. Absent means the
 	// hypervisor's default. May be changed while the migration runs; where it is
 	// removed then, the limit stays what it was.
 	BandwidthMiBps *int64 `json:"bandwidthMiBps,omitempty"`
+	// convergence says how the allowed downtime is worked up to
+	// maxDowntimeMilliseconds while the guest is copied. Cannot be changed.
+	Convergence *ConvergenceOptionsApplyConfiguration `json:"convergence,omitempty"`
+	// completionTimeoutSecondsPerGiB is how long the copying may take for each
+	// GiB of memory and of disks that are copied along, the guest counting as
+	// 2 GiB at least. Absent means 800; 0 means no limit. May be changed while
+	// the migration runs.
+	CompletionTimeoutSecondsPerGiB *int64 `json:"completionTimeoutSecondsPerGiB,omitempty"`
+	// progressTimeoutSeconds is how long the copying may go on without coming
+	// closer to its end. Absent or 0 means no limit. May be changed while the
+	// migration runs.
+	ProgressTimeoutSeconds *int64 `json:"progressTimeoutSeconds,omitempty"`
+	// onTimeout is what happens when one of the timeouts has passed. Absent
+	// means Abort. May be changed while the migration runs.
+	OnTimeout *apiv1alpha1.TimeoutAction `json:"onTimeout,omitempty"`
+	// allowPostCopy allows the switch to post-copy: the guest goes on running on
+	// the target before all of its memory is there, and the rest follows. From
+	// then on the guest depends on both hosts and the network between them, and
+	// the migration cannot be cancelled. Cannot be changed.
+	AllowPostCopy *bool `json:"allowPostCopy,omitempty"`
+	// allowPause allows the strategy to pause a guest that writes to its memory
+	// faster than it can be copied, for as long as copying the rest takes. A
+	// request to force completion, and onTimeout: ForceComplete, need no such
+	// leave. May be changed while the migration runs.
+	AllowPause *bool `json:"allowPause,omitempty"`
+	// autoConverge has the hypervisor slow the guest's CPUs down, step by step,
+	// for as long as it writes to its memory too fast. Absent means never.
+	// Cannot be changed.
+	AutoConverge *AutoConvergeOptionsApplyConfiguration `json:"autoConverge,omitempty"`
 }
 
 // MigrationOptionsApplyConfiguration constructs a declarative configuration of the MigrationOptions type for use with
@@ -48,5 +81,61 @@ func (b *MigrationOptionsApplyConfiguration) WithMaxDowntimeMilliseconds(value i
 // If called multiple times, the BandwidthMiBps field is set to the value of the last call.
 func (b *MigrationOptionsApplyConfiguration) WithBandwidthMiBps(value int64) *MigrationOptionsApplyConfiguration {
 	b.BandwidthMiBps = &value
+	return b
+}
+
+// WithConvergence sets the Convergence field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Convergence field is set to the value of the last call.
+func (b *MigrationOptionsApplyConfiguration) WithConvergence(value *ConvergenceOptionsApplyConfiguration) *MigrationOptionsApplyConfiguration {
+	b.Convergence = value
+	return b
+}
+
+// WithCompletionTimeoutSecondsPerGiB sets the CompletionTimeoutSecondsPerGiB field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the CompletionTimeoutSecondsPerGiB field is set to the value of the last call.
+func (b *MigrationOptionsApplyConfiguration) WithCompletionTimeoutSecondsPerGiB(value int64) *MigrationOptionsApplyConfiguration {
+	b.CompletionTimeoutSecondsPerGiB = &value
+	return b
+}
+
+// WithProgressTimeoutSeconds sets the ProgressTimeoutSeconds field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ProgressTimeoutSeconds field is set to the value of the last call.
+func (b *MigrationOptionsApplyConfiguration) WithProgressTimeoutSeconds(value int64) *MigrationOptionsApplyConfiguration {
+	b.ProgressTimeoutSeconds = &value
+	return b
+}
+
+// WithOnTimeout sets the OnTimeout field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the OnTimeout field is set to the value of the last call.
+func (b *MigrationOptionsApplyConfiguration) WithOnTimeout(value apiv1alpha1.TimeoutAction) *MigrationOptionsApplyConfiguration {
+	b.OnTimeout = &value
+	return b
+}
+
+// WithAllowPostCopy sets the AllowPostCopy field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the AllowPostCopy field is set to the value of the last call.
+func (b *MigrationOptionsApplyConfiguration) WithAllowPostCopy(value bool) *MigrationOptionsApplyConfiguration {
+	b.AllowPostCopy = &value
+	return b
+}
+
+// WithAllowPause sets the AllowPause field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the AllowPause field is set to the value of the last call.
+func (b *MigrationOptionsApplyConfiguration) WithAllowPause(value bool) *MigrationOptionsApplyConfiguration {
+	b.AllowPause = &value
+	return b
+}
+
+// WithAutoConverge sets the AutoConverge field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the AutoConverge field is set to the value of the last call.
+func (b *MigrationOptionsApplyConfiguration) WithAutoConverge(value *AutoConvergeOptionsApplyConfiguration) *MigrationOptionsApplyConfiguration {
+	b.AutoConverge = value
 	return b
 }

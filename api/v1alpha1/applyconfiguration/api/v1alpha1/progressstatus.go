@@ -2,6 +2,10 @@
 
 package v1alpha1
 
+import (
+	apiv1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+)
+
 // ProgressStatusApplyConfiguration represents a declarative configuration of the ProgressStatus type for use
 // with apply.
 //
@@ -23,6 +27,13 @@ type ProgressStatusApplyConfiguration struct {
 	// expectedDowntimeMilliseconds is the hypervisor's estimate of the pause
 	// for the switch-over; absent until there is one and after the end.
 	ExpectedDowntimeMilliseconds *int64 `json:"expectedDowntimeMilliseconds,omitempty"`
+	// throttlePercent is by how much auto-convergence slows the guest down.
+	ThrottlePercent *int32 `json:"throttlePercent,omitempty"`
+	// postCopyRequests is how many pages the target had to ask for in post-copy.
+	PostCopyRequests *int64 `json:"postCopyRequests,omitempty"`
+	// switchover is what brought the guest to the target, once it is there:
+	// Converged, PostCopy or Paused.
+	Switchover *apiv1alpha1.SwitchoverReason `json:"switchover,omitempty"`
 	// elapsedMilliseconds is the age of the migration job.
 	ElapsedMilliseconds *int64 `json:"elapsedMilliseconds,omitempty"`
 	// downtimeMilliseconds is the guest's real pause, once the job has ended
@@ -89,6 +100,30 @@ func (b *ProgressStatusApplyConfiguration) WithBytesPerSecond(value int64) *Prog
 // If called multiple times, the ExpectedDowntimeMilliseconds field is set to the value of the last call.
 func (b *ProgressStatusApplyConfiguration) WithExpectedDowntimeMilliseconds(value int64) *ProgressStatusApplyConfiguration {
 	b.ExpectedDowntimeMilliseconds = &value
+	return b
+}
+
+// WithThrottlePercent sets the ThrottlePercent field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ThrottlePercent field is set to the value of the last call.
+func (b *ProgressStatusApplyConfiguration) WithThrottlePercent(value int32) *ProgressStatusApplyConfiguration {
+	b.ThrottlePercent = &value
+	return b
+}
+
+// WithPostCopyRequests sets the PostCopyRequests field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the PostCopyRequests field is set to the value of the last call.
+func (b *ProgressStatusApplyConfiguration) WithPostCopyRequests(value int64) *ProgressStatusApplyConfiguration {
+	b.PostCopyRequests = &value
+	return b
+}
+
+// WithSwitchover sets the Switchover field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Switchover field is set to the value of the last call.
+func (b *ProgressStatusApplyConfiguration) WithSwitchover(value apiv1alpha1.SwitchoverReason) *ProgressStatusApplyConfiguration {
+	b.Switchover = &value
 	return b
 }
 

@@ -19,8 +19,18 @@ type SourceStatusApplyConfiguration struct {
 	// startRequestedTime is when the agent recorded that it is about to start
 	// the migration. From then on the migration may be running.
 	StartRequestedTime *v1.MicroTime `json:"startRequestedTime,omitempty"`
+	// guestPaused is whether the guest was paused before the migration was
+	// started; then it stays paused on either side.
+	GuestPaused *bool `json:"guestPaused,omitempty"`
+	// guestPersistent is whether the guest has a definition that outlives it;
+	// then it has one on the target as well.
+	GuestPersistent *bool `json:"guestPersistent,omitempty"`
 	// jobStartedTime is when the migration job was first seen running.
 	JobStartedTime *v1.MicroTime `json:"jobStartedTime,omitempty"`
+	// steering is what the agent has done to the running job.
+	Steering *SteeringStatusApplyConfiguration `json:"steering,omitempty"`
+	// recovery is there once post-copy was interrupted.
+	Recovery *RecoveryStatusApplyConfiguration `json:"recovery,omitempty"`
 	// end is set once the migration job is over on this side.
 	End *SourceEndApplyConfiguration `json:"end,omitempty"`
 	// problem is why the agent refuses to go on; set only before the start.
@@ -57,11 +67,43 @@ func (b *SourceStatusApplyConfiguration) WithStartRequestedTime(value v1.MicroTi
 	return b
 }
 
+// WithGuestPaused sets the GuestPaused field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the GuestPaused field is set to the value of the last call.
+func (b *SourceStatusApplyConfiguration) WithGuestPaused(value bool) *SourceStatusApplyConfiguration {
+	b.GuestPaused = &value
+	return b
+}
+
+// WithGuestPersistent sets the GuestPersistent field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the GuestPersistent field is set to the value of the last call.
+func (b *SourceStatusApplyConfiguration) WithGuestPersistent(value bool) *SourceStatusApplyConfiguration {
+	b.GuestPersistent = &value
+	return b
+}
+
 // WithJobStartedTime sets the JobStartedTime field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the JobStartedTime field is set to the value of the last call.
 func (b *SourceStatusApplyConfiguration) WithJobStartedTime(value v1.MicroTime) *SourceStatusApplyConfiguration {
 	b.JobStartedTime = &value
+	return b
+}
+
+// WithSteering sets the Steering field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Steering field is set to the value of the last call.
+func (b *SourceStatusApplyConfiguration) WithSteering(value *SteeringStatusApplyConfiguration) *SourceStatusApplyConfiguration {
+	b.Steering = value
+	return b
+}
+
+// WithRecovery sets the Recovery field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Recovery field is set to the value of the last call.
+func (b *SourceStatusApplyConfiguration) WithRecovery(value *RecoveryStatusApplyConfiguration) *SourceStatusApplyConfiguration {
+	b.Recovery = value
 	return b
 }
 

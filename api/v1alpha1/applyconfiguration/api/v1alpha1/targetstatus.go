@@ -22,6 +22,9 @@ type TargetStatusApplyConfiguration struct {
 	// offer is what this host gives for the parts of the migrate data that the
 	// user left out.
 	Offer *MigrateDataApplyConfiguration `json:"offer,omitempty"`
+	// arrivedTime is when the guest was first seen running, or whole and
+	// paused, on this side.
+	ArrivedTime *v1.MicroTime `json:"arrivedTime,omitempty"`
 	// domain is the guest on this side, as last seen.
 	Domain *DomainObservationApplyConfiguration `json:"domain,omitempty"`
 	// confirmedTime is when domain was read after the end on the source.
@@ -76,6 +79,14 @@ func (b *TargetStatusApplyConfiguration) WithMigrateURI(value string) *TargetSta
 // If called multiple times, the Offer field is set to the value of the last call.
 func (b *TargetStatusApplyConfiguration) WithOffer(value *MigrateDataApplyConfiguration) *TargetStatusApplyConfiguration {
 	b.Offer = value
+	return b
+}
+
+// WithArrivedTime sets the ArrivedTime field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ArrivedTime field is set to the value of the last call.
+func (b *TargetStatusApplyConfiguration) WithArrivedTime(value v1.MicroTime) *TargetStatusApplyConfiguration {
+	b.ArrivedTime = &value
 	return b
 }
 

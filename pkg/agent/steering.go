@@ -1,0 +1,229 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/migration"
+	"github.com/virtferry/virtferry/pkg/monitor"
+)
+
+// recordPatience is how long a step waits for its record to be written before it
+// is taken all the same: an API server that is away must not change how a
+// migration is steered.
+const recordPatience = 2 * time.Second
+
+// steering is what a session remembers of how it steers its job.
+type steering struct {
+	restored bool
+	state    monitor.State
+}
+
+// steer asks pkg/monitor what to do about the running job, and does it.
+func (s *sourceSession) steer(ctx context.Context) {
+	began := s.node.Clock.Now().Add(-s.now.job.Elapsed)
+	if !s.steering.restored {
+		s.steering = steering{restored: true, state: monitor.Restore(s.factsSoFar(ctx, began))}
+	}
+	s.notePostCopy()
+	s.noteRequests()
+	input := monitor.Input{
+		Sample:        monitorSample(s.now),
+		ForceComplete: migration.ForceCompleteDue(s.lm, s.section),
+	}
+	state, actions := monitor.Decide(monitorConfig(s.lm.Spec.Options, s.now.job), s.steering.state, input)
+	s.steering.state = state
+	for _, action := range actions {
+		s.take(ctx, action)
+	}
+	s.noteProgress(began)
+	s.noteRequests()
+}
+
+// record returns the part of the section that says what was done to the job.
+func (s *sourceSession) record() *v1alpha1.SteeringStatus {
+	if s.section.Steering == nil {
+		s.section.Steering = &v1alpha1.SteeringStatus{}
+	}
+	return s.section.Steering
+}
+
+// factsSoFar returns what is known of a job that this process did not start: what
+// was recorded, and the limit that the hypervisor has.
+func (s *sourceSession) factsSoFar(ctx context.Context, began time.Time) monitor.Facts {
+	facts := monitorFacts(s.section, began)
+	if s.call == migration.CallInFlight && facts.MaxDowntimeMilliseconds == 0 {
+		return facts // Just started: what the hypervisor has was not set for this job.
+	}
+	limit, err := s.hv.MaxDowntime(ctx, s.lm.Status.DomainUUID)
+	if err != nil {
+		s.log.Error(err, "Reading the allowed downtime failed; going by what was recorded")
+		return facts
+	}
+	facts.MaxDowntimeMilliseconds = clamp(limit)
+	return facts
+}
+
+// take records an action, carries it out, and tells pkg/monitor if that failed.
+func (s *sourceSession) take(ctx context.Context, action monitor.Action) {
+	s.log.Info("Steering the migration", "action", action.Kind, "reason", action.Reason, "because", action.Message)
+	step, err := newStep(action, s.node.Clock.Now()), error(nil)
+	uuid := s.lm.Status.DomainUUID
+	switch action.Kind {
+	case monitor.SetMaxDowntime:
+		if err = s.hv.SetMaxDowntime(ctx, uuid, uint64(action.MaxDowntimeMilliseconds)); err == nil { //nolint:gosec // Positive.
+			s.record().MaxDowntimeMilliseconds = action.MaxDowntimeMilliseconds
+		}
+	case monitor.StartPostCopy:
+		s.record().PostCopy = step
+		s.writeDown(ctx)
+		if err = s.hv.StartPostCopy(ctx, uuid); errors.Is(err, hypervisor.ErrInPostCopy) {
+			err = nil
+		}
+	case monitor.Pause:
+		s.record().Pause = step
+		s.writeDown(ctx)
+		err = s.hv.Suspend(ctx, uuid)
+	case monitor.Abort:
+		step.Reason = abortReason(action.Reason)
+		err = s.abort(ctx, step)
+	default:
+		err = fmt.Errorf("the action %q is unknown", action.Kind)
+	}
+	if err == nil {
+		return
+	}
+	s.log.Error(err, "Steering the migration failed", "action", action.Kind)
+	step.Error = messageOf(err)
+	s.steering.state = s.steering.state.Failed(action)
+}
+
+// writeDown waits until the section is written, but not for ever.
+func (s *sourceSession) writeDown(ctx context.Context) {
+	s.report(true)
+	if !s.out.flush(ctx, recordPatience) {
+		s.log.Info("The status cannot be written; going on without")
+	}
+}
+
+// abort asks for the job's end. The first time it says why.
+func (s *sourceSession) abort(ctx context.Context, step *v1alpha1.SteeringStep) error {
+	s.log.Info("Aborting the migration", "reason", step.Reason)
+	if record := s.record(); record.Abort == nil {
+		record.Abort = step
+		s.noteRequests()
+		s.writeDown(ctx)
+	}
+	s.lastAbort = s.node.Clock.Now()
+	return s.hv.AbortJob(ctx, s.lm.Status.DomainUUID)
+}
+
+// cancel aborts the job because its end is asked for, again and again until it is
+// gone.
+func (s *sourceSession) cancel(ctx context.Context) {
+	step := &v1alpha1.SteeringStep{
+		Time: metav1.NewMicroTime(s.node.Clock.Now()), Reason: v1alpha1.ReasonCancelled, Message: "the migration was cancelled",
+	}
+	if err := s.abort(ctx, step); err != nil {
+		s.log.Error(err, "Aborting the migration failed; trying again while it goes on", "after", migration.AbortInterval)
+	}
+}
+
+// abortReason is the reason of the Succeeded condition for an abort.
+func abortReason(r monitor.Reason) string {
+	switch r {
+	case monitor.ReasonNotConverging:
+		return v1alpha1.ReasonWillNotConverge
+	case monitor.ReasonCompletionTimeout:
+		return v1alpha1.ReasonCompletionTimeout
+	case monitor.ReasonProgressTimeout:
+		return v1alpha1.ReasonProgressTimeout
+	case monitor.ReasonPauseTimeout:
+		return v1alpha1.ReasonPauseTimeout
+	default:
+		return v1alpha1.ReasonMigrationFailed
+	}
+}
+
+// notePostCopy records when the guest went ahead to the target, and whether what
+// follows it was interrupted.
+func (s *sourceSession) notePostCopy() {
+	if s.now.domain == nil || !s.now.domain.InPostCopy() {
+		return
+	}
+	now := metav1.NewMicroTime(s.node.Clock.Now())
+	if record := s.record(); record.PostCopyTime == nil {
+		record.PostCopyTime = &now
+	}
+	broken, recovery := s.now.domain.Reason == hypervisor.ReasonPostcopyFailed, s.section.Recovery
+	switch {
+	case broken && recovery == nil:
+		s.section.Recovery = &v1alpha1.RecoveryStatus{BrokenTime: now}
+	case broken && recovery.ResumedTime != nil:
+		recovery.BrokenTime, recovery.ResumedTime = now, nil
+	case !broken && recovery != nil && recovery.ResumedTime == nil:
+		recovery.ResumedTime = &now
+	}
+}
+
+// noteRequests records how far requests have come.
+func (s *sourceSession) noteRequests() {
+	for _, report := range migration.ReportRequests(s.lm, s.section, s.node.Clock.Now()) {
+		migration.PutReport(s.record(), report)
+	}
+}
+
+// noteProgress records when the job came closer to its end, for the next agent.
+func (s *sourceSession) noteProgress(began time.Time) {
+	if at := s.steering.state.Facts().ProgressAt; at > 0 {
+		// Milliseconds of the job's clock move with every look at it.
+		when := metav1.NewMicroTime(began.Add(at).Truncate(time.Second))
+		s.record().LastProgressTime = &when
+	}
+}
+
+// recoverPostCopy resumes a post-copy that was interrupted. libvirt refuses for as
+// long as the two hosts do not reach each other, or still believe that they do.
+func (s *sourceSession) recoverPostCopy(ctx context.Context) time.Duration {
+	now := s.node.Clock.Now()
+	s.lastRecover = now
+	s.notePostCopy()
+	r := s.section.Recovery
+	r.Attempts++
+	r.LastAttemptTime = new(metav1.NewMicroTime(now))
+	s.log.Info("Resuming the post-copy that was interrupted", "attempt", r.Attempts)
+	s.writeDown(ctx)
+	s.call, s.recovering = migration.CallInFlight, true
+	params, uuid := s.baseParams(), s.lm.Status.DomainUUID
+	ctx, s.abandon = context.WithCancel(context.WithoutCancel(ctx))
+	go func() { s.returned <- s.hv.RecoverPostCopy(ctx, uuid, params) }()
+	return followFirst
+}
+
+// resume sets the guest going that was paused for a migration which has failed.
+func (s *sourceSession) resume(ctx context.Context) time.Duration {
+	s.log.Info("Resuming the guest, which was paused for its migration")
+	if err := s.hv.Resume(ctx, s.lm.Status.DomainUUID); err != nil {
+		s.log.Error(err, "Resuming the guest failed; trying again", "after", followInterval)
+		return followInterval
+	}
+	if s.look(ctx); s.now.seen && s.now.domain != nil {
+		s.section.End.Domain = migration.Observe(s.now.domain, s.now.job)
+		s.report(true)
+	}
+	return followInterval
+}
+
+// messageOf returns a hypervisor's message without the name of the call.
+func messageOf(err error) string {
+	if herr, ok := errors.AsType[*hypervisor.Error](err); ok {
+		return herr.Message
+	}
+	return err.Error()
+}

@@ -1,0 +1,120 @@
+package agent
+
+import (
+	"math"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/monitor"
+)
+
+// Translations between what the API and the hypervisor say and what pkg/monitor
+// decides on.
+
+// defaultCompletionTimeoutPerGiB is what absent means in the API.
+const defaultCompletionTimeoutPerGiB = 800 * time.Second
+
+// monitorConfig returns what the user wants of a job.
+func monitorConfig(options *v1alpha1.MigrationOptions, job hypervisor.JobStats) monitor.Config {
+	c := monitor.Config{
+		CompletionTimeoutPerGiB: defaultCompletionTimeoutPerGiB,
+		Size:                    monitor.Size{MemoryBytes: clamp(job.Memory.TotalBytes)},
+	}
+	if disk := clamp(job.Disk.TotalBytes); disk > 0 {
+		c.Size.DiskBytes = []int64{disk}
+	}
+	o := options
+	if o == nil {
+		return c
+	}
+	c.MaxDowntimeMilliseconds = valueOr(o.MaxDowntimeMilliseconds, 0)
+	if v := o.Convergence; v != nil {
+		c.Strategy = monitor.Strategy(v.Strategy)
+		c.Steps = int(valueOr(v.Steps, 0))
+		c.StepDelayPerGiB = time.Duration(valueOr(v.StepDelaySecondsPerGiB, 0)) * time.Second
+	}
+	if v := o.CompletionTimeoutSecondsPerGiB; v != nil {
+		c.CompletionTimeoutPerGiB = time.Duration(*v) * time.Second
+	}
+	c.ProgressTimeout = time.Duration(valueOr(o.ProgressTimeoutSeconds, 0)) * time.Second
+	c.OnTimeout = monitor.TimeoutAction(o.OnTimeout)
+	c.AllowPostCopy = valueOr(o.AllowPostCopy, false)
+	c.AllowPause = valueOr(o.AllowPause, false)
+	c.AutoConverge = o.AutoConverge != nil
+	return c
+}
+
+func valueOr[T any](p *T, absent T) T {
+	if p == nil {
+		return absent
+	}
+	return *p
+}
+
+// monitorSample returns what was seen of a job.
+func monitorSample(seen sighting) monitor.Sample {
+	job := seen.job
+	sample := monitor.Sample{
+		Elapsed:                 job.Elapsed,
+		Memory:                  monitorTransfer(job.Memory),
+		Disk:                    monitorTransfer(job.Disk),
+		Iteration:               clamp(job.MemoryIteration),
+		DirtyBytesPerSecond:     clamp(job.MemoryDirtyBytesPerSecond),
+		BandwidthBytesPerSecond: clamp(job.Memory.BytesPerSecond),
+		ThrottlePercent:         clamp(job.AutoConvergeThrottlePercent),
+		PostCopy:                job.PostCopy,
+		GuestPaused:             seen.domain != nil && seen.domain.State == hypervisor.StatePaused && !job.PostCopy,
+	}
+	if job.DowntimeKnown {
+		sample.ExpectedDowntime = job.Downtime
+	}
+	return sample
+}
+
+func monitorTransfer(t hypervisor.Transfer) monitor.Transfer {
+	return monitor.Transfer{
+		TotalBytes: clamp(t.TotalBytes), ProcessedBytes: clamp(t.ProcessedBytes), RemainingBytes: clamp(t.RemainingBytes),
+	}
+}
+
+func clamp(n uint64) int64 { return int64(min(n, math.MaxInt64)) } //nolint:gosec // Bounded.
+
+// monitorFacts returns what an earlier agent has recorded of a job that began at
+// began.
+func monitorFacts(section *v1alpha1.SourceStatus, began time.Time) monitor.Facts {
+	recorded := section.Steering
+	if recorded == nil {
+		return monitor.Facts{}
+	}
+	facts := monitor.Facts{
+		MaxDowntimeMilliseconds: recorded.MaxDowntimeMilliseconds,
+		PostCopy:                monitorOrder(recorded.PostCopy, began),
+		Pause:                   monitorOrder(recorded.Pause, began),
+		Abort:                   monitorOrder(recorded.Abort, began),
+		PostCopySeen:            recorded.PostCopyTime != nil,
+	}
+	if recorded.LastProgressTime != nil {
+		facts.ProgressAt = max(0, recorded.LastProgressTime.Sub(began))
+	}
+	for _, r := range recorded.Requests {
+		facts.ForceCompleteTaken = facts.ForceCompleteTaken || r.Type == v1alpha1.RequestForceComplete
+	}
+	return facts
+}
+
+func monitorOrder(step *v1alpha1.SteeringStep, began time.Time) monitor.Order {
+	if step == nil {
+		return monitor.Order{}
+	}
+	return monitor.Order{
+		Ordered: true, At: max(0, step.Time.Sub(began)), Reason: monitor.Reason(step.Reason), Failed: step.Error != "",
+	}
+}
+
+// newStep returns the record of an action that is about to be taken.
+func newStep(action monitor.Action, now time.Time) *v1alpha1.SteeringStep {
+	return &v1alpha1.SteeringStep{Time: metav1.NewMicroTime(now), Reason: string(action.Reason), Message: action.Message}
+}

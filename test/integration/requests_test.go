@@ -1,0 +1,153 @@
+//go:build integration
+
+package integration
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
+)
+
+// annotate sets annotations, as kubectl annotate does.
+func annotate(t *testing.T, c client.Client, lm *v1alpha1.LiveMigration, annotations map[string]string) error {
+	t.Helper()
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": annotations}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Patch(t.Context(), lm.DeepCopy(), client.RawPatch(types.MergePatchType, patch))
+}
+
+func (m *move) ask(annotation, token string) {
+	m.t.Helper()
+	if err := annotate(m.t, cluster.client, m.latest(), map[string]string{annotation: token}); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// requestsOf prints "Type token State", one for each.
+func requestsOf(lm *v1alpha1.LiveMigration) string {
+	var out []string
+	for _, r := range lm.Status.Requests {
+		out = append(out, fmt.Sprintf("%s %s %s", r.Type, r.Token, r.State))
+	}
+	return strings.Join(out, ", ")
+}
+
+// busyGuest starts a migration of a guest that never converges by itself.
+func (w *world) busyGuest() (*fake.Fleet, guest, *move) {
+	w.t.Helper()
+	fleet := newFleet(w.t)
+	g := w.newGuest("web")
+	fleet.Host(w.node("a")).AddGuest(fake.Guest{UUID: g.uuid, Name: g.name, MemoryBytes: 4 << 30, DirtyBytesPerSecond: 4 << 30})
+	w.startManager(clock.RealClock{})
+	for _, letter := range []string{"a", "b"} {
+		w.runAgent(w.newAgent(letter), fleet.Host(w.node(letter)))
+	}
+	w.awaitReady("a", "b")
+	lm := w.newMigration(g, "b")
+	lm.Spec.Options = &v1alpha1.MigrationOptions{OnTimeout: v1alpha1.TimeoutKeepGoing}
+	return fleet, g, w.follow(lm)
+}
+
+func TestForceCompleteByAnnotation(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	fleet, g, m := w.busyGuest()
+	m.awaitReason(v1alpha1.ReasonMigrating)
+	m.ask(v1alpha1.AnnotationForceComplete, "now")
+	lm := m.awaitReason(v1alpha1.ReasonMigrated)
+	if got := requestsOf(lm); got != "ForceComplete now Done" {
+		t.Errorf("the requests are %q", got)
+	}
+	if got := lm.Status.Progress.Switchover; got != v1alpha1.SwitchoverPaused {
+		t.Errorf("the switchover is %q", got)
+	}
+	if on := fleet.RunningOn(g.uuid); !slices.Equal(on, []string{w.node("b")}) {
+		t.Errorf("the guest runs on %v", on)
+	}
+	// What is asked for afterwards is answered, too.
+	m.ask(v1alpha1.AnnotationCancel, "late")
+	m.await("an answer", func(lm *v1alpha1.LiveMigration) bool {
+		return requestsOf(lm) == "ForceComplete now Done, Cancel late Refused"
+	})
+}
+
+func TestCancelByAnnotation(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	fleet, g, m := w.busyGuest()
+	m.awaitReason(v1alpha1.ReasonMigrating)
+	m.ask(v1alpha1.AnnotationCancel, "now")
+	lm := m.awaitReason(v1alpha1.ReasonCancelled)
+	if got := requestsOf(lm); got != "Cancel now Done" {
+		t.Errorf("the requests are %q", got)
+	}
+	if on := fleet.RunningOn(g.uuid); !slices.Equal(on, []string{w.node("a")}) {
+		t.Errorf("the guest runs on %v", on)
+	}
+	m.await("the end of its finalizer", func(lm *v1alpha1.LiveMigration) bool { return len(lm.Finalizers) == 0 })
+}
+
+// TestRequestsNeedRights: who may write a migration's labels and annotations may not
+// therefore stop it, or pause its guest.
+func TestRequestsNeedRights(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	lm := w.newMigration(w.newGuest("web"), "b")
+	w.create(lm)
+	as := func(name string, rules ...rbacv1.PolicyRule) client.Client {
+		user := w.name + "-" + name
+		w.create(&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: w.name}, Rules: rules})
+		w.create(&rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: w.name},
+			Subjects:   []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: user}},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
+		})
+		who := rest.CopyConfig(cluster.config)
+		who.Impersonate = rest.ImpersonationConfig{UserName: user}
+		c, err := client.New(who, client.Options{Scheme: cluster.scheme})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	write := rbacv1.PolicyRule{APIGroups: []string{v1alpha1.GroupName}, Resources: []string{"livemigrations"}, Verbs: []string{"create", "get", "patch", "update"}}
+	mayCancel := rbacv1.PolicyRule{APIGroups: []string{v1alpha1.GroupName}, Resources: []string{"livemigrations/cancel"}, Verbs: []string{"update"}}
+	writer, canceller := as("writer", write), as("canceller", write, mayCancel)
+	denial := func(what string) string {
+		return "the annotation " + v1alpha1.GroupName + "/" + what + " needs the right to update livemigrations/" + what
+	}
+	force, cancel := map[string]string{v1alpha1.AnnotationForceComplete: "1"}, map[string]string{v1alpha1.AnnotationCancel: "1"}
+	if !poll(t.Context(), func() bool { return annotate(t, canceller, lm, map[string]string{"note": "mine"}) == nil }) {
+		t.Fatal("the roles do not come into force")
+	}
+	if err := annotate(t, writer, lm, map[string]string{"note": "other"}); err != nil {
+		t.Error(err)
+	}
+	requireDenied(t, annotate(t, writer, lm, cancel), denial("cancel"))
+	requireDenied(t, annotate(t, writer, lm, force), denial("force-complete"))
+	requireDenied(t, annotate(t, canceller, lm, force), denial("force-complete"))
+	if err := annotate(t, canceller, lm, cancel); err != nil {
+		t.Error(err)
+	}
+	// What is there already is nobody's request but that of whoever made it.
+	if err := annotate(t, writer, lm, map[string]string{"note": "again"}); err != nil {
+		t.Error(err)
+	}
+	forced := w.newMigration(w.newGuest("db"), "b")
+	forced.Annotations = force
+	requireDenied(t, writer.Create(t.Context(), forced), denial("force-complete"))
+}
