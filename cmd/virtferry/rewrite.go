@@ -82,9 +82,9 @@ func (f *rewriteFlags) run(stdin io.Reader, stdout io.Writer) error {
 	}
 	result := plan.Apply()
 	if f.diff {
-		return writeDiff(stdout, guest, result)
+		return writeDiff(stdout, string(guest), result)
 	}
-	_, err = stdout.Write(result)
+	_, err = io.WriteString(stdout, result)
 	return err
 }
 
@@ -133,13 +133,13 @@ func migrateDataOf(object []byte) (*v1alpha1.MigrateData, error) {
 	return &data, nil
 }
 
-func writeDiff(w io.Writer, before, after []byte) error {
-	if bytes.Equal(before, after) {
+func writeDiff(w io.Writer, before, after string) error {
+	if before == after {
 		return nil
 	}
 	return difflib.WriteUnifiedDiff(w, difflib.UnifiedDiff{
-		A: difflib.SplitLines(string(before)), FromFile: "source",
-		B: difflib.SplitLines(string(after)), ToFile: "target",
+		A: difflib.SplitLines(before), FromFile: "source",
+		B: difflib.SplitLines(after), ToFile: "target",
 		Context: 3,
 	})
 }

@@ -38,11 +38,8 @@ const (
 // spotOf returns the spot of an element, and whether the element is part of one
 // that belongs to the host altogether.
 func spotOf(n *node) (s spot, hidden bool) {
-	switch {
-	case n.parent == nil:
+	if n.parent == nil {
 		return spotDomain, false
-	case n.holdsUnits():
-		return spotDevices, false
 	}
 	in, hidden := spotOf(n.parent)
 	return in.part(n), hidden || (!n.foreign && in.whole(n.name))
@@ -100,6 +97,8 @@ func partOfDomain(name string) spot {
 		return spotMemoryBacking
 	case "perf":
 		return spotPerf
+	case "devices":
+		return spotDevices
 	}
 	return spotGuest
 }

@@ -40,7 +40,7 @@ func scopeOf(address string) bindScope {
 
 // checkListenAddress returns the address to write, or nil where it is absent
 // or malformed; malformed is reported.
-func (p *planner) checkListenAddress(field string, address *string) *string {
+func (p *planner) checkListenAddress(field *place, address *string) *string {
 	if address == nil {
 		return nil
 	}

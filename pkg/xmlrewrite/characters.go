@@ -30,11 +30,20 @@ func (s *scanner) checkCharacters() error {
 	return nil
 }
 
-// skipPrintable passes over plain text, as far as it goes sixteen bytes at a
-// time.
+// skipPrintable passes over plain text, as far as it goes eight bytes at a time.
 func skipPrintable(src string, i int) int {
-	for len(src)-i >= 16 && isPrintable(src[i:i+8]) && isPrintable(src[i+8:i+16]) {
-		i += 16
+	for len(src)-i >= 32 {
+		s := src[i : i+32]
+		if (oddBytes(wordAt(s, 0))|oddBytes(wordAt(s, 8))|oddBytes(wordAt(s, 16))|oddBytes(wordAt(s, 24)))&tops != 0 {
+			break
+		}
+		i += 32
+	}
+	for len(src)-i >= 8 && oddBytes(wordAt(src, i))&tops == 0 {
+		i += 8
+	}
+	if rest := len(src) - i; rest < 8 && len(src) >= 8 && oddBytes(wordAt(src, len(src)-8))&tops == 0 {
+		return len(src)
 	}
 	return i
 }
@@ -43,16 +52,12 @@ func skipPrintable(src string, i int) int {
 // that XML does not allow.
 func isControl(c byte) bool { return c < 0x20 && c != '\n' && c != '\t' && c != '\r' }
 
-// isPrintable reports whether all eight bytes are ASCII and no control
-// characters but line feeds. The top bit of each byte of a test is its answer.
-func isPrintable(s string) bool {
-	_ = s[7]
-	v := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
-		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
-	const tops, blanks, ones, feeds = 0x8080808080808080, 0x2020202020202020, 0x0101010101010101, 0x0a0a0a0a0a0a0a0a
+// oddBytes sets the top bit of each byte that is not ASCII, or is a control
+// character and no line feed. Other bits mean nothing.
+func oddBytes(v uint64) uint64 {
 	notControl := (v | tops) - blanks
 	notFeed := (v ^ feeds | tops) - ones
-	return (v|^notControl&notFeed)&tops == 0
+	return v | ^notControl&notFeed
 }
 
 // decodeReference decodes the reference at the start of s; size 0 means there
@@ -119,7 +124,7 @@ func decodeText(s string) string {
 	return b.String()
 }
 
-func isSpace(c byte) bool { return byteClasses[c] == classSpace }
+func isSpace(c byte) bool { return byteClasses[c]&classSpace != 0 }
 
 func isCharacter(r rune) bool {
 	switch {
@@ -159,26 +164,28 @@ func scanWideName(s string, i int) int {
 	return i
 }
 
-func isNameByte(c byte) bool { return byteClasses[c] == className }
+func isNameByte(c byte) bool { return byteClasses[c]&className != 0 }
 
 // Classes of bytes. Those of names are letters, digits, hyphen, full stop, colon
-// and underscore; what is beyond ASCII is judged by isNameRune.
+// and underscore; what is beyond ASCII is judged by isNameRune. Those that are
+// special have to be escaped somewhere.
 const (
-	classOther = iota
-	classSpace
+	classSpace = 1 << iota
 	className
+	classSpecial
 )
 
-// byteClasses holds the class of every byte.
+// byteClasses holds the classes of every byte.
 var byteClasses = func() (classes [256]uint8) {
 	for c := range utf8.RuneSelf {
-		switch {
-		case strings.ContainsRune(" \n\t\r", rune(c)):
-			classes[c] = classSpace
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.ContainsRune("-.:_", rune(c)):
-			classes[c] = className
-		default:
-			classes[c] = classOther
+		if strings.ContainsRune(" \n\t\r", rune(c)) {
+			classes[c] |= classSpace
+		}
+		if (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strings.ContainsRune("-.:_", rune(c)) {
+			classes[c] |= className
+		}
+		if strings.ContainsRune("&<>'\"\n\r\t", rune(c)) {
+			classes[c] |= classSpecial
 		}
 	}
 	return classes

@@ -21,21 +21,19 @@ func parseSet(text string) (numberSet, bool) { return parseSetInto(nil, text) }
 
 // parseSetInto uses the room of an empty set.
 func parseSetInto(set numberSet, text string) (numberSet, bool) {
-	for more := true; more; {
-		var part string
-		part, text, more = strings.Cut(text, ",")
-		part = strings.TrimSpace(part)
-		negated := strings.HasPrefix(part, "^")
-		low, high, isRange := strings.Cut(strings.TrimPrefix(part, "^"), "-")
-		a, ok := parseNumber(low)
-		b := a
-		if isRange && ok {
-			b, ok = parseNumber(high)
+	for i, more := 0, true; more; i++ {
+		i = skipBlanks(text, i)
+		negated := i < len(text) && text[i] == '^'
+		if negated {
+			i++
 		}
-		if !ok || b < a {
+		s, end, ok := parseSpan(text, i)
+		i = skipBlanks(text, end)
+		more = i < len(text)
+		if !ok || s.high < s.low || (more && text[i] != ',') {
 			return nil, false
 		}
-		if s := (span{a, b}); negated {
+		if negated {
 			set = set.without(s)
 		} else {
 			set = append(set, s)
@@ -44,19 +42,29 @@ func parseSetInto(set numberSet, text string) (numberSet, bool) {
 	return set.normal(), len(set) > 0
 }
 
-// parseNumber reads a number of at most maxSetNumber.
-func parseNumber(text string) (int, bool) {
-	n := 0
-	for i := range len(text) {
-		c := text[i]
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		if n = 10*n + int(c-'0'); n > maxSetNumber {
-			return 0, false
-		}
+func skipBlanks(text string, i int) int {
+	for i < len(text) && isSpace(text[i]) {
+		i++
 	}
-	return n, text != ""
+	return i
+}
+
+// parseSpan reads a number or a range, and returns where it ends.
+func parseSpan(text string, i int) (span, int, bool) {
+	low, i, ok := parseNumber(text, i)
+	if !ok || i == len(text) || text[i] != '-' {
+		return span{low, low}, i, ok
+	}
+	high, i, ok := parseNumber(text, i+1)
+	return span{low, high}, i, ok
+}
+
+// parseNumber reads a number of at most maxSetNumber, and returns where it ends.
+func parseNumber(text string, i int) (n, end int, ok bool) {
+	for end = i; end < len(text) && text[end] >= '0' && text[end] <= '9' && n <= maxSetNumber; end++ {
+		n = 10*n + int(text[end]-'0')
+	}
+	return n, end, end > i && n <= maxSetNumber
 }
 
 // normal sorts and merges.
@@ -89,10 +97,6 @@ func (s numberSet) without(out span) numberSet {
 	return kept
 }
 
-func (s numberSet) union(other numberSet) numberSet {
-	return append(slices.Clone(s), other...).normal()
-}
-
 func (s numberSet) equal(other numberSet) bool { return slices.Equal(s, other) }
 
 func (s numberSet) contains(n int) bool {
@@ -117,7 +121,10 @@ func (s numberSet) highest() int {
 }
 
 // String writes ascending numbers and ranges, such as "0-3,8".
-func (s numberSet) String() string {
+func (s numberSet) String() string { return s.text("") }
+
+// text is String. It returns the text given if that says the same.
+func (s numberSet) text(given string) string {
 	var room [32]byte
 	b := room[:0]
 	for i, in := range s {
@@ -129,24 +136,28 @@ func (s numberSet) String() string {
 			b = strconv.AppendInt(append(b, '-'), int64(in.high), 10)
 		}
 	}
+	if string(b) == given {
+		return given
+	}
 	return string(b)
 }
 
-// setNumbers gives an attribute a set of numbers. It stays as it is if it
-// already means the same, however it is written.
-func (n *node) setNumbers(name string, set numberSet) {
+// setNumbers gives an attribute a set of numbers, which the text given says in
+// some way. It stays as it is if it already means the same, however it is
+// written.
+func (n *node) setNumbers(name string, set numberSet, given string) {
 	if old, ok := n.attr(name); ok {
 		var room [4]span
 		if have, good := parseSetInto(room[:0], old); good && have.equal(set) {
 			return
 		}
 	}
-	n.setAttr(name, set.String())
+	n.setAttr(name, set.text(given))
 }
 
 // checkSet reads a set of the migrate data and reports a malformed one. The
 // limit is the set of what the target has; nil means not known.
-func (p *planner) checkSet(field, text, what string, limit numberSet) (numberSet, bool) {
+func (p *planner) checkSet(field *place, text, what string, limit numberSet) (numberSet, bool) {
 	if set, ok := goodSet(text, limit); ok {
 		return set, true
 	}
@@ -159,8 +170,11 @@ func (p *planner) checkSet(field, text, what string, limit numberSet) (numberSet
 }
 
 // goodSet reads a set of the migrate data that needs no report.
-func goodSet(text string, limit numberSet) (numberSet, bool) {
-	set, ok := parseSet(text)
+func goodSet(text string, limit numberSet) (numberSet, bool) { return goodSetInto(nil, text, limit) }
+
+// goodSetInto uses the room of an empty set.
+func goodSetInto(set numberSet, text string, limit numberSet) (numberSet, bool) {
+	set, ok := parseSetInto(set, text)
 	if !ok || strings.Contains(text, "^") || (limit != nil && !set.within(limit)) {
 		return nil, false
 	}

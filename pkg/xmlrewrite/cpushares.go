@@ -25,7 +25,7 @@ func planCPUShares(p *planner) {
 	case v1alpha1.CPUSharesKeep: // Handled above.
 	case v1alpha1.CPUSharesRemove:
 		if want.Shares != nil {
-			p.report(ProblemConflict, cpuSharesField+".shares", nil, "shares must be given with policy: Set, and only then")
+			p.report(ProblemConflict, placeOf(cpuSharesField+".shares"), nil, "shares must be given with policy: Set, and only then")
 		}
 		if shares != nil {
 			for _, s := range p.domain.child("cputune").children("shares") {
@@ -36,16 +36,16 @@ func planCPUShares(p *planner) {
 	case v1alpha1.CPUSharesSet:
 		p.setShares(shares, want.Shares)
 	default:
-		p.report(ProblemInvalidValue, cpuSharesField+".policy", nil, "this must be Keep, Remove or Set")
+		p.report(ProblemInvalidValue, placeOf(cpuSharesField+".policy"), nil, "this must be Keep, Remove or Set")
 	}
 }
 
 func (p *planner) setShares(shares *node, want *int64) {
 	switch {
 	case want == nil:
-		p.report(ProblemMissingData, cpuSharesField+".shares", nil, "policy: Set needs the new weight")
+		p.report(ProblemMissingData, placeOf(cpuSharesField+".shares"), nil, "policy: Set needs the new weight")
 	case !p.sharesFit(*want):
-		p.report(ProblemInvalidValue, cpuSharesField+".shares", nil, "the weight must be "+p.sharesRange())
+		p.report(ProblemInvalidValue, placeOf(cpuSharesField+".shares"), nil, "the weight must be "+p.sharesRange())
 	case shares != nil:
 		shares.setText(p.doc, itoa(*want))
 	default:
@@ -60,7 +60,7 @@ func (p *planner) checkKeptShares(shares *node) {
 		return
 	}
 	if v, err := strconv.ParseInt(p.doc.text(shares), 10, 64); err == nil && !p.sharesFit(v) {
-		p.report(ProblemMissingData, cpuSharesField, shares,
+		p.report(ProblemMissingData, placeOf(cpuSharesField), shares,
 			"the target does not accept the guest's CPU weight; use policy: Remove, or policy: Set with a weight "+p.sharesRange())
 	}
 }

@@ -1,13 +1,13 @@
 package xmlrewrite
 
 import (
-	"bytes"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -164,7 +164,10 @@ func fitPins(md *v1alpha1.MigrateData, doc *document) {
 	for i := range min(p.vcpuCount(), 64) {
 		md.NUMA.VCPUPins = append(md.NUMA.VCPUPins, v1alpha1.VCPUPin{VCPU: int32(i), HostCPUs: "4"})
 	}
-	for cell := range p.guestCells() {
+	for i, cell := range p.guestCells() {
+		if slices.Contains(p.guestCells()[:i], cell) {
+			continue
+		}
 		md.NUMA.CellPins = append(md.NUMA.CellPins, v1alpha1.CellPin{Cell: int32(cell), HostNodes: "2"})
 	}
 }
@@ -188,7 +191,7 @@ func FuzzScan(f *testing.F) {
 			}
 			return
 		}
-		if got := doc.render().String(); got != string(text) {
+		if got := doc.render(nil).String(); got != string(text) {
 			t.Fatalf("a document without edits changed: %q became %q", text, got)
 		}
 		compareTokens(t, doc, text)
@@ -220,7 +223,7 @@ func compareTokens(t *testing.T, doc *document, text []byte) {
 				t.Fatalf("names differ: %q and %q", qualified(token.Name), n.name)
 			}
 			for i, a := range token.Attr {
-				if want := decodeText(n.attrs[i].value); a.Value != want && !strings.Contains(n.attrs[i].value, "\r") {
+				if want := n.attrs[i].value; a.Value != want && !strings.Contains(want, "\r") {
 					t.Fatalf("values differ: %q and %q", a.Value, want)
 				}
 			}
@@ -304,7 +307,7 @@ func TestFittingData(t *testing.T) {
 			t.Fatal(err)
 		}
 		for choice := range uint16(6) {
-			if checkProperties(t, guest, fittingData(doc, "/srv/a.img", "br0", choice), Options{}) != nil {
+			if checkProperties(t, guest, fittingData(doc, "/srv/a.img", "br0", choice), Options{}) != "" {
 				applied++
 			}
 		}
@@ -327,10 +330,10 @@ func TestSwapIsRightOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	once := checkProperties(t, guest, c.MigrateData, Options{})
-	if !bytes.Equal(once, want) {
+	if once != string(want) {
 		t.Errorf("the swap came out wrong:\n%s", once)
 	}
-	if twice := checkProperties(t, once, c.MigrateData, Options{}); !bytes.Equal(twice, guest) {
+	if twice := checkProperties(t, []byte(once), c.MigrateData, Options{}); twice != string(guest) {
 		t.Errorf("swapping twice is not the original:\n%s", twice)
 	}
 }

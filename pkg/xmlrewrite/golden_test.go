@@ -89,19 +89,19 @@ func runGolden(t *testing.T, base string) {
 		return
 	}
 	result := plan.Apply()
-	compareGolden(t, base+".want.xml", result)
+	compareGolden(t, base+".want.xml", []byte(result))
 	compareGolden(t, base+".warnings.txt", describe(plan.Warnings()))
 	checkAgain(t, result, c.MigrateData, opts)
 }
 
 // checkAgain rewrites the result once more and expects the same bytes.
-func checkAgain(t *testing.T, result []byte, data *v1alpha1.MigrateData, opts Options) {
+func checkAgain(t *testing.T, result string, data *v1alpha1.MigrateData, opts Options) {
 	t.Helper()
 	again, err := NewPlan(result, data, opts)
 	if err != nil {
 		t.Fatalf("the rewritten guest cannot be rewritten again: %v", err)
 	}
-	if diff := cmp.Diff(string(result), string(again.Apply())); diff != "" {
+	if diff := cmp.Diff(result, again.Apply()); diff != "" {
 		t.Errorf("rewriting twice is not rewriting once (-once +twice):\n%s", diff)
 	}
 }

@@ -42,7 +42,7 @@ func (p *planner) graphicsAddresses() [3]kindOfGraphics {
 		field = "graphics." + field
 		return kindOfGraphics{kind, graphicsAddress{
 			field:    field,
-			explicit: p.checkListenAddress(field, explicit),
+			explicit: p.checkListenAddress(placeOf(field), explicit),
 			offered:  offered,
 			given:    explicit != nil,
 		}}
@@ -112,9 +112,9 @@ func (p *planner) offerAddress(l listener, a graphicsAddress) {
 		l.at.setAttr(l.attribute, *a.offered)
 	case l.mirror: // What there is to say is said of the listen element.
 	case scope == scopeHost:
-		p.report(ProblemMissingData, a.field, l.at,
+		p.report(ProblemMissingData, placeOf(a.field), l.at,
 			"the guest's graphics listen on an address of the source host; set the address to listen on at the target")
 	case scope != scopeUnset:
-		p.warn(a.field, l.at, "the guest's graphics listen on a wildcard or loopback address, which is kept")
+		p.warn(placeOf(a.field), l.at, "the guest's graphics listen on a wildcard or loopback address, which is kept")
 	}
 }

@@ -13,23 +13,21 @@ func parseUUID(text string) (string, bool) {
 	if len(text) != 36 {
 		return "", false
 	}
-	lower := strings.ToLower(text)
-	for i := range len(lower) {
-		c := lower[i]
-		if i == 8 || i == 13 || i == 18 || i == 23 {
-			if c != '-' {
-				return "", false
-			}
-		} else if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+	for i := range len(text) {
+		if hyphen := i == 8 || i == 13 || i == 18 || i == 23; hyphen != (text[i] == '-') || (!hyphen && !isHexDigit(text[i])) {
 			return "", false
 		}
 	}
-	return lower, true
+	return strings.ToLower(text), true
+}
+
+func isHexDigit(c byte) bool {
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F')
 }
 
 func equalUUID(a, b string) bool { return strings.EqualFold(a, b) }
 
-func (p *planner) checkUUID(field string, uuid v1alpha1.UUID) (string, bool) {
+func (p *planner) checkUUID(field *place, uuid v1alpha1.UUID) (string, bool) {
 	text, ok := parseUUID(string(uuid))
 	if !ok {
 		p.report(ProblemInvalidValue, field, nil, "this must be a UUID such as 5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b11")
@@ -129,7 +127,7 @@ func (n *node) setPCI(to pciAddress) {
 	}
 }
 
-func (p *planner) checkPCI(field string, text v1alpha1.PCIAddress) (pciAddress, bool) {
+func (p *planner) checkPCI(field *place, text v1alpha1.PCIAddress) (pciAddress, bool) {
 	a, ok := parsePCI(string(text))
 	if !ok {
 		p.report(ProblemInvalidValue, field, nil, "this must be a PCI address such as 0000:81:00.1")

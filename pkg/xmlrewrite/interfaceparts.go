@@ -8,7 +8,7 @@ import (
 
 // rewriteInterfaceTarget names the host's device. A name that belongs to the
 // old kind of source does not stay.
-func (p *planner) rewriteInterfaceTarget(nic *node, want *string, kindChanges bool, field string) {
+func (p *planner) rewriteInterfaceTarget(nic *node, want *string, kindChanges bool, field *place) {
 	target := nic.child("target")
 	switch {
 	case want != nil:
@@ -48,7 +48,7 @@ func onlyAttr(n *node, name string) bool {
 }
 
 // rewriteTap says who creates the tap device of an ethernet interface.
-func (p *planner) rewriteTap(nic *node, want *v1alpha1.EthernetInterfaceSource, field string) {
+func (p *planner) rewriteTap(nic *node, want *v1alpha1.EthernetInterfaceSource, field *place) {
 	if want == nil || want.TapManagement == nil {
 		return
 	}
@@ -59,7 +59,7 @@ func (p *planner) rewriteTap(nic *node, want *v1alpha1.EthernetInterfaceSource, 
 	case v1alpha1.TapManagementExternal:
 		managed = "no"
 	default:
-		p.report(ProblemInvalidValue, field+".tapManagement", nil, "this must be Libvirt or External")
+		p.report(ProblemInvalidValue, field.dot("tapManagement"), nil, "this must be Libvirt or External")
 		return
 	}
 	if target := nic.child("target"); target != nil {
@@ -71,7 +71,7 @@ func (p *planner) rewriteTap(nic *node, want *v1alpha1.EthernetInterfaceSource, 
 
 // rewriteVirtualPort sets or removes the virtual port. One that belongs to the
 // old kind of source does not stay.
-func (p *planner) rewriteVirtualPort(nic *node, want *v1alpha1.VirtualPort, kindChanges bool, field string) {
+func (p *planner) rewriteVirtualPort(nic *node, want *v1alpha1.VirtualPort, kindChanges bool, field *place) {
 	if want == nil {
 		if kindChanges {
 			p.syncChild(nic, "virtualport", nil)
@@ -80,10 +80,10 @@ func (p *planner) rewriteVirtualPort(nic *node, want *v1alpha1.VirtualPort, kind
 	}
 	parameters := p.portParameters(want, field)
 	kind := stringOf(want.Type)
-	p.checkOneOf(field+".type", kind, "openvswitch", "midonet", "802.1Qbg", "802.1Qbh")
+	p.checkOneOf(field.dot("type"), kind, "openvswitch", "midonet", "802.1Qbg", "802.1Qbh")
 	if kind == "" {
 		if len(parameters.attrs) > 0 {
-			p.report(ProblemMissingData, field+".type", nil, "the type is required unless the virtual port is empty")
+			p.report(ProblemMissingData, field.dot("type"), nil, "the type is required unless the virtual port is empty")
 		}
 		p.syncChild(nic, "virtualport", nil)
 		return
@@ -99,7 +99,7 @@ func (p *planner) rewriteVirtualPort(nic *node, want *v1alpha1.VirtualPort, kind
 }
 
 // portParameters makes the element of a virtual port's parameters.
-func (p *planner) portParameters(want *v1alpha1.VirtualPort, field string) *elem {
+func (p *planner) portParameters(want *v1alpha1.VirtualPort, field *place) *elem {
 	numbers := [...]struct {
 		name  string
 		value *int32
@@ -113,16 +113,16 @@ func (p *planner) portParameters(want *v1alpha1.VirtualPort, field string) *elem
 	uuids := [...]struct {
 		name, field string
 		value       *v1alpha1.UUID
-	}{{"instanceid", ".instanceID", want.InstanceID}, {"interfaceid", ".interfaceID", want.InterfaceID}}
+	}{{"instanceid", "instanceID", want.InstanceID}, {"interfaceid", "interfaceID", want.InterfaceID}}
 	for _, u := range uuids {
 		if u.value == nil {
 			continue
 		}
-		if uuid, ok := p.checkUUID(field+u.field, *u.value); ok {
+		if uuid, ok := p.checkUUID(field.dot(u.field), *u.value); ok {
 			parameters.attrs = append(parameters.attrs, elemAttr{u.name, uuid})
 		}
 	}
-	if want.ProfileID != nil && p.checkText(field+".profileID", *want.ProfileID) {
+	if want.ProfileID != nil && p.checkText(field.dot("profileID"), *want.ProfileID) {
 		parameters.attrs = append(parameters.attrs, elemAttr{"profileid", *want.ProfileID})
 	}
 	return parameters
@@ -146,7 +146,7 @@ func (n *node) orEmpty() *node {
 }
 
 // rewriteVLAN sets or removes the VLAN tags.
-func (p *planner) rewriteVLAN(nic *node, want *v1alpha1.InterfaceVLAN, kindChanges bool, kind, field string) {
+func (p *planner) rewriteVLAN(nic *node, want *v1alpha1.InterfaceVLAN, kindChanges bool, kind string, field *place) {
 	if want == nil {
 		if kindChanges && nic.child("vlan") != nil && (kind == "vhostuser" || kind == "vdpa" || kind == "ethernet") {
 			p.report(ProblemMissingData, field, nic.child("vlan"),
@@ -161,24 +161,24 @@ func (p *planner) rewriteVLAN(nic *node, want *v1alpha1.InterfaceVLAN, kindChang
 	p.syncChild(nic, "vlan", p.vlanElement(want, field), "source", "mac")
 }
 
-func (p *planner) vlanElement(want *v1alpha1.InterfaceVLAN, field string) *elem {
-	trunk := p.toggle(field+".trunk", want.Trunk)
+func (p *planner) vlanElement(want *v1alpha1.InterfaceVLAN, field *place) *elem {
+	trunk := p.toggle(field.dot("trunk"), want.Trunk)
 	needsTrunk := len(want.Tags) > 1
 	e := newElem("vlan")
 	seen := make(map[int32]bool, len(want.Tags))
 	for i, tag := range want.Tags {
-		at := field + ".tags[" + itoa(i) + "]"
+		at := field.dot("tags").entry(i)
 		if tag.ID < 0 || tag.ID > 4095 || seen[tag.ID] {
-			p.report(ProblemInvalidValue, at+".id", nil, "a tag must be between 0 and 4095, and be listed only once")
+			p.report(ProblemInvalidValue, at.dot("id"), nil, "a tag must be between 0 and 4095, and be listed only once")
 		}
 		seen[tag.ID] = true
 		mode := stringOf(tag.NativeMode)
-		p.checkOneOf(at+".nativeMode", mode, "tagged", "untagged")
+		p.checkOneOf(at.dot("nativeMode"), mode, "tagged", "untagged")
 		needsTrunk = needsTrunk || mode != ""
 		e.add(newElem("tag", "id", itoa(tag.ID), "nativeMode", mode))
 	}
 	if trunk == "no" && needsTrunk {
-		p.report(ProblemConflict, field+".trunk", nil, "several tags or a native mode need trunk: Enabled")
+		p.report(ProblemConflict, field.dot("trunk"), nil, "several tags or a native mode need trunk: Enabled")
 	}
 	if trunk == "yes" || needsTrunk {
 		e.attrs = append(e.attrs, elemAttr{"trunk", "yes"})
@@ -188,7 +188,7 @@ func (p *planner) vlanElement(want *v1alpha1.InterfaceVLAN, field string) *elem 
 
 // rewriteFilter sets or removes the network filter. Dropping a filter opens
 // the guest to its network, so it never happens in silence.
-func (p *planner) rewriteFilter(nic *node, want *v1alpha1.NetworkFilter, kindChanges bool, kind, field string) {
+func (p *planner) rewriteFilter(nic *node, want *v1alpha1.NetworkFilter, kindChanges bool, kind string, field *place) {
 	if want == nil {
 		filtered := kind == "bridge" || kind == "network" || kind == "ethernet"
 		if kindChanges && nic.child("filterref") != nil && !filtered {
@@ -199,26 +199,26 @@ func (p *planner) rewriteFilter(nic *node, want *v1alpha1.NetworkFilter, kindCha
 	}
 	if want.Name == nil {
 		if len(want.Parameters) > 0 {
-			p.report(ProblemMissingData, field+".name", nil, "parameters need the name of a filter")
+			p.report(ProblemMissingData, field.dot("name"), nil, "parameters need the name of a filter")
 		}
 		p.syncChild(nic, "filterref", nil)
 		return
 	}
-	p.checkText(field+".name", *want.Name)
+	p.checkText(field.dot("name"), *want.Name)
 	e := newElem("filterref", "filter", *want.Name)
 	for i, parameter := range want.Parameters {
-		at := field + ".parameters[" + itoa(i) + "]"
+		at := field.dot("parameters").entry(i)
 		if !isName(parameter.Name) {
-			p.report(ProblemInvalidValue, at+".name", nil, "this must be the name of a filter's variable")
+			p.report(ProblemInvalidValue, at.dot("name"), nil, "this must be the name of a filter's variable")
 		}
-		p.checkText(at+".value", parameter.Value)
+		p.checkText(at.dot("value"), parameter.Value)
 		e.add(newElem("parameter", "name", parameter.Name, "value", parameter.Value))
 	}
 	p.syncChild(nic, "filterref", e, "model", "target", "source", "mac")
 }
 
 // rewriteBandwidth sets or removes the limits.
-func (p *planner) rewriteBandwidth(nic *node, want *v1alpha1.InterfaceBandwidth, kind, field string) {
+func (p *planner) rewriteBandwidth(nic *node, want *v1alpha1.InterfaceBandwidth, kind string, field *place) {
 	if want == nil {
 		return
 	}
@@ -227,18 +227,18 @@ func (p *planner) rewriteBandwidth(nic *node, want *v1alpha1.InterfaceBandwidth,
 		return
 	}
 	if want.Outbound != nil && want.Outbound.FloorKilobytesPerSecond != nil {
-		p.report(ProblemConflict, field+".outbound.floorKilobytesPerSecond", nil, "only inbound traffic can have a guaranteed rate")
+		p.report(ProblemConflict, field.dot("outbound.floorKilobytesPerSecond"), nil, "only inbound traffic can have a guaranteed rate")
 	}
 	if want.Inbound != nil && want.Inbound.FloorKilobytesPerSecond != nil && kind != "network" {
-		p.report(ProblemConflict, field+".inbound.floorKilobytesPerSecond", nil, "only interfaces on a libvirt network can have a guaranteed rate")
+		p.report(ProblemConflict, field.dot("inbound.floorKilobytesPerSecond"), nil, "only interfaces on a libvirt network can have a guaranteed rate")
 	}
 	e := newElem("bandwidth").add(
-		p.limitElement("inbound", want.Inbound, field+".inbound"),
-		p.limitElement("outbound", want.Outbound, field+".outbound"))
+		p.limitElement("inbound", want.Inbound, field.dot("inbound")),
+		p.limitElement("outbound", want.Outbound, field.dot("outbound")))
 	p.syncChild(nic, "bandwidth", e, "source", "mac")
 }
 
-func (p *planner) limitElement(name string, limit *v1alpha1.BandwidthLimit, field string) *elem {
+func (p *planner) limitElement(name string, limit *v1alpha1.BandwidthLimit, field *place) *elem {
 	if limit == nil {
 		return nil
 	}
@@ -256,7 +256,7 @@ func (p *planner) limitElement(name string, limit *v1alpha1.BandwidthLimit, fiel
 			continue
 		}
 		if *v.value < 1 {
-			p.report(ProblemInvalidValue, field+"."+v.field, nil, "a limit is at least 1")
+			p.report(ProblemInvalidValue, field.dot(v.field), nil, "a limit is at least 1")
 		}
 		e.attrs = append(e.attrs, elemAttr{v.name, itoa(*v.value)})
 	}
@@ -266,7 +266,7 @@ func (p *planner) limitElement(name string, limit *v1alpha1.BandwidthLimit, fiel
 // rewriteInterfaceDriver sets the host's side of a virtio interface. Daemons
 // and vDPA hardware are a host's side of their own: a name that belongs to the
 // old kind of source does not stay.
-func (p *planner) rewriteInterfaceDriver(nic *node, want *v1alpha1.InterfaceDriver, kindChanges bool, kind, field string) {
+func (p *planner) rewriteInterfaceDriver(nic *node, want *v1alpha1.InterfaceDriver, kindChanges bool, kind string, field *place) {
 	driver := nic.child("driver")
 	if want == nil {
 		if !kindChanges || driver == nil || (kind != "vhostuser" && kind != "vdpa") {

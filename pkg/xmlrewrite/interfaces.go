@@ -54,16 +54,16 @@ func planInterfaces(p *planner) {
 	interfaces := p.devices("interface")
 	if p.data.Interfaces == nil {
 		for _, nic := range interfaces {
-			p.keepHostBoundInterface(nic, interfacesField)
+			p.keepHostBoundInterface(nic, placeOf(interfacesField))
 		}
 		return
 	}
 	entries := p.interfaceEntries()
-	owner := make(map[string]*node, len(interfaces))
+	owner := make([]*node, len(p.data.Interfaces))
 	for _, nic := range interfaces {
 		mac, ok := parseMAC(nic.child("mac").value("address"))
 		if !ok {
-			p.report(ProblemInvalidXML, interfacesField, nic, "the interface has no valid MAC address; take the XML from libvirt unchanged")
+			p.report(ProblemInvalidXML, placeOf(interfacesField), nic, "the interface has no valid MAC address; take the XML from libvirt unchanged")
 			continue
 		}
 		i, listed := entries[mac]
@@ -71,21 +71,21 @@ func planInterfaces(p *planner) {
 		case !listed:
 			p.keepUnlistedInterface(nic, mac)
 			continue
-		case owner[mac] != nil:
-			p.report(ProblemAmbiguous, interfacesField+"["+itoa(i)+"].macAddress", nic,
+		case owner[i] != nil:
+			p.report(ProblemAmbiguous, placeOf(interfacesField).entry(i).dot("macAddress"), nic,
 				"the guest has two interfaces with the MAC address "+mac+"; give one of them another")
 			continue
 		}
-		owner[mac] = nic
-		p.rewriteInterface(nic, &p.data.Interfaces[i], interfacesField+"["+itoa(i)+"]")
+		owner[i] = nic
+		p.rewriteInterface(nic, &p.data.Interfaces[i], placeOf(interfacesField).entry(i))
 	}
 	if p.inactive {
 		return
 	}
 	for i := range p.data.Interfaces {
 		mac, ok := parseMAC(string(p.data.Interfaces[i].MACAddress))
-		if ok && owner[mac] == nil && entries[mac] == i {
-			p.report(ProblemNotFound, interfacesField+"["+itoa(i)+"].macAddress", nil,
+		if ok && owner[i] == nil && entries[mac] == i {
+			p.report(ProblemNotFound, placeOf(interfacesField).entry(i).dot("macAddress"), nil,
 				"the guest has no interface with this MAC address; correct or remove the entry")
 		}
 	}
@@ -98,7 +98,7 @@ func (p *planner) interfaceEntries() map[string]int {
 	}
 	entries := make(map[string]int, len(p.data.Interfaces))
 	for i := range p.data.Interfaces {
-		field := interfacesField + "[" + itoa(i) + "].macAddress"
+		field := placeOf(interfacesField).entry(i).dot("macAddress")
 		mac, ok := parseMAC(string(p.data.Interfaces[i].MACAddress))
 		if !ok {
 			p.report(ProblemInvalidValue, field, nil, "this must be a MAC address such as 52:54:00:12:34:56")
@@ -116,16 +116,16 @@ func (p *planner) interfaceEntries() map[string]int {
 
 func (p *planner) keepUnlistedInterface(nic *node, mac string) {
 	if p.inactive {
-		p.warn(interfacesField, nic, "the list of interfaces does not mention this one, which is kept as it is")
+		p.warn(placeOf(interfacesField), nic, "the list of interfaces does not mention this one, which is kept as it is")
 		return
 	}
-	p.report(ProblemMissingData, interfacesField, nic,
+	p.report(ProblemMissingData, placeOf(interfacesField), nic,
 		"the list of interfaces does not mention "+mac+"; add the MAC address, with nothing else if the interface stays as it is")
 }
 
 // keepHostBoundInterface refuses to keep a device of the source host. Host PCI
 // functions are judged with the other PCI devices.
-func (p *planner) keepHostBoundInterface(nic *node, field string) {
+func (p *planner) keepHostBoundInterface(nic *node, field *place) {
 	if nic.value("type") != "vdpa" {
 		return
 	}
@@ -137,35 +137,35 @@ func (p *planner) keepHostBoundInterface(nic *node, field string) {
 	p.report(ProblemMissingData, field, nic, message)
 }
 
-func (p *planner) rewriteInterface(nic *node, want *v1alpha1.InterfaceMigrateData, field string) {
+func (p *planner) rewriteInterface(nic *node, want *v1alpha1.InterfaceMigrateData, field *place) {
 	kind := nic.value("type")
 	changed := false
 	if want.Source == nil {
-		p.keepHostBoundInterface(nic, field+".source")
+		p.keepHostBoundInterface(nic, field.dot("source"))
 	} else {
-		shape, ok := p.interfaceShape(want.Source, field+".source")
-		if ok && p.fitsGuest(nic, kind, shape, field+".source") {
+		shape, ok := p.interfaceShape(want.Source, field.dot("source"))
+		if ok && p.fitsGuest(nic, kind, shape, field.dot("source")) {
 			changed = shape.kind != kind
 			kind = shape.kind
 			p.rewriteInterfaceSource(nic, shape)
-			p.rewriteTap(nic, want.Source.Ethernet, field+".source.ethernet")
+			p.rewriteTap(nic, want.Source.Ethernet, field.dot("source.ethernet"))
 		}
 	}
-	p.rewriteInterfaceTarget(nic, want.TargetDevice, changed, field+".targetDevice")
-	p.rewriteVirtualPort(nic, want.VirtualPort, changed, field+".virtualPort")
-	p.rewriteVLAN(nic, want.VLAN, changed, kind, field+".vlan")
-	p.rewriteFilter(nic, want.Filter, changed, kind, field+".filter")
-	p.rewriteBandwidth(nic, want.Bandwidth, kind, field+".bandwidth")
-	p.rewriteInterfaceDriver(nic, want.Driver, changed, kind, field+".driver")
+	p.rewriteInterfaceTarget(nic, want.TargetDevice, changed, field.dot("targetDevice"))
+	p.rewriteVirtualPort(nic, want.VirtualPort, changed, field.dot("virtualPort"))
+	p.rewriteVLAN(nic, want.VLAN, changed, kind, field.dot("vlan"))
+	p.rewriteFilter(nic, want.Filter, changed, kind, field.dot("filter"))
+	p.rewriteBandwidth(nic, want.Bandwidth, kind, field.dot("bandwidth"))
+	p.rewriteInterfaceDriver(nic, want.Driver, changed, kind, field.dot("driver"))
 }
 
 // interfaceShape is an interface's source as it is to become.
-func (p *planner) interfaceShape(s *v1alpha1.InterfaceSource, field string) (sourceShape, bool) {
-	var shape sourceShape
+func (p *planner) interfaceShape(s *v1alpha1.InterfaceSource, field *place) (*sourceShape, bool) {
+	shape := p.newShape("")
 	before, given := len(p.problems), 0
 	set := func(kind string) { given++; shape.kind = kind }
 	named := func(attribute, name, value string) {
-		p.checkText(field+"."+name, value)
+		p.checkText(field.dot(name), value)
 		shape.add(attribute, value)
 	}
 	if s.Bridge != nil {
@@ -182,7 +182,7 @@ func (p *planner) interfaceShape(s *v1alpha1.InterfaceSource, field string) (sou
 	if s.Direct != nil {
 		set("direct")
 		named("dev", "direct.device", s.Direct.Device)
-		p.checkOneOf(field+".direct.mode", stringOf(s.Direct.Mode), "vepa", "bridge", "private", "passthrough")
+		p.checkOneOf(field.dot("direct.mode"), stringOf(s.Direct.Mode), "vepa", "bridge", "private", "passthrough")
 		shape.add("mode", stringOf(s.Direct.Mode))
 	}
 	if s.Ethernet != nil {
@@ -191,24 +191,25 @@ func (p *planner) interfaceShape(s *v1alpha1.InterfaceSource, field string) (sou
 	if s.VhostUser != nil {
 		set("vhostuser")
 		shape.add("type", "unix")
-		p.checkPath(field+".vhostUser.path", s.VhostUser.Path)
+		p.checkPath(field.dot("vhostUser.path"), s.VhostUser.Path)
 		shape.add("path", s.VhostUser.Path)
 		if s.VhostUser.Mode == "" {
-			p.report(ProblemMissingData, field+".vhostUser.mode", nil, "this must be client or server")
+			p.report(ProblemMissingData, field.dot("vhostUser.mode"), nil, "this must be client or server")
 		}
-		p.checkOneOf(field+".vhostUser.mode", string(s.VhostUser.Mode), "client", "server")
+		p.checkOneOf(field.dot("vhostUser.mode"), string(s.VhostUser.Mode), "client", "server")
 		shape.add("mode", string(s.VhostUser.Mode))
 	}
 	if s.VDPA != nil {
 		set("vdpa")
-		p.checkPath(field+".vdpa.path", s.VDPA.Path)
+		p.checkPath(field.dot("vdpa.path"), s.VDPA.Path)
 		shape.add("dev", s.VDPA.Path)
 	}
 	if s.HostDevice != nil {
 		set("hostdev")
-		address, _ := p.checkPCI(field+".hostDevice.pciAddress", s.HostDevice.PCIAddress)
-		shape.children = []*elem{address.element()}
-		shape.children[0].attrs = append([]elemAttr{{"type", "pci"}}, shape.children[0].attrs...)
+		address, _ := p.checkPCI(field.dot("hostDevice.pciAddress"), s.HostDevice.PCIAddress)
+		function := address.element()
+		function.attrs = append([]elemAttr{{"type", "pci"}}, function.attrs...)
+		shape.addChild(function)
 	}
 	if given != 1 {
 		p.report(ProblemInvalidValue, field, nil,
@@ -218,7 +219,7 @@ func (p *planner) interfaceShape(s *v1alpha1.InterfaceSource, field string) (sou
 }
 
 // checkOneOf reports a value that is given and not among those allowed.
-func (p *planner) checkOneOf(field, value string, allowed ...string) bool {
+func (p *planner) checkOneOf(field *place, value string, allowed ...string) bool {
 	if value == "" || slices.Contains(allowed, value) {
 		return true
 	}
@@ -229,7 +230,7 @@ func (p *planner) checkOneOf(field, value string, allowed ...string) bool {
 // fitsGuest refuses a kind of source that the guest's device cannot have: a
 // function that is passed through is another device than an emulated one, and
 // only virtio speaks to a daemon or to vDPA hardware.
-func (p *planner) fitsGuest(nic *node, kind string, shape sourceShape, field string) bool {
+func (p *planner) fitsGuest(nic *node, kind string, shape *sourceShape, field *place) bool {
 	model := nic.child("model").value("type")
 	switch {
 	case (kind == "hostdev") != (shape.kind == "hostdev"):
@@ -243,7 +244,7 @@ func (p *planner) fitsGuest(nic *node, kind string, shape sourceShape, field str
 	return true
 }
 
-func (p *planner) rewriteInterfaceSource(nic *node, shape sourceShape) {
+func (p *planner) rewriteInterfaceSource(nic *node, shape *sourceShape) {
 	kindChanges := nic.value("type") != shape.kind
 	nic.setAttr("type", shape.kind)
 	source := nic.child("source")
@@ -254,20 +255,16 @@ func (p *planner) rewriteInterfaceSource(nic *node, shape sourceShape) {
 		return
 	}
 	if source == nil {
-		nic.insertBehind(firstOf(nic, []string{"mac"}), &elem{name: "source", attrs: shape.attrs, children: shape.children})
+		nic.insertBehind(firstOf(nic, []string{"mac"}), shape.element())
 		return
 	}
-	for _, name := range [...]string{"bridge", "network", "portgroup", "portid", "dev", "mode", "type", "path"} {
-		found := false
-		for _, a := range shape.attrs {
-			if a.name == name {
-				source.setAttr(name, a.value)
-				found = true
-			}
-		}
-		if !found {
+	for i := range source.attrs {
+		if name := source.attrs[i].name; isConnection(name) && shape.attr(name) == "" {
 			source.removeAttr(name)
 		}
+	}
+	for i := range shape.attrs {
+		source.setAttr(shape.attrs[i].name, shape.attrs[i].value)
 	}
 	if kindChanges {
 		p.syncChild(source, "reconnect", nil)
@@ -275,6 +272,16 @@ func (p *planner) rewriteInterfaceSource(nic *node, shape sourceShape) {
 	if shape.kind == "hostdev" {
 		p.rewriteHostFunction(source, shape.children[0])
 	}
+}
+
+// isConnection reports whether an attribute of the source says what an interface
+// is connected to. Those are replaced altogether; other attributes stay.
+func isConnection(name string) bool {
+	switch name {
+	case "bridge", "network", "portgroup", "portid", "dev", "mode", "type", "path":
+		return true
+	}
+	return false
 }
 
 func (p *planner) rewriteHostFunction(source *node, want *elem) {

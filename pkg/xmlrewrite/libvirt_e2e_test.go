@@ -40,7 +40,7 @@ func TestLibvirtAccepts(t *testing.T) {
 			return
 		}
 		accepted++
-		checkFacts(t, before, after)
+		checkFacts(t, before, string(after))
 	}
 	files, err := filepath.Glob("testdata/golden/*.want.xml")
 	if err != nil || len(files) == 0 {
@@ -55,7 +55,7 @@ func TestLibvirtAccepts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		check(t, c.Name, c.XML(), plan.Apply())
+		check(t, c.Name, c.XML(), []byte(plan.Apply()))
 	}
 	t.Logf("%d results accepted; %d guests refused by libvirt before the rewrite", accepted, refused)
 	if accepted < 3*refused {

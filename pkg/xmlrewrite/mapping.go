@@ -75,7 +75,7 @@ func (m *deviceMap) index() bool {
 	good := true
 	for i, h := range m.holders {
 		if _, twice := m.byKey[h.key]; twice {
-			m.p.report(ProblemAmbiguous, m.field, h.at, "two devices of the guest are the same "+m.what+" of the source host; remove one from the guest")
+			m.p.report(ProblemAmbiguous, placeOf(m.field), h.at, "two devices of the guest are the same "+m.what+" of the source host; remove one from the guest")
 			good = false
 		}
 		m.byKey[h.key], m.final[i] = i, h.key
@@ -84,11 +84,11 @@ func (m *deviceMap) index() bool {
 	targets := make(map[string]int, len(m.mappings))
 	for i, e := range m.mappings {
 		if other, twice := sources[e.from]; twice {
-			m.p.report(ProblemAmbiguous, e.field+".source", nil, "entry "+itoa(other)+" has the same source; remove one of the two")
+			m.p.report(ProblemAmbiguous, placeOf(e.field+".source"), nil, "entry "+itoa(other)+" has the same source; remove one of the two")
 			good = false
 		}
 		if other, twice := targets[e.to]; twice {
-			m.p.report(ProblemConflict, e.field+".target", nil, "entry "+itoa(other)+" has the same target; give each device a target of its own")
+			m.p.report(ProblemConflict, placeOf(e.field+".target"), nil, "entry "+itoa(other)+" has the same target; give each device a target of its own")
 			good = false
 		}
 		sources[e.from], targets[e.to] = i, i
@@ -109,13 +109,13 @@ func (m *deviceMap) byGuestAddress(i int) {
 			continue
 		}
 		if key := m.holders[h].key; key != e.from && key != e.to {
-			m.p.report(ProblemConflict, e.field+".source", m.holders[h].at, "the device at this address inside the guest is "+key+" on the source host")
+			m.p.report(ProblemConflict, placeOf(e.field+".source"), m.holders[h].at, "the device at this address inside the guest is "+key+" on the source host")
 		}
 		m.settled[h], m.final[h] = true, e.to
 		return
 	}
 	if !m.p.inactive {
-		m.p.report(ProblemNotFound, e.field+".guestAddress", nil, "the guest has no such device at this address; correct or remove the entry")
+		m.p.report(ProblemNotFound, placeOf(e.field+".guestAddress"), nil, "the guest has no such device at this address; correct or remove the entry")
 	}
 }
 
@@ -170,7 +170,7 @@ func (m *deviceMap) carryOut(chain []int, done bool) {
 			m.final[h] = e.to
 			bound = append(bound, h)
 		} else if !m.p.inactive {
-			m.p.report(ProblemNotFound, e.field+".source", nil,
+			m.p.report(ProblemNotFound, placeOf(e.field+".source"), nil,
 				"the guest does not use this "+m.what+"; correct or remove the entry")
 		}
 	}
@@ -184,16 +184,16 @@ func (m *deviceMap) finish() {
 	owner := make(map[string]int, len(m.holders))
 	for i, h := range m.holders {
 		if other, taken := owner[m.final[i]]; taken {
-			m.p.report(ProblemConflict, m.field, h.at, "this device and "+m.holders[other].at.path()+" would become the same "+m.what+" of the target; map each to one of its own")
+			m.p.report(ProblemConflict, placeOf(m.field), h.at, "this device and "+m.holders[other].at.path()+" would become the same "+m.what+" of the target; map each to one of its own")
 		}
 		owner[m.final[i]] = i
 		switch {
 		case m.settled[i]:
 			h.bind(m.final[i])
 		case m.p.inactive:
-			m.p.warn(m.field, h.at, "nothing says which "+m.what+" takes the place of this one on the target; it is kept")
+			m.p.warn(placeOf(m.field), h.at, "nothing says which "+m.what+" takes the place of this one on the target; it is kept")
 		default:
-			m.p.report(ProblemMissingData, m.field, h.at,
+			m.p.report(ProblemMissingData, placeOf(m.field), h.at,
 				"the guest uses the "+m.what+" "+h.key+" of the source host; map it to one of the target, or detach it from the guest first")
 		}
 	}

@@ -19,7 +19,7 @@ func planMemoryBacking(p *planner) {
 	switch want.FileBacking {
 	case v1alpha1.FileBackingNone:
 		if want.Discard != nil {
-			p.report(ProblemConflict, memoryBackingField+".discard", nil, "discard needs fileBacking: Required")
+			p.report(ProblemConflict, placeOf(memoryBackingField+".discard"), nil, "discard needs fileBacking: Required")
 		}
 		if source == "file" {
 			p.removeFileBacking(backing)
@@ -27,13 +27,13 @@ func planMemoryBacking(p *planner) {
 	case v1alpha1.FileBackingRequired:
 		p.requireFileBacking(backing, source, want, explicit)
 	default:
-		p.report(ProblemInvalidValue, memoryBackingField+".fileBacking", nil, "this must be Required or None")
+		p.report(ProblemInvalidValue, placeOf(memoryBackingField+".fileBacking"), nil, "this must be Required or None")
 	}
 }
 
 func (p *planner) removeFileBacking(backing *node) {
 	if at := p.sharedMemoryUser(); at != nil {
-		p.report(ProblemConflict, memoryBackingField+".fileBacking", at,
+		p.report(ProblemConflict, placeOf(memoryBackingField+".fileBacking"), at,
 			"this device shares the guest's memory, which it could not without files; choose a target that keeps memory in files")
 		return
 	}
@@ -68,13 +68,13 @@ func (p *planner) sharedMemoryUser() *node {
 
 func (p *planner) requireFileBacking(backing *node, source string, want *v1alpha1.MemoryBackingMigrateData, explicit bool) {
 	if at := backing.child("hugepages"); at != nil && source != "file" {
-		p.report(ProblemConflict, memoryBackingField+".fileBacking", at,
+		p.report(ProblemConflict, placeOf(memoryBackingField+".fileBacking"), at,
 			"memory in huge pages cannot be kept in files too; leave fileBacking out or choose another target")
 		return
 	}
 	if source == "memfd" {
 		if explicit {
-			p.report(ProblemConflict, memoryBackingField+".fileBacking", backing,
+			p.report(ProblemConflict, placeOf(memoryBackingField+".fileBacking"), backing,
 				"the guest's memory is in an anonymous file (memfd), which works on every host; leave fileBacking out")
 		}
 		return
@@ -99,7 +99,7 @@ func (p *planner) requireFileBacking(backing *node, source string, want *v1alpha
 			d.remove()
 		}
 	default:
-		p.report(ProblemInvalidValue, memoryBackingField+".discard", nil, "this must be Enabled or Disabled")
+		p.report(ProblemInvalidValue, placeOf(memoryBackingField+".discard"), nil, "this must be Enabled or Disabled")
 	}
 }
 

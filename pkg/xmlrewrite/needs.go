@@ -19,7 +19,7 @@ type Needs struct {
 const maxSerialPorts = 64
 
 // ReadNeeds reads what the guest asks of its target. The error is [Problems].
-func ReadNeeds(domainXML []byte) (Needs, error) {
+func ReadNeeds[Text ~string | ~[]byte](domainXML Text) (Needs, error) {
 	doc, err := parseDomain(domainXML)
 	if err != nil {
 		return Needs{}, err

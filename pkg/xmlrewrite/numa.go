@@ -1,6 +1,7 @@
 package xmlrewrite
 
 import (
+	"slices"
 	"strconv"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
@@ -46,10 +47,10 @@ func (p *planner) refuseStalePins(cputune, numatune *node) {
 		}
 		message := what + " of the source host; say in numa which take their place on the target"
 		if p.inactive {
-			p.warn(numaField, at, message)
+			p.warn(placeOf(numaField), at, message)
 			return
 		}
-		p.report(ProblemMissingData, numaField, at, message)
+		p.report(ProblemMissingData, placeOf(numaField), at, message)
 	}
 	for _, name := range [...]string{"vcpupin", "emulatorpin", "iothreadpin"} {
 		refuse(cputune.child(name), "the guest is pinned to CPUs")
@@ -71,8 +72,10 @@ func (p *planner) vcpuCount() int {
 
 // pin is one entry of a list of pins.
 type pin struct {
-	id  int
-	set numberSet
+	id   int
+	set  numberSet // Nil if it was reported already.
+	text string    // The set as the migrate data have it.
+	done bool
 }
 
 // pinList is a list of pins of one sort, as the migrate data have it.
@@ -83,91 +86,79 @@ type pinList struct {
 	field   string // The list in the migrate data.
 	what    string // What is pinned.
 	pins    []pin
-	byID    map[int]int // From the number to the index in pins.
-	broken  bool        // A problem was reported already.
+	spans   []span // Room for their sets.
+	ids     numbering
+	broken  bool // A problem was reported already.
 }
 
 func newPinList(element, key, value, field, what string, size int) *pinList {
 	return &pinList{
 		element: element, key: key, value: value, field: numaField + "." + field, what: what,
-		pins: make([]pin, 0, size), byID: make(map[int]int, size),
+		pins: make([]pin, 0, size), spans: make([]span, 0, size),
 	}
 }
 
 // add reads one entry of the migrate data. Numbers that the guest cannot have
 // are reported, unless the persistent definition is rewritten.
 func (p *planner) addPin(l *pinList, i, id int, text, valueField, targetHas string, limit numberSet, exists bool) {
-	field := func() string { return l.field + "[" + itoa(i) + "]" }
+	field := placeOf(l.field).entry(i)
 	if !exists {
 		if !p.inactive {
-			p.report(ProblemNotFound, field(), nil, "the guest has no "+l.what+" "+itoa(id)+"; correct or remove the entry")
+			p.report(ProblemNotFound, field, nil, "the guest has no "+l.what+" "+itoa(id)+"; correct or remove the entry")
 			l.broken = true
 		}
 		return
 	}
-	if _, twice := l.byID[id]; twice {
-		p.report(ProblemAmbiguous, field(), nil, "the list has another entry for this "+l.what+"; remove one of the two")
+	if !l.ids.add(id) {
+		p.report(ProblemAmbiguous, field, nil, "the list has another entry for this "+l.what+"; remove one of the two")
 		l.broken = true
 		return
 	}
-	set, ok := goodSet(text, limit)
+	used := len(l.spans)
+	set, ok := goodSetInto(l.spans[used:used], text, limit)
 	if !ok {
-		p.checkSet(field()+"."+valueField, text, targetHas, limit)
+		p.checkSet(field.dot(valueField), text, targetHas, limit)
 		l.broken = true
 	}
-	l.byID[id] = len(l.pins)
-	l.pins = append(l.pins, pin{id, set})
+	if used += len(set); used <= cap(l.spans) {
+		l.spans = l.spans[:used]
+	}
+	l.pins = append(l.pins, pin{id: id, set: slices.Clip(set), text: text})
 }
 
 // applyPins writes the pins: those that the guest has must all be covered,
 // those that it does not have yet are created by the function given.
-func (p *planner) applyPins(parent *node, l *pinList, create func(pin)) {
-	done := make([]bool, len(l.pins))
-	for c := parent.firstChild(); c != nil; c = c.next {
-		if c.name != l.element || c.foreign {
-			continue
-		}
+func (p *planner) applyPins(parent *node, l *pinList, create func(*pin)) {
+	for c := parent.child(l.element); c != nil; c = c.sibling() {
 		id, err := strconv.Atoi(c.value(l.key))
-		i, covered := l.byID[id]
+		i, covered := l.ids.find(id)
 		switch {
 		case err != nil:
-			p.report(ProblemInvalidXML, l.field, c, "the pin does not say what it pins; take the XML from libvirt unchanged")
+			p.report(ProblemInvalidXML, placeOf(l.field), c, "the pin does not say what it pins; take the XML from libvirt unchanged")
 		case covered:
-			done[i] = true
-			if l.pins[i].set != nil {
-				c.setNumbers(l.value, l.pins[i].set)
+			want := &l.pins[i]
+			want.done = true
+			if want.set != nil {
+				c.setNumbers(l.value, want.set, want.text)
 			}
 		case l.broken:
 		case p.inactive:
-			p.warn(l.field, c, "nothing says where this pin leads on the target; it is kept")
+			p.warn(placeOf(l.field), c, "nothing says where this pin leads on the target; it is kept")
 		default:
-			p.report(ProblemMissingData, l.field, c, "the guest pins "+l.what+" "+itoa(id)+"; add an entry for it")
+			p.report(ProblemMissingData, placeOf(l.field), c, "the guest pins "+l.what+" "+itoa(id)+"; add an entry for it")
 		}
 	}
-	for i, is := range done {
-		if !is && l.pins[i].set != nil {
-			create(l.pins[i])
+	for i := range l.pins {
+		if want := &l.pins[i]; !want.done && want.set != nil {
+			create(want)
 		}
 	}
-}
-
-func (n *node) firstChild() *node {
-	if n == nil {
-		return nil
-	}
-	return n.first
 }
 
 // addTuning adds an element to cputune, behind the last of its name.
 func (p *planner) addTuning(e *elem) {
 	if cputune := p.domain.child("cputune"); cputune != nil {
-		var last *node
-		for c := cputune.first; c != nil; c = c.next {
-			if c.name == e.name {
-				last = c
-			}
-		}
-		cputune.insertBehind(last, e)
+		cputune.insertBehind(cputune.lastChild(e.name), e)
 		return
 	}
 	appendIn(p.domain, "cputune", p.domain.child("vcpu"), e)
@@ -176,7 +167,7 @@ func (p *planner) addTuning(e *elem) {
 func (p *planner) pinVCPUs(cputune *node, want *v1alpha1.NUMAMigrateData, cpus numberSet) {
 	count := p.vcpuCount()
 	if count == 0 && len(want.VCPUPins) > 0 {
-		p.report(ProblemInvalidXML, numaField+".vcpuPins", p.domain,
+		p.report(ProblemInvalidXML, placeOf(numaField+".vcpuPins"), p.domain,
 			"the guest's XML does not say how many virtual CPUs there are; take it from libvirt unchanged")
 		return
 	}
@@ -184,8 +175,8 @@ func (p *planner) pinVCPUs(cputune *node, want *v1alpha1.NUMAMigrateData, cpus n
 	for i, v := range want.VCPUPins {
 		p.addPin(l, i, int(v.VCPU), string(v.HostCPUs), "hostCPUs", "CPUs", cpus, v.VCPU >= 0 && int(v.VCPU) < count)
 	}
-	p.applyPins(cputune, l, func(missing pin) {
-		p.addTuning(newElem("vcpupin", "vcpu", itoa(missing.id), "cpuset", missing.set.String()))
+	p.applyPins(cputune, l, func(missing *pin) {
+		p.addTuning(newElem("vcpupin", "vcpu", itoa(missing.id), "cpuset", missing.set.text(missing.text)))
 	})
 }
 
@@ -196,17 +187,17 @@ func (p *planner) pinEmulator(cputune *node, want *v1alpha1.NUMAMigrateData, cpu
 		switch {
 		case have == nil:
 		case p.inactive:
-			p.warn(field, have, "nothing says where this pin leads on the target; it is kept")
+			p.warn(placeOf(field), have, "nothing says where this pin leads on the target; it is kept")
 		default:
-			p.report(ProblemMissingData, field, have, "the guest pins the emulator; say to which CPUs of the target")
+			p.report(ProblemMissingData, placeOf(field), have, "the guest pins the emulator; say to which CPUs of the target")
 		}
 		return nil
 	}
-	set, ok := p.checkSet(field, string(*want.EmulatorPin), "CPUs", cpus)
+	set, ok := p.checkSet(placeOf(field), string(*want.EmulatorPin), "CPUs", cpus)
 	switch {
 	case !ok:
 	case have != nil:
-		have.setNumbers("cpuset", set)
+		have.setNumbers("cpuset", set, string(*want.EmulatorPin))
 	default:
 		p.addTuning(newElem("emulatorpin", "cpuset", set.String()))
 	}
@@ -220,11 +211,8 @@ func (p *planner) pinIOThreads(cputune *node, want *v1alpha1.NUMAMigrateData, em
 		if emulator == nil && want.EmulatorPin != nil {
 			return // Reported already.
 		}
-		for _, c := range cputune.children("iothreadpin") {
-			if emulator == nil {
-				break
-			}
-			c.setNumbers("cpuset", emulator)
+		for c := cputune.child("iothreadpin"); c != nil && emulator != nil; c = c.sibling() {
+			c.setNumbers("cpuset", emulator, string(*want.EmulatorPin))
 		}
 		if emulator != nil {
 			return
@@ -233,8 +221,8 @@ func (p *planner) pinIOThreads(cputune *node, want *v1alpha1.NUMAMigrateData, em
 	for i, t := range want.IOThreadPins {
 		p.addPin(l, i, int(t.IOThread), string(t.HostCPUs), "hostCPUs", "CPUs", cpus, p.hasIOThread(int(t.IOThread)))
 	}
-	p.applyPins(cputune, l, func(missing pin) {
-		p.addTuning(newElem("iothreadpin", "iothread", itoa(missing.id), "cpuset", missing.set.String()))
+	p.applyPins(cputune, l, func(missing *pin) {
+		p.addTuning(newElem("iothreadpin", "iothread", itoa(missing.id), "cpuset", missing.set.text(missing.text)))
 	})
 }
 
@@ -242,7 +230,7 @@ func (p *planner) hasIOThread(id int) bool {
 	if id < 1 {
 		return false
 	}
-	for _, t := range p.domain.child("iothreadids").children("iothread") {
+	for t := p.domain.child("iothreadids").child("iothread"); t != nil; t = t.sibling() {
 		if t.value("id") == itoa(id) {
 			return true
 		}

@@ -10,27 +10,35 @@ import (
 // a whole, to the target's NUMA nodes. Nodes of the guest, as in its huge page
 // settings, are another thing and stay.
 func (p *planner) bindMemory(numatune *node, want *v1alpha1.NUMAMigrateData, nodes numberSet) {
-	cells := p.guestCells()
+	var cells numbering
+	for _, id := range p.guestCells() {
+		cells.add(id)
+	}
 	l := newPinList("memnode", "cellid", "nodeset", "cellPins", "NUMA cell", len(want.CellPins))
 	var union numberSet
 	for i, c := range want.CellPins {
-		p.addPin(l, i, int(c.Cell), string(c.HostNodes), "hostNodes", "NUMA nodes", nodes, cells[int(c.Cell)])
+		_, exists := cells.find(int(c.Cell))
+		p.addPin(l, i, int(c.Cell), string(c.HostNodes), "hostNodes", "NUMA nodes", nodes, exists)
 	}
-	for _, cell := range l.pins {
-		union = union.union(cell.set)
+	if len(l.spans) > 0 {
+		union = make(numberSet, 0, len(l.spans))
 	}
+	for i := range l.pins {
+		union = append(union, l.pins[i].set...)
+	}
+	union = union.normal()
 	memory := numatune.child("memory")
-	p.applyPins(numatune, l, func(missing pin) {
+	p.applyPins(numatune, l, func(missing *pin) {
 		mode := memory.value("mode")
 		if mode == "" {
 			mode = "strict"
 		}
 		if memory.value("placement") == "auto" {
-			p.report(ProblemConflict, l.field, memory,
+			p.report(ProblemConflict, placeOf(l.field), memory,
 				"libvirt chooses the guest's NUMA nodes (placement auto), which cannot be combined with binding cells; remove the entry")
 			return
 		}
-		p.addMemoryBinding(newElem("memnode", "cellid", itoa(missing.id), "mode", mode, "nodeset", missing.set.String()))
+		p.addMemoryBinding(newElem("memnode", "cellid", itoa(missing.id), "mode", mode, "nodeset", missing.set.text(missing.text)))
 	})
 	p.bindWholeMemory(memory, want, union, l.broken, nodes)
 	p.bindMemoryDevices(l)
@@ -47,10 +55,11 @@ func (p *planner) addMemoryBinding(e *elem) {
 // bindWholeMemory sets the nodes of the guest's memory as a whole.
 func (p *planner) bindWholeMemory(memory *node, want *v1alpha1.NUMAMigrateData, union numberSet, broken bool, nodes numberSet) {
 	const field = numaField + ".memoryNodes"
-	set := union
+	set, given := union, ""
 	if want.MemoryNodes != nil {
+		given = string(*want.MemoryNodes)
 		var ok bool
-		if set, ok = p.checkSet(field, string(*want.MemoryNodes), "NUMA nodes", nodes); !ok {
+		if set, ok = p.checkSet(placeOf(field), given, "NUMA nodes", nodes); !ok {
 			return
 		}
 	}
@@ -63,9 +72,9 @@ func (p *planner) bindWholeMemory(memory *node, want *v1alpha1.NUMAMigrateData, 
 	case memory == nil:
 		p.addMemoryBinding(newElem("memory", "mode", "strict", "nodeset", set.String()))
 	case memory.value("placement") == "auto":
-		p.report(ProblemConflict, field, memory, "libvirt chooses the guest's NUMA nodes (placement auto); remove memoryNodes")
+		p.report(ProblemConflict, placeOf(field), memory, "libvirt chooses the guest's NUMA nodes (placement auto); remove memoryNodes")
 	default:
-		memory.setNumbers("nodeset", set)
+		memory.setNumbers("nodeset", set, given)
 	}
 }
 
@@ -74,12 +83,12 @@ func (p *planner) moveWholeMemory(memory *node, set numberSet, broken bool) {
 	const field = numaField + ".memoryNodes"
 	switch {
 	case set != nil:
-		memory.setNumbers("nodeset", set)
+		memory.setNumbers("nodeset", set, "")
 	case broken: // Reported already.
 	case p.inactive:
-		p.warn(field, memory, "nothing says which nodes take the place of these on the target; they are kept")
+		p.warn(placeOf(field), memory, "nothing says which nodes take the place of these on the target; they are kept")
 	default:
-		p.report(ProblemMissingData, field, memory, "the guest's memory is bound to NUMA nodes of the source host; say to which of the target")
+		p.report(ProblemMissingData, placeOf(field), memory, "the guest's memory is bound to NUMA nodes of the source host; say to which of the target")
 	}
 }
 
@@ -92,7 +101,7 @@ func (p *planner) bindMemoryDevices(l *pinList) {
 			continue
 		}
 		id, err := strconv.Atoi(p.doc.text(device.child("target").child("node")))
-		i, covered := l.byID[id]
+		i, covered := l.ids.find(id)
 		switch {
 		case err == nil && covered:
 			if have, ok := parseSet(p.doc.text(mask)); !ok || !have.equal(l.pins[i].set) {
@@ -100,24 +109,22 @@ func (p *planner) bindMemoryDevices(l *pinList) {
 			}
 		case l.broken:
 		case p.inactive:
-			p.warn(l.field, mask, "nothing says which nodes take the place of these on the target; they are kept")
+			p.warn(placeOf(l.field), mask, "nothing says which nodes take the place of these on the target; they are kept")
 		default:
-			p.report(ProblemMissingData, l.field, mask, "this memory device is bound to NUMA nodes of the source host; add an entry for its cell")
+			p.report(ProblemMissingData, placeOf(l.field), mask, "this memory device is bound to NUMA nodes of the source host; add an entry for its cell")
 		}
 	}
 }
 
 // guestCells returns the numbers of the guest's NUMA cells.
-func (p *planner) guestCells() map[int]bool {
-	cells := make(map[int]bool)
-	for i, cell := range p.domain.child("cpu").child("numa").children("cell") {
-		id := i
-		if text, ok := cell.attr("id"); ok {
-			if n, err := strconv.Atoi(text); err == nil {
-				id = n
-			}
+func (p *planner) guestCells() []int {
+	var cells []int
+	for cell := p.domain.child("cpu").child("numa").child("cell"); cell != nil; cell = cell.sibling() {
+		id := len(cells)
+		if n, err := strconv.Atoi(cell.value("id")); err == nil {
+			id = n
 		}
-		cells[id] = true
+		cells = append(cells, id)
 	}
 	return cells
 }
@@ -139,7 +146,7 @@ func (p *planner) scheduleRealtime(cputune *node, want *v1alpha1.RealtimeMigrate
 		return
 	}
 	set, ok := p.checkRealtime(want)
-	policy, known := p.schedulerPolicy(have, want.Policy, field+".policy")
+	policy, known := p.schedulerPolicy(have, want.Policy, placeOf(field+".policy"))
 	if !ok || !known || p.scheduled(have, set, scheduler{policy, itoa(*want.Priority)}) {
 		return
 	}
@@ -152,13 +159,13 @@ func (p *planner) scheduleRealtime(cputune *node, want *v1alpha1.RealtimeMigrate
 // checkRealtime checks the virtual CPUs and the priority, and returns the former.
 func (p *planner) checkRealtime(want *v1alpha1.RealtimeMigrateData) (numberSet, bool) {
 	const field = numaField + ".realtime"
-	set, ok := p.checkSet(field+".vcpus", string(*want.VCPUs), "virtual CPUs", nil)
+	set, ok := p.checkSet(placeOf(field+".vcpus"), string(*want.VCPUs), "virtual CPUs", nil)
 	if ok && !p.inactive && set.highest() >= p.vcpuCount() {
-		p.report(ProblemNotFound, field+".vcpus", nil, "the guest does not have all of these virtual CPUs")
+		p.report(ProblemNotFound, placeOf(field+".vcpus"), nil, "the guest does not have all of these virtual CPUs")
 		ok = false
 	}
 	if *want.Priority < 1 || *want.Priority > 99 {
-		p.report(ProblemInvalidValue, field+".priority", nil, "a priority must be between 1 and 99")
+		p.report(ProblemInvalidValue, placeOf(field+".priority"), nil, "a priority must be between 1 and 99")
 		ok = false
 	}
 	return set, ok
@@ -168,7 +175,7 @@ func (p *planner) checkRealtime(want *v1alpha1.RealtimeMigrateData) (numberSet, 
 // what the data say.
 func (p *planner) removeRealtime(cputune *node, have []*node, want *v1alpha1.RealtimeMigrateData) {
 	if want.VCPUs != nil || want.Priority != nil || want.Policy != nil {
-		p.report(ProblemMissingData, numaField+".realtime", nil, "give vcpus and priority together, or neither for no real-time scheduler")
+		p.report(ProblemMissingData, placeOf(numaField+".realtime"), nil, "give vcpus and priority together, or neither for no real-time scheduler")
 		return
 	}
 	for _, s := range have {
@@ -180,7 +187,7 @@ func (p *planner) removeRealtime(cputune *node, have []*node, want *v1alpha1.Rea
 }
 
 // schedulerPolicy keeps the guest's policy unless another is given.
-func (p *planner) schedulerPolicy(have []*node, want *v1alpha1.SchedulerPolicy, field string) (string, bool) {
+func (p *planner) schedulerPolicy(have []*node, want *v1alpha1.SchedulerPolicy, field *place) (string, bool) {
 	if want != nil {
 		return string(*want), p.checkOneOf(field, string(*want), "fifo", "rr")
 	}

@@ -23,7 +23,7 @@ func planMediatedDevices(p *planner) {
 		address := h.child("source").child("address")
 		uuid, ok := parseUUID(address.value("uuid"))
 		if !ok {
-			p.report(ProblemInvalidXML, mdevField, h, "the mediated device has no valid UUID; take the XML from libvirt unchanged")
+			p.report(ProblemInvalidXML, placeOf(mdevField), h, "the mediated device has no valid UUID; take the XML from libvirt unchanged")
 			continue
 		}
 		m.holders = append(m.holders, holder{at: h, key: uuid, bind: func(to string) {
@@ -37,11 +37,11 @@ func planMediatedDevices(p *planner) {
 		devices = p.offer.MediatedDevices
 	}
 	for i, d := range devices {
-		field := mdevField + "[" + itoa(i) + "]"
-		from, okFrom := p.checkUUID(field+".source", d.Source)
-		to, okTo := p.checkUUID(field+".target", d.Target)
+		field := placeOf(mdevField).entry(i)
+		from, okFrom := p.checkUUID(field.dot("source"), d.Source)
+		to, okTo := p.checkUUID(field.dot("target"), d.Target)
 		if okFrom && okTo {
-			m.mappings = append(m.mappings, mapping{from: from, to: to, field: field})
+			m.mappings = append(m.mappings, mapping{from: from, to: to, field: field.String()})
 		}
 	}
 	if len(m.holders)+len(m.mappings) > 0 {
@@ -66,12 +66,12 @@ func planPCIDevices(p *planner) {
 		devices = p.offer.PCIDevices
 	}
 	for i, d := range devices {
-		field := pciField + "[" + itoa(i) + "]"
-		from, okFrom := p.checkPCI(field+".source", d.Source)
-		to, okTo := p.checkPCI(field+".target", d.Target)
-		e := mapping{from: from.String(), to: to.String(), field: field}
+		field := placeOf(pciField).entry(i)
+		from, okFrom := p.checkPCI(field.dot("source"), d.Source)
+		to, okTo := p.checkPCI(field.dot("target"), d.Target)
+		e := mapping{from: from.String(), to: to.String(), field: field.String()}
 		if d.GuestAddress != nil {
-			guest, ok := p.checkPCI(field+".guestAddress", *d.GuestAddress)
+			guest, ok := p.checkPCI(field.dot("guestAddress"), *d.GuestAddress)
 			okFrom = okFrom && ok
 			e.guest = guest.String()
 		}
@@ -88,7 +88,7 @@ func (m *deviceMap) addPCI(device *node) {
 	address := device.child("source").child("address")
 	from, ok := readPCI(address)
 	if !ok {
-		m.p.report(ProblemInvalidXML, pciField, device, "the PCI device has no valid source address; take the XML from libvirt unchanged")
+		m.p.report(ProblemInvalidXML, placeOf(pciField), device, "the PCI device has no valid source address; take the XML from libvirt unchanged")
 		return
 	}
 	h := holder{at: device, key: from.String(), bind: func(to string) {

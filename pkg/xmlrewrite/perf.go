@@ -20,7 +20,7 @@ func planPerfEvents(p *planner) {
 	}
 	for i, event := range supported {
 		if !isName(string(event)) {
-			p.report(ProblemInvalidValue, perfField+"["+itoa(i)+"]", nil,
+			p.report(ProblemInvalidValue, placeOf(perfField).entry(i), nil,
 				"this must be the name of a perf event as libvirt writes it, such as cpu_cycles")
 		}
 	}

@@ -16,9 +16,10 @@ type planner struct {
 	inactive bool
 	target   TargetFacts
 
-	// matches is filled by volumes, nics by interfaceEntries.
-	matches volumeMatches
-	nics    map[string]int
+	matched bool           // Set by volumes, as is matches.
+	matches []int          // By disk: its entry, noVolume or ambiguousVolume.
+	nics    map[string]int // Filled by interfaceEntries.
+	shape   sourceShape    // Room for the one at hand.
 
 	problems Problems
 	warnings Problems
@@ -28,7 +29,7 @@ const dataRoot = "spec.migrateData."
 
 // newPlanner reads the document with the scanner, which must be kept until the
 // plan is made.
-func newPlanner(s *scanner, domainXML []byte, data *v1alpha1.MigrateData, opts Options) (*planner, error) {
+func newPlanner(s *scanner, domainXML string, data *v1alpha1.MigrateData, opts Options) (*planner, error) {
 	doc, err := s.domain(domainXML)
 	if err != nil {
 		return nil, err
@@ -48,10 +49,12 @@ func newPlanner(s *scanner, domainXML []byte, data *v1alpha1.MigrateData, opts O
 }
 
 // parseDomain reads a document whose root is a domain.
-func parseDomain(domainXML []byte) (*document, error) { return new(scanner).domain(domainXML) }
+func parseDomain[Text ~string | ~[]byte](domainXML Text) (*document, error) {
+	return new(scanner).domain(string(domainXML))
+}
 
-func (s *scanner) domain(domainXML []byte) (*document, error) {
-	doc, err := s.document(string(domainXML))
+func (s *scanner) domain(domainXML string) (*document, error) {
+	doc, err := s.document(domainXML)
 	if err != nil {
 		return nil, Problems{{
 			Kind:    ProblemInvalidXML,
@@ -129,17 +132,17 @@ func (d *document) listOf(name string) *deviceList {
 }
 
 // report adds a problem. The field is relative to the migrate data.
-func (p *planner) report(kind ProblemKind, field string, at *node, message string) {
+func (p *planner) report(kind ProblemKind, field *place, at *node, message string) {
 	path := ""
-	if field != "" {
-		path = dataRoot + field
+	if field != nil {
+		path = dataRoot + field.String()
 	}
 	p.problems = append(p.problems, Problem{Kind: kind, DataPath: path, XMLPath: at.path(), Message: message})
 }
 
 // warn notes something that was left alone.
-func (p *planner) warn(field string, at *node, message string) {
+func (p *planner) warn(field *place, at *node, message string) {
 	p.warnings = append(p.warnings, Problem{
-		Kind: ProblemKeptAsIs, DataPath: dataRoot + field, XMLPath: at.path(), Message: message,
+		Kind: ProblemKeptAsIs, DataPath: dataRoot + field.String(), XMLPath: at.path(), Message: message,
 	})
 }

@@ -4,7 +4,7 @@ import "strconv"
 
 // ListenPorts returns the TCP ports on which serial ports and consoles of the
 // guest listen on its host. The error is [Problems].
-func ListenPorts(domainXML []byte) ([]int32, error) {
+func ListenPorts[Text ~string | ~[]byte](domainXML Text) ([]int32, error) {
 	doc, err := parseDomain(domainXML)
 	if err != nil {
 		return nil, err

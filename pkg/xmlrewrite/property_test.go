@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/guestgen"
 )
 
 // consolePassword is in the guests of this package's tests. It must not show
@@ -18,8 +19,8 @@ import (
 const consolePassword = "hunter2-console"
 
 // checkProperties plans and applies, and checks what must hold for any input.
-// It returns the result, or nil if the plan was refused.
-func checkProperties(t *testing.T, guest []byte, data *v1alpha1.MigrateData, opts Options) []byte {
+// It returns the result, or nothing if the plan was refused.
+func checkProperties(t *testing.T, guest []byte, data *v1alpha1.MigrateData, opts Options) string {
 	t.Helper()
 	source := bytes.Clone(guest)
 	plan, err := NewPlan(guest, data, opts)
@@ -28,7 +29,7 @@ func checkProperties(t *testing.T, guest []byte, data *v1alpha1.MigrateData, opt
 	}
 	if err != nil {
 		checkProblems(t, err)
-		return nil
+		return ""
 	}
 	for _, w := range plan.Warnings() {
 		if strings.Contains(w.String(), consolePassword) {
@@ -64,13 +65,13 @@ func checkProblems(t *testing.T, err error) {
 }
 
 // checkSurvivors expects what no step owns byte for byte and in order.
-func checkSurvivors(t *testing.T, guest, result []byte) {
+func checkSurvivors(t *testing.T, guest []byte, result string) {
 	t.Helper()
 	doc, err := parse(string(guest))
 	if err != nil {
 		t.Fatal(err)
 	}
-	rest := string(result)
+	rest := result
 	expect := func(text string) {
 		i := strings.Index(rest, text)
 		if i < 0 {
@@ -119,10 +120,10 @@ func hostSidePaths() []string {
 
 // facts flattens a document with another XML library: each attribute and each
 // text with its path, without what belongs to the host.
-func facts(t *testing.T, xml []byte) []string {
+func facts(t *testing.T, xml string) []string {
 	t.Helper()
 	doc := etree.NewDocument()
-	if err := doc.ReadFromBytes(xml); err != nil {
+	if err := doc.ReadFromString(xml); err != nil {
 		t.Fatalf("another XML library cannot read the document: %v\n%s", err, xml)
 	}
 	var all []string
@@ -159,9 +160,9 @@ func facts(t *testing.T, xml []byte) []string {
 	return all
 }
 
-func checkFacts(t *testing.T, guest, result []byte) {
+func checkFacts(t *testing.T, guest []byte, result string) {
 	t.Helper()
-	if diff := cmp.Diff(facts(t, guest), facts(t, result)); diff != "" {
+	if diff := cmp.Diff(facts(t, string(guest)), facts(t, result)); diff != "" {
 		t.Fatalf("facts changed that the guest can see (-source +result):\n%s", diff)
 	}
 }
@@ -189,4 +190,16 @@ func swaps(data *v1alpha1.MigrateData) bool {
 		}
 	}
 	return false
+}
+
+// TestHugeGuest runs the properties over a guest that is larger than any chunk,
+// between small ones, so that all use the same room.
+func TestHugeGuest(t *testing.T) {
+	t.Parallel()
+	for _, size := range []guestgen.Size{guestgen.Small(), guestgen.Huge(), guestgen.Small(), guestgen.Huge(), guestgen.Typical()} {
+		c := guestgen.Benchmark(size)
+		if checkProperties(t, c.XML(), c.MigrateData(), Options{}) == "" {
+			t.Errorf("the guest with %d disks is refused", size.Disks)
+		}
+	}
 }

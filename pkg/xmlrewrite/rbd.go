@@ -28,10 +28,10 @@ func planRBDMonitors(p *planner) {
 		}
 		hosts = append(hosts, newElem("host", "name", m.Host, "port", port))
 	}
-	for _, disk := range p.devices("disk") {
+	for i, disk := range p.devices("disk") {
 		source := disk.child("source")
 		if source.value("protocol") != "rbd" || disk.child("serial") != nil ||
-			strings.HasPrefix(disk.child("alias").value("name"), "ua-") || p.hasVolumeSource(disk) {
+			strings.HasPrefix(disk.child("alias").value("name"), "ua-") || p.hasVolumeSource(i) {
 			continue
 		}
 		p.syncList(source, "host", hosts)
@@ -41,13 +41,13 @@ func planRBDMonitors(p *planner) {
 func (p *planner) checkMonitors(monitors []v1alpha1.RBDMonitor) bool {
 	good := len(monitors) > 0
 	if !good {
-		p.report(ProblemInvalidValue, rbdField, nil, "give at least one monitor, or leave the list out to keep the guest's")
+		p.report(ProblemInvalidValue, placeOf(rbdField), nil, "give at least one monitor, or leave the list out to keep the guest's")
 	}
 	for i, m := range monitors {
-		field := rbdField + "[" + itoa(i) + "]"
-		good = p.checkHost(field+".host", m.Host) && good
+		field := placeOf(rbdField).entry(i)
+		good = p.checkHost(field.dot("host"), m.Host) && good
 		if m.Port != nil && (*m.Port < 1 || *m.Port > 65535) {
-			p.report(ProblemInvalidValue, field+".port", nil, "a port must be between 1 and 65535")
+			p.report(ProblemInvalidValue, field.dot("port"), nil, "a port must be between 1 and 65535")
 			good = false
 		}
 	}
@@ -55,7 +55,7 @@ func (p *planner) checkMonitors(monitors []v1alpha1.RBDMonitor) bool {
 }
 
 // checkHost reports what can be neither a host name nor an address.
-func (p *planner) checkHost(field, host string) bool {
+func (p *planner) checkHost(field *place, host string) bool {
 	if isName(strings.ReplaceAll(host, ":", "-")) && len(host) <= 253 {
 		return true
 	}
@@ -64,7 +64,7 @@ func (p *planner) checkHost(field, host string) bool {
 }
 
 // hasVolumeSource reports whether the migrate data say where the disk's data are.
-func (p *planner) hasVolumeSource(disk *node) bool {
-	i, listed := p.volumes()[disk]
-	return listed && i != ambiguousVolume && p.data.Volumes[i].Source != nil
+func (p *planner) hasVolumeSource(disk int) bool {
+	i := p.volumes()[disk]
+	return i >= 0 && p.data.Volumes[i].Source != nil
 }

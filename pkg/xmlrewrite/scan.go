@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"sync"
 	"unicode/utf8"
 )
 
@@ -19,15 +18,6 @@ const (
 	maxDepth         = 256
 	maxDocumentBytes = 10 << 20
 	maxAttributes    = 256
-
-	// maxArena bounds how much room is made at once for elements and
-	// attributes, whatever a document pretends to hold.
-	maxArena = 4096
-
-	// What a guest's XML holds on average. It only decides how much room is
-	// made before reading.
-	bytesPerNode = 48
-	bytesPerAttr = 15
 )
 
 // syntaxError says where the document is not well-formed. It never quotes the
@@ -49,24 +39,47 @@ type scanner struct {
 	open  *node
 	root  *node
 	depth int
-	less  int // Offset of the less-than sign behind the start tag at hand.
 	amp   int // Offset of the first ampersand from some place on.
-	nodes []node
-	attrs []attr
 	doc   document
+
+	nodes   arena[node]
+	attrs   arena[attr]
+	changes arena[change]
 }
 
 // parse reads a document.
 func parse(src string) (*document, error) { return new(scanner).document(src) }
 
-// document reads one document. A scanner may read several; each is good until
-// the next.
-func (s *scanner) document(src string) (*document, error) {
+// begin turns to another text. What was read before is good until then.
+func (s *scanner) begin(src string) error {
 	s.src, s.pos, s.open, s.root, s.depth, s.amp = src, 0, nil, nil, 0, -1
+	s.doc = document{src: src, changes: &s.changes}
 	if len(src) > maxDocumentBytes {
-		return nil, &syntaxError{line: 1, column: 1, what: "the document is larger than 10 MiB"}
+		return &syntaxError{line: 1, column: 1, what: "the document is larger than 10 MiB"}
 	}
-	if err := s.checkCharacters(); err != nil {
+	return s.checkCharacters()
+}
+
+// tag reads a start tag that stands alone.
+func (s *scanner) tag(src string) (*node, error) {
+	if err := s.begin(src); err != nil {
+		return nil, err
+	}
+	if src == "" || src[0] != '<' {
+		return nil, s.fail(0, "there is no start tag")
+	}
+	if err := s.startTag(); err != nil {
+		return nil, err
+	}
+	if s.pos != len(src) {
+		return nil, s.fail(s.pos, "there is something behind the start tag")
+	}
+	return s.root, nil
+}
+
+// document reads one document.
+func (s *scanner) document(src string) (*document, error) {
+	if err := s.begin(src); err != nil {
 		return nil, err
 	}
 	if strings.HasPrefix(s.src, "\ufeff") {
@@ -86,8 +99,7 @@ func (s *scanner) document(src string) (*document, error) {
 	case s.root == nil:
 		return nil, s.fail(len(s.src), "the document holds no element")
 	}
-	s.doc = document{src: s.src, root: s.root}
-	s.root.doc = &s.doc
+	s.doc.root, s.root.doc = s.root, &s.doc
 	return &s.doc, nil
 }
 
@@ -121,7 +133,7 @@ func (s *scanner) declaration() error {
 
 // next handles the text up to the next piece of markup, and that piece.
 func (s *scanner) next() error {
-	at := s.skipSpace(s.pos)
+	at := s.skipIndent(s.pos)
 	if at < len(s.src) && s.src[at] != '<' {
 		from := at
 		at = s.find('<', from)
@@ -169,7 +181,10 @@ func (s *scanner) characterData(from, to int) error {
 	if strings.Contains(s.src[from:to], cdataClose) {
 		return s.fail(from, "the sequence ]]> is not allowed in text")
 	}
-	return s.checkReferences(from, to)
+	if s.refersIn(from, to) {
+		return s.checkReferences(from, to)
+	}
+	return nil
 }
 
 func (s *scanner) comment() error {
@@ -235,8 +250,7 @@ func (s *scanner) startTag() error {
 	if s.depth == maxDepth {
 		return s.fail(s.pos, "elements are nested too deeply")
 	}
-	s.less = s.find('<', from)
-	n := s.newNode()
+	n := s.nodes.take()
 	n.name, n.start, n.parent = s.src[from:end], offset(s.pos), s.open
 	if err := s.attributes(n, end); err != nil {
 		return err
@@ -273,42 +287,73 @@ func (s *scanner) link(n *node) {
 
 // attributes reads from behind the element's name to the end of the start tag.
 func (s *scanner) attributes(n *node, at int) error {
-	first := len(s.attrs)
+	src, first, seen := s.src, len(s.attrs.chunk), uint64(0)
 	for {
 		from := at
 		at = s.skipSpace(at)
-		if at == len(s.src) || !isNameByte(s.src[at]) {
+		if at == len(src) || !isNameByte(src[at]) {
 			if done, err := s.tagEnd(n, at); done || err != nil {
-				n.attrs = s.attrs[first:len(s.attrs):len(s.attrs)]
+				n.attrs = s.attrs.chunk[first:len(s.attrs.chunk):len(s.attrs.chunk)]
 				return err
 			}
 		}
-		if at == from {
+		switch {
+		case at == from:
 			return s.fail(at, "white space is missing before an attribute")
-		}
-		if len(s.attrs)-first == maxAttributes {
+		case len(s.attrs.chunk)-first == maxAttributes:
 			return s.fail(at, "an element has too many attributes")
 		}
-		if len(s.attrs) == cap(s.attrs) {
-			first = s.growAttrs(first)
+		if len(s.attrs.chunk) == cap(s.attrs.chunk) {
+			first = s.attrs.move(first)
 		}
-		s.attrs = s.attrs[:len(s.attrs)+1]
-		a := &s.attrs[len(s.attrs)-1]
+		a := s.attrs.take()
 		if err := s.attribute(a, at); err != nil {
 			return err
 		}
-		for i := first; i < len(s.attrs)-1; i++ {
-			if s.attrs[i].name == a.name {
-				return s.fail(at, "an attribute appears twice")
-			}
+		// Two attributes of one name have the same mark; others seldom do.
+		mark := uint64(1) << ((uint(len(a.name))*8 + uint(a.name[0])) % 64)
+		if seen&mark != 0 && repeats(s.attrs.chunk[first:]) {
+			return s.fail(at, "an attribute appears twice")
 		}
+		seen |= mark
 		at = int(a.to) + 1
 	}
 }
 
+// repeats reports whether the last attribute has the name of another.
+func repeats(attrs []attr) bool {
+	last := len(attrs) - 1
+	for i := range last {
+		if attrs[i].name == attrs[last].name {
+			return true
+		}
+	}
+	return false
+}
+
 func (s *scanner) skipSpace(at int) int {
-	for at < len(s.src) && isSpace(s.src[at]) {
+	src := s.src
+	for at < len(src) && isSpace(src[at]) {
 		at++
+	}
+	return at
+}
+
+// skipIndent passes over white space, mostly a line feed and blanks.
+func (s *scanner) skipIndent(at int) int {
+	src := s.src
+	if at < len(src) && src[at] == '\n' {
+		at++
+	}
+	for len(src)-at >= 8 {
+		n := leading(wordAt(src, at) ^ blanks)
+		at += n
+		if n < 8 {
+			break
+		}
+	}
+	if at < len(src) && isSpace(src[at]) {
+		return s.skipSpace(at)
 	}
 	return at
 }
@@ -337,40 +382,46 @@ func (s *scanner) attribute(a *attr, at int) error {
 	if end == at {
 		return s.fail(at, "an attribute name is missing or malformed")
 	}
-	a.name, a.start = src[at:end], offset(at)
-	from, err := s.valueStart(at, end)
-	if err != nil {
-		return err
+	from := end + 2
+	if from > len(src) || src[end] != '=' || (src[end+1] != '\'' && src[end+1] != '"') {
+		var err error
+		if from, err = s.valueStart(at, end); err != nil {
+			return err
+		}
 	}
-	to := s.find(src[from-1], from)
+	to := valueEnd(src, from, src[from-1])
 	switch {
-	case to > s.less:
-		return s.fail(at, "an attribute value must not contain a less-than sign")
 	case to == len(src):
 		return s.fail(at, "an attribute value is not closed")
+	case src[to] == '<':
+		return s.fail(at, "an attribute value must not contain a less-than sign")
 	}
-	a.to, a.value = offset(to), src[from:to]
-	if s.amp < from {
-		s.amp = s.find('&', from)
-	}
-	if s.amp < to {
+	a.name, a.value, a.from, a.to = src[at:end], src[from:to], offset(from), offset(to)
+	if s.refersIn(from, to) {
+		a.value = decodeText(a.value)
 		return s.checkReferences(from, to)
 	}
 	return nil
 }
 
+// refersIn reports whether there is an ampersand in a stretch of the source. It
+// must be asked in the order of the source.
+func (s *scanner) refersIn(from, to int) bool {
+	if s.amp < from {
+		s.amp = s.find('&', from)
+	}
+	return s.amp < to
+}
+
 // valueStart returns the offset behind the quote that opens the value of an
-// attribute, whose name begins and ends there.
+// attribute, whose name begins and ends there. There may be white space between.
 func (s *scanner) valueStart(at, end int) (int, error) {
 	src := s.src
-	if end+1 >= len(src) || src[end] != '=' || isSpace(src[end+1]) {
-		end = s.skipSpace(end)
-		if end == len(src) || src[end] != '=' {
-			return 0, s.fail(at, "an attribute has no value")
-		}
-		end = s.skipSpace(end+1) - 1
+	end = s.skipSpace(end)
+	if end == len(src) || src[end] != '=' {
+		return 0, s.fail(at, "an attribute has no value")
 	}
-	from := end + 2
+	from := s.skipSpace(end+1) + 1
 	if from > len(src) || (src[from-1] != '\'' && src[from-1] != '"') {
 		return 0, s.fail(at, "an attribute value is not quoted")
 	}
@@ -406,45 +457,17 @@ func (s *scanner) checkReferences(from, to int) error {
 // offset narrows an offset, of which documents have at most maxDocumentBytes.
 func offset(at int) int32 { return int32(at) } //nolint:gosec // See above.
 
-// newNode takes an element from the arena: one allocation serves many.
-func (s *scanner) newNode() *node {
-	if len(s.nodes) == cap(s.nodes) {
-		s.nodes = make([]node, 0, min(len(s.src[s.pos:])/bytesPerNode+8, maxArena))
-	}
-	s.nodes = s.nodes[:len(s.nodes)+1]
-	return &s.nodes[len(s.nodes)-1]
-}
-
 // reuse gives up all documents read so far: the next one takes their room.
 func (s *scanner) reuse() {
-	clear(s.nodes)
-	clear(s.attrs)
-	s.nodes, s.attrs = s.nodes[:0], s.attrs[:0]
+	s.nodes.reset()
+	s.attrs.reset()
+	s.changes.reset()
 }
 
-// idleScanners are scanners that keep their room, and nothing else, for others.
-var idleScanners = sync.Pool{New: func() any { return new(scanner) }}
-
-func takeScanner() *scanner {
-	s, _ := idleScanners.Get().(*scanner)
-	return s
-}
-
-// release gives the scanner back, and up all that it read: nothing of a guest
-// stays in memory for the sake of the next one.
+// release gives up all documents and all that leads to them.
 func (s *scanner) release() {
 	s.reuse()
-	*s = scanner{nodes: s.nodes, attrs: s.attrs}
-	idleScanners.Put(s)
-}
-
-// growAttrs starts a new chunk and moves the attributes of the element at hand
-// into it; earlier elements keep the old chunk.
-func (s *scanner) growAttrs(first int) int {
-	held := len(s.attrs) - first
-	chunk := make([]attr, 0, 2*held+min(len(s.src[s.pos:])/bytesPerAttr+16, maxArena))
-	s.attrs = append(chunk, s.attrs[first:]...)
-	return 0
+	*s = scanner{nodes: s.nodes, attrs: s.attrs, changes: s.changes}
 }
 
 func itoa[T ~int | ~int32 | ~int64 | ~uint32](v T) string { return strconv.FormatInt(int64(v), 10) }

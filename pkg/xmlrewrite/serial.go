@@ -55,7 +55,7 @@ func planSerial(p *planner) {
 	if offer == nil {
 		offer = &v1alpha1.SerialMigrateData{}
 	}
-	address := p.checkListenAddress(serialAddressField, user.ListenAddress)
+	address := p.checkListenAddress(placeOf(serialAddressField), user.ListenAddress)
 	portsGood := p.checkPorts(user.Ports)
 	listeners := serialListeners(p.doc)
 	for _, l := range listeners {
@@ -76,7 +76,7 @@ func (p *planner) checkPorts(ports []int32) bool {
 	good := true
 	for i, port := range ports {
 		if port < 1 || port > 65535 {
-			p.report(ProblemInvalidValue, serialPortsField+"["+itoa(i)+"]", nil, "a port must be between 1 and 65535")
+			p.report(ProblemInvalidValue, placeOf(serialPortsField).entry(i), nil, "a port must be between 1 and 65535")
 			good = false
 		}
 	}
@@ -94,10 +94,10 @@ func (p *planner) rewriteSerialAddress(l serialListener, given bool, explicit, o
 	switch scopeOf(l.source.value("host")) {
 	case scopeUnset:
 	case scopeAny, scopeLoopback:
-		p.warn(serialAddressField, l.source, "the serial port listens on a wildcard or loopback address, which is kept")
+		p.warn(placeOf(serialAddressField), l.source, "the serial port listens on a wildcard or loopback address, which is kept")
 	case scopeHost:
 		if offered == nil {
-			p.report(ProblemMissingData, serialAddressField, l.source,
+			p.report(ProblemMissingData, placeOf(serialAddressField), l.source,
 				"the serial port listens on an address of the source host; set the address to listen on at the target")
 			return
 		}
@@ -114,19 +114,19 @@ func (p *planner) rewriteSerialPorts(listeners []serialListener, ports []int32) 
 	for _, l := range listeners {
 		switch {
 		case l.index < 0:
-			p.report(ProblemInvalidXML, serialPortsField, l.device,
+			p.report(ProblemInvalidXML, placeOf(serialPortsField), l.device,
 				"the serial port has no index in its target element, so no port can be chosen for it; add <target port=…/>")
 			continue
 		case l.index >= len(ports) && p.inactive:
-			p.warn(serialPortsField, l.source, "there is no port for this device, which the running guest may not have; its port is kept")
+			p.warn(placeOf(serialPortsField), l.source, "there is no port for this device, which the running guest may not have; its port is kept")
 			continue
 		case l.index >= len(ports):
-			p.report(ProblemMissingData, serialPortsField, l.source,
+			p.report(ProblemMissingData, placeOf(serialPortsField), l.source,
 				"the guest listens on a TCP port here; give at least "+itoa(l.index+1)+" ports, the last one for this device")
 			continue
 		}
 		port := ports[l.index]
-		field := serialPortsField + "[" + itoa(l.index) + "]"
+		field := placeOf(serialPortsField).entry(l.index)
 		if other, ok := first[l.index]; ok && !mirrors(l, other) {
 			p.report(ProblemAmbiguous, field, l.source,
 				"two devices with different ports have this index; give one of them another index, or another type of source, in the guest")

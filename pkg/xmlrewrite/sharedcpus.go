@@ -19,14 +19,14 @@ func planSharedCPUs(p *planner) {
 	var set numberSet
 	if *want != "" {
 		var ok bool
-		if set, ok = p.checkSet(sharedCPUsField, *want, "CPUs", targetSet(p.target.OnlineCPUs)); !ok {
+		if set, ok = p.checkSet(placeOf(sharedCPUsField), *want, "CPUs", targetSet(p.target.OnlineCPUs)); !ok {
 			return
 		}
 	}
 	vcpu := p.domain.child("vcpu")
 	if vcpu == nil {
 		if explicit {
-			p.report(ProblemInvalidXML, sharedCPUsField, p.domain, "the guest's XML has no vcpu element; take it from libvirt unchanged")
+			p.report(ProblemInvalidXML, placeOf(sharedCPUsField), p.domain, "the guest's XML has no vcpu element; take it from libvirt unchanged")
 		}
 		return
 	}
@@ -35,7 +35,7 @@ func planSharedCPUs(p *planner) {
 	}
 	if set != nil {
 		if _, has := vcpu.attr("cpuset"); has || explicit {
-			vcpu.setNumbers("cpuset", set)
+			vcpu.setNumbers("cpuset", set, *want)
 		}
 		return
 	}
@@ -54,7 +54,7 @@ func (p *planner) fullyPinned(vcpu *node) bool {
 			pinned[id] = true
 		}
 	}
-	for _, pin := range p.domain.child("cputune").children("vcpupin") {
+	for pin := p.domain.child("cputune").child("vcpupin"); pin != nil; pin = pin.sibling() {
 		if id, err := strconv.Atoi(pin.value("vcpu")); err == nil {
 			mark(id)
 		}

@@ -25,44 +25,44 @@ func (d *document) same(n *node, e *elem) bool {
 // where e is nil. A child that says the same stays byte for byte. A new one
 // goes behind the first of the given siblings that exists.
 func (p *planner) syncChild(parent *node, name string, e *elem, behind ...string) {
-	have := parent.children(name)
-	if e == nil {
-		for _, n := range have {
-			n.remove()
-		}
+	first := parent.child(name)
+	switch {
+	case e == nil:
+		removeAll(first)
 		return
-	}
-	if len(have) == 0 {
+	case first == nil:
 		parent.insertBehind(firstOf(parent, behind), e)
 		return
+	case !p.doc.same(first, e):
+		first.replace(e)
 	}
-	if !p.doc.same(have[0], e) {
-		have[0].replace(e)
-	}
-	for _, extra := range have[1:] {
-		extra.remove()
+	removeAll(first.sibling())
+}
+
+// removeAll removes an element, if there is one, and its siblings of the same
+// name behind it.
+func removeAll(n *node) {
+	for ; n != nil; n = n.sibling() {
+		n.remove()
 	}
 }
 
 // syncList makes the elements the only children of their name, in order.
 func (p *planner) syncList(parent *node, name string, elems []*elem) {
-	have := parent.children(name)
-	equal := len(have) == len(elems)
-	for i := 0; equal && i < len(have); i++ {
-		equal = p.doc.same(have[i], elems[i])
+	first := parent.child(name)
+	equal, count := true, 0
+	var last *node
+	for c := first; c != nil; c = c.sibling() {
+		equal = equal && count < len(elems) && p.doc.same(c, elems[count])
+		last = c
+		count++
 	}
-	if equal {
+	if equal && count == len(elems) {
 		return
 	}
-	for _, n := range have {
-		n.remove()
-	}
-	var behind *node
-	if len(have) > 0 {
-		behind = have[len(have)-1]
-	}
+	removeAll(first)
 	for _, e := range elems {
-		parent.insertBehind(behind, e)
+		parent.insertBehind(last, e)
 	}
 }
 

@@ -23,10 +23,10 @@ type node struct {
 	closed   bool
 	foreign  bool
 	hasOther bool // Holds comments, CDATA or processing instructions.
+	touched  bool // This element or one below it has a change.
 
-	doc     *document // Set in the root only.
-	touched bool      // This element or one below it has a change.
-	change  *change
+	change *change
+	doc    *document // Set in the root only.
 }
 
 // document returns the document that the element is part of.
@@ -37,16 +37,13 @@ func (n *node) document() *document {
 	return n.doc
 }
 
-// attr is one attribute; value is the text between the quotes, undecoded.
+// attr is one attribute; value is decoded.
 type attr struct {
 	name  string
 	value string
-	start int32 // Offset of the name.
+	from  int32 // Offset of the first byte of the value.
 	to    int32 // Offset of the closing quote.
 }
-
-// from returns the offset of the first byte of the value.
-func (a *attr) from() int32 { return a.to - int32(len(a.value)) } //nolint:gosec // Documents are at most 10 MiB.
 
 // nameEnd returns the offset just behind the name in the start tag.
 func (n *node) nameEnd() int32 { return n.start + 1 + int32(len(n.name)) } //nolint:gosec // Documents are at most 10 MiB.
@@ -57,7 +54,7 @@ type document struct {
 	root   *node
 	sorted []deviceList // Filled by devices.
 
-	changes []change // Room for more of them.
+	changes *arena[change]
 }
 
 // deviceList holds the devices of one element name, in document order.
@@ -78,6 +75,25 @@ func (n *node) child(name string) *node {
 		}
 	}
 	return nil
+}
+
+// sibling returns the next sibling of the same name, or nil.
+func (n *node) sibling() *node {
+	for c := n.next; c != nil; c = c.next {
+		if c.name == n.name && !c.foreign {
+			return c
+		}
+	}
+	return nil
+}
+
+// lastChild returns the last child element of this name, or nil.
+func (n *node) lastChild(name string) *node {
+	last := n.child(name)
+	for c := last; c != nil; c = c.sibling() {
+		last = c
+	}
+	return last
 }
 
 // children returns all child elements of this name.
@@ -101,10 +117,16 @@ func (n *node) attr(name string) (string, bool) {
 	}
 	for i := range n.attrs {
 		if n.attrs[i].name == name {
-			return decodeText(n.attrs[i].value), true
+			return n.attrs[i].value, true
 		}
 	}
 	return "", false
+}
+
+// hasAttr reports whether there is an attribute of this name.
+func (n *node) hasAttr(name string) bool {
+	_, ok := n.attr(name)
+	return ok
 }
 
 // value returns the decoded value of an attribute, empty where it is missing.

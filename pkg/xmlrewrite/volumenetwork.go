@@ -33,73 +33,75 @@ func rulesOf(protocol v1alpha1.VolumeProtocol) (protocolRules, bool) {
 	return protocolRules{}, false
 }
 
-func (p *planner) networkShape(n *v1alpha1.NetworkVolumeSource, field string) (sourceShape, bool) {
-	shape := sourceShape{kind: "network", protocol: string(n.Protocol), attrs: make([]elemAttr, 0, 4), children: make([]*elem, 0, 4)}
+func (p *planner) networkShape(n *v1alpha1.NetworkVolumeSource, field *place) (*sourceShape, bool) {
+	shape := p.newShape("network")
+	shape.protocol = string(n.Protocol)
 	rules, known := rulesOf(n.Protocol)
 	if !known {
-		p.report(ProblemInvalidValue, field+".protocol", nil, "this is not a protocol that disks can use")
+		p.report(ProblemInvalidValue, field.dot("protocol"), nil, "this is not a protocol that disks can use")
 		return shape, false
 	}
 	before := len(p.problems)
 	p.checkNetworkFields(n, field, rules)
 	shape.add("protocol", string(n.Protocol))
-	for _, a := range [...]struct {
-		field, name string
-		value       *string
-	}{
-		{"name", "name", n.Name}, {"query", "query", n.Query}, {"tlsHostname", "tlsHostname", n.TLSHostname},
-	} {
-		if a.value != nil && p.checkText(field+"."+a.field, *a.value) {
-			shape.add(a.name, *a.value)
-		}
-	}
-	shape.add("tls", p.toggle(field+".tls", n.TLS))
+	p.addText(shape, "name", n.Name, field.dot("name"))
+	p.addText(shape, "query", n.Query, field.dot("query"))
+	shape.add("tls", p.toggle(field.dot("tls"), n.TLS))
+	p.addText(shape, "tlsHostname", n.TLSHostname, field.dot("tlsHostname"))
 	for i := range n.Hosts {
-		shape.children = append(shape.children, p.hostElement(&n.Hosts[i], field+".hosts["+itoa(i)+"]"))
+		shape.addChild(p.hostElement(&n.Hosts[i], field.dot("hosts").entry(i)))
 	}
 	if n.Auth != nil && rules.auth != "" {
-		shape.children = append(shape.children, p.authElement(n.Auth, rules.auth, field+".auth"))
+		shape.addChild(p.authElement(n.Auth, rules.auth, field.dot("auth")))
 	}
-	shape.children = append(shape.children, p.networkChildren(n, field)...)
+	p.addNetworkChildren(shape, n, field)
 	return shape, len(p.problems) == before
 }
 
-// networkChildren makes the elements that only some protocols have.
-func (p *planner) networkChildren(n *v1alpha1.NetworkVolumeSource, field string) []*elem {
-	var children []*elem
-	named := func(element, attribute, name string, value *string) {
-		if value != nil && p.checkText(field+"."+name, *value) {
-			children = append(children, newElem(element, attribute, *value))
-		}
+// addText adds an attribute that is given.
+func (p *planner) addText(shape *sourceShape, name string, value *string, field *place) {
+	if value != nil && p.checkText(field, *value) {
+		shape.add(name, *value)
 	}
-	named("snapshot", "name", "snapshotName", n.SnapshotName)
-	named("config", "file", "configFile", n.ConfigFile)
-	if n.InitiatorIQN != nil && p.checkText(field+".initiatorIQN", *n.InitiatorIQN) {
-		children = append(children, newElem("initiator").add(newElem("iqn", "name", *n.InitiatorIQN)))
+}
+
+func (s *sourceShape) addChild(e *elem) {
+	if e != nil {
+		s.children = append(s.children, e)
+	}
+}
+
+// addNetworkChildren adds the elements that only some protocols have.
+func (p *planner) addNetworkChildren(shape *sourceShape, n *v1alpha1.NetworkVolumeSource, field *place) {
+	if n.SnapshotName != nil && p.checkText(field.dot("snapshotName"), *n.SnapshotName) {
+		shape.addChild(newElem("snapshot", "name", *n.SnapshotName))
+	}
+	if n.ConfigFile != nil && p.checkText(field.dot("configFile"), *n.ConfigFile) {
+		shape.addChild(newElem("config", "file", *n.ConfigFile))
+	}
+	if n.InitiatorIQN != nil && p.checkText(field.dot("initiatorIQN"), *n.InitiatorIQN) {
+		shape.addChild(newElem("initiator").add(newElem("iqn", "name", *n.InitiatorIQN)))
 	}
 	if n.User != nil || n.Group != nil {
-		for _, id := range [...]struct {
-			name  string
-			value *string
-		}{{"user", n.User}, {"group", n.Group}} {
-			if id.value != nil {
-				p.checkText(field+"."+id.name, *id.value)
-			}
+		if n.User != nil {
+			p.checkText(field.dot("user"), *n.User)
 		}
-		children = append(children, newElem("identity", "user", stringOf(n.User), "group", stringOf(n.Group)))
+		if n.Group != nil {
+			p.checkText(field.dot("group"), *n.Group)
+		}
+		shape.addChild(newElem("identity", "user", stringOf(n.User), "group", stringOf(n.Group)))
 	}
-	if verify := p.toggle(field+".certificateCheck", n.CertificateCheck); verify != "" {
-		children = append(children, newElem("ssl", "verify", verify))
+	if verify := p.toggle(field.dot("certificateCheck"), n.CertificateCheck); verify != "" {
+		shape.addChild(newElem("ssl", "verify", verify))
 	}
-	return children
 }
 
 // checkNetworkFields reports fields that are missing or that the protocol does
 // not know.
-func (p *planner) checkNetworkFields(n *v1alpha1.NetworkVolumeSource, field string, rules protocolRules) {
+func (p *planner) checkNetworkFields(n *v1alpha1.NetworkVolumeSource, field *place, rules protocolRules) {
 	protocol := string(n.Protocol)
 	missing := func(name string) {
-		p.report(ProblemMissingData, field+"."+name, nil, "the protocol "+protocol+" needs this")
+		p.report(ProblemMissingData, field.dot(name), nil, "the protocol "+protocol+" needs this")
 	}
 	if n.Name == nil && !rules.nameOptional {
 		missing("name")
@@ -108,37 +110,32 @@ func (p *planner) checkNetworkFields(n *v1alpha1.NetworkVolumeSource, field stri
 		missing("hosts")
 	}
 	if len(n.Hosts) > 1 && !rules.manyHosts {
-		p.report(ProblemConflict, field+".hosts", nil, "the protocol "+protocol+" takes one host only")
+		p.report(ProblemConflict, field.dot("hosts"), nil, "the protocol "+protocol+" takes one host only")
 	}
 	if n.TLSHostname != nil && (n.TLS == nil || *n.TLS != v1alpha1.ToggleEnabled) {
-		p.report(ProblemConflict, field+".tlsHostname", nil, "tlsHostname needs tls: Enabled")
+		p.report(ProblemConflict, field.dot("tlsHostname"), nil, "tlsHostname needs tls: Enabled")
 	}
 	p.checkProtocolFields(n, field)
 }
 
 // checkProtocolFields reports fields that belong to other protocols.
-func (p *planner) checkProtocolFields(n *v1alpha1.NetworkVolumeSource, field string) {
-	for _, only := range [...]struct {
-		name      string
-		given     bool
-		protocols []string
-	}{
-		{"auth", n.Auth != nil, []string{"rbd", "iscsi"}},
-		{"query", n.Query != nil, []string{"http", "https"}},
-		{"snapshotName", n.SnapshotName != nil, []string{"rbd"}},
-		{"configFile", n.ConfigFile != nil, []string{"rbd"}},
-		{"initiatorIQN", n.InitiatorIQN != nil, []string{"iscsi"}},
-		{"user", n.User != nil, []string{"nfs"}},
-		{"group", n.Group != nil, []string{"nfs"}},
-		{"certificateCheck", n.CertificateCheck != nil, []string{"https", "ftps"}},
-	} {
-		if only.given && !slices.Contains(only.protocols, string(n.Protocol)) {
-			p.report(ProblemConflict, field+"."+only.name, nil, "this is for "+strings.Join(only.protocols, " and ")+" only; remove it")
+func (p *planner) checkProtocolFields(n *v1alpha1.NetworkVolumeSource, field *place) {
+	only := func(given bool, name string, protocols ...string) {
+		if given && !slices.Contains(protocols, string(n.Protocol)) {
+			p.report(ProblemConflict, field.dot(name), nil, "this is for "+strings.Join(protocols, " and ")+" only; remove it")
 		}
 	}
+	only(n.Auth != nil, "auth", "rbd", "iscsi")
+	only(n.Query != nil, "query", "http", "https")
+	only(n.SnapshotName != nil, "snapshotName", "rbd")
+	only(n.ConfigFile != nil, "configFile", "rbd")
+	only(n.InitiatorIQN != nil, "initiatorIQN", "iscsi")
+	only(n.User != nil, "user", "nfs")
+	only(n.Group != nil, "group", "nfs")
+	only(n.CertificateCheck != nil, "certificateCheck", "https", "ftps")
 }
 
-func (p *planner) hostElement(h *v1alpha1.VolumeHost, field string) *elem {
+func (p *planner) hostElement(h *v1alpha1.VolumeHost, field *place) *elem {
 	transport := stringOf(h.Transport)
 	switch transport {
 	case "", "tcp", "rdma":
@@ -146,20 +143,20 @@ func (p *planner) hostElement(h *v1alpha1.VolumeHost, field string) *elem {
 			p.report(ProblemInvalidValue, field, nil, "give a host, and a socketPath only with transport: unix")
 			return nil
 		}
-		p.checkHost(field+".host", *h.Host)
+		p.checkHost(field.dot("host"), *h.Host)
 	case "unix":
 		if h.SocketPath == nil || h.Host != nil || h.Port != nil {
 			p.report(ProblemInvalidValue, field, nil, "transport: unix needs socketPath and nothing else")
 			return nil
 		}
-		p.checkPath(field+".socketPath", *h.SocketPath)
+		p.checkPath(field.dot("socketPath"), *h.SocketPath)
 	default:
-		p.report(ProblemInvalidValue, field+".transport", nil, "this must be tcp, unix or rdma")
+		p.report(ProblemInvalidValue, field.dot("transport"), nil, "this must be tcp, unix or rdma")
 	}
 	port := ""
 	if h.Port != nil {
 		if *h.Port < 1 || *h.Port > 65535 {
-			p.report(ProblemInvalidValue, field+".port", nil, "a port must be between 1 and 65535")
+			p.report(ProblemInvalidValue, field.dot("port"), nil, "a port must be between 1 and 65535")
 		}
 		port = itoa(*h.Port)
 	}
@@ -169,23 +166,23 @@ func (p *planner) hostElement(h *v1alpha1.VolumeHost, field string) *elem {
 	return newElem("host", "transport", transport, "name", stringOf(h.Host), "port", port, "socket", stringOf(h.SocketPath))
 }
 
-func (p *planner) authElement(a *v1alpha1.VolumeAuth, kind, field string) *elem {
-	p.checkText(field+".username", a.Username)
+func (p *planner) authElement(a *v1alpha1.VolumeAuth, kind string, field *place) *elem {
+	p.checkText(field.dot("username"), a.Username)
 	if (a.SecretUUID == nil) == (a.SecretUsage == nil) {
 		p.report(ProblemInvalidValue, field, nil, "give either secretUUID or secretUsage")
 		return nil
 	}
 	uuid := ""
 	if a.SecretUUID != nil {
-		uuid, _ = p.checkUUID(field+".secretUUID", *a.SecretUUID)
+		uuid, _ = p.checkUUID(field.dot("secretUUID"), *a.SecretUUID)
 	} else {
-		p.checkText(field+".secretUsage", *a.SecretUsage)
+		p.checkText(field.dot("secretUsage"), *a.SecretUsage)
 	}
 	return newElem("auth", "username", a.Username).
 		add(newElem("secret", "type", kind, "uuid", uuid, "usage", stringOf(a.SecretUsage)))
 }
 
-func (p *planner) toggle(field string, t *v1alpha1.Toggle) string {
+func (p *planner) toggle(field *place, t *v1alpha1.Toggle) string {
 	switch stringOf(t) {
 	case "":
 		return ""
@@ -199,7 +196,7 @@ func (p *planner) toggle(field string, t *v1alpha1.Toggle) string {
 }
 
 // checkText reports text that is empty or holds control characters.
-func (p *planner) checkText(field, text string) bool {
+func (p *planner) checkText(field *place, text string) bool {
 	if text != "" && isPlain(text) {
 		return true
 	}

@@ -6,83 +6,91 @@ import (
 
 const volumesField = "volumes"
 
-// volumeMatches pairs disks with entries of the migrate data.
-type volumeMatches map[*node]int
+const (
+	// noVolume stands for a disk that the migrate data do not mention.
+	noVolume = -1
+	// ambiguousVolume stands for an entry where it is not clear which disk it
+	// means.
+	ambiguousVolume = -2
+)
 
-// ambiguousVolume stands for an entry where it is not clear which disk it means.
-const ambiguousVolume = -1
+// diskIndex finds disks by something that they should have for themselves.
+type diskIndex struct {
+	disks []*node
+	first map[string]int
+	next  []int // By disk: the next one with the same; 0 if there is none.
+}
 
-// volumes finds the disk that each entry means, and reports entries that mean
-// none or several, and disks that several entries mean.
-func (p *planner) volumes() volumeMatches {
-	if p.matches != nil {
-		return p.matches
+// indexDisks makes an index by what the function returns, if it is something.
+func indexDisks(disks []*node, of func(*node) (string, bool)) *diskIndex {
+	x := &diskIndex{disks: disks, first: make(map[string]int, len(disks)), next: make([]int, len(disks))}
+	for i := len(disks) - 1; i >= 0; i-- {
+		if key, ok := of(disks[i]); ok {
+			x.next[i] = x.first[key] // 0 if this is the last.
+			x.first[key] = i
+		}
 	}
-	p.matches = make(volumeMatches, len(p.data.Volumes))
-	if len(p.data.Volumes) == 0 {
+	return x
+}
+
+// volumes finds the entry that means each disk, and reports entries that mean
+// no disk or several, and disks that several entries mean.
+func (p *planner) volumes() []int {
+	if p.matched {
 		return p.matches
 	}
 	disks := p.devices("disk")
-	bySerial := make(map[string][]*node, len(disks))
-	byTarget := make(map[string][]*node, len(disks))
-	for i, disk := range disks {
-		alone := disks[i : i+1 : i+1] // Spares most disks a list of their own.
-		add := func(to map[string][]*node, key string) {
-			if have := to[key]; have == nil {
-				to[key] = alone
-			} else {
-				to[key] = append(have, disk)
-			}
-		}
-		if serial := disk.child("serial"); serial != nil {
-			add(bySerial, p.doc.text(serial))
-		}
-		add(byTarget, disk.child("target").value("dev"))
+	p.matched, p.matches = true, make([]int, len(disks))
+	for i := range p.matches {
+		p.matches[i] = noVolume
 	}
+	var bySerial, byTarget *diskIndex
 	for i := range p.data.Volumes {
-		v := &p.data.Volumes[i]
-		field := func(name string) string { return volumesField + "[" + itoa(i) + "]" + name }
-		var found []*node
-		name := ".serial"
+		v, field := &p.data.Volumes[i], placeOf(volumesField).entry(i)
 		switch {
 		case (v.Serial == nil) == (v.TargetDevice == nil):
-			p.report(ProblemInvalidValue, field(""), nil, "give either serial or targetDevice to say which disk is meant")
-			continue
+			p.report(ProblemInvalidValue, field, nil, "give either serial or targetDevice to say which disk is meant")
 		case v.Serial != nil:
-			found = bySerial[*v.Serial]
+			if bySerial == nil {
+				bySerial = indexDisks(disks, func(disk *node) (string, bool) {
+					serial := disk.child("serial")
+					return p.doc.text(serial), serial != nil
+				})
+			}
+			p.matchVolume(i, field.dot("serial"), bySerial, *v.Serial)
 		default:
-			found, name = byTarget[*v.TargetDevice], ".targetDevice"
+			if byTarget == nil {
+				byTarget = indexDisks(disks, func(disk *node) (string, bool) {
+					return disk.child("target").value("dev"), true
+				})
+			}
+			p.matchVolume(i, field.dot("targetDevice"), byTarget, *v.TargetDevice)
 		}
-		if len(found) == 1 && !p.isMatched(found[0]) {
-			p.matches[found[0]] = i
-			continue
-		}
-		p.matchVolume(field(name), found)
 	}
 	return p.matches
 }
 
-func (p *planner) isMatched(disk *node) bool {
-	_, is := p.matches[disk]
-	return is
-}
-
-// matchVolume reports an entry that does not mean exactly one disk of its own.
-func (p *planner) matchVolume(field string, found []*node) {
-	switch len(found) {
-	case 0:
+// matchVolume pairs an entry with the disk that it means, or reports that it
+// does not mean exactly one disk of its own.
+func (p *planner) matchVolume(entry int, field *place, x *diskIndex, key string) {
+	disk, found := x.first[key]
+	switch {
+	case !found:
 		if !p.inactive {
 			p.report(ProblemNotFound, field, nil, "the guest has no such disk; correct or remove the entry")
 		}
-	case 1:
-		if other := p.matches[found[0]]; other != ambiguousVolume { // Else it is reported already.
-			p.report(ProblemAmbiguous, field, found[0], "entry "+itoa(other)+" means the same disk; merge the two")
+	case x.next[disk] > 0:
+		p.matches[disk] = ambiguousVolume
+		count := 1
+		for i := x.next[disk]; i > 0; i = x.next[i] {
+			p.matches[i] = ambiguousVolume
+			count++
 		}
-	default:
-		for _, disk := range found {
-			p.matches[disk] = ambiguousVolume
-		}
-		p.report(ProblemAmbiguous, field, found[1], "the guest has "+itoa(len(found))+" such disks; name the disk by what only it has")
+		p.report(ProblemAmbiguous, field, x.disks[x.next[disk]], "the guest has "+itoa(count)+" such disks; name the disk by what only it has")
+	case p.matches[disk] == noVolume:
+		p.matches[disk] = entry
+	case p.matches[disk] != ambiguousVolume: // Else it is reported already.
+		p.report(ProblemAmbiguous, field, x.disks[disk], "entry "+itoa(p.matches[disk])+" means the same disk; merge the two")
 	}
 }
 
@@ -90,25 +98,25 @@ func (p *planner) matchVolume(field string, found []*node) {
 // of a disk changes: what holds the data and how the host reads it.
 func planVolumes(p *planner) {
 	matches := p.volumes()
-	for _, disk := range p.devices("disk") {
-		i, listed := matches[disk]
-		if !listed {
+	for d, disk := range p.devices("disk") {
+		i := matches[d]
+		switch i {
+		case noVolume:
 			p.keepVolume(disk)
 			continue
-		}
-		if i == ambiguousVolume {
+		case ambiguousVolume:
 			continue
 		}
 		v := &p.data.Volumes[i]
-		field := volumesField + "[" + itoa(i) + "]"
+		field := placeOf(volumesField).entry(i)
 		if v.Source != nil {
 			p.rewriteSource(disk, v, field)
 		} else if kind := disk.value("type"); kind == "nvme" || kind == "vhostvdpa" {
-			p.keepHostBoundDisk(disk, field+".source")
+			p.keepHostBoundDisk(disk, field.dot("source"))
 		}
-		p.rewriteDriver(disk, v.Driver, field+".driver")
-		p.rewriteEncryption(disk, v.Encryption, field+".encryption")
-		p.rewriteBackingStore(disk, v, field+".backingStore")
+		p.rewriteDriver(disk, v.Driver, field.dot("driver"))
+		p.rewriteEncryption(disk, v.Encryption, field.dot("encryption"))
+		p.rewriteBackingStore(disk, v, field.dot("backingStore"))
 	}
 }
 
@@ -116,21 +124,21 @@ func planVolumes(p *planner) {
 func (p *planner) keepVolume(disk *node) {
 	switch disk.value("type") {
 	case "nvme", "vhostvdpa":
-		p.keepHostBoundDisk(disk, volumesField)
+		p.keepHostBoundDisk(disk, placeOf(volumesField))
 		return
 	}
 	if p.data.Volumes == nil || disk.child("serial") == nil {
 		return
 	}
 	if p.inactive {
-		p.warn(volumesField, disk, "the list of volumes does not mention this disk, which is kept as it is")
+		p.warn(placeOf(volumesField), disk, "the list of volumes does not mention this disk, which is kept as it is")
 		return
 	}
-	p.report(ProblemMissingData, volumesField, disk,
+	p.report(ProblemMissingData, placeOf(volumesField), disk,
 		"the list of volumes does not mention this disk; add its serial, with nothing else if its source stays the same")
 }
 
-func (p *planner) keepHostBoundDisk(disk *node, field string) {
+func (p *planner) keepHostBoundDisk(disk *node, field *place) {
 	const message = "the disk is a device of the source host; say which device it is on the target"
 	if p.inactive {
 		p.warn(field, disk, message)
@@ -139,7 +147,7 @@ func (p *planner) keepHostBoundDisk(disk *node, field string) {
 	p.report(ProblemMissingData, field, disk, message)
 }
 
-func (p *planner) rewriteDriver(disk *node, want *v1alpha1.VolumeDriver, field string) {
+func (p *planner) rewriteDriver(disk *node, want *v1alpha1.VolumeDriver, field *place) {
 	if want == nil {
 		return
 	}
@@ -156,7 +164,7 @@ func (p *planner) rewriteDriver(disk *node, want *v1alpha1.VolumeDriver, field s
 			continue
 		}
 		if !isName(s.value) {
-			p.report(ProblemInvalidValue, field+"."+s.field, nil, "this must be a name as libvirt writes it")
+			p.report(ProblemInvalidValue, field.dot(s.field), nil, "this must be a name as libvirt writes it")
 			continue
 		}
 		if driver != nil {
@@ -172,36 +180,42 @@ func (p *planner) rewriteDriver(disk *node, want *v1alpha1.VolumeDriver, field s
 
 // rewriteEncryption sets the secret that opens the data. The element may be
 // inside the source or, in the older form, beside it; it stays where it is.
-func (p *planner) rewriteEncryption(disk *node, want *v1alpha1.VolumeEncryption, field string) {
+func (p *planner) rewriteEncryption(disk *node, want *v1alpha1.VolumeEncryption, field *place) {
 	if want == nil {
 		return
 	}
-	have := append(disk.child("source").children("encryption"), disk.children("encryption")...)
+	inside, beside := disk.child("source").child("encryption"), disk.child("encryption")
 	if want.SecretUUID == nil {
-		for _, e := range have {
-			e.remove()
-		}
+		removeAll(inside)
+		removeAll(beside)
 		return
 	}
-	uuid, ok := p.checkUUID(field+".secretUUID", *want.SecretUUID)
+	uuid, ok := p.checkUUID(field.dot("secretUUID"), *want.SecretUUID)
 	if !ok {
 		return
 	}
-	secret := newElem("secret", "type", "passphrase", "uuid", uuid)
-	if len(have) == 0 {
-		disk.insertBehind(firstOf(disk, []string{"source"}), newElem("encryption", "format", "luks").add(secret))
+	have := inside
+	if have == nil {
+		have = beside
+	} else {
+		removeAll(beside)
+	}
+	if have == nil {
+		disk.insertBehind(disk.child("source"), newElem("encryption", "format", "luks").add(passphrase(uuid)))
 		return
 	}
-	if old := have[0].child("secret"); old == nil || !equalUUID(old.value("uuid"), uuid) {
-		p.syncChild(have[0], "secret", secret)
+	if old := have.child("secret"); old == nil || !equalUUID(old.value("uuid"), uuid) {
+		p.syncChild(have, "secret", passphrase(uuid))
 	}
-	for _, extra := range have[1:] {
-		extra.remove()
-	}
+	removeAll(have.sibling())
+}
+
+func passphrase(uuid string) *elem {
+	return newElem("secret", "type", "passphrase", "uuid", uuid)
 }
 
 // rewriteBackingStore decides on a backing chain that is spelled out.
-func (p *planner) rewriteBackingStore(disk *node, v *v1alpha1.VolumeMigrateData, field string) {
+func (p *planner) rewriteBackingStore(disk *node, v *v1alpha1.VolumeMigrateData, field *place) {
 	store := disk.child("backingStore")
 	if v.BackingStore == nil {
 		if v.Source != nil && store.child("source") != nil && p.sourceChanges(disk) {
@@ -213,9 +227,7 @@ func (p *planner) rewriteBackingStore(disk *node, v *v1alpha1.VolumeMigrateData,
 	switch *v.BackingStore {
 	case v1alpha1.BackingStoreKeep:
 	case v1alpha1.BackingStoreDetect:
-		for _, s := range disk.children("backingStore") {
-			s.remove()
-		}
+		removeAll(store)
 	default:
 		p.report(ProblemInvalidValue, field, nil, "this must be Keep or Detect")
 	}

@@ -8,26 +8,68 @@ import (
 
 // sourceShape is a disk's source as it is to become: the type of the disk and
 // the attributes and children of the source element that say where the data are.
+// Children of one name are beside each other.
 type sourceShape struct {
 	kind     string
 	protocol string
 	attrs    []elemAttr
 	children []*elem
+
+	attrRoom  [6]elemAttr // Where attrs starts.
+	childRoom [4]*elem    // Where children starts.
 }
 
-// locationAttrs are the attributes by which a source says where the data are.
-// They are replaced altogether; other attributes stay.
-func locationAttrs() []string {
-	return []string{
-		"file", "dev", "dir", "pool", "volume", "mode", "protocol", "name", "query",
-		"tls", "tlsHostname", "type", "path", "namespace",
+// newShape returns an empty shape. The one before it is no longer good.
+func (p *planner) newShape(kind string) *sourceShape {
+	s := &p.shape
+	*s = sourceShape{kind: kind}
+	s.attrs, s.children = s.attrRoom[:0], s.childRoom[:0]
+	return s
+}
+
+// element makes a source element of the shape.
+func (s *sourceShape) element() *elem {
+	return &elem{name: "source", attrs: slices.Clone(s.attrs), children: slices.Clone(s.children)}
+}
+
+// attr returns the value that an attribute is to have; empty if it is to go.
+func (s *sourceShape) attr(name string) string {
+	for i := range s.attrs {
+		if s.attrs[i].name == name {
+			return s.attrs[i].value
+		}
 	}
+	return ""
+}
+
+// childrenOf returns the children of this name.
+func (s *sourceShape) childrenOf(name string) []*elem {
+	from := 0
+	for from < len(s.children) && s.children[from].name != name {
+		from++
+	}
+	to := from
+	for to < len(s.children) && s.children[to].name == name {
+		to++
+	}
+	return s.children[from:to]
+}
+
+// isLocation reports whether an attribute says where the data are. Those are
+// replaced altogether; other attributes stay.
+func isLocation(name string) bool {
+	switch name {
+	case "file", "dev", "dir", "pool", "volume", "mode", "protocol", "name", "query",
+		"tls", "tlsHostname", "type", "path", "namespace":
+		return true
+	}
+	return false
 }
 
 // locationChildren are the child elements that say where the data are and how
-// to be let in. They are replaced altogether.
-func locationChildren() []string {
-	return []string{"host", "auth", "address", "snapshot", "config", "initiator", "identity", "ssl"}
+// to be let in, besides hosts and authentication. They are replaced altogether.
+func locationChildren() [6]string {
+	return [...]string{"address", "snapshot", "config", "initiator", "identity", "ssl"}
 }
 
 // connectionChildren tune a connection. They stay with the same protocol.
@@ -35,16 +77,16 @@ func connectionChildren() []string {
 	return []string{"cookies", "readahead", "timeout", "reconnect", "knownHosts"}
 }
 
-func (p *planner) rewriteSource(disk *node, v *v1alpha1.VolumeMigrateData, field string) {
-	shape, ok := p.shapeOf(v.Source, field+".source")
-	if !ok || !p.fitsDevice(disk, shape, field+".source") {
+func (p *planner) rewriteSource(disk *node, v *v1alpha1.VolumeMigrateData, field *place) {
+	shape, ok := p.shapeOf(v.Source, field.dot("source"))
+	if !ok || !p.fitsDevice(disk, shape, field.dot("source")) {
 		return
 	}
 	source := disk.child("source")
 	sameKind := disk.value("type") == shape.kind && source.value("protocol") == shape.protocol
 	disk.setAttr("type", shape.kind)
 	if source == nil {
-		e := &elem{name: "source", attrs: shape.attrs, children: shape.children}
+		e := shape.element()
 		if shape.kind == "nvme" {
 			e.attrs = append(e.attrs, elemAttr{"managed", "yes"})
 		}
@@ -67,27 +109,23 @@ func (p *planner) rewriteSource(disk *node, v *v1alpha1.VolumeMigrateData, field
 
 // syncLocation makes the attributes and children of the source that say where
 // the data are those of the shape.
-func (p *planner) syncLocation(disk, source *node, shape sourceShape) {
-	for _, name := range locationAttrs() {
-		i := slices.IndexFunc(shape.attrs, func(a elemAttr) bool { return a.name == name })
-		if i >= 0 {
-			source.setAttr(name, shape.attrs[i].value)
-		} else {
+func (p *planner) syncLocation(disk, source *node, shape *sourceShape) {
+	for i := range source.attrs {
+		if name := source.attrs[i].name; isLocation(name) && shape.attr(name) == "" {
 			source.removeAttr(name)
 		}
 	}
+	for i := range shape.attrs {
+		source.setAttr(shape.attrs[i].name, shape.attrs[i].value)
+	}
+	p.syncList(source, "host", shape.childrenOf("host"))
+	p.moveAuth(disk, source, shape)
+	if source.first == nil && len(shape.children) == 0 {
+		return
+	}
 	for _, name := range locationChildren() {
-		var want []*elem
-		for _, c := range shape.children {
-			if c.name == name {
-				want = append(want, c)
-			}
-		}
-		switch {
-		case name == "auth":
-			p.moveAuth(disk, source, shape)
-		case name == "address" && len(want) == 1 && samePCI(source.child("address"), want[0]):
-		default:
+		want := shape.childrenOf(name)
+		if name != "address" || len(want) == 0 || !samePCI(source.child(name), want[0]) {
 			p.syncList(source, name, want)
 		}
 	}
@@ -95,10 +133,10 @@ func (p *planner) syncLocation(disk, source *node, shape sourceShape) {
 
 // moveAuth keeps authentication where the guest has it: inside the source or,
 // in the older form, beside it.
-func (p *planner) moveAuth(disk, source *node, shape sourceShape) {
+func (p *planner) moveAuth(disk, source *node, shape *sourceShape) {
 	var want *elem
-	if i := slices.IndexFunc(shape.children, func(e *elem) bool { return e.name == "auth" }); i >= 0 {
-		want = shape.children[i]
+	if auth := shape.childrenOf("auth"); len(auth) > 0 {
+		want = auth[0]
 	}
 	if source == nil {
 		p.syncChild(disk, "auth", nil)
@@ -114,7 +152,7 @@ func (p *planner) moveAuth(disk, source *node, shape sourceShape) {
 
 // fitsDevice refuses what libvirt would: passing SCSI commands through needs
 // something that understands them.
-func (p *planner) fitsDevice(disk *node, shape sourceShape, field string) bool {
+func (p *planner) fitsDevice(disk *node, shape *sourceShape, field *place) bool {
 	if disk.value("device") != "lun" || shape.kind == "block" || shape.kind == "volume" || shape.protocol == "iscsi" {
 		return true
 	}
@@ -123,71 +161,71 @@ func (p *planner) fitsDevice(disk *node, shape sourceShape, field string) bool {
 }
 
 // shapeOf turns the migrate data's source into a shape.
-func (p *planner) shapeOf(s *v1alpha1.VolumeSource, field string) (sourceShape, bool) {
-	var shape sourceShape
+func (p *planner) shapeOf(s *v1alpha1.VolumeSource, field *place) (shape *sourceShape, ok bool) {
 	given, good := 0, true
-	plain := func(src *v1alpha1.PathSource, name, kind, attribute string, more ...elemAttr) {
+	plain := func(src *v1alpha1.PathSource, name, kind, attribute string) {
 		if src == nil {
 			return
 		}
 		given++
-		good = p.checkPath(field+"."+name+".path", src.Path) && good
-		shape = sourceShape{kind: kind, attrs: append(more, elemAttr{attribute, src.Path})}
+		good = p.checkPath(field.dot(name).dot("path"), src.Path) && good
+		shape = p.newShape(kind)
+		if kind == "vhostuser" {
+			shape.add("type", "unix")
+		}
+		shape.add(attribute, src.Path)
 	}
 	plain(s.File, "file", "file", "file")
 	plain(s.Block, "block", "block", "dev")
 	plain(s.Directory, "directory", "dir", "dir")
-	plain(s.VhostUser, "vhostUser", "vhostuser", "path", elemAttr{"type", "unix"})
+	plain(s.VhostUser, "vhostUser", "vhostuser", "path")
 	plain(s.VhostVDPA, "vhostVDPA", "vhostvdpa", "dev")
 	if s.StoragePool != nil {
 		given++
-		var ok bool
-		shape, ok = p.poolShape(s.StoragePool, field+".storagePool")
+		shape, ok = p.poolShape(s.StoragePool, field.dot("storagePool"))
 		good = ok && good
 	}
 	if s.NVMe != nil {
 		given++
-		var ok bool
-		shape, ok = p.nvmeShape(s.NVMe, field+".nvme")
+		shape, ok = p.nvmeShape(s.NVMe, field.dot("nvme"))
 		good = ok && good
 	}
 	if s.Network != nil {
 		given++
-		var ok bool
-		shape, ok = p.networkShape(s.Network, field+".network")
+		shape, ok = p.networkShape(s.Network, field.dot("network"))
 		good = ok && good
 	}
 	if given != 1 {
 		p.report(ProblemInvalidValue, field, nil,
 			"give exactly one of file, block, directory, network, storagePool, nvme, vhostUser and vhostVDPA")
-		return shape, false
+		return nil, false
 	}
 	return shape, good
 }
 
-func (p *planner) poolShape(s *v1alpha1.StoragePoolSource, field string) (sourceShape, bool) {
+func (p *planner) poolShape(s *v1alpha1.StoragePoolSource, field *place) (*sourceShape, bool) {
 	before := len(p.problems)
-	p.checkText(field+".pool", s.Pool)
-	p.checkText(field+".volume", s.Volume)
-	p.checkOneOf(field+".mode", stringOf(s.Mode), "host", "direct")
-	shape := sourceShape{kind: "volume"}
+	p.checkText(field.dot("pool"), s.Pool)
+	p.checkText(field.dot("volume"), s.Volume)
+	p.checkOneOf(field.dot("mode"), stringOf(s.Mode), "host", "direct")
+	shape := p.newShape("volume")
 	shape.add("pool", s.Pool)
 	shape.add("volume", s.Volume)
 	shape.add("mode", stringOf(s.Mode))
 	return shape, len(p.problems) == before
 }
 
-func (p *planner) nvmeShape(s *v1alpha1.NVMeSource, field string) (sourceShape, bool) {
-	address, ok := p.checkPCI(field+".pciAddress", s.PCIAddress)
+func (p *planner) nvmeShape(s *v1alpha1.NVMeSource, field *place) (*sourceShape, bool) {
+	address, ok := p.checkPCI(field.dot("pciAddress"), s.PCIAddress)
 	if s.Namespace < 1 {
-		p.report(ProblemInvalidValue, field+".namespace", nil, "a namespace is at least 1")
+		p.report(ProblemInvalidValue, field.dot("namespace"), nil, "a namespace is at least 1")
 		ok = false
 	}
-	return sourceShape{
-		kind:     "nvme",
-		attrs:    []elemAttr{{"type", "pci"}, {"namespace", itoa(s.Namespace)}},
-		children: []*elem{address.element()},
-	}, ok
+	shape := p.newShape("nvme")
+	shape.add("type", "pci")
+	shape.add("namespace", itoa(s.Namespace))
+	shape.children = append(shape.children, address.element())
+	return shape, ok
 }
 
 func (s *sourceShape) add(name, value string) {

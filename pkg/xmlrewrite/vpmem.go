@@ -25,21 +25,21 @@ func planVirtualPMEM(p *planner) {
 		return
 	}
 	for i := range want {
-		p.checkPath(vpmemField+"["+itoa(i)+"].path", want[i].Path)
+		p.checkPath(placeOf(vpmemField).entry(i).dot("path"), want[i].Path)
 	}
 	if len(want) != len(nvdimms) {
 		if p.inactive {
-			p.warn(vpmemField, p.domain, "the persistent definition has another number of NVDIMMs; they are kept")
+			p.warn(placeOf(vpmemField), p.domain, "the persistent definition has another number of NVDIMMs; they are kept")
 			return
 		}
-		p.report(ProblemConflict, vpmemField, nil,
+		p.report(ProblemConflict, placeOf(vpmemField), nil,
 			"the guest has "+itoa(len(nvdimms))+" NVDIMMs and the migrate data "+itoa(len(want))+"; give one entry for each")
 		return
 	}
 	for i, m := range nvdimms {
 		path := m.child("source").child("path")
 		if path == nil {
-			p.report(ProblemInvalidXML, vpmemField+"["+itoa(i)+"]", m, "the NVDIMM has no source path; take the XML from libvirt unchanged")
+			p.report(ProblemInvalidXML, placeOf(vpmemField).entry(i), m, "the NVDIMM has no source path; take the XML from libvirt unchanged")
 			continue
 		}
 		path.setText(p.doc, want[i].Path)
@@ -54,15 +54,15 @@ func (p *planner) checkKeptPMEM(nvdimms []*node) {
 		}
 		const message = "the NVDIMM is backed by a device of the source host; give its path on the target"
 		if p.inactive {
-			p.warn(vpmemField, m, message)
+			p.warn(placeOf(vpmemField), m, message)
 			continue
 		}
-		p.report(ProblemMissingData, vpmemField, m, message)
+		p.report(ProblemMissingData, placeOf(vpmemField), m, message)
 	}
 }
 
 // checkPath reports a path that is not absolute or holds control characters.
-func (p *planner) checkPath(field, path string) bool {
+func (p *planner) checkPath(field *place, path string) bool {
 	if len(path) > 1 && path[0] == '/' && isPlain(path) {
 		return true
 	}
@@ -73,5 +73,9 @@ func (p *planner) checkPath(field, path string) bool {
 // isPlain reports whether text can stand in an attribute as it is: without
 // control characters and whatever XML or UTF-8 cannot hold.
 func isPlain(text string) bool {
-	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return r < 0x20 || !isCharacter(r) })
+	i := 0
+	for i < len(text) && text[i] >= ' ' && text[i] <= '~' {
+		i++
+	}
+	return i == len(text) || utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return r < 0x20 || !isCharacter(r) })
 }

@@ -34,11 +34,11 @@ func rewrite(xml hypervisor.DomainXML, form hypervisor.XMLForm, address string) 
 		Graphics: &v1alpha1.GraphicsMigrateData{VNCListenAddress: &address},
 		Serial:   &v1alpha1.SerialMigrateData{ListenAddress: &address, Ports: []int32{serialPort, serialPort + 1, serialPort + 2, serialPort + 3}},
 	}
-	plan, err := xmlrewrite.NewPlan([]byte(xml), nil, xmlrewrite.Options{Offer: offer, Inactive: form == hypervisor.XMLInactive})
+	plan, err := xmlrewrite.NewPlan(xml, nil, xmlrewrite.Options{Offer: offer, Inactive: form == hypervisor.XMLInactive})
 	if err != nil {
 		return nil, fmt.Errorf("rewriting the definition: %w", err)
 	}
-	return plan.Apply(), nil
+	return []byte(plan.Apply()), nil
 }
 
 // liveMigration moves the guest by a LiveMigration. The total runs from the
