@@ -75,12 +75,13 @@ bench-agent: lab-deps controlplane ## Measure what it costs an agent to steer 50
 	go run -tags '$(TAGS)' ./test/bench/agentload
 
 .PHONY: bench-xmlrewrite
-bench-xmlrewrite: ## Measure the rewriting of domain XML.
+bench-xmlrewrite: ## Measure the rewriting of domain XML, and Nova's on the same guests. Installs python3-nova; needs root.
 	go test -tags '$(TAGS)' -run '^$$' -bench . -benchmem ./pkg/xmlrewrite/
+	hack/compare-nova/run.sh -cases 0
 
 .PHONY: compare-nova
 compare-nova: ## Compare the rewriting of domain XML with that of Nova. Installs python3-nova; needs root.
-	hack/compare-nova/run.sh
+	hack/compare-nova/run.sh -speed=false
 
 # How long each fuzz target runs.
 FUZZTIME ?= 30s

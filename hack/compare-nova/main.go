@@ -83,7 +83,7 @@ func compareCase(nova *novaProcess, seed uint64) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("ours: %w", err)
 	}
-	theirs, err := nova.rewrite(c, source, 0)
+	theirs, err := nova.rewrite(c, string(source), 0)
 	if err != nil {
 		return false, err
 	}
@@ -94,7 +94,7 @@ func compareCase(nova *novaProcess, seed uint64) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	b, err := canonical(plan.Apply())
+	b, err := canonical([]byte(plan.Apply()))
 	if err != nil {
 		return false, err
 	}
@@ -106,19 +106,21 @@ func compareCase(nova *novaProcess, seed uint64) (bool, error) {
 }
 
 func compareSpeed(nova *novaProcess) error {
-	typical, err := measure(nova, "typical", guestgen.Typical(), 300)
+	small, err := measure(nova, "small", guestgen.Small(), 60)
 	if err != nil {
 		return err
 	}
-	if _, err := measure(nova, "small", guestgen.Small(), 300); err != nil {
-		return err
-	}
-	huge, err := measure(nova, "huge", guestgen.Huge(), 5)
+	typical, err := measure(nova, "typical", guestgen.Typical(), 30)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("nova_speed_ratio_typical: %.1f\n", float64(typical.nova)/float64(typical.ours))
-	fmt.Printf("nova_speed_ratio_huge: %.1f\n", float64(huge.nova)/float64(huge.ours))
+	huge, err := measure(nova, "huge", guestgen.Huge(), 1)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("nova_speed_ratio_small: %.1f\n", small.ratio())
+	fmt.Printf("nova_speed_ratio_huge: %.1f\n", huge.ratio())
+	fmt.Printf("nova_speed_ratio_typical: %.1f\n", typical.ratio())
 	fmt.Printf("huge_over_typical_time_per_element: %.2f\n",
 		float64(huge.ours)/float64(huge.elements)/(float64(typical.ours)/float64(typical.elements)))
 	return nil
@@ -129,29 +131,36 @@ type timing struct {
 	elements   int
 }
 
+func (t timing) ratio() float64 { return float64(t.nova) / float64(t.ours) }
+
+// rounds is how often the two sides take turns.
+const rounds = 10
+
 // measure takes the best of several runs on both sides, from XML text and
-// ready migrate data to XML text. The machine may be busy; the best run is
-// the one that it disturbed least.
+// ready migrate data to XML text. The machine may be busy: the sides take turns
+// and have the same time, and the best run is the one that was disturbed least.
 func measure(nova *novaProcess, name string, size guestgen.Size, repeat int) (timing, error) {
 	c := guestgen.Benchmark(size)
-	source, data := c.XML(), c.MigrateData()
-	theirs, err := nova.rewrite(c, source, repeat)
-	if err != nil {
-		return timing{}, err
-	}
-	if theirs.Error != "" {
-		return timing{}, fmt.Errorf("nova: %s", theirs.Error)
-	}
-	t := timing{nova: time.Duration(theirs.Nanoseconds), elements: countElements(source)}
-	for range max(repeat*4, 100) {
-		start := time.Now()
-		plan, err := xmlrewrite.NewPlan(source, data, xmlrewrite.Options{})
+	source, data := string(c.XML()), c.MigrateData()
+	t := timing{nova: time.Hour, ours: time.Hour, elements: countElements([]byte(source))}
+	for range rounds {
+		begin := time.Now()
+		theirs, err := nova.rewrite(c, source, repeat)
 		if err != nil {
 			return timing{}, err
 		}
-		plan.Apply()
-		if took := time.Since(start); t.ours == 0 || took < t.ours {
-			t.ours = took
+		if theirs.Error != "" {
+			return timing{}, fmt.Errorf("nova: %s", theirs.Error)
+		}
+		t.nova = min(t.nova, time.Duration(theirs.Nanoseconds))
+		for end := time.Now().Add(time.Since(begin)); time.Now().Before(end); {
+			start := time.Now()
+			plan, err := xmlrewrite.NewPlan(source, data, xmlrewrite.Options{})
+			if err != nil {
+				return timing{}, err
+			}
+			plan.Apply()
+			t.ours = min(t.ours, time.Since(start))
 		}
 	}
 	fmt.Printf("%s: %d bytes, %d elements, ours %v, nova %v\n", name, len(source), t.elements, t.ours, t.nova)
@@ -199,8 +208,8 @@ func (n *novaProcess) stop() {
 	_ = n.cmd.Wait() // Its answers have all been read.
 }
 
-func (n *novaProcess) rewrite(c *guestgen.Case, source []byte, repeat int) (novaAnswer, error) {
-	line, err := json.Marshal(novaRequest{c, string(source), repeat})
+func (n *novaProcess) rewrite(c *guestgen.Case, source string, repeat int) (novaAnswer, error) {
+	line, err := json.Marshal(novaRequest{c, source, repeat})
 	if err != nil {
 		return novaAnswer{}, err
 	}
