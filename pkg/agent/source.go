@@ -267,8 +267,9 @@ func (s *sourceSession) follow(ctx context.Context) time.Duration {
 		return retryInterval
 	}
 	if !s.now.job.MigratingOut() {
-		s.notePostCopy()
-		s.noteRequests()
+		if s.notePostCopy(); migration.InPostCopy(s.section) {
+			s.noteRequests()
+		}
 		s.report(false)
 		if s.section.JobStartedTime == nil {
 			return followFirst

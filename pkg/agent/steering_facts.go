@@ -99,8 +99,8 @@ func monitorFacts(section *v1alpha1.SourceStatus, began time.Time) monitor.Facts
 	if recorded.LastProgressTime != nil {
 		facts.ProgressAt = max(0, recorded.LastProgressTime.Sub(began))
 	}
-	for _, r := range recorded.Requests {
-		facts.ForceCompleteTaken = facts.ForceCompleteTaken || r.Type == v1alpha1.RequestForceComplete
+	for _, order := range []monitor.Order{facts.PostCopy, facts.Pause} {
+		facts.ForceCompleteTaken = facts.ForceCompleteTaken || order.Reason == monitor.ReasonRequested
 	}
 	return facts
 }

@@ -45,10 +45,12 @@ func inWorld(t *testing.T, test func(w *world)) {
 		w.api.agents = []*testAgent{w.a, w.b}
 		w.a.start()
 		w.b.start()
+		defer func() {
+			w.a.stop()
+			w.b.stop()
+			w.fleet.Close()
+		}()
 		test(w)
-		w.a.stop()
-		w.b.stop()
-		w.fleet.Close()
 	})
 }
 
@@ -61,6 +63,9 @@ type testAgent struct {
 
 	mu             sync.Mutex
 	source, target *Sessions
+	// delivered is the latest version of each object that this process was told:
+	// a watch never goes back.
+	delivered map[types.UID]int
 }
 
 func newTestAgent(w *world, name string) *testAgent {
@@ -80,6 +85,7 @@ func (a *testAgent) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.mu.Lock()
 	a.source, a.target, a.cancel = NewSourceSessions(node), NewTargetSessions(node), cancel
+	a.delivered = map[types.UID]int{}
 	for _, s := range []*Sessions{a.source, a.target} {
 		a.ended.Go(func() { _ = s.Start(ctx) })
 	}
@@ -104,6 +110,14 @@ func (a *testAgent) restart() {
 func (a *testAgent) deliver(lm *v1alpha1.LiveMigration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	version, err := strconv.Atoi(lm.ResourceVersion)
+	if err != nil {
+		a.w.t.Error(err)
+	}
+	if version < a.delivered[lm.UID] {
+		return
+	}
+	a.delivered[lm.UID] = version
 	if lm.Status.SourceNode == a.name {
 		a.source.Ensure(lm.DeepCopy())
 	}
@@ -229,11 +243,17 @@ func (r *memoryRecorder) write(ctx context.Context, lm *v1alpha1.LiveMigration, 
 
 // migrate creates a migration of a guest from node-a to node-b.
 func (w *world) migrate(guest string) *v1alpha1.LiveMigration {
+	return w.migrateWith(guest, func(*v1alpha1.LiveMigration) {})
+}
+
+// migrateWith creates one that is changed before.
+func (w *world) migrateWith(guest string, change func(*v1alpha1.LiveMigration)) *v1alpha1.LiveMigration {
 	lm := &v1alpha1.LiveMigration{
 		ObjectMeta: metav1.ObjectMeta{Name: "m-" + guest[:4], Namespace: "default", UID: types.UID("uid-" + guest), Generation: 1},
 		Spec:       v1alpha1.LiveMigrationSpec{Domain: guest, TargetNode: "node-b"},
 		Status:     v1alpha1.LiveMigrationStatus{ObservedGeneration: -1},
 	}
+	change(lm)
 	w.api.mu.Lock()
 	w.api.objects[lm.UID] = lm
 	w.api.mu.Unlock()

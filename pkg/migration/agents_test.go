@@ -17,6 +17,19 @@ func TestDecideSource(t *testing.T) {
 	quiet := epoch.Add(-SettleTime)
 	refused := makeMigration("m").admitted().checked()
 	refused.lm.Status.Source.Problem = &v1alpha1.Problem{Reason: "Test"}
+	half := func(reason hypervisor.Reason) *hypervisor.Domain {
+		return &hypervisor.Domain{State: hypervisor.StatePaused, Reason: reason}
+	}
+	inPostCopy := func() builder {
+		b := makeMigration("m").started()
+		b.lm.Status.Source.Steering = &v1alpha1.SteeringStatus{PostCopyTime: new(metav1.NewMicroTime(epoch))}
+		return b
+	}
+	lost := inPostCopy().onTarget("Shutoff/Crashed", false).arrived()
+	lost.lm.Status.Source.Recovery = &v1alpha1.RecoveryStatus{BrokenTime: metav1.NewMicroTime(epoch)}
+	pausedByUs := func() builder {
+		return makeMigration("m").ended(v1alpha1.CallFailed, "Other", "Paused/User").onTarget("Absent", true).pausedByUs()
+	}
 	targetRefused := makeMigration("m").admitted().checked().ready()
 	targetRefused.lm.Status.Target.Problem = &v1alpha1.Problem{Reason: "Test"}
 	for _, c := range []struct {
@@ -55,6 +68,26 @@ func TestDecideSource(t *testing.T) {
 		{"adopted, guest migrated", makeMigration("m").started(), SourceFacts{Call: CallNone, Seen: true, Domain: off, QuietSince: epoch}, SourceEnd},
 		{"answer lost, job running", makeMigration("m").started(), SourceFacts{Call: CallLost, Seen: true, Domain: running, Job: out}, SourceFollow},
 		{"answer lost, no job for long", makeMigration("m").started(), SourceFacts{Call: CallLost, Seen: true, Domain: running, QuietSince: quiet}, SourceEnd},
+
+		{"post-copy", inPostCopy(), SourceFacts{Call: CallInFlight, Seen: true, Domain: half("Postcopy"), Job: out}, SourceFollow},
+		{"post-copy, deleted", inPostCopy().deleted(), SourceFacts{Call: CallInFlight, Seen: true, Domain: half("Postcopy"), Job: out}, SourceFollow},
+		{"post-copy, deleted, and its state not seen yet", inPostCopy().deleted(), SourceFacts{Call: CallInFlight, Seen: true, Domain: running, Job: out}, SourceFollow},
+		{"post-copy goes on though its call returned", inPostCopy(), SourceFacts{Call: CallReturned, Seen: true, Domain: half("Postcopy")}, SourceFollow},
+		{"post-copy goes on unattended", inPostCopy(), SourceFacts{Call: CallNone, Seen: true, Domain: half("Postcopy"), QuietSince: quiet}, SourceFollow},
+		{"post-copy is broken, its call not back", inPostCopy(), SourceFacts{Call: CallInFlight, Seen: true, Domain: half("PostcopyFailed")}, SourceFollow},
+		{"post-copy is broken", inPostCopy(), SourceFacts{Call: CallReturned, Seen: true, Domain: half("PostcopyFailed")}, SourceRecover},
+		{"post-copy is broken, adopted", inPostCopy(), SourceFacts{Call: CallNone, Seen: true, Domain: half("PostcopyFailed"), QuietSince: quiet}, SourceRecover},
+		{"tried to resume a moment ago", inPostCopy(),
+			SourceFacts{Call: CallLost, Seen: true, Domain: half("PostcopyFailed"), LastRecover: epoch.Add(-RecoverInterval / 2)}, SourceFollow},
+		{"post-copy is broken, deleted", inPostCopy().deleted(), SourceFacts{Call: CallReturned, Seen: true, Domain: half("PostcopyFailed")}, SourceRecover},
+		{"the guest is lost", lost, SourceFacts{Call: CallReturned, Seen: true, Domain: half("PostcopyFailed")}, SourceFollow},
+		{"post-copy ended after all", inPostCopy(), SourceFacts{Call: CallLost, Seen: true, Domain: off}, SourceEnd},
+
+		{"failed, paused by us", pausedByUs(), SourceFacts{Seen: true, Domain: half("User")}, SourceResume},
+		{"failed, paused by us, hypervisor away", pausedByUs(), SourceFacts{}, SourceWait},
+		{"failed, resumed", pausedByUs(), SourceFacts{Seen: true, Domain: running}, SourceWait},
+		{"failed, and the target not read yet", makeMigration("m").ended(v1alpha1.CallFailed, "", "Paused/User").onTarget("Absent", false).pausedByUs(),
+			SourceFacts{Seen: true, Domain: half("User")}, SourceWait},
 
 		{"ended", makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent"), SourceFacts{}, SourceWait},
 		{"ended, definition left", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Shutoff/Migrated*").onTarget("Running/Migrated", false),
@@ -115,6 +148,8 @@ func TestDecideTarget(t *testing.T) {
 		{"confirmed", makeMigration("m").ended(v1alpha1.CallFailed, "", "Running/Booted").onTarget("Absent", true), epoch, TargetObserve},
 		{"a shell is left, libvirt may yet remove it", leftover(), epoch, TargetObserve},
 		{"a shell is left", leftover(), epoch.Add(IncomingGrace), TargetRemoveIncoming},
+		{"arrived paused by us", makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent").onTarget("Paused/User", true).pausedByUs(), epoch, TargetResume},
+		{"arrived paused by its user", makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent").onTarget("Paused/User", true), epoch, TargetObserve},
 		{"settled", leftover().finished(metav1.ConditionFalse, v1alpha1.PhaseFailed), epoch.Add(IncomingGrace), TargetDone},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -126,7 +126,9 @@ func TestManyRequests(t *testing.T) {
 
 // TestReportRequests: what the source's agent says of requests.
 func TestReportRequests(t *testing.T) {
-	step := func(failure string) *v1alpha1.SteeringStep { return &v1alpha1.SteeringStep{Reason: "Requested", Error: failure} }
+	step := func(failure string) *v1alpha1.SteeringStep {
+		return &v1alpha1.SteeringStep{Reason: "Requested", Error: failure}
+	}
 	const queued = v1alpha1.RequestQueued
 	for _, c := range []struct {
 		name     string
