@@ -412,6 +412,7 @@ func TestWhatWasPausedIsResumed(t *testing.T) {
 		})
 		w.fleet.Host("node-a").KillDaemon()
 		time.Sleep(3 * time.Second)
+		w.fleet.Host("node-a").SetState(guestUUID, hypervisor.StatePaused, hypervisor.ReasonUser)
 		w.fleet.Host("node-a").Reconnect()
 		w.requireEnd(w.settle(lm), v1alpha1.PhaseFailed, v1alpha1.ReasonInterrupted, "ForceComplete 1 Done")
 		w.requireOnce("node-a")
