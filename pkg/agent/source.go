@@ -187,33 +187,40 @@ func (s *sourceSession) step(ctx context.Context) (wait time.Duration, done bool
 		s.look(ctx)
 	}
 	now := s.node.Clock.Now()
-	switch action := migration.DecideSource(s.facts(), now); action {
-	case migration.SourceDone:
+	action := migration.DecideSource(s.facts(), now)
+	if action == migration.SourceDone {
 		return s.linger(now)
+	}
+	return s.act(ctx, action, now), false
+}
+
+// act carries an act out and says how long to wait for the next.
+func (s *sourceSession) act(ctx context.Context, action migration.SourceAction, now time.Time) time.Duration {
+	switch action {
 	case migration.SourceCheck:
-		return s.check(ctx), false
+		return s.check(ctx)
 	case migration.SourceStart:
-		return s.start(ctx), false
+		return s.start(ctx)
 	case migration.SourceFollow:
-		return s.follow(ctx), false
+		return s.follow(ctx)
 	case migration.SourceAbort:
 		s.cancel(ctx)
-		return s.follow(ctx), false
+		return s.follow(ctx)
 	case migration.SourceRecover:
-		return s.recoverPostCopy(ctx), false
-	case migration.SourceResume:
-		return s.resume(ctx), false
+		return s.recoverPostCopy(ctx)
 	case migration.SourceEnd:
 		s.end()
-		return 0, false
+		return 0
 	case migration.SourceUndefine:
-		return s.undefine(ctx), false
-	case migration.SourceWait:
-		return s.pause(now), false
-	default:
-		s.log.Error(errors.New("unknown act"), "Cannot carry out what was decided", "act", action)
-		return followInterval, false
+		return s.undefine(ctx)
+	case migration.SourceResume:
+		s.resume(ctx)
+		return followInterval
+	case migration.SourceWait, migration.SourceDone:
+		return s.pause(now)
 	}
+	s.log.Error(errors.New("unknown act"), "Cannot carry out what was decided", "act", action)
+	return followInterval
 }
 
 // pause says how long to wait where there is nothing to do: after the end, what
@@ -267,7 +274,8 @@ func (s *sourceSession) follow(ctx context.Context) time.Duration {
 		return retryInterval
 	}
 	if !s.now.job.MigratingOut() {
-		if s.notePostCopy(); migration.InPostCopy(s.section) {
+		s.notePostCopy()
+		if migration.InPostCopy(s.section) {
 			s.noteRequests()
 		}
 		s.report(false)

@@ -70,38 +70,44 @@ func (s *sourceSession) factsSoFar(ctx context.Context, began time.Time) monitor
 	return facts
 }
 
-// take records an action, carries it out, and tells pkg/monitor if that failed.
+// take carries an action out, and tells pkg/monitor if that failed.
 func (s *sourceSession) take(ctx context.Context, action monitor.Action) {
 	s.log.Info("Steering the migration", "action", action.Kind, "reason", action.Reason, "because", action.Message)
-	step, err := newStep(action, s.node.Clock.Now()), error(nil)
+	step := newStep(action, s.node.Clock.Now())
+	if err := s.carryOut(ctx, action, step); err != nil {
+		s.log.Error(err, "Steering the migration failed", "action", action.Kind)
+		step.Error = messageOf(err)
+		s.steering.state = s.steering.state.Failed(action)
+	}
+}
+
+// carryOut records the step before it is taken.
+func (s *sourceSession) carryOut(ctx context.Context, action monitor.Action, step *v1alpha1.SteeringStep) error {
 	uuid := s.lm.Status.DomainUUID
 	switch action.Kind {
 	case monitor.SetMaxDowntime:
-		if err = s.hv.SetMaxDowntime(ctx, uuid, uint64(action.MaxDowntimeMilliseconds)); err == nil { //nolint:gosec // Positive.
-			s.record().MaxDowntimeMilliseconds = action.MaxDowntimeMilliseconds
+		if err := s.hv.SetMaxDowntime(ctx, uuid, uint64(action.MaxDowntimeMilliseconds)); err != nil { //nolint:gosec // Positive.
+			return err
 		}
+		s.record().MaxDowntimeMilliseconds = action.MaxDowntimeMilliseconds
+		return nil
 	case monitor.StartPostCopy:
 		s.record().PostCopy = step
 		s.writeDown(ctx)
-		if err = s.hv.StartPostCopy(ctx, uuid); errors.Is(err, hypervisor.ErrInPostCopy) {
-			err = nil
+		if err := s.hv.StartPostCopy(ctx, uuid); !errors.Is(err, hypervisor.ErrInPostCopy) {
+			return err
 		}
+		return nil
 	case monitor.Pause:
 		s.record().Pause = step
 		s.writeDown(ctx)
-		err = s.hv.Suspend(ctx, uuid)
+		return s.hv.Suspend(ctx, uuid)
 	case monitor.Abort:
 		step.Reason = abortReason(action.Reason)
-		err = s.abort(ctx, step)
+		return s.abort(ctx, step)
 	default:
-		err = fmt.Errorf("the action %q is unknown", action.Kind)
+		return fmt.Errorf("the action %q is unknown", action.Kind)
 	}
-	if err == nil {
-		return
-	}
-	s.log.Error(err, "Steering the migration failed", "action", action.Kind)
-	step.Error = messageOf(err)
-	s.steering.state = s.steering.state.Failed(action)
 }
 
 // writeDown waits until the section is written, but not for ever.
@@ -146,9 +152,10 @@ func abortReason(r monitor.Reason) string {
 		return v1alpha1.ReasonProgressTimeout
 	case monitor.ReasonPauseTimeout:
 		return v1alpha1.ReasonPauseTimeout
-	default:
-		return v1alpha1.ReasonMigrationFailed
+	case monitor.ReasonInitial, monitor.ReasonStep, monitor.ReasonWithinReach, monitor.ReasonSlow,
+		monitor.ReasonMaximumLowered, monitor.ReasonRequested:
 	}
+	return v1alpha1.ReasonMigrationFailed
 }
 
 // notePostCopy records when the guest went ahead to the target, and whether what
@@ -207,17 +214,17 @@ func (s *sourceSession) recoverPostCopy(ctx context.Context) time.Duration {
 }
 
 // resume sets the guest going that was paused for a migration which has failed.
-func (s *sourceSession) resume(ctx context.Context) time.Duration {
+func (s *sourceSession) resume(ctx context.Context) {
 	s.log.Info("Resuming the guest, which was paused for its migration")
 	if err := s.hv.Resume(ctx, s.lm.Status.DomainUUID); err != nil {
 		s.log.Error(err, "Resuming the guest failed; trying again", "after", followInterval)
-		return followInterval
+		return
 	}
-	if s.look(ctx); s.now.seen && s.now.domain != nil {
+	s.look(ctx)
+	if s.now.seen && s.now.domain != nil {
 		s.section.End.Domain = migration.Observe(s.now.domain, s.now.job)
 		s.report(true)
 	}
-	return followInterval
 }
 
 // messageOf returns a hypervisor's message without the name of the call.

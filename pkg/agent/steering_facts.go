@@ -80,7 +80,7 @@ func monitorTransfer(t hypervisor.Transfer) monitor.Transfer {
 	}
 }
 
-func clamp(n uint64) int64 { return int64(min(n, math.MaxInt64)) } //nolint:gosec // Bounded.
+func clamp(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
 
 // monitorFacts returns what an earlier agent has recorded of a job that began at
 // began.

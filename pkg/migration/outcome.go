@@ -242,13 +242,11 @@ func judgeRecovery(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, ta
 	if !Interrupted(source) || target == nil || target.ArrivedTime == nil {
 		return Outcome{Verdict: VerdictPending}
 	}
-	switch side := SideOf(target.Domain); side {
-	case SideGone, SideStopped, SideMigrated:
-		row := rowFor(SidePostcopy, side)
-		return Outcome{Verdict: VerdictUnknown, Reason: v1alpha1.ReasonOutcomeUnknown, Message: sight(lm, row.meaning)}
-	default:
+	row := rowFor(SidePostcopy, SideOf(target.Domain))
+	if row == nil || row.patient {
 		return Outcome{Verdict: VerdictPending}
 	}
+	return Outcome{Verdict: VerdictUnknown, Reason: v1alpha1.ReasonOutcomeUnknown, Message: sight(lm, row.meaning)}
 }
 
 func (row outcomeRow) outcome(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now time.Time) Outcome {

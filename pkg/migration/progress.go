@@ -18,7 +18,7 @@ func Progress(previous *v1alpha1.ProgressStatus, stats hypervisor.JobStats) *v1a
 		MemoryIteration:     clamp(stats.MemoryIteration),
 		DirtyBytesPerSecond: clamp(stats.MemoryDirtyBytesPerSecond),
 		BytesPerSecond:      clamp(stats.Memory.BytesPerSecond),
-		ThrottlePercent:     int32(min(100, stats.AutoConvergeThrottlePercent)), //nolint:gosec // Bounded.
+		ThrottlePercent:     int32(min(100, stats.AutoConvergeThrottlePercent)),
 		PostCopyRequests:    clamp(stats.MemoryPostcopyRequests),
 		ElapsedMilliseconds: stats.Elapsed.Milliseconds(),
 	}

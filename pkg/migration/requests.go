@@ -151,14 +151,10 @@ func settleAll(requests []v1alpha1.RequestStatus, phase v1alpha1.LiveMigrationPh
 }
 
 func ended(phase v1alpha1.LiveMigrationPhase) string {
-	switch phase {
-	case v1alpha1.PhaseSucceeded:
-		return "succeeded"
-	case v1alpha1.PhaseCancelled:
+	if phase == v1alpha1.PhaseCancelled {
 		return "been cancelled"
-	default:
-		return "failed"
 	}
+	return strings.ToLower(string(phase))
 }
 
 // Due returns the requests that the source's agent has not settled, in their

@@ -103,7 +103,8 @@ func TestReportsOfTheAgentAreFinal(t *testing.T) {
 		{v1alpha1.RequestDone, v1alpha1.RequestDone},
 		{v1alpha1.RequestRefused, v1alpha1.RequestDone},
 	} {
-		if report(step.report); b.lm.Status.Requests[0].State != step.want {
+		report(step.report)
+		if b.lm.Status.Requests[0].State != step.want {
 			t.Errorf("the report %s makes it %s, want %s", step.report, b.lm.Status.Requests[0].State, step.want)
 		}
 	}

@@ -117,18 +117,23 @@ func decideSourceStarted(f SourceFacts, now time.Time) SourceAction {
 	switch {
 	case f.Seen && half(f.Domain):
 		return decideSourcePostCopy(f, now)
-	case underWay && !InPostCopy(f.Section) && CancelDue(f.Object, f.Section) && now.Sub(f.LastAbort) >= AbortInterval:
+	case underWay && mayAbort(f, now):
 		return SourceAbort
-	case underWay, !f.Seen:
+	case !underWay && f.Seen && over(f, now):
+		return SourceEnd
+	default:
 		return SourceFollow
-	case f.Call == CallReturned:
-		return SourceEnd
-	case f.Domain == nil || !f.Domain.Active():
-		return SourceEnd
-	case !f.QuietSince.IsZero() && now.Sub(f.QuietSince) >= SettleTime:
-		return SourceEnd
 	}
-	return SourceFollow
+}
+
+func mayAbort(f SourceFacts, now time.Time) bool {
+	return !InPostCopy(f.Section) && CancelDue(f.Object, f.Section) && now.Sub(f.LastAbort) >= AbortInterval
+}
+
+// over reports whether a job that is not seen has ended, rather than not begun.
+func over(f SourceFacts, now time.Time) bool {
+	return f.Call == CallReturned || f.Domain == nil || !f.Domain.Active() ||
+		!f.QuietSince.IsZero() && now.Sub(f.QuietSince) >= SettleTime
 }
 
 // half reports whether the domain is the source's part of a guest that runs on

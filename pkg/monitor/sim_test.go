@@ -36,7 +36,6 @@ func steady(mibps float64) func(time.Duration) float64 {
 	return func(time.Duration) float64 { return mibps }
 }
 
-
 // sim is a migration under way.
 type sim struct {
 	simGuest

@@ -1,0 +1,300 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// LiveMigrationPhase sums a migration up in a word, for people. Programs read
+// the conditions.
+//
+// +kubebuilder:validation:Enum=Pending;Preparing;Migrating;PostCopy;Recovering;Confirming;Cancelling;Succeeded;Failed;Cancelled;Unknown
+type LiveMigrationPhase string
+
+// The phases of a migration.
+const (
+	// PhasePending: not begun; the manager resolves it, or it waits.
+	PhasePending LiveMigrationPhase = "Pending"
+	// PhasePreparing: the two agents check and prepare.
+	PhasePreparing LiveMigrationPhase = "Preparing"
+	// PhaseMigrating: libvirt copies the guest.
+	PhaseMigrating LiveMigrationPhase = "Migrating"
+	// PhasePostCopy: the guest runs on the target while the rest of its memory
+	// is copied.
+	PhasePostCopy LiveMigrationPhase = "PostCopy"
+	// PhaseRecovering: post-copy was interrupted; it is resumed as soon as the
+	// two hosts reach each other.
+	PhaseRecovering LiveMigrationPhase = "Recovering"
+	// PhaseConfirming: the copying has ended; where the guest runs is being
+	// confirmed.
+	PhaseConfirming LiveMigrationPhase = "Confirming"
+	// PhaseCancelling: the migration is being aborted.
+	PhaseCancelling LiveMigrationPhase = "Cancelling"
+	// PhaseSucceeded: the guest runs on the target.
+	PhaseSucceeded LiveMigrationPhase = "Succeeded"
+	// PhaseFailed: the migration has ended without success.
+	PhaseFailed LiveMigrationPhase = "Failed"
+	// PhaseCancelled: the migration was cancelled.
+	PhaseCancelled LiveMigrationPhase = "Cancelled"
+	// PhaseUnknown: a person has to look; see the Stalled condition.
+	PhaseUnknown LiveMigrationPhase = "Unknown"
+)
+
+// LiveMigrationStatus is what Virtferry observes and does.
+//
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.completionTime) || has(self.completionTime)",message="completionTime is never removed"
+// +kubebuilder:validation:XValidation:rule="!has(self.source) || (has(self.attempt) && self.source.attemptID == self.attempt.id) || (has(oldSelf.source) && self.source.attemptID == oldSelf.source.attemptID)",message="source must be about the current attempt"
+// +kubebuilder:validation:XValidation:rule="!has(self.target) || (has(self.attempt) && self.target.attemptID == self.attempt.id) || (has(oldSelf.target) && self.target.attemptID == oldSelf.target.attemptID)",message="target must be about the current attempt"
+type LiveMigrationStatus struct {
+	// conditions: Succeeded, Ready, Reconciling, Stalled. Written by the
+	// manager.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// observedGeneration is the generation of the spec that the status is
+	// about; -1 before the manager has seen the object. Written by the manager.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// phase sums the conditions up for people. Written by the manager.
+	// +optional
+	Phase LiveMigrationPhase `json:"phase,omitempty"`
+	// domainUUID is the guest's UUID, as soon as it is known. Written by the
+	// manager, and final once the migration goes ahead.
+	// +optional
+	// +kubebuilder:validation:MaxLength=36
+	DomainUUID string `json:"domainUUID,omitempty"`
+	// sourceNode is the node that the guest is moved from. Written once by the
+	// manager.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	SourceNode string `json:"sourceNode,omitempty"`
+	// targetNode is the node that the guest is moved to. Written once by the
+	// manager.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	TargetNode string `json:"targetNode,omitempty"`
+	// attempt is the one try that this migration makes. Written once by the
+	// manager, when it lets the migration go ahead.
+	// +optional
+	Attempt *AttemptStatus `json:"attempt,omitempty"`
+	// source is what the source node's agent does and sees. Written by it.
+	// +optional
+	Source *SourceStatus `json:"source,omitempty"`
+	// target is what the target node's agent does and sees. Written by it.
+	// +optional
+	Target *TargetStatus `json:"target,omitempty"`
+	// progress of the copying. Written by the source node's agent.
+	// +optional
+	Progress *ProgressStatus `json:"progress,omitempty"`
+	// requests are what was asked for by annotation, in the order in which it
+	// is done. Written by the manager. The oldest that are settled make way
+	// when there are more than 16.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +listMapKey=token
+	// +kubebuilder:validation:MaxItems=16
+	Requests []RequestStatus `json:"requests,omitempty"`
+	// downtimeMilliseconds is how long the guest was paused for the
+	// switch-over, as the hypervisor measured it. Written by the manager.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	DowntimeMilliseconds *int64 `json:"downtimeMilliseconds,omitempty"`
+	// startTime is when the manager first saw the object. Written once by the
+	// manager.
+	// +optional
+	StartTime *metav1.Time `json:"startTime,omitempty"`
+	// completionTime is when the outcome was settled. Written once by the
+	// manager.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="completionTime is written once"
+	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
+}
+
+// AttemptStatus identifies a try.
+type AttemptStatus struct {
+	// id names the attempt. Agents act on no other.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	ID string `json:"id,omitempty"`
+	// admittedTime is when the manager let the attempt go ahead.
+	// +required
+	AdmittedTime metav1.MicroTime `json:"admittedTime,omitzero"`
+}
+
+// SourceStatus is what the source node's agent does and sees.
+type SourceStatus struct {
+	// attemptID is the attempt that this section is about.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	AttemptID string `json:"attemptID,omitempty"`
+	// guest is what the target has to know of the guest; set once the checks
+	// have passed.
+	// +optional
+	Guest *GuestFacts `json:"guest,omitempty"`
+	// startRequestedTime is when the agent recorded that it is about to start
+	// the migration. From then on the migration may be running.
+	// +optional
+	StartRequestedTime *metav1.MicroTime `json:"startRequestedTime,omitempty"`
+	// guestPaused is whether the guest was paused before the migration was
+	// started; then it stays paused on either side.
+	// +optional
+	GuestPaused bool `json:"guestPaused,omitempty"`
+	// guestPersistent is whether the guest has a definition that outlives it;
+	// then it has one on the target as well.
+	// +optional
+	GuestPersistent bool `json:"guestPersistent,omitempty"`
+	// jobStartedTime is when the migration job was first seen running.
+	// +optional
+	JobStartedTime *metav1.MicroTime `json:"jobStartedTime,omitempty"`
+	// steering is what the agent has done to the running job.
+	// +optional
+	Steering *SteeringStatus `json:"steering,omitempty"`
+	// recovery is there once post-copy was interrupted.
+	// +optional
+	Recovery *RecoveryStatus `json:"recovery,omitempty"`
+	// end is set once the migration job is over on this side.
+	// +optional
+	End *SourceEnd `json:"end,omitempty"`
+	// problem is why the agent refuses to go on; set only before the start.
+	// +optional
+	Problem *Problem `json:"problem,omitempty"`
+}
+
+// GuestFacts are the facts about a guest that the target has to know.
+type GuestFacts struct {
+	// name is the guest's libvirt name.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Name string `json:"name,omitempty"`
+	// hostUUID is the UUID of the source's libvirt.
+	// +optional
+	// +kubebuilder:validation:MaxLength=36
+	HostUUID string `json:"hostUUID,omitempty"`
+	// serialPorts is how many TCP ports the guest's serial consoles listen on.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=64
+	SerialPorts int32 `json:"serialPorts,omitempty"`
+}
+
+// SourceEnd is how the migration ended on the source.
+type SourceEnd struct {
+	// call is what libvirt's migrate call returned.
+	// +required
+	Call CallResult `json:"call,omitempty"`
+	// errorKind sorts the error of a call that did not succeed.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	ErrorKind string `json:"errorKind,omitempty"`
+	// errorMessage is libvirt's message of a call that did not succeed.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	ErrorMessage string `json:"errorMessage,omitempty"`
+	// domain is the guest on this side after the end.
+	// +required
+	Domain DomainObservation `json:"domain,omitzero"`
+	// time is when the end was seen.
+	// +required
+	Time metav1.MicroTime `json:"time,omitzero"`
+}
+
+// CallResult is what a migrate call returned.
+//
+// +kubebuilder:validation:Enum=Succeeded;Failed;Unknown
+type CallResult string
+
+// The results of a migrate call.
+const (
+	// CallSucceeded: libvirt says that the guest was migrated.
+	CallSucceeded CallResult = "Succeeded"
+	// CallFailed: libvirt says that it was not.
+	CallFailed CallResult = "Failed"
+	// CallUnknown: the answer was lost with a connection or an agent.
+	CallUnknown CallResult = "Unknown"
+)
+
+// TargetStatus is what the target node's agent does and sees.
+type TargetStatus struct {
+	// attemptID is the attempt that this section is about.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	AttemptID string `json:"attemptID,omitempty"`
+	// readyTime is when the target was ready to receive the guest.
+	// +optional
+	ReadyTime *metav1.MicroTime `json:"readyTime,omitempty"`
+	// destinationURI is where the source's libvirt reaches this one.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	DestinationURI string `json:"destinationURI,omitempty"`
+	// migrateURI is where the source sends the guest's memory.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	MigrateURI string `json:"migrateURI,omitempty"`
+	// offer is what this host gives for the parts of the migrate data that the
+	// user left out.
+	// +optional
+	Offer *MigrateData `json:"offer,omitempty"`
+	// arrivedTime is when the guest was first seen running, or whole and
+	// paused, on this side.
+	// +optional
+	ArrivedTime *metav1.MicroTime `json:"arrivedTime,omitempty"`
+	// domain is the guest on this side, as last seen.
+	// +optional
+	Domain *DomainObservation `json:"domain,omitempty"`
+	// confirmedTime is when domain was read after the end on the source.
+	// +optional
+	ConfirmedTime *metav1.MicroTime `json:"confirmedTime,omitempty"`
+	// downtimeMilliseconds is the guest's pause as this side's hypervisor
+	// measured it.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	DowntimeMilliseconds *int64 `json:"downtimeMilliseconds,omitempty"`
+	// problem is why the agent refuses the guest.
+	// +optional
+	Problem *Problem `json:"problem,omitempty"`
+}
+
+// DomainObservation is a guest on one side at one moment.
+type DomainObservation struct {
+	// state is libvirt's state of the domain, or Absent where libvirt does not
+	// know it.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	State string `json:"state,omitempty"`
+	// reason is libvirt's reason for the state.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Reason string `json:"reason,omitempty"`
+	// job is the operation of the domain's current job, if it has one.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Job string `json:"job,omitempty"`
+	// defined is whether the domain has a persistent definition.
+	// +optional
+	Defined bool `json:"defined,omitempty"`
+}
+
+// StateAbsent is DomainObservation's state of a domain that libvirt does not
+// know.
+const StateAbsent = "Absent"
+
+// Problem is why an agent refuses a migration.
+type Problem struct {
+	// reason is a reason of the Succeeded condition.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Reason string `json:"reason,omitempty"`
+	// message says what is wrong and what to do.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=16384
+	Message string `json:"message,omitempty"`
+}

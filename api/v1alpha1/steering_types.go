@@ -1,0 +1,162 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// RequestStatus is a request that was made by annotation, and what became of it.
+type RequestStatus struct {
+	// type is what is asked for.
+	// +required
+	Type RequestType `json:"type,omitempty"`
+	// token is the annotation's value, which tells one request from the next. A
+	// value that cannot be a token is replaced by "invalid-" and a part of its
+	// SHA-256 sum.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	Token string `json:"token,omitempty"`
+	// state is how far the request has come.
+	// +required
+	State RequestState `json:"state,omitempty"`
+	// message says what became of the request.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+	// requestedTime is when the request was first seen.
+	// +required
+	RequestedTime metav1.MicroTime `json:"requestedTime,omitzero"`
+	// settledTime is when the request was done or refused.
+	// +optional
+	SettledTime *metav1.MicroTime `json:"settledTime,omitempty"`
+}
+
+// RequestType is what a request asks for.
+//
+// +kubebuilder:validation:Enum=Cancel;ForceComplete
+type RequestType string
+
+// The types of requests.
+const (
+	// RequestCancel asks for the end of the migration, with the guest on its
+	// source.
+	RequestCancel RequestType = "Cancel"
+	// RequestForceComplete asks for the migration to be completed whatever it
+	// costs the guest: by post-copy where that is allowed, else by pausing it.
+	RequestForceComplete RequestType = "ForceComplete"
+)
+
+// RequestState is how far a request has come.
+//
+// +kubebuilder:validation:Enum=Queued;InProgress;Done;Refused
+type RequestState string
+
+// The states of a request.
+const (
+	// RequestQueued: waiting until it can be carried out.
+	RequestQueued RequestState = "Queued"
+	// RequestInProgress: the source's agent is carrying it out.
+	RequestInProgress RequestState = "InProgress"
+	// RequestDone: it was carried out.
+	RequestDone RequestState = "Done"
+	// RequestRefused: it was not, and never will be; the message says why.
+	RequestRefused RequestState = "Refused"
+)
+
+// SteeringStatus is what the source's agent has done to a running migration. An
+// agent that takes the migration over goes on from here.
+type SteeringStatus struct {
+	// maxDowntimeMilliseconds is the downtime that the hypervisor was last
+	// allowed.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	MaxDowntimeMilliseconds int64 `json:"maxDowntimeMilliseconds,omitempty"`
+	// lastProgressTime is when the copying was last seen to come closer to its
+	// end.
+	// +optional
+	LastProgressTime *metav1.MicroTime `json:"lastProgressTime,omitempty"`
+	// postCopy is the switch to post-copy, once the agent has asked for it.
+	// +optional
+	PostCopy *SteeringStep `json:"postCopy,omitempty"`
+	// postCopyTime is when the migration was first seen in post-copy.
+	// +optional
+	PostCopyTime *metav1.MicroTime `json:"postCopyTime,omitempty"`
+	// pause is the pausing of the guest so that its copying ends, once the agent
+	// has asked for it. The guest is resumed where it ends up.
+	// +optional
+	Pause *SteeringStep `json:"pause,omitempty"`
+	// abort is the abort of the job, once the agent has asked for it.
+	// +optional
+	Abort *SteeringStep `json:"abort,omitempty"`
+	// requests are the requests that the agent has taken up.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +listMapKey=token
+	// +kubebuilder:validation:MaxItems=16
+	Requests []RequestReport `json:"requests,omitempty"`
+}
+
+// SteeringStep is something that the source's agent does to a running migration
+// once. It is recorded before it is done.
+type SteeringStep struct {
+	// time is when the agent decided on it.
+	// +required
+	Time metav1.MicroTime `json:"time,omitzero"`
+	// reason says why in a word.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Reason string `json:"reason,omitempty"`
+	// message says why, with the numbers.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+	// error is libvirt's message if it refused.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Error string `json:"error,omitempty"`
+}
+
+// RequestReport is what the source's agent did about a request.
+type RequestReport struct {
+	// type is what is asked for.
+	// +required
+	Type RequestType `json:"type,omitempty"`
+	// token tells the request from others.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	Token string `json:"token,omitempty"`
+	// state is how far it has come.
+	// +required
+	State RequestState `json:"state,omitempty"`
+	// message says what was done, or why nothing was.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+	// time is when it came to this.
+	// +required
+	Time metav1.MicroTime `json:"time,omitzero"`
+}
+
+// RecoveryStatus is how an interrupted post-copy is resumed.
+type RecoveryStatus struct {
+	// brokenTime is when the interruption was first seen.
+	// +required
+	BrokenTime metav1.MicroTime `json:"brokenTime,omitzero"`
+	// attempts is how often the agent has tried to resume.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Attempts int32 `json:"attempts,omitempty"`
+	// lastAttemptTime is when it tried last.
+	// +optional
+	LastAttemptTime *metav1.MicroTime `json:"lastAttemptTime,omitempty"`
+	// lastError is libvirt's message of the last attempt that failed.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	LastError string `json:"lastError,omitempty"`
+	// resumedTime is when the copying was seen to go on.
+	// +optional
+	ResumedTime *metav1.MicroTime `json:"resumedTime,omitempty"`
+}
