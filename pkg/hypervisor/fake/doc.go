@@ -5,9 +5,11 @@
 // kept or lost there.
 //
 // Guests write to their memory, so a migration goes through passes until what
-// is left fits into the maximum downtime, or for ever. Faults are injected
-// through the Host and the Fleet. Migrations may be held at any of their stages
-// and let go again, so a test need not sleep to be at the right place:
+// is left fits into the maximum downtime, or for ever: unless it is switched to
+// post-copy, its guest is paused or slowed down, or a limit is changed. Post-copy
+// may break, be recovered, lose who follows it, or lose the guest. Faults are
+// injected through the Host and the Fleet. Migrations may be held at any of their
+// stages and let go again, so a test need not sleep to be at the right place:
 //
 //	fleet := fake.NewFleet(fake.WithSpeed(1000))
 //	defer fleet.Close()

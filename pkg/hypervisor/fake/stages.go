@@ -1,6 +1,9 @@
 package fake
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // Stage is how far a migration has come.
 type Stage int
@@ -101,11 +104,7 @@ const (
 
 // atSwitch reports whether an ending needs the switch to have happened.
 func (e Ending) atSwitch() bool {
-	switch e {
-	case EndsWell, EndsBothRunning, EndsSourceKept, EndsPostCopyBroken, EndsGuestLost:
-		return true
-	}
-	return false
+	return slices.Contains([]Ending{EndsWell, EndsBothRunning, EndsSourceKept, EndsPostCopyBroken, EndsGuestLost}, e)
 }
 
 // Script says how a migration ends.

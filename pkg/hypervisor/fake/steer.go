@@ -42,7 +42,7 @@ func (h *Host) MaxDowntime(ctx context.Context, uuid string) (uint64, error) {
 	return withDomain(ctx, h, &Call{Method: MethodMaxDowntime, UUID: uuid}, func(d *domain) (uint64, error) {
 		limit := d.maxDowntime
 		err := d.tune(MethodMaxDowntime, func() {}, func(m *migration) { limit = m.maxDowntime })
-		return uint64(limit.Milliseconds()), err
+		return uint64(max(limit.Milliseconds(), 0)), err
 	})
 }
 

@@ -396,7 +396,8 @@ func TestThrottle(t *testing.T) {
 	var slow throttle
 	slow.adjust(nil, 100, 100)
 	for _, want := range []uint64{0, 20, 20, 30, 30, 40} {
-		if slow.adjust(&hypervisor.AutoConverge{}, 51, 100); slow.percent != want {
+		slow.adjust(&hypervisor.AutoConverge{}, 51, 100)
+		if slow.percent != want {
 			t.Errorf("the throttle is %d, want %d", slow.percent, want)
 		}
 	}

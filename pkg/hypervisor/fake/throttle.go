@@ -27,7 +27,8 @@ func (t *throttle) adjust(config *hypervisor.AutoConverge, dirtied, sent uint64)
 	if config == nil || dirtied <= sent*throttleTrigger/100 {
 		return
 	}
-	if t.high++; t.high < throttlePatience {
+	t.high++
+	if t.high < throttlePatience {
 		return
 	}
 	t.high = 0

@@ -6,8 +6,10 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/virtferry/virtferry/pkg/hypervisor"
@@ -22,9 +24,18 @@ type story struct {
 	// drop is whether the migration leaves persistence out, and paused whether
 	// the guest's user has paused it before.
 	drop, paused bool
-	// meanwhile happens on a real and on a fake host, once memory is copied.
+	// postCopy is whether it switches to post-copy, on a network so slow that
+	// there is time to look.
+	postCopy bool
+	// both happens on real and on fake hosts alike once memory is copied or, with
+	// postCopy, once the guest runs at the destination; after that, real or fake
+	// happens, and afterwards when the migration has returned.
+	both, afterwards func(n *notes, a, b hypervisor.Hypervisor)
+
 	real func(t *testing.T, a, b *Client, guest *lab.Guest)
 	fake func(t *testing.T, fleet *fake.Fleet, a, b *fake.Host, uuid string)
+	// settle takes out of an ending what differs from time to time.
+	settle func(end *ending)
 }
 
 // ending is all that can be seen of a migration, but for codes of errors: which
@@ -34,6 +45,7 @@ type ending struct {
 	Source, Target       string
 	AtSource, AtTarget   []string
 	SourceJob, TargetJob string
+	Notes                []string
 }
 
 var stories = []story{
@@ -97,6 +109,7 @@ var stories = []story{
 var scripted = map[string]fake.Ending{
 	"kill-source-emulator": fake.EndsCrashed,
 	"kill-target-emulator": fake.EndsTargetLost,
+	"lost-in-post-copy":    fake.EndsGuestLost,
 }
 
 func powerOffReal(t *testing.T, _, _ *Client, guest *lab.Guest) {
@@ -119,10 +132,12 @@ func check(t *testing.T, err error) {
 // TestE2EFakeBehavesAsTheRealThing tells every story on real hosts and on fake
 // ones and compares the endings.
 func TestE2EFakeBehavesAsTheRealThing(t *testing.T) {
-	for _, s := range stories {
+	for _, s := range slices.Concat(stories, steered) {
 		t.Run(s.name, func(t *testing.T) {
 			s.config.Name = s.name
-			got, want := s.onFakeHosts(t), s.onRealHosts(t)
+			var got ending
+			synctest.Test(t, func(t *testing.T) { got = s.onFakeHosts(t) })
+			want := s.onRealHosts(t)
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("the fake ends with\n%+v, the real thing with\n%+v", got, want)
 			}
@@ -143,6 +158,10 @@ func (s story) onRealHosts(t *testing.T) ending {
 		}
 	}
 	params := paramsFor(t, a, guest.UUID(), nodeB())
+	if s.postCopy {
+		check(t, nodeA().LimitBandwidth(t.Context(), storyMiBps))
+		t.Cleanup(func() { check(t, nodeA().ClearShaping(context.Background())) })
+	}
 	var meanwhile func()
 	if s.real != nil {
 		meanwhile = func() { s.real(t, a, b, guest) }
@@ -153,9 +172,12 @@ func (s story) onRealHosts(t *testing.T) ending {
 func (s story) onFakeHosts(t *testing.T) ending {
 	const uuid = "11111111-2222-3333-4444-555555555555"
 	fleet := fake.NewFleet()
+	if s.postCopy {
+		fleet = fake.NewFleet(fake.WithBandwidth(storyMiBps << 20))
+	}
 	defer fleet.Close()
 	a, b := fleet.Host("node-a"), fleet.Host("node-b")
-	config := fake.Guest{UUID: uuid, Name: s.name, Persistent: s.config.Persistent}
+	config := fake.Guest{UUID: uuid, Name: s.name, Persistent: s.config.Persistent, MemoryBytes: 64 << 20}
 	if s.paused {
 		config.State, config.Reason = hypervisor.StatePaused, hypervisor.ReasonUser
 	}
@@ -167,7 +189,10 @@ func (s story) onFakeHosts(t *testing.T) ending {
 		meanwhile = func() { s.fake(t, fleet, a, b, uuid) }
 	case s.real != nil:
 		fleet.ScriptNext(uuid, fake.Script{Ending: scripted[s.name]})
-		meanwhile = func() { check(t, a.SetBandwidth(t.Context(), uuid, 0)) }
+		meanwhile = func() {}
+		if !s.postCopy {
+			meanwhile = func() { check(t, a.SetBandwidth(t.Context(), uuid, 0)) }
+		}
 	}
 	return s.tell(t, a, b, uuid, params, meanwhile)
 }
@@ -179,23 +204,39 @@ func (s story) tell(t *testing.T, a, b hypervisor.Hypervisor, uuid string, param
 	if s.drop {
 		params.Persist, params.PersistentXML = false, ""
 	}
-	if meanwhile != nil {
-		params.BandwidthMiBps = 4
+	n := &notes{T: t, uuid: uuid, params: params}
+	steered := meanwhile != nil || s.both != nil
+	if steered {
+		params.BandwidthMiBps, params.PostCopy = 4, s.postCopy
 	}
 	result := startMigration(t.Context(), a, uuid, params)
-	if meanwhile != nil {
+	if steered {
 		awaitCopying(t, a, uuid)
+	}
+	if s.postCopy {
+		n.switchToPostCopy(a, b)
+	}
+	if s.both != nil {
+		s.both(n, a, b)
+	}
+	if meanwhile != nil {
 		meanwhile()
 	}
 	err := <-result
 	t.Logf("the migration ends with %v", err)
+	if s.afterwards != nil {
+		s.afterwards(n, a, b)
+	}
 	// Time for a daemon to come back and clean up, and for the last events.
 	time.Sleep(1500 * time.Millisecond)
-	var end ending
+	end := ending{Notes: n.texts}
 	end.Kind = hypervisor.KindOf(err)
 	end.Source, end.SourceJob = sideOf(t.Context(), a, uuid)
 	end.Target, end.TargetJob = sideOf(t.Context(), b, uuid)
 	end.AtSource, end.AtTarget = onA.summary(), onB.summary()
+	if s.settle != nil {
+		s.settle(&end)
+	}
 	return end
 }
 

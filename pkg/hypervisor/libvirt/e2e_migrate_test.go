@@ -234,9 +234,10 @@ func TestE2EDestroyIncoming(t *testing.T) {
 	}
 }
 
-// TestE2EPostcopyIsNotAborted lets virsh migrate, as nothing here switches to
-// post-copy.
-func TestE2EPostcopyIsNotAborted(t *testing.T) {
+// TestE2EPostCopyIsNotLimited limits a migration, which the client library takes
+// for a limit of post-copy, too, and switches.
+func TestE2EPostCopyIsNotLimited(t *testing.T) {
+	const limit = 8 // MiB per second.
 	a, b := startClient(t, nodeA(), Config{}), startClient(t, nodeB(), Config{})
 	guest := startGuest(t, nodeA(), lab.GuestConfig{Name: "late", Persistent: true, Load: lab.Load{WorkingSetMiB: 64, DirtyMiBps: 20}})
 	uuid := guest.UUID()
@@ -245,40 +246,76 @@ func TestE2EPostcopyIsNotAborted(t *testing.T) {
 		t.Fatal(err)
 	}
 	samples := sampleJobs(t, nodeA(), nodeB(), uuid)
-	result := make(chan error, 1)
-	go func() {
-		result <- guest.Migrate(t.Context(), nodeA(), nodeB(), "--postcopy", "--postcopy-after-precopy",
-			"--bandwidth", "24", "--postcopy-bandwidth", "8")
-	}()
-	onA.await(t, 0, "Suspended/Postcopy", 60*time.Second)
-	// For a moment the destination still looks like an incoming shell.
-	onB.await(t, 0, "Resumed/Postcopy", 10*time.Second)
-	wantKind(t, a.AbortJob(t.Context(), uuid), hypervisor.KindOperationInvalid)
-	wantKind(t, b.AbortJob(t.Context(), uuid), hypervisor.KindOperationInvalid)
-	wantKind(t, a.DestroyIncoming(t.Context(), uuid), hypervisor.KindOperationInvalid)
-	wantKind(t, b.DestroyIncoming(t.Context(), uuid), hypervisor.KindOperationInvalid)
-	source, err := a.LookupDomain(t.Context(), uuid)
-	if err != nil || source.State != hypervisor.StatePaused || source.Reason != hypervisor.ReasonPostcopy {
-		t.Errorf("the source has %+v, %v", source, err)
-	}
-	target, err := b.LookupDomain(t.Context(), uuid)
-	if err != nil || target.State != hypervisor.StateRunning || target.Reason != hypervisor.ReasonPostcopy {
-		t.Errorf("the destination has %+v, %v", target, err)
-	}
+	params := paramsFor(t, a, uuid, nodeB())
+	params.BandwidthMiBps, params.PostCopy = limit, true
+	result := startMigration(t.Context(), a, uuid, params)
+	awaitCopying(t, a, uuid)
 	stats, err := a.JobStats(t.Context(), uuid)
-	if err != nil || !stats.MigratingOut() {
-		t.Errorf("the job is %+v, %v", stats, err)
-	}
+	check(t, err)
+	least := time.Duration(stats.Memory.RemainingBytes/(limit<<20)) * time.Second
+	begin := time.Now()
+	check(t, a.StartPostCopy(t.Context(), uuid))
 	if err := <-result; err != nil {
 		t.Fatal(err)
 	}
+	took := time.Since(begin)
+	t.Logf("post-copy of %d MiB took %v", stats.Memory.RemainingBytes>>20, took)
+	if took > least/2 {
+		t.Errorf("post-copy took %v, and would have taken %v at the migration's limit", took, least)
+	}
+	onA.await(t, 0, "Suspended/Postcopy", time.Second)
+	onB.await(t, 0, "Resumed/Postcopy", time.Second)
 	onB.await(t, 0, "Resumed/Migrated", 5*time.Second)
 	onA.await(t, 0, "JobCompleted", 5*time.Second)
 	samples.stop(t)
 	t.Logf("on the source: %v", onA)
 	t.Logf("on the destination: %v", onB)
-	stats, err = b.CompletedJobStats(t.Context(), uuid)
-	t.Logf("statistics on the destination: %+v, %v", stats, err)
+	for _, event := range onA.all() {
+		if event.Type == hypervisor.EventJobCompleted && (!event.Stats.DowntimeKnown || event.Stats.Downtime > time.Second) {
+			t.Errorf("final statistics are %+v", event.Stats)
+		}
+	}
+	// No time is spent on a guest that does not run.
+	if _, err := guest.Ticks().Wait(t.Context(), "node-b", 2); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestE2EAutoConverge sees a guest slowed down that writes faster than is copied,
+// and lets it go then.
+func TestE2EAutoConverge(t *testing.T) {
+	a := startClient(t, nodeA(), Config{})
+	guest := startGuest(t, nodeA(), lab.GuestConfig{Name: "restless", Load: lab.Load{WorkingSetMiB: 32, DirtyMiBps: 60}})
+	uuid := guest.UUID()
+	if _, err := guest.Ticks().Wait(t.Context(), "node-a", 2); err != nil {
+		t.Fatal(err)
+	}
+	params := paramsFor(t, a, uuid, nodeB())
+	params.BandwidthMiBps = 16
+	params.AutoConverge = &hypervisor.AutoConverge{InitialPercent: 35, IncrementPercent: 15}
+	result := startMigration(t.Context(), a, uuid, params)
+	begin := time.Now()
+	eventually(t, time.Minute, func() error {
+		stats, err := a.JobStats(t.Context(), uuid)
+		if err == nil && stats.AutoConvergeThrottlePercent != 35 && stats.AutoConvergeThrottlePercent != 50 {
+			err = fmt.Errorf("the job is %+v", stats)
+		}
+		return err
+	})
+	stats, err := a.JobStats(t.Context(), uuid)
+	t.Logf("slowed down after %v: %+v, %v", time.Since(begin), stats, err)
+	if stats.MemoryPageBytes == 0 || stats.MemoryDirtyBytesPerSecond == 0 || !stats.DowntimeKnown || stats.Setup == 0 {
+		t.Errorf("statistics are %+v", stats)
+	}
+	check(t, a.SetMaxDowntime(t.Context(), uuid, 60_000))
+	if limit, err := a.MaxDowntime(t.Context(), uuid); err != nil || limit != 60_000 {
+		t.Errorf("the limit is %d, %v", limit, err)
+	}
+	begin = time.Now()
+	if err := <-result; err != nil {
+		t.Error(err)
+	}
+	t.Logf("migrated %v after its limit was raised", time.Since(begin))
 }
 
 // TestE2EHungGuestStopsNobodyElse stops the QEMU of a guest that is being
