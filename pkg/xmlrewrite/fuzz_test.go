@@ -84,7 +84,10 @@ func fittingData(doc *document, path, name string, choice uint16) *v1alpha1.Migr
 		md.Serial.Ports = append(md.Serial.Ports, int32(20000+i))
 	}
 	if choice&1 != 0 {
-		md.MemoryBacking = &v1alpha1.MemoryBackingMigrateData{FileBacking: v1alpha1.FileBackingRequired}
+		md.MemoryBacking = &v1alpha1.MemoryBackingMigrateData{FileBacking: v1alpha1.FileBackingNone}
+		if doc.root.child("memoryBacking").child("source").value("type") == "file" {
+			md.MemoryBacking.FileBacking = v1alpha1.FileBackingRequired
+		}
 	} else {
 		md.CPUShares = &v1alpha1.CPUSharesMigrateData{Policy: v1alpha1.CPUSharesRemove}
 	}

@@ -4,13 +4,17 @@ import v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
 
 const memoryBackingField = "memoryBacking"
 
-// planMemoryBacking turns memory in files on or off. Memory in an anonymous
-// file (memfd), as vhost-user needs it, works on every host and is left alone.
+const fileBackingField = memoryBackingField + ".fileBacking"
+
+// planMemoryBacking turns memory in files on or off, and says what becomes of
+// the files. Where a running guest's memory is cannot change: libvirt compares
+// memoryBacking's source on both sides and refuses a difference. So what is
+// asked for while it runs must be so already, but the persistent definition can
+// become something else. Memory in an anonymous file (memfd), as vhost-user
+// needs it, works on every host and is left alone. The target offers nothing
+// here, since the guest's memory can stay as it is everywhere.
 func planMemoryBacking(p *planner) {
-	want, explicit := p.data.MemoryBacking, true
-	if want == nil {
-		want, explicit = p.offer.MemoryBacking, false
-	}
+	want := p.data.MemoryBacking
 	if want == nil {
 		return
 	}
@@ -21,19 +25,24 @@ func planMemoryBacking(p *planner) {
 		if want.Discard != nil {
 			p.report(ProblemConflict, placeOf(memoryBackingField+".discard"), nil, "discard needs fileBacking: Required")
 		}
-		if source == "file" {
+		switch {
+		case source != "file":
+		case !p.inactive:
+			p.report(ProblemConflict, placeOf(fileBackingField), backing,
+				"the guest's memory is in files, and libvirt cannot move it out of them while the guest runs; leave memoryBacking out or say Required, or restart the guest without them")
+		default:
 			p.removeFileBacking(backing)
 		}
 	case v1alpha1.FileBackingRequired:
-		p.requireFileBacking(backing, source, want, explicit)
+		p.requireFileBacking(backing, source, want)
 	default:
-		p.report(ProblemInvalidValue, placeOf(memoryBackingField+".fileBacking"), nil, "this must be Required or None")
+		p.report(ProblemInvalidValue, placeOf(fileBackingField), nil, "this must be Required or None")
 	}
 }
 
 func (p *planner) removeFileBacking(backing *node) {
 	if at := p.sharedMemoryUser(); at != nil {
-		p.report(ProblemConflict, placeOf(memoryBackingField+".fileBacking"), at,
+		p.report(ProblemConflict, placeOf(fileBackingField), at,
 			"this device shares the guest's memory, which it could not without files; choose a target that keeps memory in files")
 		return
 	}
@@ -66,17 +75,8 @@ func (p *planner) sharedMemoryUser() *node {
 	return nil
 }
 
-func (p *planner) requireFileBacking(backing *node, source string, want *v1alpha1.MemoryBackingMigrateData, explicit bool) {
-	if at := backing.child("hugepages"); at != nil && source != "file" {
-		p.report(ProblemConflict, placeOf(memoryBackingField+".fileBacking"), at,
-			"memory in huge pages cannot be kept in files too; leave fileBacking out or choose another target")
-		return
-	}
-	if source == "memfd" {
-		if explicit {
-			p.report(ProblemConflict, placeOf(memoryBackingField+".fileBacking"), backing,
-				"the guest's memory is in an anonymous file (memfd), which works on every host; leave fileBacking out")
-		}
+func (p *planner) requireFileBacking(backing *node, source string, want *v1alpha1.MemoryBackingMigrateData) {
+	if source != "file" && !p.mayMoveIntoFiles(backing, source) {
 		return
 	}
 	p.ensureSetting(backing, "source", "type", "file")
@@ -101,6 +101,28 @@ func (p *planner) requireFileBacking(backing *node, source string, want *v1alpha
 	default:
 		p.report(ProblemInvalidValue, placeOf(memoryBackingField+".discard"), nil, "this must be Enabled or Disabled")
 	}
+}
+
+// mayMoveIntoFiles reports whether memory that is not in files may move there,
+// and if not, says why.
+func (p *planner) mayMoveIntoFiles(backing *node, source string) bool {
+	at := backing
+	var message string
+	switch hugepages := backing.child("hugepages"); {
+	case hugepages != nil:
+		at, message = hugepages, "memory in huge pages cannot be kept in files too; leave fileBacking out or choose another target"
+	case source == "memfd":
+		message = "the guest's memory is in an anonymous file (memfd), which works on every host; leave fileBacking out"
+	case !p.inactive:
+		message = "the guest's memory is not in files, and libvirt cannot move it into them while the guest runs; leave memoryBacking out, or restart the guest with them"
+	default:
+		return true
+	}
+	if at == nil {
+		at = p.domain
+	}
+	p.report(ProblemConflict, placeOf(fileBackingField), at, message)
+	return false
 }
 
 // ensureSetting makes exactly one child carry the setting; other attributes of

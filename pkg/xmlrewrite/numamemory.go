@@ -2,6 +2,7 @@ package xmlrewrite
 
 import (
 	"strconv"
+	"strings"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
 )
@@ -28,7 +29,13 @@ func (p *planner) bindMemory(numatune *node, want *v1alpha1.NUMAMigrateData, nod
 	}
 	union = union.normal()
 	memory := numatune.child("memory")
+	bindable := p.inactive || numatune.child("memnode") != nil || p.hasCellBackends()
 	p.applyPins(numatune, l, func(missing *pin) {
+		if !bindable {
+			p.report(ProblemConflict, placeOf(l.field), p.domain,
+				"none of the guest's NUMA cells is bound, and with its machine type libvirt cannot bind them while it runs; remove the entry for cell "+itoa(missing.id))
+			return
+		}
 		mode := memory.value("mode")
 		if mode == "" {
 			mode = "strict"
@@ -114,6 +121,26 @@ func (p *planner) bindMemoryDevices(l *pinList) {
 			p.report(ProblemMissingData, placeOf(l.field), mask, "this memory device is bound to NUMA nodes of the source host; add an entry for its cell")
 		}
 	}
+}
+
+// hasCellBackends reports whether QEMU has a memory object for each NUMA cell of
+// the guest even if none is bound. Without, the memory is one object, and what
+// is bound on the target only does not fit what the source sends. It is so since
+// version 5.1 of the machine types that QEMU itself names, and with memory that
+// is in files or huge pages.
+func (p *planner) hasCellBackends() bool {
+	backing := p.domain.child("memoryBacking")
+	if source := backing.child("source").value("type"); backing.child("hugepages") != nil || source == "file" || source == "memfd" {
+		return true
+	}
+	machine := p.domain.child("os").child("type").value("machine")
+	major, minor, ok := strings.Cut(machine[strings.LastIndexByte(machine, '-')+1:], ".")
+	if !ok {
+		return false
+	}
+	x, errX := strconv.Atoi(major)
+	y, errY := strconv.Atoi(minor)
+	return errX == nil && errY == nil && (x > 5 || (x == 5 && y >= 1))
 }
 
 // guestCells returns the numbers of the guest's NUMA cells.

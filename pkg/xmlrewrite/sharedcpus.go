@@ -14,6 +14,7 @@ func planSharedCPUs(p *planner) {
 		want = p.offer.SharedCPUSet
 	}
 	if want == nil {
+		p.checkKeptCPUs(p.domain.child("vcpu"))
 		return
 	}
 	var set numberSet
@@ -40,6 +41,25 @@ func planSharedCPUs(p *planner) {
 		return
 	}
 	vcpu.removeAttr("cpuset")
+}
+
+// checkKeptCPUs reports CPUs to share that the target does not have.
+func (p *planner) checkKeptCPUs(vcpu *node) {
+	cpus := targetSet(p.target.OnlineCPUs)
+	text, has := vcpu.attr("cpuset")
+	if !has || cpus == nil || vcpu.value("placement") == "auto" || p.fullyPinned(vcpu) {
+		return
+	}
+	set, ok := parseSet(text)
+	if !ok || set.within(cpus) {
+		return
+	}
+	const message = "the guest is to share CPUs of its host of which the target does not have all; say which it is to share there"
+	if p.inactive {
+		p.warn(placeOf(sharedCPUsField), vcpu, message)
+		return
+	}
+	p.report(ProblemMissingData, placeOf(sharedCPUsField), vcpu, message)
 }
 
 // fullyPinned reports whether each virtual CPU has a pin, before or after.

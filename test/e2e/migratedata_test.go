@@ -255,7 +255,7 @@ func TestPlacementMoves(t *testing.T) {
 			t.Errorf("the %s definition on the target counts an event that it was not to:\n%s", what, xml)
 		}
 	}
-	requirePinned(t, g)
+	requirePinned(t, g, map[string]string{"CPU 0/TCG": "1", "CPU 1/TCG": "0-1", "qemu-system-x86": "1"})
 	if listening, err := env.b.Listening(t.Context()); err != nil || !strings.Contains(fmt.Sprint(listening), env.b.Address()+":18012") {
 		t.Errorf("the serial ports are not at 18011 and 18012 (%v): %v", err, listening)
 	}
@@ -264,15 +264,87 @@ func TestPlacementMoves(t *testing.T) {
 	}
 }
 
-// requirePinned fails unless the kernel keeps the guest's threads on the CPUs
-// that TestPlacementMoves asks for.
-func requirePinned(t *testing.T, g *lab.Guest) {
+// TestNUMAMoves moves a guest with NUMA cells whose memory is bound to nodes of
+// its host, with pins for its I/O threads, too. The hosts have but one node; all
+// of it goes there, from what was bound and from what was not.
+func TestNUMAMoves(t *testing.T) {
+	for _, c := range []struct{ name, binding string }{
+		{"bound", `<numatune>
+  <memory mode='strict' nodeset='0'/>
+  <memnode cellid='0' mode='strict' nodeset='0'/><memnode cellid='1' mode='preferred' nodeset='0'/>
+</numatune>`},
+		{"unbound", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := env.startGuest(t, env.a, lab.GuestConfig{
+				Name: "numa-" + c.name, Persistent: true, VCPUs: 2,
+				ExtraXML: `<iothreads>1</iothreads>
+<cputune>
+  <vcpupin vcpu='0' cpuset='0'/><vcpupin vcpu='1' cpuset='0'/><emulatorpin cpuset='0'/><iothreadpin iothread='1' cpuset='0'/>
+</cputune>
+` + c.binding + `
+<cpu><numa>
+  <cell id='0' cpus='0' memory='64' unit='MiB'/><cell id='1' cpus='1' memory='64' unit='MiB'/>
+</numa></cpu>`,
+			})
+			live, persistent := moveTo(t, g, &v1alpha1.MigrateData{NUMA: &v1alpha1.NUMAMigrateData{
+				VCPUPins:     []v1alpha1.VCPUPin{{VCPU: 0, HostCPUs: "1"}, {VCPU: 1, HostCPUs: "0-1"}},
+				EmulatorPin:  new(v1alpha1.CPUSet("1")),
+				IOThreadPins: []v1alpha1.IOThreadPin{{IOThread: 1, HostCPUs: "1"}},
+				CellPins:     []v1alpha1.CellPin{{Cell: 0, HostNodes: "0"}, {Cell: 1, HostNodes: "0"}},
+				MemoryNodes:  new(v1alpha1.CPUSet("0")),
+			}})
+			for what, xml := range map[string]string{"live": live, "persistent": persistent} {
+				requireXML(t, what, xml,
+					"<vcpupin vcpu='0' cpuset='1'/>", "<vcpupin vcpu='1' cpuset='0-1'/>", "<emulatorpin cpuset='1'/>",
+					"<iothreadpin iothread='1' cpuset='1'/>", "<memory mode='strict' nodeset='0'/>",
+					"<memnode cellid='0' mode='strict' nodeset='0'/>", "<memnode cellid='1' mode=", "<cell id='1' cpus='1' memory='65536'")
+			}
+			requirePinned(t, g, map[string]string{
+				"CPU 0/TCG": "1", "CPU 1/TCG": "0-1", "qemu-system-x86": "1", "IO iothread1": "1",
+			})
+			requireBound(t, g)
+		})
+	}
+}
+
+// requireBound fails unless the kernel keeps memory of the guest on the node
+// that TestNUMAMoves asks for.
+func requireBound(t *testing.T, g *lab.Guest) {
 	t.Helper()
 	processes, err := env.b.Processes()
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]string{"CPU 0/TCG": "1", "CPU 1/TCG": "0-1", "qemu-system-x86": "1"}
+	for _, p := range processes {
+		if !strings.Contains(p.Command, g.UUID()) {
+			continue
+		}
+		maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/numa_maps", p.PID))
+		if errors.Is(err, os.ErrNotExist) {
+			t.Log("this kernel knows no NUMA, so there is nothing to see of it")
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(maps), " bind:0 ") || strings.Contains(string(maps), " bind=static:0 ") {
+			return
+		}
+		t.Errorf("no memory is bound to the node 0:\n%s", maps)
+		return
+	}
+	t.Error("the guest has no process")
+}
+
+// requirePinned fails unless the kernel keeps the guest's threads of these names
+// on these CPUs.
+func requirePinned(t *testing.T, g *lab.Guest, want map[string]string) {
+	t.Helper()
+	processes, err := env.b.Processes()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, p := range processes {
 		if !strings.Contains(p.Command, g.UUID()) {
 			continue
@@ -311,8 +383,8 @@ func statusField(status []byte, name string) string {
 }
 
 // TestMemoryInFiles: memory that is in files stays in files, and what becomes of
-// them can change. Memory that is not cannot move into files: libvirt says so,
-// and the guest stays.
+// them can change. Memory that is not cannot move into files: libvirt would
+// refuse, so nothing is even tried.
 func TestMemoryInFiles(t *testing.T) {
 	data := &v1alpha1.MigrateData{MemoryBacking: &v1alpha1.MemoryBackingMigrateData{
 		FileBacking: v1alpha1.FileBackingRequired, Discard: new(v1alpha1.ToggleEnabled),
@@ -328,9 +400,9 @@ func TestMemoryInFiles(t *testing.T) {
 
 	g = env.startGuest(t, env.a, lab.GuestConfig{Name: "none", Persistent: true})
 	lm := env.migrate(t, v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: env.b.Name(), MigrateData: data})
-	lm = env.awaitReason(t, lm, v1alpha1.ReasonMigrationFailed)
-	if message := meta.FindStatusCondition(lm.Status.Conditions, v1alpha1.ConditionSucceeded).Message; !strings.Contains(message, "memoryBacking") {
-		t.Errorf("the message does not say what libvirt refuses: %s", message)
+	lm = env.awaitReason(t, lm, v1alpha1.ReasonInvalidMigrateData)
+	if message := meta.FindStatusCondition(lm.Status.Conditions, v1alpha1.ConditionSucceeded).Message; !strings.Contains(message, "spec.migrateData.memoryBacking.fileBacking: ") {
+		t.Errorf("the message does not say what is refused: %s", message)
 	}
 	env.requireOn(t, g, env.a)
 	env.requireAbsent(t, g, env.b)

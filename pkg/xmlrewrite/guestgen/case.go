@@ -283,8 +283,10 @@ func (g *generator) resources(c *Case) {
 			}
 		}
 	}
-	c.FileHave, c.FileWant = g.IntN(3) == 0, g.IntN(3) == 0
-	c.HugePages = !c.FileHave && !c.FileWant && g.maybe()
+	// A running guest's memory cannot move into files or out of them.
+	c.FileHave = g.IntN(3) == 0
+	c.FileWant = c.FileHave
+	c.HugePages = !c.FileHave && g.maybe()
 	if g.maybe() {
 		c.Shares, c.SharesRemoved = 1024+g.IntN(8000), g.maybe()
 	}
