@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 
 	"github.com/pmezard/go-difflib/difflib"
@@ -25,6 +26,11 @@ type rewriteFlags struct {
 	migration string
 	inactive  bool
 	diff      bool
+
+	listenAddress string
+	serialPorts   string
+	capabilities  string
+	cgroupVersion int
 }
 
 // newRewriteCommand returns the subcommand that rewrites a guest's XML without
@@ -35,14 +41,19 @@ func newRewriteCommand() *cobra.Command {
 		Use:   "rewrite --domain guest.xml --migration livemigration.yaml",
 		Short: "Show what a guest's XML becomes on the target",
 		Long: `Rewrite the XML of a guest by the migrate data of a LiveMigration, as the
-source's agent does, and print it. Neither a cluster nor libvirt is needed. Parts
-that the target's agent would fill in from its host are left out: what needs them
-is reported as a problem.
+source's agent does, and print it. Neither a cluster nor libvirt is needed.
+
+What the target's agent would fill in from its host, --listen-address and
+--serial-ports fill in here; give what that agent is given. Without them, what
+needs it is reported as a problem. Whether the target has the CPUs and NUMA nodes
+that are asked for is checked against --target-capabilities, the output of virsh
+capabilities on the target, and is not checked without.
 
 All problems are printed to standard error, one a line, and the exit code is 1.
 The XML that is printed holds the guest's console passwords, if it has any.`,
-		Example: `  virsh dumpxml --migratable guest | virtferry rewrite --domain - --migration livemigration.yaml --diff`,
-		Args:    cobra.NoArgs,
+		Example: `  virsh dumpxml --migratable guest | virtferry rewrite --domain - --migration livemigration.yaml --diff
+  virtferry rewrite --domain guest.xml --migration livemigration.yaml --listen-address 192.0.2.20 --target-capabilities target.xml`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd.InOrStdin(), cmd.OutOrStdout())
 		},
@@ -52,6 +63,10 @@ The XML that is printed holds the guest's console passwords, if it has any.`,
 	flags.StringVar(&f.migration, "migration", "", "file with the LiveMigration as YAML or JSON, or - for standard input")
 	flags.BoolVar(&f.inactive, "inactive", false, "the XML is the guest's persistent definition, not that of the running guest")
 	flags.BoolVar(&f.diff, "diff", false, "print what changes, as a unified diff, instead of the XML")
+	flags.StringVar(&f.listenAddress, "listen-address", "", "IP address on which consoles listen on the target, where the object says nothing of it")
+	flags.StringVar(&f.serialPorts, "serial-ports", "", "range of the target's TCP ports for serial consoles, such as 10000-10999, where the object says nothing of it; the first ones are taken")
+	flags.StringVar(&f.capabilities, "target-capabilities", "", "file with the target's capabilities as virsh prints them, or - for standard input")
+	flags.IntVar(&f.cgroupVersion, "target-cgroup-version", 0, "version of the target's control groups, 1 or 2, on which depends what CPU shares it accepts")
 	for _, name := range [...]string{"domain", "migration"} {
 		if err := cmd.MarkFlagRequired(name); err != nil {
 			panic(err) // The flag is defined above.
@@ -61,8 +76,8 @@ The XML that is printed holds the guest's console passwords, if it has any.`,
 }
 
 func (f *rewriteFlags) run(stdin io.Reader, stdout io.Writer) error {
-	if f.domain == "-" && f.migration == "-" {
-		return errors.New("only one of --domain and --migration can be standard input")
+	if err := f.check(); err != nil {
+		return err
 	}
 	guest, err := readInput(f.domain, stdin)
 	if err != nil {
@@ -76,7 +91,14 @@ func (f *rewriteFlags) run(stdin io.Reader, stdout io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("reading --migration: %w", err)
 	}
-	plan, err := xmlrewrite.NewPlan(guest, data, xmlrewrite.Options{Inactive: f.inactive})
+	opts := xmlrewrite.Options{Inactive: f.inactive}
+	if opts.Offer, err = f.offer(guest); err != nil {
+		return err
+	}
+	if opts.Target, err = f.targetFacts(stdin); err != nil {
+		return err
+	}
+	plan, err := xmlrewrite.NewPlan(guest, data, opts)
 	if err != nil {
 		return fmt.Errorf("the migrate data does not fit the guest:\n%w", err)
 	}
@@ -86,6 +108,69 @@ func (f *rewriteFlags) run(stdin io.Reader, stdout io.Writer) error {
 	}
 	_, err = io.WriteString(stdout, result)
 	return err
+}
+
+// check refuses flags that make no sense.
+func (f *rewriteFlags) check() error {
+	stdins := 0
+	for _, path := range [...]string{f.domain, f.migration, f.capabilities} {
+		if path == "-" {
+			stdins++
+		}
+	}
+	switch {
+	case stdins > 1:
+		return errors.New("only one of --domain, --migration and --target-capabilities can be standard input")
+	case f.cgroupVersion < 0 || f.cgroupVersion > 2:
+		return fmt.Errorf("--target-cgroup-version is %d: give 1 or 2", f.cgroupVersion)
+	}
+	return nil
+}
+
+// offer returns what the target's agent would offer if it had these flags.
+func (f *rewriteFlags) offer(guest []byte) (*v1alpha1.MigrateData, error) {
+	offer := &v1alpha1.MigrateData{Serial: &v1alpha1.SerialMigrateData{}}
+	if f.listenAddress != "" {
+		if _, err := netip.ParseAddr(f.listenAddress); err != nil {
+			return nil, fmt.Errorf("--listen-address must be an IP address: %w", err)
+		}
+		offer.Serial.ListenAddress = &f.listenAddress
+		offer.Graphics = &v1alpha1.GraphicsMigrateData{
+			VNCListenAddress: &f.listenAddress, SPICEListenAddress: &f.listenAddress, RDPListenAddress: &f.listenAddress,
+		}
+	}
+	if f.serialPorts == "" {
+		return offer, nil
+	}
+	ports, err := parsePortRange(f.serialPorts)
+	if err != nil {
+		return nil, err
+	}
+	needs, err := xmlrewrite.ReadNeeds(guest)
+	if err != nil {
+		return nil, err
+	}
+	offer.Serial.Ports = []int32{}
+	for port := int32(ports.First); port <= int32(ports.Last) && len(offer.Serial.Ports) < needs.SerialPorts; port++ {
+		offer.Serial.Ports = append(offer.Serial.Ports, port)
+	}
+	return offer, nil
+}
+
+// targetFacts returns what is known about the target.
+func (f *rewriteFlags) targetFacts(stdin io.Reader) (xmlrewrite.TargetFacts, error) {
+	var facts xmlrewrite.TargetFacts
+	if f.capabilities != "" {
+		text, err := readInput(f.capabilities, stdin)
+		if err == nil {
+			facts, err = xmlrewrite.ReadTargetFacts(text)
+		}
+		if err != nil {
+			return facts, fmt.Errorf("reading --target-capabilities: %w", err)
+		}
+	}
+	facts.CgroupVersion = f.cgroupVersion
+	return facts, nil
 }
 
 func readInput(path string, stdin io.Reader) ([]byte, error) {

@@ -82,6 +82,50 @@ func TestRewriteCommand(t *testing.T) {
 			migration:  strings.SplitN(rewriteMigration, "  migrateData", 2)[0],
 			wantErrors: []string{"spec.migrateData.graphics.vncListenAddress: "},
 		},
+		"an address stands in for the target's agent": {
+			migration: strings.SplitN(rewriteMigration, "  migrateData", 2)[0],
+			args:      []string{"--listen-address", "192.0.2.20"}, want: rewritten,
+		},
+		"so do ports": {
+			migration: strings.SplitN(rewriteMigration, "  migrateData", 2)[0],
+			args:      []string{"--domain", "-", "--listen-address", "192.0.2.20", "--serial-ports", "10000-10999"},
+			stdin: `<domain><devices><serial type='tcp'><source mode='bind' host='192.0.2.10' service='4555'/>` +
+				`<target port='1'/></serial></devices></domain>`,
+			want: `<domain><devices><serial type='tcp'><source mode='bind' host='192.0.2.20' service='10001'/>` +
+				`<target port='1'/></serial></devices></domain>`,
+		},
+		"ports run out": {
+			migration: strings.SplitN(rewriteMigration, "  migrateData", 2)[0],
+			args:      []string{"--domain", "-", "--serial-ports", "10000-10000"},
+			stdin: `<domain><devices><serial type='tcp'><source mode='bind' host='0.0.0.0' service='4555'/>` +
+				`<target port='1'/></serial></devices></domain>`,
+			wantErrors: []string{"spec.migrateData.serial.ports: "},
+		},
+		"the object goes before the agent": {
+			migration: rewriteMigration, args: []string{"--listen-address", "192.0.2.30"}, want: rewritten,
+		},
+		"the target's CPUs and nodes are checked": {
+			migration: rewriteMigration + "    numa: {emulatorPin: 0-3, memoryNodes: 0-1}\n",
+			args:      []string{"--target-capabilities", "-"},
+			stdin: `<capabilities><host><topology><cells><cell id='0'><cpus><cpu id='0'/><cpu id='1'/></cpus></cell>` +
+				`</cells></topology></host></capabilities>`,
+			wantErrors: []string{
+				"spec.migrateData.numa.emulatorPin: the target does not have all of these CPUs; it has 0-1",
+				"spec.migrateData.numa.memoryNodes: the target does not have all of these NUMA nodes; it has 0",
+			},
+		},
+		"capabilities must be some": {
+			migration: rewriteMigration, args: []string{"--target-capabilities", "-"}, stdin: rewriteGuest,
+			wantErrors: []string{"reading --target-capabilities: "},
+		},
+		"CPU shares are checked": {
+			migration:  rewriteMigration + "    cpuShares: {policy: Set, shares: 20000}\n",
+			args:       []string{"--target-cgroup-version", "2"},
+			wantErrors: []string{"spec.migrateData.cpuShares.shares: "},
+		},
+		"an address must be one":    {migration: rewriteMigration, args: []string{"--listen-address", "node-b"}, wantErrors: []string{"--listen-address"}},
+		"ports must be a range":     {migration: rewriteMigration, args: []string{"--serial-ports", "10000"}, wantErrors: []string{"--serial-ports"}},
+		"cgroups have two versions": {migration: rewriteMigration, args: []string{"--target-cgroup-version", "3"}, wantErrors: []string{"--target-cgroup-version"}},
 		"a missing file is told": {
 			migration: rewriteMigration, args: []string{"--domain", "/nonexistent/guest.xml"}, wantErrors: []string{"reading --domain"},
 		},
