@@ -214,7 +214,16 @@ func (s *sourceSession) act(ctx context.Context, action migration.SourceAction, 
 	case migration.SourceUndefine:
 		return s.undefine(ctx)
 	case migration.SourceResume:
-		s.resume(ctx)
+		s.settle(ctx, "Resuming the guest, which was paused for its migration", s.hv.Resume)
+		return followInterval
+	case migration.SourceDestroyStale:
+		s.settle(ctx, "Removing the copy that is left of the guest, which runs on the target", s.hv.DestroyStale)
+		return followInterval
+	case migration.SourcePauseCopy:
+		s.settle(ctx, "Pausing the guest, which runs on the target as well", s.hv.Suspend)
+		return followInterval
+	case migration.SourceObserve:
+		s.observe()
 		return followInterval
 	case migration.SourceWait, migration.SourceDone:
 		return s.pause(now)
@@ -223,15 +232,22 @@ func (s *sourceSession) act(ctx context.Context, action migration.SourceAction, 
 	return followInterval
 }
 
+// afterEndInterval is the time between two looks at a guest whose migration is over
+// but not settled: a person may change what is there.
+const afterEndInterval = 2 * time.Second
+
 // pause says how long to wait where there is nothing to do: after the end, what
 // is to be cleaned up cannot be while the hypervisor is away.
 func (s *sourceSession) pause(now time.Time) time.Duration {
-	if s.section != nil && s.section.End != nil {
-		if out := migration.Judge(s.lm, now); out.UndefineSource || out.ResumeSource {
-			return retryInterval
-		}
+	if s.section == nil || s.section.End == nil || migration.Finished(s.lm) {
+		return 0
 	}
-	return 0
+	switch out := migration.Judge(s.lm, now); {
+	case out.UndefineSource, out.ResumeSource, out.DestroySource, out.PauseSource:
+		return retryInterval
+	default:
+		return afterEndInterval
+	}
 }
 
 func (s *sourceSession) facts() migration.SourceFacts {

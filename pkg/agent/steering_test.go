@@ -420,6 +420,49 @@ func TestWhatWasPausedIsResumed(t *testing.T) {
 	})
 }
 
+// TestGuestOnBothSides: one copy is paused, none destroyed, and a person decides.
+func TestGuestOnBothSides(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.fleet.ScriptNext(guestUUID, fake.Script{Ending: fake.EndsBothRunning})
+		lm := w.settle(w.migrate(guestUUID))
+		w.requireEnd(lm, v1alpha1.PhaseUnknown, v1alpha1.ReasonOutcomeUnknown, "")
+		time.Sleep(5 * time.Second)
+		w.requireOnce("node-b")
+		d, err := w.fleet.Host("node-a").LookupDomain(t.Context(), guestUUID)
+		if err != nil || d.State != hypervisor.StatePaused {
+			t.Errorf("on the source it is %+v, %v", d, err)
+		}
+		w.fleet.Host("node-a").RemoveGuest(guestUUID)
+		w.await(lm, "an outcome", migration.Finished)
+		w.requireEnd(w.api.get(lm), v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated, "")
+	})
+}
+
+// TestOldCopyIsRemoved: the source's libvirt dies when the guest has just gone on to
+// the target, and holds its old copy ever after.
+func TestOldCopyIsRemoved(t *testing.T) {
+	inWorld(t, func(w *world) {
+		gate := w.fleet.Hold(guestUUID, fake.StageSwitched)
+		lm := w.migrate(guestUUID)
+		<-gate.Reached()
+		w.fleet.Host("node-a").KillDaemon()
+		gate.Release()
+		time.Sleep(3 * time.Second)
+		w.fleet.Host("node-b").AddGuest(fake.Guest{
+			UUID: guestUUID, Name: "web", Persistent: true, State: hypervisor.StateRunning, Reason: hypervisor.ReasonMigrated,
+		})
+		w.fleet.Host("node-a").AddGuest(fake.Guest{
+			UUID: guestUUID, Name: "web", Persistent: true, State: hypervisor.StatePaused, Reason: hypervisor.ReasonMigration,
+		})
+		w.fleet.Host("node-a").Reconnect()
+		after := w.settle(lm)
+		w.requireEnd(after, v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated, "")
+		w.requireCalls(fake.MethodDestroyStale, 1)
+		w.requireOnce("node-b")
+		w.requireNothingLeft(after)
+	})
+}
+
 // TestCrashAtEveryWriteWhileSteered kills an agent around each of its writes of a
 // migration that is forced to its end.
 func TestCrashAtEveryWriteWhileSteered(t *testing.T) {

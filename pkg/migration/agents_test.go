@@ -85,9 +85,24 @@ func TestDecideSource(t *testing.T) {
 
 		{"failed, paused by us", pausedByUs(), SourceFacts{Seen: true, Domain: half("User")}, SourceResume},
 		{"failed, paused by us, hypervisor away", pausedByUs(), SourceFacts{}, SourceWait},
-		{"failed, resumed", pausedByUs(), SourceFacts{Seen: true, Domain: running}, SourceWait},
+		{"failed, resumed", pausedByUs(), SourceFacts{Seen: true, Domain: running}, SourceObserve},
 		{"failed, and the target not read yet", makeMigration("m").ended(v1alpha1.CallFailed, "", "Paused/User").onTarget("Absent", false).pausedByUs(),
 			SourceFacts{Seen: true, Domain: half("User")}, SourceWait},
+
+		{"the guest moved on, and its old copy is held", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Paused/Migration").onTarget("Running/Migrated", true),
+			SourceFacts{Seen: true, Domain: half("Migration")}, SourceDestroyStale},
+		{"its old copy is held, and the target not read since", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Paused/Migration").onTarget("Running/Migrated", false),
+			SourceFacts{Seen: true, Domain: half("Migration")}, SourceWait},
+		{"its old copy is held, and the target's stands still", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Paused/Migration").onTarget("Paused/User", true),
+			SourceFacts{Seen: true, Domain: half("Migration")}, SourceWait},
+		{"the guest runs on both sides", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Running/Booted").onTarget("Running/Migrated", true),
+			SourceFacts{Seen: true, Domain: running}, SourcePauseCopy},
+		{"the guest runs on both sides, and the target was not read since", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Running").onTarget("Running/Migrated", false),
+			SourceFacts{Seen: true, Domain: running}, SourceWait},
+		{"a person has destroyed a copy", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Paused/User").onTarget("Running/Migrated", true),
+			SourceFacts{Seen: true}, SourceObserve},
+		{"the guest stopped here, and nothing is left of it", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Shutoff/Shutdown").onTarget("Paused/Migration", true),
+			SourceFacts{Seen: true}, SourceWait},
 
 		{"ended", makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent"), SourceFacts{}, SourceWait},
 		{"ended, definition left", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Shutoff/Migrated*").onTarget("Running/Migrated", false),
@@ -95,7 +110,7 @@ func TestDecideSource(t *testing.T) {
 		{"ended, definition left, hypervisor away", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Shutoff/Migrated*").onTarget("Running/Migrated", false),
 			SourceFacts{}, SourceWait},
 		{"ended, definition left, but somebody started the guest", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Shutoff/Migrated*").onTarget("Running/Migrated", false),
-			SourceFacts{Seen: true, Domain: running}, SourceWait},
+			SourceFacts{Seen: true, Domain: running}, SourceObserve},
 		{"settled", makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent").finished(metav1.ConditionTrue, v1alpha1.PhaseSucceeded), SourceFacts{}, SourceDone},
 	} {
 		t.Run(c.name, func(t *testing.T) {

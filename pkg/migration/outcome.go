@@ -47,6 +47,12 @@ type Outcome struct {
 	// ResumeSource and ResumeTarget tell a side's agent to resume the guest,
 	// which the migration has paused and which is on that side alone.
 	ResumeSource, ResumeTarget bool
+	// DestroySource tells the source's agent to end the copy that libvirt left
+	// paused there: the guest runs on the target.
+	DestroySource bool
+	// PauseSource tells the source's agent to pause its copy: the guest runs on
+	// both sides.
+	PauseSource bool
 	// Recheck is when a pending outcome has to be judged again even if nothing
 	// new is reported; zero means that there is no need.
 	Recheck time.Time
@@ -62,6 +68,8 @@ type outcomeRow struct {
 	// ConfirmTimeout has passed.
 	patient        bool
 	removeIncoming bool
+	destroySource  bool
+	pauseSource    bool
 	meaning        string
 }
 
@@ -89,8 +97,9 @@ var outcomeTable = []outcomeRow{
 	},
 	{
 		source: []Side{SideLive}, target: []Side{SideLive},
-		verdict: VerdictUnknown,
-		meaning: "the guest is active on both sides; stop the copy that is wrong",
+		verdict: VerdictUnknown, pauseSource: true,
+		meaning: "the guest is active on both sides, and the source's copy is paused so that only one runs; destroy that copy, " +
+			"or pause the target's and resume the source's",
 	},
 	{
 		source: []Side{SideLive}, target: []Side{SideLeaving, SidePostcopy},
@@ -98,7 +107,12 @@ var outcomeTable = []outcomeRow{
 		meaning: "the guest is active on the source, and another copy of it on the target",
 	},
 	{
-		source: []Side{SideHeld}, target: []Side{SideLive, SideLeaving, SidePostcopy},
+		source: []Side{SideHeld}, target: []Side{SideLive},
+		verdict: VerdictUnknown, patient: true, destroySource: true,
+		meaning: "the guest runs on the target; the old copy that the source holds has to go",
+	},
+	{
+		source: []Side{SideHeld}, target: []Side{SideLeaving, SidePostcopy},
 		verdict: VerdictUnknown, patient: true,
 		meaning: "the guest went on to the target, and the source still holds its old copy, which must never be resumed; " +
 			"where the target's runs well, destroy the source's",
@@ -198,6 +212,7 @@ func Judge(lm *v1alpha1.LiveMigration, now time.Time) Outcome {
 	case row.patient:
 		out := undecided(lm, source.End, now, row.meaning)
 		out.RemoveIncoming = row.removeIncoming && mayRemoveIncoming(source)
+		out.DestroySource = row.destroySource && mayDestroySource(source, target)
 		return out
 	default:
 		return row.outcome(lm, source, now)
@@ -237,6 +252,12 @@ func mayRemoveIncoming(source *v1alpha1.SourceStatus) bool {
 	return source.End.Domain.State != string(hypervisor.StatePaused) || source.GuestPaused
 }
 
+// mayDestroySource: the guest must be seen to run on the target, but for one that
+// its user had paused.
+func mayDestroySource(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) bool {
+	return target.Domain.State == string(hypervisor.StateRunning) || source.GuestPaused
+}
+
 // judgeRecovery pends for as long as an interrupted post-copy may be resumed.
 func judgeRecovery(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) Outcome {
 	if !Interrupted(source) || target == nil || target.ArrivedTime == nil {
@@ -262,7 +283,9 @@ func (row outcomeRow) outcome(lm *v1alpha1.LiveMigration, source *v1alpha1.Sourc
 		return stayed(lm, source, now)
 	case VerdictPending, VerdictCancelled, VerdictUnknown:
 	}
-	return Outcome{Verdict: VerdictUnknown, Reason: v1alpha1.ReasonOutcomeUnknown, Message: sight(lm, row.meaning)}
+	return Outcome{
+		Verdict: VerdictUnknown, Reason: v1alpha1.ReasonOutcomeUnknown, Message: sight(lm, row.meaning), PauseSource: row.pauseSource,
+	}
 }
 
 // succeeded pends while a definition is left on the source, because someone
@@ -366,7 +389,7 @@ func sight(lm *v1alpha1.LiveMigration, meaning string) string {
 		target = t.Domain
 	}
 	return fmt.Sprintf("On %s the guest is %s, on %s it is %s: %s. If it stays so, look with `virsh domstate --reason %s` "+
-		"on both hosts; nothing has been touched", lm.Status.SourceNode, describe(source), lm.Status.TargetNode,
+		"on both hosts; nothing has been destroyed", lm.Status.SourceNode, describe(source), lm.Status.TargetNode,
 		describe(target), meaning, lm.Status.DomainUUID)
 }
 

@@ -161,6 +161,12 @@ func TestCleaningUpIsProvablySafe(t *testing.T) {
 				if got.RemoveIncoming && (sourceSide != SideLive || targetSide != SideIncoming) {
 					t.Errorf("source %s, target %s: the target's copy would be removed", source, target)
 				}
+				if got.DestroySource && (source != "Paused/Migration" || targetSide != SideLive) {
+					t.Errorf("source %s, target %s: the source's copy would be destroyed", source, target)
+				}
+				if got.PauseSource && (sourceSide != SideLive || targetSide != SideLive) {
+					t.Errorf("source %s, target %s: the source's guest would be paused", source, target)
+				}
 				if got.UndefineSource && (targetSide != SideLive || !slices.Contains([]Side{SideMigrated, SideStopped}, sourceSide)) {
 					t.Errorf("source %s, target %s: the source's definition would be removed", source, target)
 				}

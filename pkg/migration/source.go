@@ -85,6 +85,14 @@ const (
 	// SourceResume: resume the guest, which the migration has paused and which is
 	// nowhere else.
 	SourceResume SourceAction = "Resume"
+	// SourceDestroyStale: end the copy that libvirt left paused of a guest that
+	// runs on the target.
+	SourceDestroyStale SourceAction = "DestroyStale"
+	// SourcePauseCopy: pause the guest, which runs on the target as well.
+	SourcePauseCopy SourceAction = "PauseCopy"
+	// SourceObserve: report the guest as it is now, where a person has changed it
+	// since the end.
+	SourceObserve SourceAction = "Observe"
 	// SourceDone: the agent has no more part in the migration.
 	SourceDone SourceAction = "Done"
 )
@@ -155,15 +163,37 @@ func decideSourceAfterEnd(f SourceFacts, now time.Time) SourceAction {
 	if Finished(f.Object) {
 		return SourceDone
 	}
-	out := Judge(f.Object, now)
-	switch {
-	case !f.Seen || f.Domain == nil:
-		return SourceWait
-	case out.UndefineSource && !f.Domain.Active():
-		return SourceUndefine
-	case out.ResumeSource && f.Domain.State == hypervisor.StatePaused:
-		return SourceResume
-	default:
+	if !f.Seen {
 		return SourceWait
 	}
+	out := Judge(f.Object, now)
+	if f.Domain != nil {
+		switch {
+		case out.UndefineSource && !f.Domain.Active():
+			return SourceUndefine
+		case out.ResumeSource && f.Domain.State == hypervisor.StatePaused:
+			return SourceResume
+		case out.DestroySource && f.Domain.Active():
+			return SourceDestroyStale
+		case out.PauseSource && f.Domain.State == hypervisor.StateRunning:
+			return SourcePauseCopy
+		}
+	}
+	if side := SideSince(f.Section.End.Domain, f.Domain, f.Job); side != f.Section.End.Domain {
+		return SourceObserve
+	}
+	return SourceWait
+}
+
+// SideSince is the guest on the source after the end, given what was reported then
+// and what is seen now. That it had stopped there, and why, is not forgotten when
+// nothing is left of it.
+func SideSince(reported v1alpha1.DomainObservation, now *hypervisor.Domain, job hypervisor.JobStats) v1alpha1.DomainObservation {
+	seen := Observe(now, job)
+	was := SideOf(&reported)
+	if SideOf(&seen) == SideGone && (was == SideMigrated || was == SideStopped) {
+		reported.Defined = false
+		return reported
+	}
+	return seen
 }

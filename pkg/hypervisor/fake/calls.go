@@ -31,6 +31,7 @@ const (
 	MethodResume            Method = "Resume"
 	MethodUndefine          Method = "Undefine"
 	MethodDestroyIncoming   Method = "DestroyIncoming"
+	MethodDestroyStale      Method = "DestroyStale"
 )
 
 // operations are what errors call the methods.
@@ -52,6 +53,7 @@ var operations = map[Method]string{
 	MethodResume:            "resuming the domain",
 	MethodUndefine:          "undefining the domain",
 	MethodDestroyIncoming:   "destroying the incoming domain",
+	MethodDestroyStale:      "destroying the stale domain",
 }
 
 // Call is one call to a host.

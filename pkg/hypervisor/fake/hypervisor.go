@@ -215,15 +215,23 @@ func (h *Host) Undefine(ctx context.Context, uuid string) error {
 
 // DestroyIncoming implements hypervisor.Cleaner.
 func (h *Host) DestroyIncoming(ctx context.Context, uuid string) error {
-	const method = MethodDestroyIncoming
+	return h.destroyPaused(ctx, MethodDestroyIncoming, uuid, func(d *domain) bool { return d.out == nil })
+}
+
+// DestroyStale implements hypervisor.Cleaner.
+func (h *Host) DestroyStale(ctx context.Context, uuid string) error {
+	return h.destroyPaused(ctx, MethodDestroyStale, uuid, func(d *domain) bool { return d.out == nil && d.in == nil })
+}
+
+func (h *Host) destroyPaused(ctx context.Context, method Method, uuid string, may func(*domain) bool) error {
 	err := onDomain(ctx, h, &Call{Method: method, UUID: uuid}, func(d *domain) error {
 		switch {
-		case d.out != nil:
-			return fault(method, hypervisor.KindOperationInvalid, "the domain has a job that is no incoming migration")
+		case !may(d):
+			return fault(method, hypervisor.KindOperationInvalid, "the domain has another job")
 		case d.state == hypervisor.StateShutoff:
 			return nil
 		case d.state != hypervisor.StatePaused || d.reason != hypervisor.ReasonMigration:
-			return fault(method, hypervisor.KindOperationInvalid, "the domain is not paused for an incoming migration")
+			return fault(method, hypervisor.KindOperationInvalid, "the domain is not paused for a migration")
 		}
 		m := d.in
 		h.emit(uuid, hypervisor.LifecycleShutdown, "Host")

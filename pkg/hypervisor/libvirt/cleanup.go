@@ -62,23 +62,32 @@ func undefine(conn *lv.Connect, op, uuid string) error {
 // the look at the state below and the call, which libvirt cannot make one, does
 // not matter then.
 func (c *Client) DestroyIncoming(ctx context.Context, uuid string) error {
-	const op = "destroying the incoming domain"
-	err := toDomain(ctx, c, op, uuid, func(domain *lv.Domain) error {
-		return destroyIncoming(op, domain)
+	return c.destroyPaused(ctx, "destroying the incoming domain", uuid, func(job hypervisor.JobStats) bool {
+		return !job.Active() || job.Operation == hypervisor.OperationMigrationIn
 	})
+}
+
+// DestroyStale implements hypervisor.Cleaner. It is safe only together with what
+// its caller has proved before: that the guest runs at the destination.
+func (c *Client) DestroyStale(ctx context.Context, uuid string) error {
+	return c.destroyPaused(ctx, "destroying the stale domain", uuid, func(job hypervisor.JobStats) bool { return !job.Active() })
+}
+
+func (c *Client) destroyPaused(ctx context.Context, op, uuid string, mayHave func(hypervisor.JobStats) bool) error {
+	err := toDomain(ctx, c, op, uuid, func(domain *lv.Domain) error { return destroyPaused(op, domain, mayHave) })
 	if hypervisor.IsNoDomain(err) {
 		return nil
 	}
 	return err
 }
 
-func destroyIncoming(op string, domain *lv.Domain) error {
+func destroyPaused(op string, domain *lv.Domain, mayHave func(hypervisor.JobStats) bool) error {
 	stats, err := jobStats(domain)
 	if err != nil {
 		return err
 	}
-	if stats.Active() && stats.Operation != hypervisor.OperationMigrationIn {
-		return fault(op, hypervisor.KindOperationInvalid, "the domain has a job that is no incoming migration")
+	if !mayHave(stats) {
+		return fault(op, hypervisor.KindOperationInvalid, "the domain has another job")
 	}
 	// The state is read last, as close to the deed as can be.
 	number, because, err := domain.GetState()
@@ -90,7 +99,7 @@ func destroyIncoming(op string, domain *lv.Domain) error {
 	case state == hypervisor.StateShutoff:
 		return nil
 	case state != hypervisor.StatePaused || reason != hypervisor.ReasonMigration:
-		return fault(op, hypervisor.KindOperationInvalid, "the domain is not paused for an incoming migration")
+		return fault(op, hypervisor.KindOperationInvalid, "the domain is not paused for a migration")
 	}
 	err = domain.DestroyFlags(lv.DOMAIN_DESTROY_DEFAULT)
 	if errors.Is(err, lv.ERR_OPERATION_INVALID) {
