@@ -211,24 +211,29 @@ func (s *sourceSession) act(ctx context.Context, action migration.SourceAction, 
 	case migration.SourceEnd:
 		s.end()
 		return 0
+	case migration.SourceWait, migration.SourceDone:
+		return s.pause(now)
+	case migration.SourceUndefine, migration.SourceResume, migration.SourceDestroyStale, migration.SourcePauseCopy, migration.SourceObserve:
+		return s.cleanUp(ctx, action)
+	}
+	s.log.Error(errors.New("unknown act"), "Cannot carry out what was decided", "act", action)
+	return followInterval
+}
+
+// cleanUp does what is left to do here after the end.
+func (s *sourceSession) cleanUp(ctx context.Context, action migration.SourceAction) time.Duration {
+	switch action { //nolint:exhaustive // All others come before the end.
 	case migration.SourceUndefine:
 		return s.undefine(ctx)
 	case migration.SourceResume:
 		s.settle(ctx, "Resuming the guest, which was paused for its migration", s.hv.Resume)
-		return followInterval
 	case migration.SourceDestroyStale:
 		s.settle(ctx, "Removing the copy that is left of the guest, which runs on the target", s.hv.DestroyStale)
-		return followInterval
 	case migration.SourcePauseCopy:
 		s.settle(ctx, "Pausing the guest, which runs on the target as well", s.hv.Suspend)
-		return followInterval
 	case migration.SourceObserve:
 		s.observe()
-		return followInterval
-	case migration.SourceWait, migration.SourceDone:
-		return s.pause(now)
 	}
-	s.log.Error(errors.New("unknown act"), "Cannot carry out what was decided", "act", action)
 	return followInterval
 }
 

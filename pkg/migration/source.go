@@ -166,23 +166,30 @@ func decideSourceAfterEnd(f SourceFacts, now time.Time) SourceAction {
 	if !f.Seen {
 		return SourceWait
 	}
-	out := Judge(f.Object, now)
 	if f.Domain != nil {
-		switch {
-		case out.UndefineSource && !f.Domain.Active():
-			return SourceUndefine
-		case out.ResumeSource && f.Domain.State == hypervisor.StatePaused:
-			return SourceResume
-		case out.DestroySource && f.Domain.Active():
-			return SourceDestroyStale
-		case out.PauseSource && f.Domain.State == hypervisor.StateRunning:
-			return SourcePauseCopy
+		if action := cleanUpSource(Judge(f.Object, now), f.Domain); action != SourceWait {
+			return action
 		}
 	}
 	if side := SideSince(f.Section.End.Domain, f.Domain, f.Job); side != f.Section.End.Domain {
 		return SourceObserve
 	}
 	return SourceWait
+}
+
+func cleanUpSource(out Outcome, d *hypervisor.Domain) SourceAction {
+	switch {
+	case out.UndefineSource && !d.Active():
+		return SourceUndefine
+	case out.ResumeSource && d.State == hypervisor.StatePaused:
+		return SourceResume
+	case out.DestroySource && d.Active():
+		return SourceDestroyStale
+	case out.PauseSource && d.State == hypervisor.StateRunning:
+		return SourcePauseCopy
+	default:
+		return SourceWait
+	}
 }
 
 // SideSince is the guest on the source after the end, given what was reported then
