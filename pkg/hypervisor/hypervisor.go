@@ -41,8 +41,10 @@ type Migrator interface {
 	// ErrNoJob, ErrNotInPostCopy or ErrPostCopyRuns, and there is none where
 	// libvirt refuses a phase that looks broken. The destination's state says why
 	// then: in ReasonPostcopy, the memory still arrives by itself; without the
-	// domain, the guest is lost. It may be called again after a failure. It hangs
-	// where the destination's emulator does, as it may for want of memory.
+	// domain, the guest is lost. It may be called again after a failure; any other
+	// leaves open whether the memory arrives after all, which the destination's
+	// state tells in the same way. It hangs where the destination's emulator does,
+	// as it may for want of memory.
 	RecoverPostCopy(ctx context.Context, uuid string, params MigrateParams) error
 	// JobStats returns the statistics of the domain's current job. Its Type is
 	// JobNone when there is none.
