@@ -57,7 +57,10 @@ func (s State) observe(sample Sample) (State, bool) {
 		return s, false
 	}
 	s.last = sample
-	s.pauseSeen = s.pauseSeen || s.facts.Pause.Ordered && sample.GuestPaused
+	if s.facts.Pause.Ordered && sample.GuestPaused {
+		// A call that has failed may have had its effect all the same.
+		s.pauseSeen, s.facts.Pause.Failed = true, false
+	}
 	s.link = s.link.observe(sample)
 	var newPass bool
 	s.passes, newPass = s.passes.observe(sample)
@@ -107,7 +110,7 @@ func steer(c Config, s State, newPass bool) (State, []Action) {
 	}
 	s, actions := adapt(c, s)
 	switch {
-	case s.facts.MaxDowntimeMilliseconds < c.MaxDowntimeMilliseconds:
+	case s.facts.MaxDowntimeMilliseconds < approach(c):
 		s.topSince = 0
 	case s.topSince == 0:
 		s.topSince = s.passes.mark.iteration

@@ -45,27 +45,24 @@ func (s State) giveUpWaiting(c Config) (State, []Action) {
 // process may have ended between writing the order down and carrying it out. The
 // order keeps its deadline.
 func (s State) askAgain() (State, []Action) {
-	if !s.inherited {
-		return s, nil
-	}
-	const message = "this was ordered before, and has shown no effect"
-	for _, o := range []struct {
-		order Order
+	orders := [...]struct {
 		kind  Kind
+		order Order
 		seen  bool
 	}{
-		{s.facts.Abort, Abort, false},
-		{s.facts.Pause, Pause, s.last.GuestPaused},
-		{s.facts.PostCopy, StartPostCopy, false},
-	} {
-		if !o.order.pending() || o.seen {
+		{Abort, s.facts.Abort, false},
+		{Pause, s.facts.Pause, s.last.GuestPaused},
+		{StartPostCopy, s.facts.PostCopy, false},
+	}
+	for i, o := range orders {
+		if !s.inherited[i] || o.order.Failed || o.seen {
 			continue
 		}
 		if s.now-o.order.At < effectDelay {
 			return s, nil
 		}
-		s.inherited = false
-		return s, []Action{{Kind: o.kind, Reason: o.order.Reason, Message: message}}
+		s.inherited[i] = false
+		return s, []Action{{Kind: o.kind, Reason: o.order.Reason, Message: "this was ordered before, and has shown no effect"}}
 	}
 	return s, nil
 }
@@ -133,7 +130,7 @@ func mayPause(c Config, reason Reason) bool {
 		return c.AllowPause || c.OnTimeout == TimeoutForceComplete
 	case ReasonNotConverging:
 		return c.AllowPause
-	case ReasonInitial, ReasonStep, ReasonWithinReach, ReasonSlow, ReasonMaximumLowered, ReasonPauseTimeout:
+	case ReasonInitial, ReasonStep, ReasonWithinReach, ReasonSlow, ReasonLastChance, ReasonMaximumLowered, ReasonPauseTimeout:
 	}
 	return false
 }
@@ -148,7 +145,7 @@ func mayAbort(c Config, reason Reason) bool {
 		return c.OnTimeout == TimeoutAbort
 	case ReasonPauseTimeout:
 		return true
-	case ReasonInitial, ReasonStep, ReasonWithinReach, ReasonSlow, ReasonMaximumLowered, ReasonRequested:
+	case ReasonInitial, ReasonStep, ReasonWithinReach, ReasonSlow, ReasonLastChance, ReasonMaximumLowered, ReasonRequested:
 	}
 	return false
 }

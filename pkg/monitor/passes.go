@@ -3,7 +3,7 @@ package monitor
 import "time"
 
 // passesKept is how many passes are looked back on.
-const passesKept = 8
+const passesKept = 16
 
 // boundary is the beginning of a pass, when the hypervisor has just looked which
 // pages are to be sent again. Only there is what remains comparable: in between
@@ -21,15 +21,20 @@ type pass struct {
 	// before and after are what remained at its beginning and at its end.
 	before, after int64
 	sent          int64
-	// first says that it went through all of the memory.
-	first bool
+	// first says that it went through all of the memory, and merged that it was
+	// several.
+	first, merged bool
 }
 
 // bandwidth is how fast it went, in bytes per second.
 func (p pass) bandwidth() float64 { return float64(p.sent) / p.took.Seconds() }
 
-// dirtied is how much the guest wrote to meanwhile that was clean.
+// dirtied is how much the guest wrote to meanwhile that was clean. It is exact,
+// however late the looks at the beginning and at the end were.
 func (p pass) dirtied() int64 { return max(0, p.after-p.before+p.sent) }
+
+// ratio is how much had to be sent again, of what was sent.
+func (p pass) ratio() float64 { return float64(p.dirtied()) / float64(max(p.sent, 1)) }
 
 // passes are the passes watched so far.
 type passes struct {
@@ -54,7 +59,7 @@ type passes struct {
 const (
 	// minPass is how long a pass must have taken to count by itself: shorter ones
 	// are counted together, as QEMU sends in bursts.
-	minPass = 300 * time.Millisecond
+	minPass = time.Second
 	// bandwidthChange is by which share the bandwidth has to change for what was
 	// seen before to say nothing about what will come.
 	bandwidthChange = 0.25
@@ -94,9 +99,9 @@ func (p passes) observe(s Sample) (passes, bool) {
 func (p passes) end(now boundary) passes {
 	done := pass{
 		took: now.at - p.start.at, before: p.start.remaining, after: now.remaining,
-		sent: now.processed - p.start.processed, first: p.start.iteration == 1,
+		sent: now.processed - p.start.processed, first: p.start.iteration == 1, merged: now.iteration > p.start.iteration+1,
 	}
-	if done.took < minPass && !done.first && now.remaining > 0 {
+	if done.took < minPass && !done.first {
 		return p // It goes on as part of the next.
 	}
 	if p.kept > 0 && !p.all[p.kept-1].first {
@@ -117,13 +122,39 @@ func (p passes) end(now boundary) passes {
 	return p
 }
 
+// later returns all passes kept after the first one.
+func (p passes) later() []pass {
+	for i := range p.kept {
+		if !p.all[i].first {
+			return append([]pass(nil), p.all[i:p.kept]...)
+		}
+	}
+	return nil
+}
+
 // latest returns the last n passes after the first one, or nil if there are not
 // as many.
 func (p passes) latest(n int) []pass {
-	if p.kept < n || p.all[p.kept-n].first {
+	later := p.later()
+	if len(later) < n {
 		return nil
 	}
-	return append([]pass(nil), p.all[p.kept-n:p.kept]...)
+	return later[len(later)-n:]
+}
+
+// rates are how much was sent, and how much was written to meanwhile, per second
+// of the latest passes.
+func (p passes) rates() (sent, dirtied float64) {
+	var took float64
+	for _, one := range p.all[max(0, p.kept-fitPasses):p.kept] {
+		sent += float64(one.sent)
+		dirtied += float64(one.dirtied())
+		took += one.took.Seconds()
+	}
+	if took == 0 {
+		return 0, 0
+	}
+	return sent / took, dirtied / took
 }
 
 // dirtyRate is how fast the guest wrote to clean memory in the last pass, in

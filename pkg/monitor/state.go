@@ -10,15 +10,17 @@ type State struct {
 	last    Sample // The latest that had numbers.
 	started bool   // Whether the strategy has set its first limit, or another State had.
 
-	// inherited says that orders may stem from another process.
-	inherited bool
+	// inherited are the orders of another process that may not have been carried
+	// out: the abort, the pause, the switch to post-copy.
+	inherited [3]bool
 	// pauseSeen is whether the guest stood still after it was to be paused.
 	pauseSeen bool
 
 	// limitBefore and retryAt serve a limit that could not be set.
 	limitBefore int64
 	retryAt     time.Duration
-	// topSince is since which pass the limit has been the maximum; 0 if it is not.
+	// topSince is since which pass the limit has been about the maximum; 0 if it is
+	// not.
 	topSince int64
 
 	link     link
@@ -47,7 +49,8 @@ type Facts struct {
 
 // Restore returns the state of a job that another process has steered so far.
 func Restore(facts Facts) State {
-	s := State{facts: facts, started: facts.MaxDowntimeMilliseconds > 0, limitBefore: facts.MaxDowntimeMilliseconds, inherited: true}
+	s := State{facts: facts, started: facts.MaxDowntimeMilliseconds > 0, limitBefore: facts.MaxDowntimeMilliseconds}
+	s.inherited = [...]bool{facts.Abort.pending(), facts.Pause.pending(), facts.PostCopy.pending()}
 	s.progress.at = facts.ProgressAt
 	for _, order := range []Order{facts.PostCopy, facts.Pause, facts.Abort} {
 		s.now = max(s.now, order.At)
