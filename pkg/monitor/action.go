@@ -28,11 +28,8 @@ const (
 	ReasonStep Reason = "Step"
 	// ReasonWithinReach: a switch-over now would keep to the maximum.
 	ReasonWithinReach Reason = "WithinReach"
-	// ReasonSlow: the passes hardly become smaller.
+	// ReasonSlow: the passes hardly become smaller, or not at all.
 	ReasonSlow Reason = "Slow"
-	// ReasonLastChance: the passes do not become smaller, and a switch-over is only
-	// just out of reach.
-	ReasonLastChance Reason = "LastChance"
 	// ReasonMaximumLowered: the user allows less than before.
 	ReasonMaximumLowered Reason = "MaximumLowered"
 	// ReasonNotConverging: the passes lead to no end within the maximum.

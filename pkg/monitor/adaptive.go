@@ -48,7 +48,7 @@ func adapt(c Config, s State) (State, []Action) {
 		return raise(s, min(cost*reachPercent/100+reachExtra, c.MaxDowntimeMilliseconds), ReasonWithinReach, remain)
 	case s.mayDespair(c) && s.passes.standStill(false):
 		s.passes.kept = 0 // From here on it is another matter.
-		return raise(s, c.MaxDowntimeMilliseconds, ReasonLastChance, remain+", and the passes do not become shorter")
+		return raise(s, c.MaxDowntimeMilliseconds, ReasonSlow, remain+", and the passes do not become shorter")
 	case s.passes.slow():
 		return raise(s, approach(c), ReasonSlow, remain+", and the passes hardly become shorter")
 	}

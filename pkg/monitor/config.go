@@ -82,6 +82,28 @@ type Size struct {
 	DiskBytes []int64
 }
 
+// totals are the most that the hypervisor has said there is to copy.
+type totals struct{ memory, disk int64 }
+
+// grown takes a sample in.
+func (t totals) grown(s Sample) totals {
+	return totals{max(t.memory, s.Memory.TotalBytes), max(t.disk, s.Disk.TotalBytes)}
+}
+
+// sized makes sure that the size is no less than what the hypervisor has said: a
+// caller may know it from there alone, and there it is zero now and then.
+func (c Config) sized(seen totals) Config {
+	c.Size.MemoryBytes = max(c.Size.MemoryBytes, seen.memory)
+	var disks int64
+	for _, disk := range c.Size.DiskBytes {
+		disks += min(disk, maxInt64-disks)
+	}
+	if disks < seen.disk {
+		c.Size.DiskBytes = []int64{seen.disk}
+	}
+	return c
+}
+
 // CountedBytes is what timeouts and delays per GiB are counted by: the memory
 // and each disk, 2 GiB for whatever is smaller.
 func (s Size) CountedBytes() int64 {

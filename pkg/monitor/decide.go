@@ -27,8 +27,8 @@ const (
 // ordered, nor once the guest runs on the target: from then on it can only be
 // waited for. After Restore, an order that shows no effect is asked for once more.
 func Decide(c Config, s State, in Input) (State, []Action) {
-	c = c.normalized()
 	s, newPass := s.observe(in.Sample)
+	c = c.normalized().sized(s.size)
 	if s.facts.PostCopySeen {
 		return s, nil
 	}
@@ -57,6 +57,7 @@ func (s State) observe(sample Sample) (State, bool) {
 		return s, false
 	}
 	s.last = sample
+	s.size = s.size.grown(sample)
 	if s.facts.Pause.Ordered && sample.GuestPaused {
 		// A call that has failed may have had its effect all the same.
 		s.pauseSeen, s.facts.Pause.Failed = true, false

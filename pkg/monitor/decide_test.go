@@ -99,6 +99,16 @@ func TestDecisions(t *testing.T) {
 			want:   []timed{first, {21, Abort, 0, ReasonCompletionTimeout}},
 		},
 		{
+			name: "a size that was seen is not forgotten when the hypervisor is silent",
+			script: script{config: Config{CompletionTimeoutPerGiB: 10 * time.Second}, span: time.Minute, at: func(second int64, in *Input) {
+				in.Sample.Memory.TotalBytes = 4 * gib
+				if second > 10 {
+					in.Sample = Sample{Elapsed: in.Sample.Elapsed}
+				}
+			}},
+			want: []timed{first, {41, Abort, 0, ReasonCompletionTimeout}},
+		},
+		{
 			name:   "a job that is to keep going does",
 			script: script{config: Config{CompletionTimeoutPerGiB: time.Second, ProgressTimeout: time.Second, OnTimeout: TimeoutKeepGoing}, span: time.Minute},
 			want:   []timed{first},

@@ -130,7 +130,7 @@ func mayPause(c Config, reason Reason) bool {
 		return c.AllowPause || c.OnTimeout == TimeoutForceComplete
 	case ReasonNotConverging:
 		return c.AllowPause
-	case ReasonInitial, ReasonStep, ReasonWithinReach, ReasonSlow, ReasonLastChance, ReasonMaximumLowered, ReasonPauseTimeout:
+	case ReasonInitial, ReasonStep, ReasonWithinReach, ReasonSlow, ReasonMaximumLowered, ReasonPauseTimeout:
 	}
 	return false
 }
@@ -145,7 +145,7 @@ func mayAbort(c Config, reason Reason) bool {
 		return c.OnTimeout == TimeoutAbort
 	case ReasonPauseTimeout:
 		return true
-	case ReasonInitial, ReasonStep, ReasonWithinReach, ReasonSlow, ReasonLastChance, ReasonMaximumLowered, ReasonRequested:
+	case ReasonInitial, ReasonStep, ReasonWithinReach, ReasonSlow, ReasonMaximumLowered, ReasonRequested:
 	}
 	return false
 }

@@ -23,6 +23,7 @@ type State struct {
 	// not.
 	topSince int64
 
+	size     totals
 	link     link
 	passes   passes
 	progress progress
