@@ -64,6 +64,10 @@ test-integration: controlplane ## Run the API and controller tests against a rea
 test-e2e: lab-deps controlplane ## Run the end-to-end tests, in which real guests move. Needs root.
 	go test -tags 'e2e,$(TAGS)' -count=1 -p 1 -timeout 40m ./test/... ./pkg/hypervisor/libvirt/ ./pkg/xmlrewrite/
 
+.PHONY: test-faults
+test-faults: lab-deps controlplane ## Kill and cut off each part at each phase of a migration, FAULT_RUNS times at random. Needs root.
+	go run -tags '$(TAGS)' ./test/faults
+
 ##@ Measure and compare
 
 .PHONY: bench-overhead

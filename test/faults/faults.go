@@ -1,0 +1,257 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/test/lab"
+)
+
+// fault is something that breaks, and how it is mended.
+type fault struct {
+	name string
+	// lasts is the time from the break to the repair.
+	lasts time.Duration
+	// apiAway says that the API server is out of reach for a while, for some or
+	// for all: then the manager ends by itself when it cannot renew its lease, and
+	// is started again.
+	apiAway bool
+	// reboots says that the guest starts anew.
+	reboots bool
+	// endsGuest says that the guest ends in a while.
+	endsGuest bool
+	// deletes says that the object may go.
+	deletes bool
+	// asks are the requests that it makes.
+	asks   []v1alpha1.RequestType
+	inject func(ctx context.Context, r *run) error
+	// repair is nil for what cannot be repaired.
+	repair func(ctx context.Context, r *run) error
+	// anytime is what it may come to at a moment that nobody has chosen.
+	anytime []ending
+}
+
+// daemonOf chooses a process of a case.
+type daemonOf func(r *run) *daemon
+
+func sourceAgent(r *run) *daemon { return r.world.agents[r.source.Name()] }
+func targetAgent(r *run) *daemon { return r.world.agents[r.target.Name()] }
+func theManager(r *run) *daemon  { return r.world.manager }
+
+// hostOf chooses a host of a case.
+type hostOf func(r *run) *lab.Host
+
+func theSource(r *run) *lab.Host { return r.source }
+func theTarget(r *run) *lab.Host { return r.target }
+
+// killed kills a daemon with SIGKILL and starts it again.
+func killed(name string, which daemonOf, anytime ...ending) fault {
+	return fault{
+		name: name + " killed", lasts: time.Second, anytime: anytime,
+		inject: func(ctx context.Context, r *run) error { return which(r).kill(ctx) },
+		repair: func(_ context.Context, r *run) error { return which(r).start() },
+	}
+}
+
+// hung stops a daemon with SIGSTOP and lets it go on.
+func hung(name string, lasts time.Duration, which daemonOf, anytime ...ending) fault {
+	return fault{
+		name: fmt.Sprintf("%s hangs %v", name, lasts), lasts: lasts, anytime: anytime,
+		// A manager that hangs for longer than its lease gives up.
+		apiAway: true,
+		inject:  func(_ context.Context, r *run) error { return which(r).Pause() },
+		repair:  func(_ context.Context, r *run) error { return which(r).Resume() },
+	}
+}
+
+// cutOffAPI cuts a daemon off from the API server.
+func cutOffAPI(name string, lasts time.Duration, which daemonOf, anytime ...ending) fault {
+	return fault{
+		name: fmt.Sprintf("%s cut off from API %v", name, lasts), lasts: lasts, apiAway: true, anytime: anytime,
+		inject: func(_ context.Context, r *run) error {
+			which(r).api.cut()
+			return nil
+		},
+		repair: func(_ context.Context, r *run) error {
+			which(r).api.mend()
+			return nil
+		},
+	}
+}
+
+// libvirtdKilled ends a libvirtd by a signal and starts it again.
+func libvirtdKilled(name string, signal syscall.Signal, which hostOf, anytime ...ending) fault {
+	return fault{
+		name: name, lasts: time.Second, anytime: anytime,
+		inject: func(ctx context.Context, r *run) error { return which(r).KillLibvirtd(ctx, signal) },
+		repair: func(ctx context.Context, r *run) error { return which(r).StartLibvirtd(ctx) },
+	}
+}
+
+// libvirtdHung stops a libvirtd and lets it go on.
+func libvirtdHung(name string, lasts time.Duration, which hostOf, anytime ...ending) fault {
+	return fault{
+		name: fmt.Sprintf("%s hangs %v", name, lasts), lasts: lasts, anytime: anytime,
+		inject: func(ctx context.Context, r *run) error { return which(r).KillLibvirtd(ctx, syscall.SIGSTOP) },
+		repair: func(ctx context.Context, r *run) error { return which(r).KillLibvirtd(ctx, syscall.SIGCONT) },
+	}
+}
+
+// networkCut pulls the target's cables.
+func networkCut(lasts time.Duration, anytime ...ending) fault {
+	return fault{
+		name: fmt.Sprintf("network between hosts cut %v", lasts), lasts: lasts, anytime: anytime,
+		inject: func(ctx context.Context, r *run) error { return r.target.CutOff(ctx) },
+		repair: func(ctx context.Context, r *run) error { return r.target.Reconnect(ctx) },
+	}
+}
+
+// qemuKilled kills the QEMU of one side, as soon as there is one.
+func qemuKilled(name string, which hostOf, anytime ...ending) fault {
+	return fault{
+		name: name + " QEMU killed", anytime: anytime,
+		inject: func(ctx context.Context, r *run) error {
+			var err error
+			for deadline := time.Now().Add(qemuPatience); time.Now().Before(deadline); sleep(ctx, pollInterval) {
+				err = which(r).KillQEMU(r.guest.Name())
+				if !errors.Is(err, lab.ErrNotRunning) && !errors.Is(err, syscall.ESRCH) {
+					return err
+				}
+			}
+			r.seen.remark("there is no QEMU to kill: %v", err)
+			return nil
+		},
+	}
+}
+
+// qemuPatience is how long a QEMU that is to be killed may take to appear.
+const qemuPatience = 2 * time.Second
+
+// apiServerKilled kills kube-apiserver and starts it again.
+func apiServerKilled() fault {
+	return fault{
+		name: "kube-apiserver killed", lasts: 2 * time.Second, apiAway: true, anytime: []ending{moved},
+		inject: func(ctx context.Context, r *run) error {
+			return r.world.lab.ControlPlane().KillAPIServer(ctx, syscall.SIGKILL)
+		},
+		repair: func(ctx context.Context, r *run) error { return r.world.lab.ControlPlane().StartAPIServer(ctx) },
+	}
+}
+
+// etcdKilled kills etcd and starts it again.
+func etcdKilled() fault {
+	return fault{
+		name: "etcd killed", lasts: 3 * time.Second, apiAway: true, anytime: []ending{moved},
+		inject: func(ctx context.Context, r *run) error {
+			return r.world.lab.ControlPlane().KillEtcd(ctx, syscall.SIGKILL)
+		},
+		repair: func(ctx context.Context, r *run) error {
+			control := r.world.lab.ControlPlane()
+			return errors.Join(control.StartEtcd(ctx), control.StartAPIServer(ctx))
+		},
+	}
+}
+
+// apiServerHung stops kube-apiserver and lets it go on.
+func apiServerHung(lasts time.Duration) fault {
+	return fault{
+		name: fmt.Sprintf("kube-apiserver hangs %v", lasts), lasts: lasts, apiAway: true, anytime: []ending{moved},
+		inject: func(_ context.Context, r *run) error {
+			return r.world.lab.ControlPlane().APIServer().Signal(syscall.SIGSTOP)
+		},
+		repair: func(_ context.Context, r *run) error {
+			return r.world.lab.ControlPlane().APIServer().Signal(syscall.SIGCONT)
+		},
+	}
+}
+
+// guestSays has the guest do something to itself, on whichever side it runs.
+func guestSays(name, command string, reboots bool, anytime ...ending) fault {
+	return fault{
+		name: name, reboots: reboots, endsGuest: !reboots, anytime: anytime,
+		inject: func(ctx context.Context, r *run) error {
+			r.tellGuest(ctx, command)
+			return nil
+		},
+	}
+}
+
+// somebody runs virsh on one side.
+func somebody(name string, which hostOf, command string, anytime ...ending) fault {
+	return fault{
+		name: name, anytime: anytime,
+		inject: func(ctx context.Context, r *run) error {
+			if _, err := which(r).Virsh(ctx, command, r.guest.UUID()); err != nil {
+				r.seen.remark("virsh %s: %v", command, err)
+			}
+			return nil
+		},
+	}
+}
+
+// cancelRequested: a user asks for the migration's end.
+func cancelRequested() fault {
+	return fault{
+		name: "cancel requested", anytime: []ending{moved, wasCancelled},
+		inject: func(ctx context.Context, r *run) error { return r.ask(ctx, v1alpha1.AnnotationCancel) },
+		asks:   []v1alpha1.RequestType{v1alpha1.RequestCancel},
+	}
+}
+
+// forceRequested: a user asks for the migration's completion.
+func forceRequested() fault {
+	return fault{
+		name: "force-complete requested", anytime: []ending{moved},
+		inject: func(ctx context.Context, r *run) error { return r.ask(ctx, v1alpha1.AnnotationForceComplete) },
+		asks:   []v1alpha1.RequestType{v1alpha1.RequestForceComplete},
+	}
+}
+
+// deleted: a user deletes the object, which cancels.
+func deleted() fault {
+	return fault{
+		name: "object deleted", deletes: true, anytime: []ending{moved, wasCancelled},
+		inject: func(ctx context.Context, r *run) error {
+			lm := &v1alpha1.LiveMigration{ObjectMeta: metav1.ObjectMeta{Name: r.key.Name, Namespace: r.key.Namespace}}
+			return client.IgnoreNotFound(r.world.api.Delete(ctx, lm))
+		},
+	}
+}
+
+// both breaks two things, the second when the first shows.
+func both(first fault, shows func(context.Context, *run) error, second fault) fault {
+	return fault{
+		name: first.name + ", then " + second.name, lasts: max(first.lasts, second.lasts),
+		apiAway: first.apiAway || second.apiAway,
+		inject: func(ctx context.Context, r *run) error {
+			if err := first.inject(ctx, r); err != nil {
+				return err
+			}
+			showing, cancel := context.WithTimeout(ctx, reachTimeout)
+			defer cancel()
+			if err := shows(showing, r); err != nil {
+				return err
+			}
+			r.seen.remark("%s", first.name)
+			return second.inject(ctx, r)
+		},
+		repair: func(ctx context.Context, r *run) error {
+			var err error
+			for _, f := range []fault{second, first} {
+				if f.repair != nil {
+					err = errors.Join(err, f.repair(ctx, r))
+				}
+			}
+			return err
+		},
+	}
+}

@@ -1,0 +1,238 @@
+//go:build linux
+
+package main
+
+import (
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+)
+
+// Short faults are over before anybody gives up; long ones outlast libvirt's
+// keepalive between two hosts, which is 30 seconds.
+const (
+	short = 3 * time.Second
+	long  = 35 * time.Second
+)
+
+// block is a part of the table: a fault at several phases, each with what it may
+// come to.
+type block struct {
+	fault fault
+	cases []at
+}
+
+// at is a phase and what a fault at it may come to.
+type at struct {
+	phase   phase
+	allowed []ending
+}
+
+// on gives several phases the same endings.
+func on(phases []phase, allowed ...ending) []at {
+	out := make([]at, 0, len(phases))
+	for _, p := range phases {
+		out = append(out, at{p, allowed})
+	}
+	return out
+}
+
+// groups of phases.
+var (
+	beforeSwitch = []phase{starting, firstPass, laterPass}
+	copying      = []phase{firstPass, laterPass}
+	atSwitch     = []phase{switchOver, arrival}
+	afterwards   = []phase{confirming, finished}
+)
+
+// cases puts parts of the table together.
+func cases(parts ...[]at) []at {
+	var out []at
+	for _, p := range parts {
+		out = append(out, p...)
+	}
+	return out
+}
+
+// preCopyTable is what the daemons, the network and the guest may do to a
+// migration that copies first and switches then.
+func preCopyTable() []block {
+	return slices.Concat(daemonTable(), apiTable(), libvirtTable(), networkTable(), guestTable())
+}
+
+// daemonTable: Virtferry's own processes are not in the way of a migration.
+func daemonTable() []block {
+	return []block{
+		{killed("source agent", sourceAgent, moved, stayed), cases(
+			on([]phase{preparing}, moved),
+			// It may die between the record of the start and the call.
+			on([]phase{starting}, moved, stayed),
+			on(copying, moved), on(atSwitch, moved), on(afterwards, moved))},
+		{killed("target agent", targetAgent, moved), cases(
+			on([]phase{preparing, starting, firstPass, switchOver, arrival, confirming, finished}, moved))},
+		{killed("manager", theManager, moved), on([]phase{preparing, starting, firstPass, arrival, confirming, finished}, moved)},
+		{hung("source agent", short, sourceAgent, moved), on([]phase{firstPass, switchOver}, moved)},
+		{hung("target agent", short, targetAgent, moved), on([]phase{firstPass, arrival}, moved)},
+		{hung("manager", short, theManager, moved), on([]phase{firstPass, arrival}, moved)},
+	}
+}
+
+// apiTable: without the API server nobody sees the migration go on.
+func apiTable() []block {
+	return []block{
+		{apiServerKilled(), on([]phase{preparing, starting, firstPass, arrival, finished}, moved)},
+		{etcdKilled(), on([]phase{preparing, starting, firstPass, arrival, finished}, moved)},
+		{apiServerHung(short), on([]phase{firstPass, arrival}, moved)},
+		{cutOffAPI("source agent", short, sourceAgent, moved), on([]phase{starting, firstPass, arrival}, moved)},
+		{cutOffAPI("source agent", long, sourceAgent, moved), on([]phase{firstPass}, moved)},
+		{cutOffAPI("target agent", short, targetAgent, moved), on([]phase{preparing, firstPass, arrival}, moved)},
+		{cutOffAPI("manager", short, theManager, moved), on([]phase{firstPass, confirming}, moved)},
+	}
+}
+
+// libvirtTable: a libvirtd that ends takes a migration with it, unless that was
+// over but for the word of it.
+func libvirtTable() []block {
+	return []block{
+		{libvirtdKilled("source libvirtd killed", syscall.SIGKILL, theSource, moved, stayed, held), cases(
+			on([]phase{preparing}, moved), on(beforeSwitch, stayed),
+			on(atSwitch, moved, stayed, held), on(afterwards, moved))},
+		{libvirtdKilled("source libvirtd terminated", syscall.SIGTERM, theSource, moved, stayed), on([]phase{firstPass}, stayed)},
+		{libvirtdKilled("target libvirtd killed", syscall.SIGKILL, theTarget, moved, stayed, runsTwice), cases(
+			on([]phase{preparing}, moved), on(beforeSwitch, stayed),
+			on(atSwitch, moved, stayed, runsTwice), on(afterwards, moved))},
+		{libvirtdHung("source libvirtd", short, theSource, moved), on([]phase{starting, firstPass, arrival}, moved)},
+		{libvirtdHung("source libvirtd", long, theSource, moved, stayed), on([]phase{firstPass}, moved, stayed)},
+		{libvirtdHung("target libvirtd", short, theTarget, moved), on([]phase{preparing, firstPass, arrival}, moved)},
+		{libvirtdHung("target libvirtd", long, theTarget, moved, stayed), on([]phase{firstPass}, stayed)},
+	}
+}
+
+// networkTable: a short interruption is sat out, a long one ends the migration.
+func networkTable() []block {
+	return []block{
+		{networkCut(short, moved, stayed), cases(
+			on([]phase{preparing}, moved), on(beforeSwitch, moved), on(atSwitch, moved), on([]phase{confirming}, moved))},
+		{networkCut(long, moved, stayed, runsTwice), cases(
+			on([]phase{preparing}, moved, stayed), on([]phase{firstPass}, stayed), on(atSwitch, moved, stayed, runsTwice))},
+	}
+}
+
+// guestTable is what happens to the guest itself.
+func guestTable() []block {
+	return []block{
+		{guestSays("guest powers off", "poweroff", false, stopped, moved, movedThenStopped, lost), cases(
+			on([]phase{preparing}, stopped), on(beforeSwitch, stopped),
+			on([]phase{switchOver}, moved, stopped, movedThenStopped, lost), on([]phase{finished}, movedThenStopped))},
+		{guestSays("guest panics and reboots", "panic", true, moved), on(copying, moved)},
+		{qemuKilled("source", theSource, stopped, moved), cases(
+			on([]phase{preparing}, stopped), on(beforeSwitch, stopped),
+			on([]phase{switchOver}, moved, stopped, lost), on([]phase{arrival}, moved), on([]phase{finished}, moved))},
+		{qemuKilled("target", theTarget, stayed, moved, movedThenStopped, lost), cases(
+			on(beforeSwitch, stayed),
+			on(atSwitch, stayed, lost), on([]phase{confirming}, lost, movedThenStopped), on([]phase{finished}, movedThenStopped))},
+		{somebody("somebody suspends the guest", theSource, "suspend", moved, movedPaused), on(beforeSwitch, moved, movedPaused)},
+		{somebody("somebody destroys the guest", theSource, "destroy", stopped, moved), on([]phase{firstPass}, stopped)},
+		{somebody("somebody destroys the copy", theTarget, "destroy", stayed, movedThenStopped), on([]phase{firstPass}, stayed)},
+	}
+}
+
+// postCopyTable is what may happen to a guest whose memory follows it. From the
+// switch on, it needs both halves.
+func postCopyTable() []block {
+	all := []phase{switchOrdered, switched, inPostCopy}
+	later := []phase{switched, inPostCopy}
+	return []block{
+		{killed("source agent", sourceAgent), on(all, moved)},
+		{killed("target agent", targetAgent), on([]phase{switchOrdered, inPostCopy}, moved)},
+		{killed("manager", theManager), on([]phase{inPostCopy}, moved)},
+		{apiServerKilled(), on([]phase{switchOrdered, inPostCopy}, moved)},
+		{etcdKilled(), on([]phase{inPostCopy}, moved)},
+		{cutOffAPI("source agent", short, sourceAgent), on([]phase{inPostCopy}, moved)},
+		{libvirtdKilled("source libvirtd killed", syscall.SIGKILL, theSource), cases(
+			on([]phase{switchOrdered}, moved, stayed), on(later, moved))},
+		{libvirtdKilled("target libvirtd killed", syscall.SIGKILL, theTarget), cases(
+			on([]phase{switchOrdered}, moved, stayed),
+			// It may end before it has written down that the guest runs there.
+			on([]phase{switched}, moved, lostHalfOnSource), on([]phase{inPostCopy}, moved))},
+		{libvirtdHung("source libvirtd", short, theSource), on([]phase{inPostCopy}, moved)},
+		{libvirtdHung("target libvirtd", short, theTarget), on([]phase{inPostCopy}, moved)},
+		{networkCut(short), on(all, moved)},
+		{networkCut(long), on(later, moved)},
+		{both(networkCut(long), status("the recovery", inPhase(v1alpha1.PhaseRecovering)), killed("source agent", sourceAgent)), on([]phase{inPostCopy}, moved)},
+		{qemuKilled("source", theSource), on(later, lostHalfOnTarget, lostPausedOnTarget, lost, moved)},
+		{qemuKilled("target", theTarget), on(later, lostHalfOnSource, lost)},
+		{guestSays("guest powers off", "poweroff", false), on([]phase{inPostCopy}, lostHalfOnSource, lost, movedThenStopped)},
+		{cancelRequested(), on([]phase{inPostCopy}, moved)},
+		{deleted(), on([]phase{inPostCopy}, moved)},
+	}
+}
+
+// pauseTable: whoever pauses the guest for its migration resumes it.
+func pauseTable() []block {
+	all := []phase{pauseOrdered, paused}
+	return []block{
+		{killed("source agent", sourceAgent), on(all, moved)},
+		{killed("target agent", targetAgent), on([]phase{paused}, moved)},
+		{killed("manager", theManager), on([]phase{paused}, moved)},
+		{apiServerKilled(), on([]phase{paused}, moved)},
+		{libvirtdKilled("source libvirtd killed", syscall.SIGKILL, theSource), on(all, stayed)},
+		{libvirtdKilled("target libvirtd killed", syscall.SIGKILL, theTarget), on(all, stayed)},
+		{networkCut(short), on([]phase{paused}, moved)},
+		{networkCut(long), on([]phase{paused}, stayed)},
+		{qemuKilled("target", theTarget), on([]phase{paused}, stayed)},
+		{qemuKilled("source", theSource), on([]phase{paused}, stopped)},
+		{cancelRequested(), on([]phase{paused}, wasCancelled, moved)},
+	}
+}
+
+// requestTable: users ask, and things break while what they asked for is done.
+func requestTable() []block {
+	return []block{
+		{cancelRequested(), cases(
+			on([]phase{preparing, starting, firstPass, laterPass}, wasCancelled),
+			on(atSwitch, moved, wasCancelled), on([]phase{finished}, moved))},
+		{forceRequested(), on([]phase{preparing, starting, laterPass, arrival}, moved)},
+		{deleted(), cases(
+			on([]phase{preparing, starting, firstPass}, wasCancelled), on([]phase{switchOver}, moved, wasCancelled))},
+		{killed("source agent", sourceAgent), on([]phase{cancelling}, wasCancelled)},
+		{killed("target agent", targetAgent), on([]phase{cancelling}, wasCancelled)},
+		{killed("manager", theManager), on([]phase{cancelling}, wasCancelled)},
+		{libvirtdKilled("source libvirtd killed", syscall.SIGKILL, theSource), on([]phase{cancelling}, wasCancelled)},
+		{apiServerKilled(), on([]phase{cancelling}, wasCancelled)},
+	}
+}
+
+// transientTable is a choice of the above with a guest that has no definition to
+// outlive it.
+func transientTable() []block {
+	return []block{
+		{killed("source agent", sourceAgent), on([]phase{firstPass, arrival}, moved)},
+		{libvirtdKilled("source libvirtd killed", syscall.SIGKILL, theSource), cases(
+			on([]phase{firstPass}, stayed), on([]phase{arrival}, moved, stayed, held))},
+		{libvirtdKilled("target libvirtd killed", syscall.SIGKILL, theTarget), cases(
+			on([]phase{firstPass}, stayed), on([]phase{arrival}, moved, stayed, runsTwice))},
+		{qemuKilled("source", theSource), on([]phase{firstPass}, stopped)},
+		{qemuKilled("target", theTarget), on([]phase{firstPass}, stayed)},
+		{guestSays("guest powers off", "poweroff", false), on([]phase{firstPass}, stopped)},
+	}
+}
+
+// table returns all cases.
+func table() []scenario {
+	parts := []struct {
+		blocks []block
+		guest  guestKind
+	}{{slices.Concat(preCopyTable(), pauseTable(), requestTable(), postCopyTable()), guestKind{}}, {transientTable(), guestKind{transient: true}}}
+	var out []scenario
+	for _, part := range parts {
+		for _, b := range part.blocks {
+			for _, c := range b.cases {
+				out = append(out, scenario{fault: b.fault, phase: c.phase, guest: part.guest, allowed: c.allowed})
+			}
+		}
+	}
+	return out
+}
