@@ -122,9 +122,9 @@ const (
 	fitPasses = 3
 	// fitError is by how much a ratio is off at least: writes are not even, nor is
 	// the link.
-	fitError = 0.02
+	fitError = 0.015
 	// fitBend is how much of its growth the ratio must keep.
-	fitBend = 0.5
+	fitBend = 0.3
 	// sureToAbort and sureToSwitch are how many standard errors away the opposite
 	// has to be. A migration that was given up has to begin anew; a guest that was
 	// switched to post-copy, or paused, arrives.

@@ -219,7 +219,7 @@ type simResult struct {
 const (
 	simPoll    = 250 * time.Millisecond
 	simLatency = 15 * time.Millisecond // From an event to what is done about it.
-	simForever = 4 * time.Minute
+	simForever = 2 * time.Minute
 )
 
 // simulate lets a configuration steer the guest; none leaves it to the hypervisor.
