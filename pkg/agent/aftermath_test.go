@@ -41,6 +41,29 @@ func TestInterruptedPostCopy(t *testing.T) {
 	}
 }
 
+// TestHungRecoveryIsTriedAgain: a call that resumes post-copy may never return.
+func TestHungRecoveryIsTriedAgain(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.busy()
+		w.fleet.ScriptNext(guestUUID, fake.Script{Ending: fake.EndsPostCopyBroken})
+		release := w.fleet.Host("node-a").Hang(fake.MethodRecoverPostCopy)
+		lm := w.migrateWith(guestUUID, keepGoing(true))
+		w.copying(lm)
+		w.ask(lm, v1alpha1.AnnotationForceComplete, "1")
+		w.awaitPhase(lm, v1alpha1.PhaseRecovering)
+		time.Sleep(recoverDeadline / 2)
+		w.requireCalls(fake.MethodRecoverPostCopy, 1)
+		time.Sleep(recoverDeadline)
+		if n := w.fleet.Count(fake.MethodRecoverPostCopy, guestUUID); n != 2 {
+			t.Errorf("%d attempts were made, want 2", n)
+		}
+		release()
+		after := w.settle(lm)
+		w.requireEnd(after, v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated, "ForceComplete 1 Done")
+		w.requireOnce("node-b")
+	})
+}
+
 // TestGuestLostInPostCopy: nothing is touched, and a person is asked for.
 func TestGuestLostInPostCopy(t *testing.T) {
 	inWorld(t, func(w *world) {

@@ -1,8 +1,10 @@
 package agent
 
 import (
+	"maps"
 	"sync"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
@@ -20,11 +22,25 @@ func newMailbox(lm *v1alpha1.LiveMigration) *mailbox {
 	return &mailbox{latest: lm, changed: make(chan struct{}, 1)}
 }
 
+// put hands an object over. The session is woken unless all that is new is the
+// progress that it has reported itself.
 func (m *mailbox) put(lm *v1alpha1.LiveMigration) {
 	m.mu.Lock()
+	before := m.latest
 	m.latest, m.gone = lm, false
 	m.mu.Unlock()
-	m.wake()
+	if !onlyProgress(before, lm) {
+		m.wake()
+	}
+}
+
+// onlyProgress reports whether two versions of an object differ in progress at
+// most.
+func onlyProgress(before, after *v1alpha1.LiveMigration) bool {
+	b, a := before.Status, after.Status
+	b.Progress, a.Progress = nil, nil
+	return before.Generation == after.Generation && before.DeletionTimestamp.Equal(after.DeletionTimestamp) &&
+		maps.Equal(before.Annotations, after.Annotations) && equality.Semantic.DeepEqual(b, a)
 }
 
 // close says that the object no longer concerns this node. A migration that

@@ -294,6 +294,7 @@ func (s *sourceSession) follow(ctx context.Context) time.Duration {
 	if !s.now.seen {
 		return retryInterval
 	}
+	s.abandonHungRecovery()
 	if !s.now.job.MigratingOut() {
 		s.notePostCopy()
 		if migration.InPostCopy(s.section) {

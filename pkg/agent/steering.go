@@ -195,6 +195,20 @@ func (s *sourceSession) noteProgress(began time.Time) {
 	}
 }
 
+// recoverDeadline is how long a call that resumes post-copy may show no effect. The
+// hypervisor may wait for ever for a page that never comes.
+const recoverDeadline = 30 * time.Second
+
+// abandonHungRecovery lets go of such a call, so that another can be made.
+func (s *sourceSession) abandonHungRecovery() {
+	hung := s.recovering && s.now.domain != nil && s.now.domain.Reason == hypervisor.ReasonPostcopyFailed &&
+		s.node.Clock.Since(s.lastRecover) >= recoverDeadline
+	if hung {
+		s.log.Info("Letting go of a call that resumes post-copy without effect", "after", recoverDeadline)
+		s.abandon()
+	}
+}
+
 // recoverPostCopy resumes a post-copy that was interrupted. libvirt refuses for as
 // long as the two hosts do not reach each other, or still believe that they do.
 func (s *sourceSession) recoverPostCopy(ctx context.Context) time.Duration {

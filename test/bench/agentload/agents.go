@@ -37,14 +37,16 @@ func guestName(i int) string { return fmt.Sprintf("guest-%d", i) }
 
 func guestUUID(i int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", i) }
 
-// runAgents runs the agents of both nodes, whose kubeconfigs are given, until
-// standard input ends, and says so when the nodes can be used.
-func runAgents(ctx context.Context, kubeconfigs []string, guests int) error {
-	if len(kubeconfigs) != 2 {
-		return errors.New("-agents wants the kubeconfigs of the two agents")
+// runSource is the process that is measured: the source's agent, and a made-up
+// hypervisor whose guests write faster than they are copied. It runs until standard
+// input ends.
+func runSource(ctx context.Context, kubeconfigs []string, guests int) error {
+	if len(kubeconfigs) != 1 {
+		return errors.New("-source wants the kubeconfig of the agent")
 	}
 	fleet := fake.NewFleet()
 	defer fleet.Close()
+	fleet.Host(targetNode)
 	for i := range guests {
 		fleet.Host(sourceNode).AddGuest(fake.Guest{
 			UUID: guestUUID(i), Name: guestName(i), Persistent: true,
@@ -54,16 +56,7 @@ func runAgents(ctx context.Context, kubeconfigs []string, guests int) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
-	var publishers []*agent.Publisher
-	for i, name := range []string{sourceNode, targetNode} {
-		mgr, publisher, err := newAgent(kubeconfigs[i], name, fleet.Host(name))
-		if err != nil {
-			return err
-		}
-		group.Go(func() error { return mgr.Start(ctx) })
-		publishers = append(publishers, publisher)
-	}
-	group.Go(func() error { return announce(ctx, publishers) })
+	group.Go(func() error { return runAgent(ctx, kubeconfigs[0], fleet.Host(sourceNode), func() { fmt.Println("ready") }) })
 	group.Go(func() error {
 		_, err := io.Copy(io.Discard, os.Stdin)
 		cancel()
@@ -72,17 +65,33 @@ func runAgents(ctx context.Context, kubeconfigs []string, guests int) error {
 	return group.Wait()
 }
 
-// announce says on standard output when all nodes are published.
-func announce(ctx context.Context, publishers []*agent.Publisher) error {
-	for _, p := range publishers {
-		for !p.Published() {
+// runTarget runs the target's agent, until ctx ends. It has a hypervisor of its own
+// in which no guest ever arrives.
+func runTarget(ctx context.Context, kubeconfig string, ready func()) error {
+	fleet := fake.NewFleet()
+	defer fleet.Close()
+	return runAgent(ctx, kubeconfig, fleet.Host(targetNode), ready)
+}
+
+// runAgent runs an agent as the agent command does, and says when its node is
+// published.
+func runAgent(ctx context.Context, kubeconfig string, host *fake.Host, ready func()) error {
+	mgr, publisher, err := newAgent(kubeconfig, host.Name(), host)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return mgr.Start(ctx) })
+	group.Go(func() error {
+		for !publisher.Published() {
 			if err := sleep(ctx, 50*time.Millisecond); err != nil {
 				return err
 			}
 		}
-	}
-	fmt.Println("ready")
-	return nil
+		ready()
+		return nil
+	})
+	return group.Wait()
 }
 
 // newAgent sets an agent up as the agent command does.

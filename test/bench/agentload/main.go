@@ -3,9 +3,9 @@
 // Command agentload measures what it costs an agent to steer many migrations at
 // once. The API server and the manager are real. The hypervisors are made up: their
 // guests write faster than they are copied, so that all the migrations stay under
-// way for as long as is measured. The agents of the two nodes, and the made-up
-// hypervisors, share one process of their own, so what it takes is an upper bound
-// for what one agent takes.
+// way for as long as is measured. The source's agent has a process of its own,
+// which is measured. The made-up hypervisor is in it, too, so what it takes is an
+// upper bound for what an agent takes.
 package main
 
 import (
@@ -37,13 +37,13 @@ func main() {
 	flag.IntVar(&p.migrations, "migrations", 50, "how many migrations are under way at once")
 	flag.DurationVar(&p.settle, "settle", 20*time.Second, "how long to wait, once they are, before measuring")
 	flag.DurationVar(&p.measure, "measure", 60*time.Second, "how long to measure")
-	agents := flag.Bool("agents", false, "be the process of the agents; used by this command itself")
+	source := flag.Bool("source", false, "be the process of the source's agent; used by this command itself")
 	flag.Parse()
 	log.SetLogger(logr.Discard())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	var err error
-	if *agents {
-		err = runAgents(ctx, flag.Args(), p.migrations)
+	if *source {
+		err = runSource(ctx, flag.Args(), p.migrations)
 	} else {
 		err = run(ctx, p)
 	}
@@ -70,11 +70,16 @@ func run(ctx context.Context, p plan) (err error) {
 	if _, err := l.StartVirtferry(ctx); err != nil {
 		return err
 	}
-	agents, err := startAgents(ctx, l, p.migrations)
+	agent, err := startSource(ctx, l, p.migrations)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, agents.stop()) }()
+	defer func() { err = errors.Join(err, agent.stop()) }()
+	stopTarget, err := startTarget(ctx, l)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stopTarget()) }()
 	api, err := l.ControlPlane().NewClient()
 	if err != nil {
 		return err
@@ -92,7 +97,7 @@ func run(ctx context.Context, p plan) (err error) {
 		return err
 	}
 	fmt.Fprintln(os.Stderr, "measuring for", p.measure, "...")
-	used, err := measure(ctx, agents.cmd.Process.Pid, p.measure)
+	used, err := measure(ctx, agent.cmd.Process.Pid, p.measure)
 	if err != nil {
 		return err
 	}
@@ -146,30 +151,46 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// agentProcess is the process of the agents.
+func agentKubeconfig(ctx context.Context, l *lab.Lab, node string) (string, error) {
+	return l.ControlPlane().AccountKubeconfig(ctx, lab.Account{Namespace: lab.SystemNamespace, Name: "virtferry-agent", Node: node})
+}
+
+// startTarget starts the target's agent and returns when its node can be used.
+func startTarget(ctx context.Context, l *lab.Lab) (stop func() error, err error) {
+	kubeconfig, err := agentKubeconfig(ctx, l, targetNode)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	ready, ended := make(chan struct{}), make(chan error, 1)
+	go func() { ended <- runTarget(ctx, kubeconfig, func() { close(ready) }) }()
+	select {
+	case <-ready:
+		return func() error { cancel(); return <-ended }, nil
+	case err := <-ended:
+		cancel()
+		return nil, err
+	}
+}
+
+// agentProcess is the process of the source's agent.
 type agentProcess struct {
 	cmd *exec.Cmd
 	in  io.Closer
 }
 
-// startAgents runs this command again as the process of the agents, and waits
-// until its nodes can be used.
-func startAgents(ctx context.Context, l *lab.Lab, guests int) (*agentProcess, error) {
-	args := []string{"-agents", fmt.Sprintf("-migrations=%d", guests)}
-	for _, node := range []string{sourceNode, targetNode} {
-		kubeconfig, err := l.ControlPlane().AccountKubeconfig(ctx, lab.Account{
-			Namespace: lab.SystemNamespace, Name: "virtferry-agent", Node: node,
-		})
-		if err != nil {
-			return nil, err
-		}
-		args = append(args, kubeconfig)
+// startSource runs this command again as the source's agent and returns when its
+// node can be used.
+func startSource(ctx context.Context, l *lab.Lab, guests int) (*agentProcess, error) {
+	kubeconfig, err := agentKubeconfig(ctx, l, sourceNode)
+	if err != nil {
+		return nil, err
 	}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("finding this program: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, self, args...)
+	cmd := exec.CommandContext(ctx, self, "-source", fmt.Sprintf("-migrations=%d", guests), kubeconfig)
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	in, err := cmd.StdinPipe()
@@ -181,20 +202,20 @@ func startAgents(ctx context.Context, l *lab.Lab, guests int) (*agentProcess, er
 		return nil, fmt.Errorf("making a pipe: %w", err)
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting the agents: %w", err)
+		return nil, fmt.Errorf("starting the agent: %w", err)
 	}
 	p := &agentProcess{cmd: cmd, in: in}
 	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-		return nil, errors.Join(fmt.Errorf("the agents do not get ready: %w", err), p.stop())
+		return nil, errors.Join(fmt.Errorf("the agent does not get ready: %w", err), p.stop())
 	}
 	return p, nil
 }
 
-// stop ends the agents, which run for as long as their standard input is open.
+// stop ends the agent, which runs for as long as its standard input is open.
 func (p *agentProcess) stop() error {
 	_ = p.in.Close()
 	if err := p.cmd.Wait(); err != nil {
-		return fmt.Errorf("the agents ended badly: %w", err)
+		return fmt.Errorf("the agent ended badly: %w", err)
 	}
 	return nil
 }
