@@ -168,9 +168,11 @@ def main():
             answer['xml'] = case.rewrite()
             best = None
             for _ in range(request['repeat']):
-                start = time.perf_counter_ns()
+                # Not by the clock on the wall: a run is long enough to be
+                # interrupted each time on a busy machine.
+                start = time.thread_time_ns()
                 case.rewrite()
-                took = time.perf_counter_ns() - start
+                took = time.thread_time_ns() - start
                 best = took if best is None or took < best else best
             answer['nanoseconds'] = best or 0
         except Exception as error:  # Whatever Nova raises is its answer.
