@@ -17,6 +17,7 @@
 //	FAULT_ONLY  a regular expression; only cases whose name matches are run
 //	FAULT_RUNS  how many random cases follow those of the table
 //	FAULT_SEED  repeats the random cases of an earlier run
+//	FAULT_LABS  how many labs share the work, one case at a time each; 2 unless set
 //	KEEP_LAB    leaves the lab's logs behind
 //
 // It prints a row for each case and ends with the number of cases, the number of

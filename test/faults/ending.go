@@ -124,14 +124,10 @@ var (
 	stopped          = ending{ended, nowhere}
 	// lost: the guest stopped at a moment at which nobody can tell what it was.
 	lost = ending{unknown, nowhere}
-	// held: the source's libvirt did not live to hear that the target's has the
-	// guest, and asks for somebody who knows. The target's copy is the guest.
+	// held: the target's libvirt had the guest going, but the source's did not hear
+	// of it and set its copy going, too. That is libvirt's own doing. The source's
+	// agent has paused that copy, and only a person can tell which one is to stay.
 	held = ending{unknown, heldSource}
-	// runsTwice: the target's libvirt had the guest going, but the source's did not
-	// hear of it and set its copy going, too. That is libvirt's own doing, and it
-	// leaves it to disk locks to bear it. Nobody but a person can tell which copy
-	// is to stay.
-	runsTwice = ending{unknown, twice}
 	// lost in post-copy, with one half or the other left.
 	lostHalfOnSource   = ending{unknown, pausedSource}
 	lostHalfOnTarget   = ending{unknown, onTarget}
@@ -142,7 +138,7 @@ var (
 var endingNames = map[ending]string{
 	moved: "Moved", movedThenStopped: "MovedThenStopped", movedPaused: "MovedPaused",
 	stayed: "Stayed", stayedPaused: "StayedPaused", wasCancelled: "Cancelled", stopped: "Stopped",
-	held: "Held", runsTwice: "RunsTwice", lost: "Lost", lostHalfOnSource: "LostHalfOnSource", lostHalfOnTarget: "LostHalfOnTarget", lostPausedOnTarget: "LostHalfOnTarget",
+	held: "Held", lost: "Lost", lostHalfOnSource: "LostHalfOnSource", lostHalfOnTarget: "LostHalfOnTarget", lostPausedOnTarget: "LostHalfOnTarget",
 }
 
 func (e ending) String() string {

@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/sync/errgroup"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/virtferry/virtferry/test/lab"
@@ -47,12 +48,11 @@ func chosenCases() ([]scenario, error) {
 			chosen = append(chosen, s)
 		}
 	}
-	runs, seed := 0, rand.Uint64()
-	if text := os.Getenv("FAULT_RUNS"); text != "" {
-		if runs, err = strconv.Atoi(text); err != nil {
-			return nil, fmt.Errorf("reading FAULT_RUNS: %w", err)
-		}
+	runs, err := numberFrom("FAULT_RUNS", 0)
+	if err != nil {
+		return nil, err
 	}
+	seed := rand.Uint64()
 	if text := os.Getenv("FAULT_SEED"); text != "" {
 		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
 			return nil, fmt.Errorf("reading FAULT_SEED: %w", err)
@@ -70,11 +70,39 @@ func perform(ctx context.Context) (violations int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	labs, err := numberFrom("FAULT_LABS", 2)
+	if err != nil {
+		return 0, err
+	}
+	report := newReport(os.Stdout)
+	next := make(chan int)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		defer close(next)
+		for i := range chosen {
+			select {
+			case next <- i:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return nil
+	})
+	for range min(labs, len(chosen)) {
+		group.Go(func() error { return performIn(ctx, report, chosen, next) })
+	}
+	err = group.Wait()
+	report.end()
+	return report.violations, err
+}
+
+// performIn runs cases in a lab of their own, as long as there are any.
+func performIn(ctx context.Context, report *report, chosen []scenario, next <-chan int) (err error) {
 	l, err := lab.Start(ctx, lab.Options{
 		Hosts: 2, ControlPlane: true, KeepState: os.Getenv("KEEP_LAB") != "", Log: progressf,
 	})
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer func() { err = errors.Join(err, l.Stop()) }()
 	w, err := newWorld(ctx, l)
@@ -82,22 +110,31 @@ func perform(ctx context.Context) (violations int, err error) {
 		defer w.close()
 	}
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if err := w.heal(ctx); err != nil {
-		return 0, err
+		return err
 	}
-	report := newReport(os.Stdout, w)
-	for i, s := range chosen {
-		r, err := w.carryOut(ctx, i+1, s)
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
+	w.news() // What was logged so far is of no case.
+	for i := range next {
+		r, err := w.carryOut(ctx, i+1, chosen[i])
 		if err != nil {
-			return report.violations, fmt.Errorf("carrying out %q: %w", s.name(), err)
+			return fmt.Errorf("carrying out %q: %w", chosen[i].name(), errors.Join(err, ctx.Err()))
 		}
 		report.add(i+1, r)
 	}
-	report.end()
-	return report.violations, nil
+	return nil
+}
+
+// numberFrom reads a number from the environment.
+func numberFrom(name string, otherwise int) (int, error) {
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("reading %s: %q is no number", name, text)
+	}
+	return n, nil
 }

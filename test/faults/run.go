@@ -50,6 +50,8 @@ type result struct {
 	took        time.Duration
 	violations  []string
 	history     []string
+	// logged is what the daemons said about it.
+	logged []string
 }
 
 // run is a case under way.
@@ -116,6 +118,12 @@ func (w *world) carryOut(ctx context.Context, number int, s scenario) (result, e
 	}
 	out.took = time.Since(began)
 	out.history = r.seen.soFar()
+	for _, line := range w.news() {
+		if strings.Contains(line, "name="+r.key.Name+" ") {
+			out.logged = append(out.logged, line)
+		}
+	}
+	w.keep(number, out)
 	return out, nil
 }
 
@@ -213,11 +221,14 @@ func (r *run) breakAndMend(ctx context.Context) error {
 	return err
 }
 
+// tellPatience: a guest in post-copy may have to wait for its memory.
+const tellPatience = 5 * time.Second
+
 // tellGuest sends the guest a command on whichever side it listens. A guest that
 // cannot be told is no error: it may be gone.
 func (r *run) tellGuest(ctx context.Context, command string) {
 	for _, h := range []*lab.Host{r.source, r.target} {
-		asking, cancel := context.WithTimeout(ctx, time.Second)
+		asking, cancel := context.WithTimeout(ctx, tellPatience)
 		_, err := r.guest.Command(asking, h, command)
 		cancel()
 		if err == nil {
@@ -251,11 +262,36 @@ func (r *run) judge(ctx context.Context, out *result) {
 	}
 	out.reason = reasonOf(seen.lm)
 	out.violations = append(out.violations, r.check(ctx, verdictOf(seen.lm), out)...)
+	if out.was == held && len(out.violations) == 0 {
+		out.violations = append(out.violations, r.decide(ctx)...)
+	}
 	if len(out.violations) > 0 {
 		r.seen.remark("message: %s", messageOf(seen.lm))
 		r.seen.remark("source: %s", compact(seen.lm.Status.Source))
 		r.seen.remark("target: %s", compact(seen.lm.Status.Target))
 	}
+}
+
+// decide does what a person does where libvirt had the guest run twice: destroy the
+// copy that was paused. Then the status must settle.
+func (r *run) decide(ctx context.Context) []string {
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	r.seen.remark("the source's copy is destroyed")
+	if _, err := r.source.Virsh(ctx, "destroy", r.guest.UUID()); err != nil {
+		return []string{err.Error()}
+	}
+	_, err := r.seen.await(ctx, "success, now that one copy is left", func(s sight) bool { return verdictOf(s.lm) == succeeded })
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var wrong []string
+	for _, h := range []*lab.Host{r.source, r.target} {
+		if err := r.eventually(ctx, func() error { return r.checkLeftovers(ctx, h, moved) }); err != nil {
+			wrong = append(wrong, err.Error())
+		}
+	}
+	return wrong
 }
 
 // compact shows a part of the status.

@@ -96,13 +96,13 @@ func apiTable() []block {
 // over but for the word of it.
 func libvirtTable() []block {
 	return []block{
-		{libvirtdKilled("source libvirtd killed", syscall.SIGKILL, theSource, moved, stayed, held), cases(
+		{libvirtdKilled("source libvirtd killed", syscall.SIGKILL, theSource, moved, stayed), cases(
+			on([]phase{preparing}, moved), on(beforeSwitch, stayed),
+			on(atSwitch, moved, stayed), on(afterwards, moved))},
+		{libvirtdKilled("source libvirtd terminated", syscall.SIGTERM, theSource, moved, stayed), on([]phase{firstPass}, stayed)},
+		{libvirtdKilled("target libvirtd killed", syscall.SIGKILL, theTarget, moved, stayed, held), cases(
 			on([]phase{preparing}, moved), on(beforeSwitch, stayed),
 			on(atSwitch, moved, stayed, held), on(afterwards, moved))},
-		{libvirtdKilled("source libvirtd terminated", syscall.SIGTERM, theSource, moved, stayed), on([]phase{firstPass}, stayed)},
-		{libvirtdKilled("target libvirtd killed", syscall.SIGKILL, theTarget, moved, stayed, runsTwice), cases(
-			on([]phase{preparing}, moved), on(beforeSwitch, stayed),
-			on(atSwitch, moved, stayed, runsTwice), on(afterwards, moved))},
 		{libvirtdHung("source libvirtd", short, theSource, moved), on([]phase{starting, firstPass, arrival}, moved)},
 		{libvirtdHung("source libvirtd", long, theSource, moved, stayed), on([]phase{firstPass}, moved, stayed)},
 		{libvirtdHung("target libvirtd", short, theTarget, moved), on([]phase{preparing, firstPass, arrival}, moved)},
@@ -115,8 +115,8 @@ func networkTable() []block {
 	return []block{
 		{networkCut(short, moved, stayed), cases(
 			on([]phase{preparing}, moved), on(beforeSwitch, moved), on(atSwitch, moved), on([]phase{confirming}, moved))},
-		{networkCut(long, moved, stayed, runsTwice), cases(
-			on([]phase{preparing}, moved, stayed), on([]phase{firstPass}, stayed), on(atSwitch, moved, stayed, runsTwice))},
+		{networkCut(long, moved, stayed, held), cases(
+			on([]phase{preparing}, moved, stayed), on([]phase{firstPass}, stayed), on(atSwitch, moved, stayed, held))},
 	}
 }
 
@@ -127,7 +127,7 @@ func guestTable() []block {
 			on([]phase{preparing}, stopped), on(beforeSwitch, stopped),
 			on([]phase{switchOver}, moved, stopped, movedThenStopped, lost), on([]phase{finished}, movedThenStopped))},
 		{guestSays("guest panics and reboots", "panic", true, moved), on(copying, moved)},
-		{qemuKilled("source", theSource, stopped, moved), cases(
+		{qemuKilled("source", theSource, stopped, moved, lost), cases(
 			on([]phase{preparing}, stopped), on(beforeSwitch, stopped),
 			on([]phase{switchOver}, moved, stopped, lost), on([]phase{arrival}, moved), on([]phase{finished}, moved))},
 		{qemuKilled("target", theTarget, stayed, moved, movedThenStopped, lost), cases(
@@ -211,10 +211,11 @@ func transientTable() []block {
 	return []block{
 		{killed("source agent", sourceAgent), on([]phase{firstPass, arrival}, moved)},
 		{libvirtdKilled("source libvirtd killed", syscall.SIGKILL, theSource), cases(
-			on([]phase{firstPass}, stayed), on([]phase{arrival}, moved, stayed, held))},
+			on([]phase{firstPass}, stayed), on([]phase{arrival}, moved, stayed))},
 		{libvirtdKilled("target libvirtd killed", syscall.SIGKILL, theTarget), cases(
-			on([]phase{firstPass}, stayed), on([]phase{arrival}, moved, stayed, runsTwice))},
-		{qemuKilled("source", theSource), on([]phase{firstPass}, stopped)},
+			on([]phase{firstPass}, stayed), on([]phase{arrival}, moved, stayed, held))},
+		// Of a transient domain that has crashed nothing is left to tell.
+		{qemuKilled("source", theSource), on([]phase{firstPass}, stopped, lost)},
 		{qemuKilled("target", theTarget), on([]phase{firstPass}, stayed)},
 		{guestSays("guest powers off", "poweroff", false), on([]phase{firstPass}, stopped)},
 	}

@@ -6,6 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -35,7 +38,9 @@ type world struct {
 	// guests are kept from case to case for as long as they are well.
 	guests map[guestKind]*lab.Guest
 	made   int
-	stop   context.CancelFunc
+	// read is how much of each log was seen.
+	read map[string]int
+	stop context.CancelFunc
 }
 
 // guestKind is what guests may differ in.
@@ -53,7 +58,7 @@ func newWorld(ctx context.Context, l *lab.Lab) (*world, error) {
 	running, stop := context.WithCancel(context.Background())
 	w := &world{
 		lab: l, api: api, agents: map[string]*daemon{}, events: map[string]*libvirt.Client{},
-		guests: map[guestKind]*lab.Guest{}, stop: stop,
+		guests: map[guestKind]*lab.Guest{}, read: map[string]int{}, stop: stop,
 	}
 	if w.manager, err = newDaemon(ctx, l, manager, lab.Account{Namespace: lab.SystemNamespace, Name: managerAccount}); err != nil {
 		return w, err
@@ -192,5 +197,31 @@ func (w *world) discard(ctx context.Context, g *lab.Guest) {
 		_ = h.KillQEMU(g.Name())
 		_, _ = h.Virsh(ctx, "destroy", g.UUID())
 		_, _ = h.Virsh(ctx, "undefine", g.UUID())
+	}
+}
+
+// news returns what Virtferry's processes have logged since the last time.
+func (w *world) news() []string {
+	var lines []string
+	for _, d := range w.daemons() {
+		text, err := os.ReadFile(d.LogPath())
+		if err != nil {
+			progressf("%v", err)
+			continue
+		}
+		fresh := string(text[min(w.read[d.LogPath()], len(text)):])
+		w.read[d.LogPath()] = len(text)
+		for line := range strings.Lines(fresh) {
+			lines = append(lines, d.Name()+": "+strings.TrimSpace(line))
+		}
+	}
+	return lines
+}
+
+// keep writes a case's history beside the lab's logs, for those who keep them.
+func (w *world) keep(number int, c result) {
+	file := filepath.Join(w.lab.LogDir(), fmt.Sprintf("case-%d.log", number))
+	if err := os.WriteFile(file, []byte(c.name()+"\n"+strings.Join(c.history, "\n")+"\n"), 0o600); err != nil {
+		progressf("%v", err)
 	}
 }
