@@ -240,6 +240,9 @@ type TargetStatus struct {
 	// user left out.
 	// +optional
 	Offer *MigrateData `json:"offer,omitempty"`
+	// host is what the definition's places on the host are checked against.
+	// +optional
+	Host *TargetHost `json:"host,omitempty"`
 	// arrivedTime is when the guest was first seen running, or whole and
 	// paused, on this side.
 	// +optional
@@ -258,6 +261,24 @@ type TargetStatus struct {
 	// problem is why the agent refuses the guest.
 	// +optional
 	Problem *Problem `json:"problem,omitempty"`
+}
+
+// TargetHost is what the target's host has. What is not known is left out, and is
+// not checked.
+type TargetHost struct {
+	// onlineCPUs are the host's CPUs, as a list such as 0-31.
+	// +optional
+	// +kubebuilder:validation:MaxLength=4096
+	OnlineCPUs string `json:"onlineCPUs,omitempty"`
+	// numaNodes are the host's NUMA nodes, as a list such as 0-1.
+	// +optional
+	// +kubebuilder:validation:MaxLength=4096
+	NUMANodes string `json:"numaNodes,omitempty"`
+	// cgroupVersion is the version of the host's control groups, which decides
+	// what CPU shares may be.
+	// +optional
+	// +kubebuilder:validation:Enum=1;2
+	CgroupVersion int32 `json:"cgroupVersion,omitempty"`
 }
 
 // DomainObservation is a guest on one side at one moment.

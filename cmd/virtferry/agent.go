@@ -89,6 +89,7 @@ func (f *agentFlags) receiveConfig() (agent.ReceiveConfig, error) {
 		}
 	}
 	c.AllowedPaths = f.allowedPaths
+	c.CgroupVersion = cgroupVersion()
 	c.SerialPorts, err = parsePortRange(f.serialPorts)
 	return c, err
 }
@@ -140,6 +141,23 @@ func runAgent(ctx context.Context, f *agentFlags) error {
 		return fmt.Errorf("running the agent: %w", err)
 	}
 	return nil
+}
+
+// cgroupVersion returns the version of the control groups that this host, and so
+// its guests, has; 0 where neither is there.
+func cgroupVersion() int {
+	var fs unix.Statfs_t
+	if err := unix.Statfs("/sys/fs/cgroup", &fs); err != nil {
+		return 0
+	}
+	switch fs.Type {
+	case unix.CGROUP2_SUPER_MAGIC:
+		return 2
+	case unix.TMPFS_MAGIC:
+		return 1
+	default:
+		return 0
+	}
 }
 
 // runLibvirt runs the libvirt client until close, not until ctx ends: sessions that

@@ -46,6 +46,9 @@ type ReceiveConfig struct {
 	// AllowedPaths are the directories below which migrate data may name paths
 	// of this host.
 	AllowedPaths []string
+	// CgroupVersion is the version of the host's control groups, 1 or 2, or 0
+	// where it is not known.
+	CgroupVersion int
 	// SerialPorts is the range from which serial consoles get their ports.
 	SerialPorts PortRange
 }

@@ -206,14 +206,25 @@ func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, e
 	}
 	s.section.GuestPaused = domain.State == hypervisor.StatePaused
 	s.section.GuestPersistent = domain.Persistent
-	offer, p := migration.CurrentTarget(s.lm).Offer, s.baseParams()
-	if p.LiveXML, err = s.rewrite(ctx, hypervisor.XMLMigratable, xmlrewrite.Options{Offer: offer}); err != nil {
+	p, options := s.baseParams(), s.rewriteOptions()
+	if p.LiveXML, err = s.rewrite(ctx, hypervisor.XMLMigratable, options); err != nil {
 		return p, err
 	}
 	if p.Persist {
-		p.PersistentXML, err = s.rewrite(ctx, hypervisor.XMLInactive, xmlrewrite.Options{Offer: offer, Inactive: true})
+		options.Inactive = true
+		p.PersistentXML, err = s.rewrite(ctx, hypervisor.XMLInactive, options)
 	}
 	return p, err
+}
+
+// rewriteOptions are what the target's agent has said of its host.
+func (s *sourceSession) rewriteOptions() xmlrewrite.Options {
+	target := migration.CurrentTarget(s.lm)
+	options := xmlrewrite.Options{Offer: target.Offer}
+	if h := target.Host; h != nil {
+		options.Target = xmlrewrite.TargetFacts{OnlineCPUs: h.OnlineCPUs, NUMANodes: h.NUMANodes, CgroupVersion: int(h.CgroupVersion)}
+	}
+	return options
 }
 
 func (s *sourceSession) rewrite(ctx context.Context, form hypervisor.XMLForm, opts xmlrewrite.Options) (hypervisor.DomainXML, error) {

@@ -178,7 +178,12 @@ func (s *targetSession) resume(ctx context.Context) time.Duration {
 // prepare checks the host and offers its facts.
 func (s *targetSession) prepare(ctx context.Context) time.Duration {
 	section := &v1alpha1.TargetStatus{AttemptID: s.lm.Status.Attempt.ID}
-	domain, ports, err := s.receive(ctx)
+	host, err := s.hv.HostInfo(ctx)
+	if err != nil {
+		s.log.Error(err, "Cannot read the host; trying again", "after", retryInterval)
+		return retryInterval
+	}
+	domain, ports, err := s.receive(ctx, host)
 	var r *refusal
 	switch {
 	case errors.As(err, &r):
@@ -192,6 +197,7 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 		section.DestinationURI = s.node.Receive.destinationURI()
 		section.MigrateURI = s.node.Receive.migrateURI()
 		section.Offer = s.node.Receive.offer(ports)
+		section.Host = s.hostFacts(host)
 		section.Domain = new(migration.Observe(domain, hypervisor.JobStats{}))
 	}
 	s.section = section
@@ -199,16 +205,28 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 	return 0
 }
 
+// hostFacts are what pins and bindings are checked against. What cannot be read is
+// left out: then the hypervisor has the last word.
+func (s *targetSession) hostFacts(host hypervisor.HostInfo) *v1alpha1.TargetHost {
+	out := &v1alpha1.TargetHost{CgroupVersion: int32(s.node.Receive.CgroupVersion)} //nolint:gosec // 1 or 2.
+	if host.Capabilities == "" {
+		return out
+	}
+	facts, err := xmlrewrite.ReadTargetFacts(host.Capabilities)
+	if err != nil {
+		s.log.Error(err, "The host's capabilities cannot be read; CPUs and NUMA nodes are not checked")
+		return out
+	}
+	out.OnlineCPUs, out.NUMANodes = facts.OnlineCPUs, facts.NUMANodes
+	return out
+}
+
 // receive checks that the host can take the guest and reserves its ports. The
 // domain it returns is a definition left from earlier, or nil.
-func (s *targetSession) receive(ctx context.Context) (*hypervisor.Domain, []int32, error) {
+func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo) (*hypervisor.Domain, []int32, error) {
 	guest, node := migration.CurrentSource(s.lm).Guest, s.node.Name
 	if err := s.node.Receive.checkPaths(node, s.lm.Spec.MigrateData); err != nil {
 		return nil, nil, err
-	}
-	host, err := s.hv.HostInfo(ctx)
-	if err != nil {
-		return nil, nil, fmt.Errorf("reading the host: %w", err)
 	}
 	if host.UUID == guest.HostUUID {
 		return nil, nil, refuse(v1alpha1.ReasonTargetCheckFailed,

@@ -12,6 +12,9 @@ type HostInfo struct {
 	// LibvirtVersion and HypervisorVersion are dotted, for example "9.0.0".
 	LibvirtVersion    string
 	HypervisorVersion string
+	// Capabilities is what the host offers, as XML of libvirt's format; empty
+	// where it is not known.
+	Capabilities string
 }
 
 // Domain is what a hypervisor says of one domain at one moment.

@@ -27,7 +27,7 @@ func (c *Client) HostInfo(ctx context.Context) (hypervisor.HostInfo, error) {
 		if err := xml.Unmarshal([]byte(text), &capabilities); err != nil {
 			return info, errors.New("libvirt's capabilities are malformed")
 		}
-		info.UUID = capabilities.UUID
+		info.UUID, info.Capabilities = capabilities.UUID, text
 		if info.Hostname, err = conn.GetHostname(); err != nil {
 			return info, err
 		}

@@ -56,7 +56,9 @@ func runSource(ctx context.Context, kubeconfigs []string, guests int) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return runAgent(ctx, kubeconfigs[0], fleet.Host(sourceNode), func() { fmt.Println("ready") }) })
+	group.Go(func() error {
+		return runAgent(ctx, kubeconfigs[0], fleet.Host(sourceNode), func() { fmt.Println("ready") })
+	})
 	group.Go(func() error {
 		_, err := io.Copy(io.Discard, os.Stdin)
 		cancel()

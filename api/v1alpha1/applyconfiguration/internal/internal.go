@@ -941,6 +941,18 @@ var schemaYAML = typed.YAMLObject(`types:
   scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.TapManagement
   scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.TargetHost
+  map:
+    fields:
+    - name: cgroupVersion
+      type:
+        scalar: numeric
+    - name: numaNodes
+      type:
+        scalar: string
+    - name: onlineCPUs
+      type:
+        scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.TargetStatus
   map:
     fields:
@@ -962,6 +974,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: downtimeMilliseconds
       type:
         scalar: numeric
+    - name: host
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.TargetHost
     - name: migrateURI
       type:
         scalar: string

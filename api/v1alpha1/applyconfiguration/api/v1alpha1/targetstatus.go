@@ -22,6 +22,8 @@ type TargetStatusApplyConfiguration struct {
 	// offer is what this host gives for the parts of the migrate data that the
 	// user left out.
 	Offer *MigrateDataApplyConfiguration `json:"offer,omitempty"`
+	// host is what the definition's places on the host are checked against.
+	Host *TargetHostApplyConfiguration `json:"host,omitempty"`
 	// arrivedTime is when the guest was first seen running, or whole and
 	// paused, on this side.
 	ArrivedTime *v1.MicroTime `json:"arrivedTime,omitempty"`
@@ -79,6 +81,14 @@ func (b *TargetStatusApplyConfiguration) WithMigrateURI(value string) *TargetSta
 // If called multiple times, the Offer field is set to the value of the last call.
 func (b *TargetStatusApplyConfiguration) WithOffer(value *MigrateDataApplyConfiguration) *TargetStatusApplyConfiguration {
 	b.Offer = value
+	return b
+}
+
+// WithHost sets the Host field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Host field is set to the value of the last call.
+func (b *TargetStatusApplyConfiguration) WithHost(value *TargetHostApplyConfiguration) *TargetStatusApplyConfiguration {
+	b.Host = value
 	return b
 }
 
