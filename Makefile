@@ -74,6 +74,10 @@ test-faults: lab-deps controlplane ## Kill and cut off each part at each phase o
 bench-overhead: lab-deps controlplane ## Measure what a LiveMigration costs over virsh migrate. Needs root.
 	go run -tags '$(TAGS)' ./test/bench/overhead
 
+.PHONY: bench-convergence
+bench-convergence: lab-deps controlplane ## Compare Adaptive, Stepped and libvirt alone on guests that write. Needs root.
+	go run -tags '$(TAGS)' ./test/bench/convergence -give-up 4m -svg bin/convergence.svg
+
 .PHONY: bench-agent
 bench-agent: lab-deps controlplane ## Measure what it costs an agent to steer 50 migrations at once. Needs root.
 	go run -tags '$(TAGS)' ./test/bench/agentload

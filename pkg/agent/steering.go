@@ -37,7 +37,7 @@ func (s *sourceSession) steer(ctx context.Context) {
 		Sample:        monitorSample(s.now),
 		ForceComplete: migration.ForceCompleteDue(s.lm, s.section),
 	}
-	state, actions := monitor.Decide(monitorConfig(s.lm.Spec.Options, s.now.job), s.steering.state, input)
+	state, actions := monitor.Decide(monitorConfig(s.lm.Spec.Options, s.now), s.steering.state, input)
 	s.steering.state = state
 	for _, action := range actions {
 		s.take(ctx, action)

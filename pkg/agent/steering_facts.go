@@ -18,15 +18,8 @@ import (
 const defaultCompletionTimeoutPerGiB = 800 * time.Second
 
 // monitorConfig returns what the user wants of a job.
-func monitorConfig(options *v1alpha1.MigrationOptions, job hypervisor.JobStats) monitor.Config {
-	c := monitor.Config{
-		CompletionTimeoutPerGiB: defaultCompletionTimeoutPerGiB,
-		Size:                    monitor.Size{MemoryBytes: clamp(job.Memory.TotalBytes)},
-	}
-	if disk := clamp(job.Disk.TotalBytes); disk > 0 {
-		c.Size.DiskBytes = []int64{disk}
-	}
-	o := options
+func monitorConfig(o *v1alpha1.MigrationOptions, seen sighting) monitor.Config {
+	c := monitor.Config{CompletionTimeoutPerGiB: defaultCompletionTimeoutPerGiB, Size: sizeOf(seen)}
 	if o == nil {
 		return c
 	}
@@ -45,6 +38,19 @@ func monitorConfig(options *v1alpha1.MigrationOptions, job hypervisor.JobStats) 
 	c.AllowPause = valueOr(o.AllowPause, false)
 	c.AutoConverge = o.AutoConverge != nil
 	return c
+}
+
+// sizeOf returns how much there is to copy. The job knows nothing of the memory
+// while it copies disks, of which it knows the sum.
+func sizeOf(seen sighting) monitor.Size {
+	size := monitor.Size{MemoryBytes: clamp(seen.job.Memory.TotalBytes)}
+	if seen.domain != nil {
+		size.MemoryBytes = max(size.MemoryBytes, clamp(seen.domain.MemoryBytes))
+	}
+	if disk := clamp(seen.job.Disk.TotalBytes); disk > 0 {
+		size.DiskBytes = []int64{disk}
+	}
+	return size
 }
 
 func valueOr[T any](p *T, absent T) T {
