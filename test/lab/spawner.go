@@ -136,10 +136,21 @@ func (s *spawner) start(cmd *exec.Cmd) error {
 		}
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}
-	result := make(chan error)
+	var err error
+	if ended := s.do(func() { err = cmd.Start() }); ended != nil {
+		return ended
+	}
+	return err
+}
+
+// do calls f on the spawner's thread. Sockets that f opens belong to the network
+// namespace that the thread lives in, wherever they are used after.
+func (s *spawner) do(f func()) error {
+	done := make(chan struct{})
 	select {
-	case s.tasks <- func() { result <- cmd.Start() }:
-		return <-result
+	case s.tasks <- func() { defer close(done); f() }:
+		<-done
+		return nil
 	case <-s.ended:
 		return errStopped
 	}
@@ -149,9 +160,17 @@ func (s *spawner) start(cmd *exec.Cmd) error {
 // error holds what it wrote to standard error. When ctx ends first, the command
 // is killed.
 func (s *spawner) run(ctx context.Context, name string, args ...string) (string, error) {
+	return s.runInput(ctx, "", name, args...)
+}
+
+// runInput is run for a command that reads input.
+func (s *spawner) runInput(ctx context.Context, input, name string, args ...string) (string, error) {
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if input != "" {
+		cmd.Stdin = strings.NewReader(input)
+	}
 	cmd.Env = append(os.Environ(), "LC_ALL=C") // What is read is not to be translated.
 	cmd.WaitDelay = 2 * time.Second            // A grandchild may hold the pipes open.
 	if err := s.start(cmd); err != nil {
