@@ -12,6 +12,10 @@
 // killed lab leaves behind is a state directory under the temporary directory,
 // which the next lab removes.
 //
+// The hosts' network can be slowed down, delayed, and cut (Host.LimitBandwidth,
+// Host.Delay, Host.CutOff). A delay is made by the lab's own process, which carries
+// the packets, and ends with it.
+//
 // Guests are emulated, since a machine may have /dev/kvm and still be unable to
 // run a guest. They boot in three seconds with 128 MiB, print a numbered tick
 // once a second, dirty memory and a disk at a chosen rate, and tell when memory is

@@ -47,6 +47,10 @@ type Host struct {
 	mu       sync.Mutex
 	libvirtd *Process
 	agent    *Component
+
+	linkMu    sync.Mutex
+	relay     *relay // While packets are delayed.
+	unplugged bool   // Since the host was killed.
 }
 
 // Name is the host's name and its Kubernetes node's: node-a, node-b, and so on.
@@ -176,5 +180,6 @@ func (h *Host) kill(ctx context.Context) error {
 	if h.inside != nil {
 		h.inside.stop() // The thread holds the network and mount namespaces.
 	}
+	errs = append(errs, h.dropRelay())
 	return errors.Join(errs...)
 }

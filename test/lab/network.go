@@ -4,13 +4,14 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,6 +35,12 @@ const (
 	LocalBridge = "br-guest"
 )
 
+// Bridges of the switch, for the two networks.
+const (
+	managementBridge = "management"
+	guestsBridge     = "guests"
+)
+
 // network is the switch that all hosts are plugged into: a network namespace
 // without a name, held by a process that does nothing.
 type network struct {
@@ -55,7 +62,7 @@ func newNetwork(ctx context.Context, s *spawner, logDir string) (*network, error
 		return nil, fmt.Errorf("entering the switch: %w", err)
 	}
 	n := &network{holder: holder, inside: inside}
-	for _, bridge := range []string{"management", "guests"} {
+	for _, bridge := range []string{managementBridge, guestsBridge} {
 		if err := n.ip(ctx, "link", "add", bridge, "up", "type", "bridge"); err != nil {
 			return nil, err
 		}
@@ -75,6 +82,13 @@ func (n *network) ip(ctx context.Context, args ...string) error {
 	return err
 }
 
+// ipBatch runs several commands of ip(8) in the switch, with next to no time
+// between them.
+func (n *network) ipBatch(ctx context.Context, commands ...string) error {
+	_, err := n.inside.runInput(ctx, strings.Join(commands, "\n"), "ip", "-batch", "-")
+	return err
+}
+
 // ports are the switch's interfaces towards a host. Interface names are limited
 // to 15 characters, which node-a to node-z keep well.
 func ports(host string) (management, guests string) { return host, host + "-guest" }
@@ -84,8 +98,8 @@ func (n *network) plug(ctx context.Context, h *Host) error {
 	management, guests := ports(h.name)
 	pid := strconv.Itoa(h.init.PID())
 	for _, args := range [][]string{
-		{"link", "add", management, "up", "master", "management", "type", "veth", "peer", "name", managementLink, "netns", pid},
-		{"link", "add", guests, "up", "master", "guests", "type", "veth", "peer", "name", guestLink, "netns", pid},
+		{"link", "add", management, "up", "master", managementBridge, "type", "veth", "peer", "name", managementLink, "netns", pid},
+		{"link", "add", guests, "up", "master", guestsBridge, "type", "veth", "peer", "name", guestLink, "netns", pid},
 	} {
 		if err := n.ip(ctx, args...); err != nil {
 			return fmt.Errorf("plugging %s in: %w", h.name, err)
@@ -126,8 +140,8 @@ func (h *Host) setPorts(ctx context.Context, state string) error {
 }
 
 // LimitBandwidth limits the host's management network to mibps MiB/s in each
-// direction, as a slower network card would. It replaces an earlier limit or
-// delay.
+// direction, as a slower network card would. It replaces an earlier limit. A
+// delay stays.
 func (h *Host) LimitBandwidth(ctx context.Context, mibps int) error {
 	// The bucket must hold what one timer tick lets through, and a whole offloaded
 	// segment of 64 KiB.
@@ -135,16 +149,10 @@ func (h *Host) LimitBandwidth(ctx context.Context, mibps int) error {
 	return h.shape(ctx, "tbf", "rate", fmt.Sprintf("%dbit", mibps<<20*8), "burst", strconv.Itoa(burst), "latency", "50ms")
 }
 
-// Delay adds a delay to each packet that enters or leaves the host on the
-// management network, so a round trip to it takes twice that. It replaces an
-// earlier limit or delay. It needs the netem scheduler (sch_netem) in the
-// machine's kernel and fails without.
-func (h *Host) Delay(ctx context.Context, delay time.Duration) error {
-	return h.shape(ctx, "netem", "limit", "10000", "delay", fmt.Sprintf("%dus", delay.Microseconds()))
-}
-
 // ClearShaping undoes LimitBandwidth and Delay.
-func (h *Host) ClearShaping(ctx context.Context) error { return h.shape(ctx, "noqueue") }
+func (h *Host) ClearShaping(ctx context.Context) error {
+	return errors.Join(h.shape(ctx, "noqueue"), h.Delay(ctx, 0))
+}
 
 // shape sets the queueing discipline of both ends of the host's management link,
 // each of which governs one direction.
