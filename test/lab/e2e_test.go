@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// ownLab starts a lab with a guest, says so, and waits for the end.
+// ownLab starts a lab with a guest and a delay, says so, and waits for the end.
 func ownLab() int {
 	ctx := context.Background()
 	l, err := lab.Start(ctx, lab.Options{Hosts: 2, ControlPlane: true})
@@ -46,6 +46,10 @@ func ownLab() int {
 		return 1
 	}
 	if _, err := l.Host("node-a").StartGuest(ctx, lab.GuestConfig{Name: "orphan"}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if err := l.Host("node-b").Delay(ctx, time.Millisecond); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

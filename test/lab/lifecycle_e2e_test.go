@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/virtferry/virtferry/test/lab"
 )
@@ -112,6 +113,7 @@ func TestStopLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	startGuest(ctx, t, l.Host("node-a"), lab.GuestConfig{Name: "brief"})
+	setDelay(ctx, t, l.Host("node-b"), time.Millisecond)
 	during := currentTraces(t)
 	if during.mounts != before.mounts || during.links != before.links || during.netns != before.netns {
 		t.Errorf("a running lab shows on the machine: %+v, before %+v", during, before)
