@@ -62,7 +62,7 @@ test-integration: controlplane ## Run the API and controller tests against a rea
 
 .PHONY: test-e2e
 test-e2e: lab-deps controlplane ## Run the end-to-end tests, in which real guests move. Needs root.
-	go test -tags 'e2e,$(TAGS)' -count=1 -p 1 -timeout 40m ./test/... ./pkg/hypervisor/libvirt/ ./pkg/xmlrewrite/
+	go test -tags 'e2e,$(TAGS)' -count=1 -p 2 -timeout 40m ./test/... ./pkg/hypervisor/libvirt/ ./pkg/xmlrewrite/
 
 .PHONY: test-faults
 test-faults: lab-deps controlplane ## Kill and cut off each part at each phase of a migration, FAULT_RUNS times at random. Needs root.
@@ -76,7 +76,7 @@ bench-overhead: lab-deps controlplane ## Measure what a LiveMigration costs over
 
 .PHONY: bench-convergence
 bench-convergence: lab-deps controlplane ## Compare Adaptive, Stepped and libvirt alone on guests that write. Needs root.
-	go run -tags '$(TAGS)' ./test/bench/convergence -give-up 4m -svg bin/convergence.svg
+	go run -tags '$(TAGS)' ./test/bench/convergence -svg bin/convergence.svg
 
 .PHONY: bench-agent
 bench-agent: lab-deps controlplane ## Measure what it costs an agent to steer 50 migrations at once. Needs root.
