@@ -80,6 +80,7 @@ const (
 	ReasonUnknown           Reason = "Unknown"
 	ReasonBooted            Reason = "Booted"
 	ReasonUser              Reason = "User"
+	ReasonStartingUp        Reason = "StartingUp"
 	ReasonUnpaused          Reason = "Unpaused"
 	ReasonMigration         Reason = "Migration"
 	ReasonMigrated          Reason = "Migrated"

@@ -24,7 +24,8 @@ const (
 	SideLive Side = "Live"
 	// SideLeaving: the domain is being migrated away.
 	SideLeaving Side = "Leaving"
-	// SideIncoming: the domain is the paused shell of an incoming migration.
+	// SideIncoming: the domain is the paused shell of an incoming migration, or one
+	// that is being made for it.
 	SideIncoming Side = "Incoming"
 	// SideHeld: on the source, the domain is a whole guest that libvirt has
 	// paused for a switch-over which is over.
@@ -50,7 +51,8 @@ func SideOf(o *v1alpha1.DomainObservation) Side {
 		return SideLeaving
 	}
 	switch state := hypervisor.State(o.State); {
-	case state == hypervisor.StatePaused && reason == hypervisor.ReasonMigration:
+	case state == hypervisor.StatePaused && (reason == hypervisor.ReasonMigration || reason == hypervisor.ReasonStartingUp ||
+		o.Job == string(hypervisor.OperationMigrationIn)):
 		return SideIncoming
 	case hypervisor.Domain{State: state}.Active():
 		return SideLive
