@@ -27,7 +27,7 @@ type fault struct {
 	apiAway bool
 	// reboots says that the guest starts anew.
 	reboots bool
-	// endsGuest says that the guest ends in a while.
+	// endsGuest says that the guest, or a copy of it, ends in a while.
 	endsGuest bool
 	// deletes says that the object may go.
 	deletes bool
@@ -118,7 +118,7 @@ func networkCut(lasts time.Duration, anytime ...ending) fault {
 // qemuKilled kills the QEMU of one side, as soon as there is one.
 func qemuKilled(name string, which hostOf, anytime ...ending) fault {
 	return fault{
-		name: name + " QEMU killed", anytime: anytime,
+		name: name + " QEMU killed", endsGuest: true, anytime: anytime,
 		inject: func(ctx context.Context, r *run) error {
 			var err error
 			for deadline := time.Now().Add(qemuPatience); time.Now().Before(deadline); sleep(ctx, pollInterval) {
