@@ -117,6 +117,12 @@ func TestPostCopyOverABrokenLink(t *testing.T) {
 	env.awaitCopying(t, lm)
 	env.ask(t, lm, v1alpha1.AnnotationForceComplete, "now")
 	env.awaitPhase(t, lm, v1alpha1.PhasePostCopy)
+	// Until the source has told it to go on, the target's libvirt would take the guest
+	// down with the connection.
+	env.await(t, lm, "the guest on the target", func(now *v1alpha1.LiveMigration) bool {
+		d := now.Status.Target.Domain
+		return d != nil && d.State == "Running" && d.Reason == "Postcopy"
+	})
 	if err := env.b.CutOff(t.Context()); err != nil {
 		t.Fatal(err)
 	}
