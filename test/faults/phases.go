@@ -56,6 +56,10 @@ var (
 			steering := steeringOf(lm)
 			return steering != nil && steering.PostCopy != nil
 		})}
+	switching = phase{name: "Post-copy, source stops", brisk: true, postCopy: true, force: true,
+		reached: event("the switch to post-copy", func(r *run, e hostEvent) bool {
+			return e.host == r.source.Name() && e.Lifecycle == hypervisor.LifecycleSuspended && e.Detail == string(hypervisor.ReasonPostcopy)
+		})}
 	switched = phase{name: "Post-copy, target runs", brisk: true, postCopy: true, force: true,
 		reached: event("post-copy", func(r *run, e hostEvent) bool {
 			return e.host == r.target.Name() && e.Lifecycle == hypervisor.LifecycleResumed

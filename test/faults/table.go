@@ -142,7 +142,7 @@ func guestTable() []block {
 // postCopyTable is what may happen to a guest whose memory follows it. From the
 // switch on, it needs both halves.
 func postCopyTable() []block {
-	all := []phase{switchOrdered, switched, inPostCopy}
+	all := []phase{switchOrdered, switching, switched, inPostCopy}
 	later := []phase{switched, inPostCopy}
 	return []block{
 		{killed("source agent", sourceAgent), on(all, moved)},
@@ -152,18 +152,22 @@ func postCopyTable() []block {
 		{etcdKilled(), on([]phase{inPostCopy}, moved)},
 		{cutOffAPI("source agent", short, sourceAgent), on([]phase{inPostCopy}, moved)},
 		{libvirtdKilled("source libvirtd killed", syscall.SIGKILL, theSource), cases(
-			on([]phase{switchOrdered}, moved, stayed), on(later, moved))},
+			on([]phase{switchOrdered}, moved, stayed),
+			// The target's half, which has not run yet, goes with the connection.
+			on([]phase{switching}, moved, stayed, lostHalfOnSource), on(later, moved))},
 		{libvirtdKilled("target libvirtd killed", syscall.SIGKILL, theTarget), cases(
 			on([]phase{switchOrdered}, moved, stayed),
 			// It may end before it has written down that the guest runs there.
-			on([]phase{switched}, moved, lostHalfOnSource), on([]phase{inPostCopy}, moved))},
+			on([]phase{switching, switched}, moved, lostHalfOnSource), on([]phase{inPostCopy}, moved))},
 		{libvirtdHung("source libvirtd", short, theSource), on([]phase{inPostCopy}, moved)},
 		{libvirtdHung("target libvirtd", short, theTarget), on([]phase{inPostCopy}, moved)},
 		{networkCut(short), on(all, moved)},
 		{networkCut(long), on(later, moved)},
 		{both(networkCut(long), status("the recovery", inPhase(v1alpha1.PhaseRecovering)), killed("source agent", sourceAgent)), on([]phase{inPostCopy}, moved)},
-		{qemuKilled("source", theSource), on(later, lostHalfOnTarget, lostPausedOnTarget, lost, moved)},
-		{qemuKilled("target", theTarget), on(later, lostHalfOnSource, lost)},
+		{qemuKilled("source", theSource), cases(
+			on([]phase{switching}, stopped, lostHalfOnTarget, lostPausedOnTarget, lost),
+			on(later, lostHalfOnTarget, lostPausedOnTarget, lost))},
+		{qemuKilled("target", theTarget), on([]phase{switching, switched, inPostCopy}, lostHalfOnSource, lost)},
 		{guestSays("guest powers off", "poweroff", false), on([]phase{inPostCopy}, lostHalfOnSource, lost, movedThenStopped)},
 		{cancelRequested(), on([]phase{inPostCopy}, moved)},
 		{deleted(), on([]phase{inPostCopy}, moved)},
