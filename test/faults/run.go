@@ -253,6 +253,9 @@ func (r *run) judge(ctx context.Context, out *result) {
 	if seen.gone && !r.scenario.fault.deletes {
 		out.violations = append(out.violations, "the object is gone")
 	}
+	if verdictOf(seen.lm) == pending {
+		seen.settledAt = time.Now() // It has taken this long at least.
+	}
 	out.settle = max(0, seen.settledAt.Sub(r.repaired))
 	out.lag = out.settle
 	for _, e := range seen.events {
