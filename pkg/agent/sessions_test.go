@@ -137,6 +137,28 @@ func TestStopRightAfterTheIntent(t *testing.T) {
 	})
 }
 
+// TestConflictWithNothingNew: the intent is refused because the object has another
+// version, of which nothing else is new. The session must not wait for news.
+func TestConflictWithNothingNew(t *testing.T) {
+	inWorld(t, func(w *world) {
+		var lm *v1alpha1.LiveMigration
+		touched := false
+		w.api.before = func(_ int, by *testAgent) bool {
+			now := w.api.all()[0]
+			if ready := migration.CurrentTarget(now); !touched && by == w.a && ready != nil && ready.ReadyTime != nil {
+				touched = true
+				w.api.touch(now.UID)
+			}
+			return false
+		}
+		lm = w.migrate(guestUUID)
+		time.Sleep(30 * time.Second)
+		if now := w.api.get(lm); now.Status.Phase != v1alpha1.PhaseSucceeded || !touched {
+			t.Errorf("after 30 s the migration is %s, touched %t", now.Status.Phase, touched)
+		}
+	})
+}
+
 // requireSettledTruth fails unless the guest runs where the status says.
 func (w *world) requireSettledTruth(lm *v1alpha1.LiveMigration) {
 	w.t.Helper()

@@ -162,6 +162,9 @@ func (s *sourceSession) handOver(ctx context.Context) {
 // not been seen yet.
 const followFirst = 100 * time.Millisecond
 
+// atOnce is a wait that is none: there may be nothing new to be woken by.
+const atOnce = -1
+
 // reread takes the object over from the API server itself. A record whose
 // answer was lost may have been written: then this process, which has not made
 // the call, must not make it either, and goes on as one that adopts.
@@ -175,7 +178,7 @@ func (s *sourceSession) reread(ctx context.Context) time.Duration {
 	if current := migration.CurrentSource(lm); current != nil {
 		s.section = current.DeepCopy()
 	}
-	return 0
+	return atOnce
 }
 
 // baseParams are the parameters of the migration without its definitions.

@@ -158,6 +158,17 @@ func (m *memoryAPI) get(lm *v1alpha1.LiveMigration) *v1alpha1.LiveMigration {
 	return m.objects[lm.UID].DeepCopy()
 }
 
+// touch changes nothing of an object but its version and finalizers, and tells
+// nobody.
+func (m *memoryAPI) touch(uid types.UID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	lm := m.objects[uid].DeepCopy()
+	m.version++
+	lm.ResourceVersion, lm.Finalizers = strconv.Itoa(m.version), []string{v1alpha1.FinalizerGuestSafe}
+	m.objects[uid] = lm
+}
+
 // update changes an object, lets the manager decide, and tells everybody.
 func (m *memoryAPI) update(uid types.UID, change func(*v1alpha1.LiveMigration)) {
 	m.mu.Lock()
@@ -226,12 +237,11 @@ func (r *memoryRecorder) write(ctx context.Context, lm *v1alpha1.LiveMigration, 
 	r.api.mu.Lock()
 	r.api.writes++
 	n, before, after := r.api.writes, r.api.before, r.api.after
-	conflict := ifUnchanged && r.api.objects[lm.UID].ResourceVersion != lm.ResourceVersion
 	r.api.mu.Unlock()
 	if before != nil && before(n, r.agent) {
 		return context.Canceled
 	}
-	if conflict {
+	if ifUnchanged && r.api.get(lm).ResourceVersion != lm.ResourceVersion {
 		return ErrConflict
 	}
 	r.api.update(lm.UID, change)

@@ -127,17 +127,19 @@ func awaitMigrating(ctx context.Context, api client.Client, want int) error {
 		if err := api.List(ctx, list, client.InNamespace(namespace)); err != nil {
 			return fmt.Errorf("listing the migrations: %w", err)
 		}
-		under := 0
+		under, other := 0, ""
 		for _, lm := range list.Items {
 			if lm.Status.Phase == v1alpha1.PhaseMigrating {
 				under++
+			} else {
+				other = fmt.Sprintf("%s %+v", lm.Status.Phase, lm.Status.Conditions)
 			}
 		}
 		if under == want {
 			return nil
 		}
 		if err := sleep(ctx, 200*time.Millisecond); err != nil {
-			return fmt.Errorf("%d of %d migrations are under way: %w", under, want, err)
+			return fmt.Errorf("%d of %d migrations are under way, and of the others one is %s: %w", under, want, other, err)
 		}
 	}
 }
