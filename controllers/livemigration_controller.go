@@ -135,14 +135,14 @@ func settlesPlace(lm *v1alpha1.LiveMigration, next *v1alpha1.LiveMigrationStatus
 	return lm.Status.Attempt == nil && (next.Attempt != nil || next.Phase == v1alpha1.PhaseSucceeded)
 }
 
-// observe gathers the facts; the other migrations come from the given reader.
-func (r *LiveMigrationReconciler) observe(ctx context.Context, migrations client.Reader, lm *v1alpha1.LiveMigration) (migration.ManagerFacts, error) {
+// observe gathers the facts by the given reader.
+func (r *LiveMigrationReconciler) observe(ctx context.Context, reader client.Reader, lm *v1alpha1.LiveMigration) (migration.ManagerFacts, error) {
 	facts := migration.ManagerFacts{Object: lm, NewAttempt: uuid.NewString}
 	if migration.Finished(lm) {
 		return facts, nil
 	}
 	var hypervisors v1alpha1.HypervisorList
-	if err := r.Client.List(ctx, &hypervisors); err != nil {
+	if err := reader.List(ctx, &hypervisors); err != nil {
 		return facts, fmt.Errorf("listing the Hypervisors: %w", err)
 	}
 	for i := range hypervisors.Items {
@@ -150,7 +150,7 @@ func (r *LiveMigrationReconciler) observe(ctx context.Context, migrations client
 	}
 	if !migration.Started(lm) {
 		var all v1alpha1.LiveMigrationList
-		if err := migrations.List(ctx, &all); err != nil {
+		if err := reader.List(ctx, &all); err != nil {
 			return facts, fmt.Errorf("listing the LiveMigrations: %w", err)
 		}
 		facts.All = all.Items

@@ -247,6 +247,10 @@ type TargetStatus struct {
 	// paused, on this side.
 	// +optional
 	ArrivedTime *metav1.MicroTime `json:"arrivedTime,omitempty"`
+	// lostTime is when the guest was found not to be on this side though the
+	// source had switched to post-copy.
+	// +optional
+	LostTime *metav1.MicroTime `json:"lostTime,omitempty"`
 	// domain is the guest on this side, as last seen.
 	// +optional
 	Domain *DomainObservation `json:"domain,omitempty"`

@@ -1470,6 +1470,10 @@ func (in *TargetStatus) DeepCopyInto(out *TargetStatus) {
 		in, out := &in.ArrivedTime, &out.ArrivedTime
 		*out = (*in).DeepCopy()
 	}
+	if in.LostTime != nil {
+		in, out := &in.LostTime, &out.LostTime
+		*out = (*in).DeepCopy()
+	}
 	if in.Domain != nil {
 		in, out := &in.Domain, &out.Domain
 		*out = new(DomainObservation)

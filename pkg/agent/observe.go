@@ -27,15 +27,16 @@ type sighting struct {
 // look reads the guest and its job. The job is read first: if it has ended, the
 // domain's state is that from after its end.
 func look(ctx context.Context, hv hypervisor.Hypervisor, uuid string) sighting {
-	job, err := hv.JobStats(ctx, uuid)
-	if err != nil && !hypervisor.IsNoDomain(err) {
-		return sighting{}
-	}
+	job, jobErr := hv.JobStats(ctx, uuid)
 	domain, err := hv.LookupDomain(ctx, uuid)
 	switch {
 	case hypervisor.IsNoDomain(err):
 		return sighting{seen: true}
 	case err != nil:
+		return sighting{}
+	case jobErr != nil && !hypervisor.IsNoDomain(jobErr) && !domain.InPostCopy():
+		// In post-copy the emulator may be too busy to be asked; the state says
+		// enough.
 		return sighting{}
 	}
 	return sighting{seen: true, domain: &domain, job: job}

@@ -166,6 +166,7 @@ func (s *sourceSession) noteEvent(e hypervisor.Event) {
 		}
 	case hypervisor.EventLifecycle:
 		s.noteStop(e)
+		s.noteSwitch(e)
 	case hypervisor.EventIteration, hypervisor.EventResync:
 	}
 }
@@ -175,8 +176,25 @@ func (s *sourceSession) noteStop(e hypervisor.Event) {
 	sure := []hypervisor.Reason{
 		hypervisor.ReasonMigrated, hypervisor.ReasonShutdown, hypervisor.ReasonCrashed, hypervisor.ReasonDestroyed,
 	}
-	if e.Lifecycle == hypervisor.LifecycleStopped && slices.Contains(sure, hypervisor.Reason(e.Detail)) {
-		s.stopped = &v1alpha1.DomainObservation{State: string(hypervisor.StateShutoff), Reason: e.Detail}
+	if e.Lifecycle != hypervisor.LifecycleStopped || !slices.Contains(sure, hypervisor.Reason(e.Detail)) {
+		return
+	}
+	s.stopped = &v1alpha1.DomainObservation{State: string(hypervisor.StateShutoff), Reason: e.Detail}
+	if s.section != nil && s.section.End != nil && migration.SideOf(&s.section.End.Domain) == migration.SideGone {
+		s.section.End.Domain = *s.stopped
+		s.report(true)
+	}
+}
+
+// noteSwitch remembers an event that tells of a post-copy which may be over before
+// anybody looks.
+func (s *sourceSession) noteSwitch(e hypervisor.Event) {
+	started := s.section != nil && s.section.StartRequestedTime != nil && s.section.End == nil
+	if !started || e.Lifecycle != hypervisor.LifecycleSuspended || e.Detail != hypervisor.DetailPostcopy {
+		return
+	}
+	if record := s.record(); record.PostCopyTime == nil {
+		record.PostCopyTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
 	}
 }
 
@@ -294,7 +312,7 @@ func (s *sourceSession) follow(ctx context.Context) time.Duration {
 	if !s.now.seen {
 		return retryInterval
 	}
-	s.abandonHungRecovery()
+	s.abandonHungCall()
 	if !s.now.job.MigratingOut() {
 		s.notePostCopy()
 		if migration.InPostCopy(s.section) {
@@ -334,6 +352,7 @@ func (s *sourceSession) end() {
 	if end.Call == v1alpha1.CallSucceeded {
 		s.progress = migration.Complete(s.progress)
 	}
+	s.noteRequests()
 	s.progress = migration.NoteSwitchover(s.progress, s.section)
 	s.log.Info("The migration job is over", "call", end.Call, "state", end.Domain.State, "reason", end.Domain.Reason)
 	s.report(true)

@@ -116,7 +116,7 @@ func (s *sourceSession) start(ctx context.Context) time.Duration {
 		s.reread(ctx)
 		return retryInterval
 	}
-	s.section = section
+	s.section, s.stopped = section, nil
 	s.call = migration.CallInFlight
 	s.knobs = newKnobs(params)
 	s.log.Info("Starting the migration", "target", s.lm.Status.TargetNode, "destination", params.DestinationURI)

@@ -33,6 +33,9 @@ func (s *sourceSession) steer(ctx context.Context) {
 	}
 	s.notePostCopy()
 	s.noteRequests()
+	if migration.CancelDue(s.lm, s.section) || s.section.Steering != nil && s.section.Steering.Abort != nil {
+		return // All that is left to do is to abort, again and again.
+	}
 	input := monitor.Input{
 		Sample:        monitorSample(s.now),
 		ForceComplete: migration.ForceCompleteDue(s.lm, s.section),
@@ -92,6 +95,7 @@ func (s *sourceSession) carryOut(ctx context.Context, action monitor.Action, ste
 		s.record().MaxDowntimeMilliseconds = action.MaxDowntimeMilliseconds
 		return nil
 	case monitor.StartPostCopy:
+		keep(step, s.record().PostCopy)
 		s.record().PostCopy = step
 		s.writeDown(ctx)
 		if err := s.hv.StartPostCopy(ctx, uuid); !errors.Is(err, hypervisor.ErrInPostCopy) {
@@ -99,6 +103,7 @@ func (s *sourceSession) carryOut(ctx context.Context, action monitor.Action, ste
 		}
 		return nil
 	case monitor.Pause:
+		keep(step, s.record().Pause)
 		s.record().Pause = step
 		s.writeDown(ctx)
 		return s.hv.Suspend(ctx, uuid)
@@ -107,6 +112,13 @@ func (s *sourceSession) carryOut(ctx context.Context, action monitor.Action, ste
 		return s.abort(ctx, step)
 	default:
 		return fmt.Errorf("the action %q is unknown", action.Kind)
+	}
+}
+
+// keep makes a step that is taken again what it was: its deadline has begun.
+func keep(step, earlier *v1alpha1.SteeringStep) {
+	if earlier != nil {
+		step.Time, step.Reason, step.Message = earlier.Time, earlier.Reason, earlier.Message
 	}
 }
 
@@ -195,16 +207,23 @@ func (s *sourceSession) noteProgress(began time.Time) {
 	}
 }
 
-// recoverDeadline is how long a call that resumes post-copy may show no effect. The
-// hypervisor may wait for ever for a page that never comes.
+// recoverDeadline is how long a call may take to return, or to show an effect, once
+// post-copy is interrupted. The hypervisor may wait for ever for a page that never
+// comes.
 const recoverDeadline = 30 * time.Second
 
-// abandonHungRecovery lets go of such a call, so that another can be made.
-func (s *sourceSession) abandonHungRecovery() {
-	hung := s.recovering && s.now.domain != nil && s.now.domain.Reason == hypervisor.ReasonPostcopyFailed &&
-		s.node.Clock.Since(s.lastRecover) >= recoverDeadline
-	if hung {
-		s.log.Info("Letting go of a call that resumes post-copy without effect", "after", recoverDeadline)
+// abandonHungCall lets go of such a call, so that post-copy can be resumed by another.
+func (s *sourceSession) abandonHungCall() {
+	broken := s.now.domain != nil && s.now.domain.Reason == hypervisor.ReasonPostcopyFailed && s.section.Recovery != nil
+	if !broken || s.call != migration.CallInFlight {
+		return
+	}
+	since := s.section.Recovery.BrokenTime.Time
+	if s.lastRecover.After(since) {
+		since = s.lastRecover
+	}
+	if s.node.Clock.Since(since) >= recoverDeadline {
+		s.log.Info("Letting go of a call that has no effect on post-copy", "after", recoverDeadline)
 		s.abandon()
 	}
 }

@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -198,6 +199,50 @@ func TestCancelByRequest(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAbortIsAskedForUntilTheJobIsGone: libvirt may be busy when it is asked first.
+func TestAbortIsAskedForUntilTheJobIsGone(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		t.Run(fmt.Sprintf("restart: %t", restart), func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.busy()
+				busy := &hypervisor.Error{Kind: hypervisor.KindBusy, Message: "busy"}
+				w.fleet.Host("node-a").FailNext(fake.MethodAbortJob, busy, busy)
+				lm := w.migrateWith(guestUUID, options(v1alpha1.MigrationOptions{
+					Convergence:                    &v1alpha1.ConvergenceOptions{Strategy: v1alpha1.StrategyStepped},
+					CompletionTimeoutSecondsPerGiB: new(int64(5)),
+				}))
+				w.await(lm, "an abort", func(lm *v1alpha1.LiveMigration) bool {
+					return lm.Status.Source != nil && lm.Status.Source.Steering != nil && lm.Status.Source.Steering.Abort != nil
+				})
+				if restart {
+					w.a.restart()
+				}
+				w.requireEnd(w.settle(lm), v1alpha1.PhaseFailed, v1alpha1.ReasonCompletionTimeout, "")
+				w.requireOnce("node-a")
+			})
+		})
+	}
+}
+
+// TestNothingIsForcedOnceCancelled: whatever comes due while libvirt does not yet
+// listen to the abort.
+func TestNothingIsForcedOnceCancelled(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.busy()
+		busy := &hypervisor.Error{Kind: hypervisor.KindBusy, Message: "busy"}
+		w.fleet.Host("node-a").FailNext(fake.MethodAbortJob, slices.Repeat([]error{busy}, 40)...)
+		lm := w.migrateWith(guestUUID, options(v1alpha1.MigrationOptions{
+			CompletionTimeoutSecondsPerGiB: new(int64(5)), OnTimeout: v1alpha1.TimeoutForceComplete, AllowPostCopy: new(true),
+		}))
+		w.copying(lm)
+		w.ask(lm, v1alpha1.AnnotationCancel, "1")
+		w.requireEnd(w.settle(lm), v1alpha1.PhaseCancelled, v1alpha1.ReasonCancelled, "Cancel 1 Done")
+		w.requireCalls(fake.MethodSuspend, 0)
+		w.requireCalls(fake.MethodStartPostCopy, 0)
+		w.requireOnce("node-a")
+	})
 }
 
 // TestBothRequestsAtOnce: the harmless one is done.

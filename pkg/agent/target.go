@@ -125,7 +125,8 @@ func (s *targetSession) observe(ctx context.Context, confirm bool) time.Duration
 	if arrived || section.Domain.State == string(hypervisor.StateRunning) {
 		s.noteArrival(section)
 	}
-	if confirm {
+	s.noteLoss(section)
+	if confirm && section.ConfirmedTime == nil {
 		section.ConfirmedTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
 	}
 	if arrived && section.DowntimeMilliseconds == nil {
@@ -147,6 +148,19 @@ func (s *targetSession) noteArrival(section *v1alpha1.TargetStatus) {
 	}
 }
 
+// noteLoss remembers that the guest is not here though the source has switched to
+// post-copy: the source's agent said so before this was read.
+func (s *targetSession) noteLoss(section *v1alpha1.TargetStatus) {
+	source := migration.CurrentSource(s.lm)
+	if section.LostTime != nil || source == nil || source.End != nil || !migration.InPostCopy(source) {
+		return
+	}
+	switch migration.SideOf(section.Domain) { //nolint:exhaustive // All others are here.
+	case migration.SideGone, migration.SideStopped, migration.SideMigrated:
+		section.LostTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
+	}
+}
+
 // measuredDowntime reads the guest's pause from the statistics that this side
 // keeps of a migration that has ended; it is nil until there are any.
 func (s *targetSession) measuredDowntime(ctx context.Context) *int64 {
@@ -162,7 +176,8 @@ func (s *targetSession) removeIncoming(ctx context.Context) time.Duration {
 	if err := s.hv.DestroyIncoming(ctx, s.lm.Status.DomainUUID); err != nil {
 		s.log.Error(err, "Removing the shell failed; trying again", "after", followInterval)
 	}
-	return s.observe(ctx, true)
+	s.observe(ctx, true)
+	return followInterval
 }
 
 // resume sets a guest going that was paused so that its copying could end. The
@@ -172,7 +187,8 @@ func (s *targetSession) resume(ctx context.Context) time.Duration {
 	if err := s.hv.Resume(ctx, s.lm.Status.DomainUUID); err != nil {
 		s.log.Error(err, "Resuming the guest failed; trying again", "after", followInterval)
 	}
-	return s.observe(ctx, true)
+	s.observe(ctx, true)
+	return followInterval
 }
 
 // prepare checks the host and offers its facts.

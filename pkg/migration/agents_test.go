@@ -27,6 +27,12 @@ func TestDecideSource(t *testing.T) {
 	}
 	lost := inPostCopy().onTarget("Shutoff/Crashed", false).arrived()
 	lost.lm.Status.Source.Recovery = &v1alpha1.RecoveryStatus{BrokenTime: metav1.NewMicroTime(epoch)}
+	lost.lm.Status.Target.LostTime = new(metav1.NewMicroTime(epoch))
+	givenUp := func() builder {
+		b := makeMigration("m").started()
+		b.lm.Status.Source.Steering = &v1alpha1.SteeringStatus{Abort: &v1alpha1.SteeringStep{Reason: "CompletionTimeout", Error: "busy"}}
+		return b
+	}
 	pausedByUs := func() builder {
 		return makeMigration("m").ended(v1alpha1.CallFailed, "Other", "Paused/User").onTarget("Absent", true).pausedByUs()
 	}
@@ -56,6 +62,15 @@ func TestDecideSource(t *testing.T) {
 			SourceFacts{Call: CallInFlight, Seen: true, Domain: running, Job: out, LastAbort: epoch.Add(-AbortInterval / 2)}, SourceFollow},
 		{"aborted and still running", makeMigration("m").started().deleted(),
 			SourceFacts{Call: CallInFlight, Seen: true, Domain: running, Job: out, LastAbort: epoch.Add(-AbortInterval)}, SourceAbort},
+		{"given up, and libvirt did not listen", givenUp(),
+			SourceFacts{Call: CallInFlight, Seen: true, Domain: running, Job: out, LastAbort: epoch.Add(-AbortInterval)}, SourceAbort},
+		{"given up, adopted", givenUp(), SourceFacts{Call: CallNone, Seen: true, Domain: running, Job: out}, SourceAbort},
+		{"given up, and the job is gone", givenUp(), SourceFacts{Call: CallNone, Seen: true, Domain: running, QuietSince: quiet}, SourceEnd},
+		{"call in flight, guest gone", makeMigration("m").started(), SourceFacts{Call: CallInFlight, Seen: true, Domain: off, QuietSince: quiet}, SourceFollow},
+		{"call in flight, guest gone for long", makeMigration("m").started(),
+			SourceFacts{Call: CallInFlight, Seen: true, Domain: off, QuietSince: epoch.Add(-HungTime)}, SourceEnd},
+		{"call in flight, guest unknown for long", inPostCopy(),
+			SourceFacts{Call: CallInFlight, Seen: true, QuietSince: epoch.Add(-HungTime)}, SourceEnd},
 		{"call returned", makeMigration("m").started(), SourceFacts{Call: CallReturned, Seen: true, Domain: running}, SourceEnd},
 		{"call returned, hypervisor away", makeMigration("m").started(), SourceFacts{Call: CallReturned}, SourceFollow},
 

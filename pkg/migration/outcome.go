@@ -215,7 +215,9 @@ func Judge(lm *v1alpha1.LiveMigration, now time.Time) Outcome {
 		out.DestroySource = row.destroySource && mayDestroySource(source, target)
 		return out
 	default:
-		return row.outcome(lm, source, now)
+		out := row.outcome(lm, source, now)
+		out.PauseSource = row.pauseSource && target.Domain.State == string(hypervisor.StateRunning)
+		return out
 	}
 }
 
@@ -258,9 +260,9 @@ func mayDestroySource(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStat
 	return target.Domain.State == string(hypervisor.StateRunning) || source.GuestPaused
 }
 
-// judgeRecovery pends for as long as an interrupted post-copy may be resumed.
+// judgeRecovery pends for as long as the guest may still become whole.
 func judgeRecovery(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) Outcome {
-	if !Interrupted(source) || target == nil || target.ArrivedTime == nil {
+	if !InPostCopy(source) || target == nil || target.LostTime == nil {
 		return Outcome{Verdict: VerdictPending}
 	}
 	row := rowFor(SidePostcopy, SideOf(target.Domain))
@@ -275,6 +277,10 @@ func (row outcomeRow) outcome(lm *v1alpha1.LiveMigration, source *v1alpha1.Sourc
 	case VerdictSucceeded:
 		return succeeded(lm, source, now)
 	case VerdictFailed:
+		if row.reason == v1alpha1.ReasonGuestStopped && InPostCopy(source) {
+			return Outcome{Verdict: VerdictFailed, Reason: row.reason, Message: fmt.Sprintf(
+				"The guest had gone on to %s in post-copy and was lost there; start it anew", lm.Status.TargetNode)}
+		}
 		if row.reason == v1alpha1.ReasonGuestStopped {
 			return Outcome{Verdict: VerdictFailed, Reason: row.reason, Message: fmt.Sprintf(
 				"The guest stopped on %s (%s) while it was being migrated; it was not started on %s",
@@ -283,9 +289,7 @@ func (row outcomeRow) outcome(lm *v1alpha1.LiveMigration, source *v1alpha1.Sourc
 		return stayed(lm, source, now)
 	case VerdictPending, VerdictCancelled, VerdictUnknown:
 	}
-	return Outcome{
-		Verdict: VerdictUnknown, Reason: v1alpha1.ReasonOutcomeUnknown, Message: sight(lm, row.meaning), PauseSource: row.pauseSource,
-	}
+	return Outcome{Verdict: VerdictUnknown, Reason: v1alpha1.ReasonOutcomeUnknown, Message: sight(lm, row.meaning)}
 }
 
 // succeeded pends while a definition is left on the source, because someone
@@ -296,9 +300,9 @@ func succeeded(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now ti
 		Verdict: VerdictSucceeded, Reason: v1alpha1.ReasonMigrated,
 		Message:        fmt.Sprintf("The guest runs on %s", st.TargetNode),
 		UndefineSource: source.End.Domain.Defined,
-		ResumeTarget:   PausedByUs(source) && st.Target.Domain.State == string(hypervisor.StatePaused),
+		ResumeTarget:   PausedByUs(source) && resumable(st.Target.Domain),
 	}
-	if recheck := source.End.Time.Add(ConfirmTimeout); now.Before(recheck) {
+	if recheck := settleBy(lm, source.End); now.Before(recheck) {
 		switch {
 		case out.ResumeTarget:
 			out.Verdict, out.Recheck = VerdictPending, recheck
@@ -320,15 +324,39 @@ func succeeded(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now ti
 	return out
 }
 
+// resumable reports whether a guest stands paused for no reason but that somebody
+// paused it: one whose disk fails must not be resumed.
+func resumable(o *v1alpha1.DomainObservation) bool {
+	if o.State != string(hypervisor.StatePaused) {
+		return false
+	}
+	switch reason := hypervisor.Reason(o.Reason); reason { //nolint:exhaustive // All others have a reason of their own.
+	case hypervisor.ReasonUser, hypervisor.ReasonUnknown, "":
+		return true
+	default:
+		return false
+	}
+}
+
+// settleBy is until when both sides may take to settle: the later of the end on the
+// source and the target's look at it, which also bears a clock that is behind.
+func settleBy(lm *v1alpha1.LiveMigration, end *v1alpha1.SourceEnd) time.Time {
+	from := end.Time.Time
+	if t := CurrentTarget(lm); t != nil && t.ConfirmedTime != nil && t.ConfirmedTime.After(from) {
+		from = t.ConfirmedTime.Time
+	}
+	return from.Add(ConfirmTimeout)
+}
+
 // stayed says why the guest is still on the source. It pends while the guest
 // stands paused by the agent and is known not to have run on the target.
 func stayed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now time.Time) Outcome {
 	out := failed(lm, source)
-	if source.End.Domain.State != string(hypervisor.StatePaused) || !PausedByUs(source) {
+	if !PausedByUs(source) || !resumable(&source.End.Domain) {
 		return out
 	}
 	out.ResumeSource = source.End.Call == v1alpha1.CallFailed || CurrentTarget(lm).ArrivedTime == nil
-	if recheck := source.End.Time.Add(ConfirmTimeout); out.ResumeSource && now.Before(recheck) {
+	if recheck := settleBy(lm, source.End); out.ResumeSource && now.Before(recheck) {
 		out.Verdict, out.Recheck = VerdictPending, recheck
 		out.Message = fmt.Sprintf("The guest is on %s and is being resumed there", lm.Status.SourceNode)
 		return out
@@ -368,7 +396,7 @@ func failed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) Outcome {
 
 // undecided waits for reports until ConfirmTimeout and then says what is known.
 func undecided(lm *v1alpha1.LiveMigration, end *v1alpha1.SourceEnd, now time.Time, meaning string) Outcome {
-	recheck := end.Time.Add(ConfirmTimeout)
+	recheck := settleBy(lm, end)
 	if now.Before(recheck) {
 		return Outcome{Verdict: VerdictPending, Recheck: recheck, Message: sight(lm, "waiting until both sides agree")}
 	}
@@ -382,8 +410,8 @@ func sight(lm *v1alpha1.LiveMigration, meaning string) string {
 	case s == nil:
 	case s.End != nil:
 		source = &s.End.Domain
-	case Interrupted(s):
-		source = &v1alpha1.DomainObservation{State: string(hypervisor.StatePaused), Reason: string(hypervisor.ReasonPostcopyFailed)}
+	case InPostCopy(s):
+		source = &v1alpha1.DomainObservation{State: string(hypervisor.StatePaused), Reason: string(hypervisor.ReasonPostcopy)}
 	}
 	if t := CurrentTarget(lm); t != nil {
 		target = t.Domain

@@ -325,24 +325,64 @@ func TestAbortsSayWhy(t *testing.T) {
 	}
 }
 
-// TestInterruptedPostCopyPends until the guest is known to be lost.
+// TestInterruptedPostCopyPends until the guest is known to be lost: not on the target
+// after the source had switched.
 func TestInterruptedPostCopyPends(t *testing.T) {
-	broken := func() builder {
-		b := makeMigration("m").started().onTarget("Running/PostcopyFailed", false).arrived()
-		b.lm.Status.Source.Recovery = &v1alpha1.RecoveryStatus{BrokenTime: metav1.NewMicroTime(epoch)}
+	inPostCopy := func(state string, lost bool) builder {
+		b := makeMigration("m").started().onTarget(state, false)
+		b.lm.Status.Source.Steering = &v1alpha1.SteeringStatus{PostCopyTime: new(metav1.NewMicroTime(epoch))}
+		if lost {
+			b.lm.Status.Target.LostTime = new(metav1.NewMicroTime(epoch))
+		}
 		return b
 	}
 	for state, want := range map[string]Verdict{
 		"Running/PostcopyFailed": VerdictPending, "Running/Postcopy": VerdictPending, "Running/Migrated": VerdictPending,
 		"Shutoff/Crashed": VerdictUnknown, "Absent": VerdictUnknown,
 	} {
-		if got := Judge(broken().onTarget(state, false).obj(), epoch.Add(time.Hour)); got.Verdict != want {
+		if got := Judge(inPostCopy(state, true).obj(), epoch.Add(time.Hour)); got.Verdict != want {
 			t.Errorf("%s: got %s %q, want %s", state, got.Verdict, got.Message, want)
 		}
+		if got := Judge(inPostCopy(state, false).obj(), epoch.Add(time.Hour)); got.Verdict != VerdictPending {
+			t.Errorf("%s, seen before the switch: got %s", state, got.Verdict)
+		}
 	}
-	before := broken().onTarget("Absent", false)
-	before.lm.Status.Target.ArrivedTime = nil
-	if got := Judge(before.obj(), epoch); got.Verdict != VerdictPending {
-		t.Errorf("seen before the guest arrived: got %s", got.Verdict)
+	ended := makeMigration("m").ended(v1alpha1.CallFailed, "Other", "Shutoff/Destroyed").onTarget("Absent", true)
+	ended.lm.Status.Source.Steering = &v1alpha1.SteeringStatus{PostCopyTime: new(metav1.NewMicroTime(epoch))}
+	if got := Judge(ended.obj(), epoch); got.Reason != v1alpha1.ReasonGuestStopped || !strings.Contains(got.Message, "in post-copy") {
+		t.Errorf("lost and cleared away: got %+v", got)
+	}
+}
+
+// TestOnlyOneOfTwoRunningCopiesIsPaused: where the target's stands still, the
+// source's is the only one that runs.
+func TestOnlyOneOfTwoRunningCopiesIsPaused(t *testing.T) {
+	for target, want := range map[string]bool{"Running/Migrated": true, "Paused/IOError": false, "Paused/User": false} {
+		b := makeMigration("m").ended(v1alpha1.CallUnknown, "", "Running/Booted").onTarget(target, true)
+		if got := Judge(b.obj(), epoch).PauseSource; got != want {
+			t.Errorf("%s: PauseSource is %t", target, got)
+		}
+	}
+}
+
+// TestOnlyPausesAreUndone: a guest that stands still because its disk fails is not
+// resumed.
+func TestOnlyPausesAreUndone(t *testing.T) {
+	moved := makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent").onTarget("Paused/IOError", true).pausedByUs()
+	stayed := makeMigration("m").ended(v1alpha1.CallFailed, "Other", "Paused/IOError").onTarget("Absent", true).pausedByUs()
+	for _, b := range []builder{moved, stayed} {
+		if got := Judge(b.obj(), epoch); got.ResumeSource || got.ResumeTarget || got.Verdict == VerdictPending {
+			t.Errorf("got %+v", got)
+		}
+	}
+}
+
+// TestLateReportsLeaveTimeToCleanUp: the end is reported long after it came, as after
+// an outage of the API server.
+func TestLateReportsLeaveTimeToCleanUp(t *testing.T) {
+	b := makeMigration("m").ended(v1alpha1.CallUnknown, "", "Shutoff/Migrated*").onTarget("Running/Migrated", true)
+	b.lm.Status.Source.End.Time = metav1.NewMicroTime(epoch.Add(-10 * time.Minute))
+	if got := Judge(b.obj(), epoch); got.Verdict != VerdictPending || !got.UndefineSource {
+		t.Errorf("got %+v", got)
 	}
 }

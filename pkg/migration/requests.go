@@ -124,7 +124,21 @@ func forgetOldest(requests []v1alpha1.RequestStatus, lm *v1alpha1.LiveMigration)
 			i++
 		}
 	}
-	return requests[:min(len(requests), maxRequests)]
+	for len(requests) > maxRequests {
+		requests = slices.Delete(requests, leastUrgent(requests), leastUrgent(requests)+1)
+	}
+	return requests
+}
+
+// leastUrgent returns the request that makes way where all are unsettled: the
+// latest, but never one to cancel for one to complete.
+func leastUrgent(requests []v1alpha1.RequestStatus) int {
+	for i, r := range slices.Backward(requests) {
+		if r.Type == v1alpha1.RequestForceComplete {
+			return i
+		}
+	}
+	return len(requests) - 1
 }
 
 func named(r v1alpha1.RequestStatus, lm *v1alpha1.LiveMigration) bool {
@@ -213,10 +227,6 @@ func reportCancel(r *v1alpha1.RequestReport, section *v1alpha1.SourceStatus) {
 }
 
 func reportForceComplete(r *v1alpha1.RequestReport, section *v1alpha1.SourceStatus, cancel bool) {
-	var postCopy, pause *v1alpha1.SteeringStep
-	if section.Steering != nil {
-		postCopy, pause = section.Steering.PostCopy, section.Steering.Pause
-	}
 	switch {
 	case InPostCopy(section):
 		r.State, r.Message = v1alpha1.RequestDone, "The guest was switched to post-copy"
@@ -224,16 +234,31 @@ func reportForceComplete(r *v1alpha1.RequestReport, section *v1alpha1.SourceStat
 		r.State, r.Message = v1alpha1.RequestDone, "The guest was paused before: it does not hold its copying up"
 	case cancel:
 		r.State, r.Message = v1alpha1.RequestRefused, "The migration is being cancelled"
-	case pause != nil && pause.Error == "":
-		r.State, r.Message = v1alpha1.RequestDone, "The guest was paused until it has been copied"
-	case pause != nil:
-		r.State, r.Message = v1alpha1.RequestRefused, "The guest could not be paused: "+pause.Error
-	case postCopy != nil && postCopy.Error == "":
-		r.State, r.Message = v1alpha1.RequestInProgress, "Switching to post-copy"
-	case postCopy != nil:
-		r.State, r.Message = v1alpha1.RequestInProgress, "Switching to post-copy failed; pausing the guest: "+postCopy.Error
 	default:
-		r.State, r.Message = v1alpha1.RequestInProgress, "The source's agent has taken it up"
+		r.State, r.Message = forced(section)
+	}
+}
+
+// forced says how far the steps have come that force a migration to its end.
+func forced(section *v1alpha1.SourceStatus) (v1alpha1.RequestState, string) {
+	var postCopy, pause *v1alpha1.SteeringStep
+	if section.Steering != nil {
+		postCopy, pause = section.Steering.PostCopy, section.Steering.Pause
+	}
+	switch {
+	case pause != nil && pause.Error == "":
+		return v1alpha1.RequestDone, "The guest was paused until it has been copied"
+	case pause != nil:
+		return v1alpha1.RequestRefused, "The guest could not be paused: " + pause.Error
+	case postCopy == nil:
+		return v1alpha1.RequestInProgress, "The source's agent has taken it up"
+	case postCopy.Error != "":
+		return v1alpha1.RequestInProgress, "Switching to post-copy failed; pausing the guest: " + postCopy.Error
+	case section.End != nil && section.End.Call == v1alpha1.CallSucceeded:
+		// It was over before anybody saw it.
+		return v1alpha1.RequestDone, "The guest was switched to post-copy"
+	default:
+		return v1alpha1.RequestInProgress, "Switching to post-copy"
 	}
 }
 

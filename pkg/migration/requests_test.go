@@ -2,6 +2,7 @@ package migration
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -122,6 +123,18 @@ func TestManyRequests(t *testing.T) {
 	}
 	if all[0].Type != v1alpha1.RequestForceComplete || all[0].State != v1alpha1.RequestQueued {
 		t.Errorf("the request that waits is lost: %s", requests(b.obj()))
+	}
+}
+
+// TestCancelIsNeverCrowdedOut by requests that wait.
+func TestCancelIsNeverCrowdedOut(t *testing.T) {
+	b := makeMigration("m").started()
+	for i := range 2 * maxRequests {
+		b.asks(v1alpha1.AnnotationForceComplete, strconv.Itoa(i)).summarized(epoch)
+	}
+	b.asks(v1alpha1.AnnotationCancel, "1").summarized(epoch)
+	if !CancelRequested(b.obj()) || len(b.lm.Status.Requests) != maxRequests {
+		t.Errorf("the requests are %s", requests(b.obj()))
 	}
 }
 

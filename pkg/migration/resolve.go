@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -17,6 +18,8 @@ type Node struct {
 	// why not.
 	Ready   bool
 	Message string
+	// Since is since when that has been so.
+	Since   time.Time
 	Domains []v1alpha1.HypervisorDomain
 }
 
@@ -84,6 +87,9 @@ func resolveActive(spec *v1alpha1.LiveMigrationSpec, target Node, known place, a
 	at := active[0].node
 	res := Resolution{SourceNode: at.Name, TargetNode: target.Name}
 	switch {
+	case at.Name == target.Name && !target.Ready:
+		res.fail(v1alpha1.ReasonNodeNotReady, true, "The guest %q seems to run on %s already, but that node is not ready: %s",
+			spec.Domain, target.Name, target.Message)
 	case at.Name == target.Name:
 		res.AlreadyOnTarget = true
 	case spec.SourceNode != "" && spec.SourceNode != at.Name:

@@ -99,9 +99,13 @@ func TestResolve(t *testing.T) {
 func TestResolveAlreadyOnTarget(t *testing.T) {
 	for _, source := range []string{"", "node-a"} {
 		spec := v1alpha1.LiveMigrationSpec{Domain: "web", TargetNode: "node-b", SourceNode: source}
-		// What is there already needs no node to be ready.
-		got := Resolve(&spec, []Node{node("node-a", "web=Shutoff/Migrated"), lost(node("node-b", "web=Running/Migrated"))})
+		got := Resolve(&spec, []Node{node("node-a", "web=Shutoff/Migrated"), node("node-b", "web=Running/Migrated")})
 		if !got.AlreadyOnTarget || got.Problem != nil {
+			t.Errorf("source %q: Resolve() = %+v, %+v", source, got, got.Problem)
+		}
+		// The word of a node that is not heard from may be old.
+		got = Resolve(&spec, []Node{node("node-a", "web=Shutoff/Migrated"), lost(node("node-b", "web=Running/Migrated"))})
+		if got.AlreadyOnTarget || got.Problem == nil || got.Problem.Reason != v1alpha1.ReasonNodeNotReady {
 			t.Errorf("source %q: Resolve() = %+v, %+v", source, got, got.Problem)
 		}
 	}

@@ -12,6 +12,10 @@ import (
 // and its job not begun, when the answer was lost.
 const SettleTime = 2 * time.Second
 
+// HungTime is how long a migrate call may take to return once the guest is gone from
+// the source.
+const HungTime = 15 * time.Second
+
 // AbortInterval is the time between two requests to abort a job that goes on.
 // Asking again closes the race in which the first request came just before the
 // job began.
@@ -125,6 +129,8 @@ func decideSourceStarted(f SourceFacts, now time.Time) SourceAction {
 	switch {
 	case f.Seen && half(f.Domain):
 		return decideSourcePostCopy(f, now)
+	case f.Seen && hung(f, now):
+		return SourceEnd
 	case underWay && mayAbort(f, now):
 		return SourceAbort
 	case !underWay && f.Seen && over(f, now):
@@ -134,8 +140,17 @@ func decideSourceStarted(f SourceFacts, now time.Time) SourceAction {
 	}
 }
 
+// mayAbort: an abort that was ordered is asked for until the job is gone.
 func mayAbort(f SourceFacts, now time.Time) bool {
-	return !InPostCopy(f.Section) && CancelDue(f.Object, f.Section) && now.Sub(f.LastAbort) >= AbortInterval
+	ordered := f.Section.Steering != nil && f.Section.Steering.Abort != nil && f.Seen && f.Job.MigratingOut()
+	return !InPostCopy(f.Section) && (ordered || CancelDue(f.Object, f.Section)) && now.Sub(f.LastAbort) >= AbortInterval
+}
+
+// hung reports whether the call has not returned though nothing is left here that
+// it could move: libvirt may wait for ever for a target that waits for the source.
+func hung(f SourceFacts, now time.Time) bool {
+	gone := f.Domain == nil || !f.Domain.Active()
+	return f.Call == CallInFlight && gone && !f.QuietSince.IsZero() && now.Sub(f.QuietSince) >= HungTime
 }
 
 // over reports whether a job that is not seen has ended, rather than not begun.

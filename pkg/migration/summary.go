@@ -190,7 +190,7 @@ func (s *summarizer) unprepared(source *v1alpha1.SourceStatus, target *v1alpha1.
 }
 
 func (s *summarizer) afterStart() {
-	out := Judge(s.lm, s.now)
+	out := s.judge()
 	s.out.Recheck = out.Recheck
 	source := CurrentSource(s.lm)
 	switch {
@@ -215,6 +215,30 @@ func (s *summarizer) afterStart() {
 		s.progressing(v1alpha1.PhaseMigrating, v1alpha1.ReasonMigrating, fmt.Sprintf("Copying the guest from %s to %s%s%s",
 			s.lm.Status.SourceNode, s.lm.Status.TargetNode, pausing(source.Steering), s.notReady(s.lm.Status.SourceNode)))
 	}
+}
+
+// judge adds to Judge what the manager alone sees: that a source which has not
+// reported the end cannot be expected to.
+func (s *summarizer) judge() Outcome {
+	out := Judge(s.lm, s.now)
+	if out.Verdict != VerdictPending || CurrentSource(s.lm).End != nil {
+		return out
+	}
+	for _, n := range s.Nodes {
+		if n.Name != s.lm.Status.SourceNode || n.Ready || n.Since.IsZero() {
+			continue
+		}
+		deadline := n.Since.Add(ConfirmTimeout)
+		if s.now.Before(deadline) {
+			out.Recheck = deadline
+			return out
+		}
+		row := rowFor(SideUnseen, targetSideOf(CurrentTarget(s.lm)))
+		return Outcome{
+			Verdict: VerdictUnknown, Reason: v1alpha1.ReasonOutcomeUnknown, Message: sight(s.lm, row.meaning) + s.notReady(n.Name),
+		}
+	}
+	return out
 }
 
 // pausing says why the guest stands still, to be put behind a message.

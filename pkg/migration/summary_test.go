@@ -158,3 +158,28 @@ func TestDowntimeComesFromTheSideThatKnows(t *testing.T) {
 		t.Errorf("the downtime is %v, want the source's", got)
 	}
 }
+
+// TestSourceThatIsGone: nobody reports the end of a migration whose source is away
+// for long, and nobody can say how it ended. When it is back, it can.
+func TestSourceThatIsGone(t *testing.T) {
+	b := makeMigration("m").started().onTarget("Paused/Migration+MigrationIn", false)
+	b.lm.Status.Source.JobStartedTime = new(metav1.NewMicroTime(epoch))
+	nodes := twoNodes()
+	summarize := func(now time.Time) Summary { return Summarize(ManagerFacts{Object: b.obj(), Nodes: nodes}, now) }
+	if got := summarize(epoch).Status.Phase; got != v1alpha1.PhaseMigrating {
+		t.Errorf("at first it is %s", got)
+	}
+	nodes[0].Ready, nodes[0].Message, nodes[0].Since = false, "its agent is lost", epoch
+	before := summarize(epoch.Add(ConfirmTimeout - time.Second))
+	if before.Status.Phase != v1alpha1.PhaseMigrating || !before.Recheck.Equal(epoch.Add(ConfirmTimeout)) {
+		t.Errorf("for a while it is %s, to be looked at again at %s", before.Status.Phase, before.Recheck)
+	}
+	after := summarize(epoch.Add(ConfirmTimeout))
+	if c := after.Status.Conditions[0]; after.Status.Phase != v1alpha1.PhaseUnknown || !strings.Contains(c.Message, "its agent is lost") {
+		t.Errorf("then it is %s: %s", after.Status.Phase, c.Message)
+	}
+	nodes[0].Ready = true
+	if got := summarize(epoch.Add(time.Hour)).Status.Phase; got != v1alpha1.PhaseMigrating {
+		t.Errorf("when it is back it is %s", got)
+	}
+}

@@ -39,7 +39,7 @@ func (m *move) awaitUnknown(message string) {
 	if !slices.Contains(lm.Finalizers, v1alpha1.FinalizerGuestSafe) {
 		m.t.Error("the finalizer is gone")
 	}
-	for _, part := range []string{message, "virsh domstate --reason " + lm.Status.DomainUUID, "nothing has been touched"} {
+	for _, part := range []string{message, "virsh domstate --reason " + lm.Status.DomainUUID, "nothing has been destroyed"} {
 		if !strings.Contains(succeeded(lm).Message, part) {
 			m.t.Errorf("the message does not say %q: %s", part, succeeded(lm).Message)
 		}

@@ -977,6 +977,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: host
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.TargetHost
+    - name: lostTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
     - name: migrateURI
       type:
         scalar: string

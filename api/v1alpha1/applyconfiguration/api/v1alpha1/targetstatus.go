@@ -27,6 +27,9 @@ type TargetStatusApplyConfiguration struct {
 	// arrivedTime is when the guest was first seen running, or whole and
 	// paused, on this side.
 	ArrivedTime *v1.MicroTime `json:"arrivedTime,omitempty"`
+	// lostTime is when the guest was found not to be on this side though the
+	// source had switched to post-copy.
+	LostTime *v1.MicroTime `json:"lostTime,omitempty"`
 	// domain is the guest on this side, as last seen.
 	Domain *DomainObservationApplyConfiguration `json:"domain,omitempty"`
 	// confirmedTime is when domain was read after the end on the source.
@@ -97,6 +100,14 @@ func (b *TargetStatusApplyConfiguration) WithHost(value *TargetHostApplyConfigur
 // If called multiple times, the ArrivedTime field is set to the value of the last call.
 func (b *TargetStatusApplyConfiguration) WithArrivedTime(value v1.MicroTime) *TargetStatusApplyConfiguration {
 	b.ArrivedTime = &value
+	return b
+}
+
+// WithLostTime sets the LostTime field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the LostTime field is set to the value of the last call.
+func (b *TargetStatusApplyConfiguration) WithLostTime(value v1.MicroTime) *TargetStatusApplyConfiguration {
+	b.LostTime = &value
 	return b
 }
 
