@@ -170,6 +170,12 @@ func TestDecisions(t *testing.T) {
 			want:   []timed{first, {7, StartPostCopy, 0, ReasonRequested}, {8, Pause, 0, ReasonRequested}},
 		},
 		{
+			name: "a request goes before the end where a switch for another reason fails",
+			script: script{config: Config{ProgressTimeout: 30 * time.Second, AllowPostCopy: true, OnTimeout: TimeoutForceComplete},
+				span: time.Minute, at: both(request(36), paused(46)), fails: []Kind{StartPostCopy}},
+			want: []timed{first, {35, StartPostCopy, 0, ReasonProgressTimeout}, {36, Pause, 0, ReasonRequested}},
+		},
+		{
 			name:   "a guest that its user has paused is not paused again, nor switched",
 			script: script{config: Config{AllowPostCopy: true}, span: time.Minute, at: both(request(7), paused(0))},
 			want:   []timed{first},
@@ -309,6 +315,30 @@ func TestAdoption(t *testing.T) {
 			},
 			// That something flowed just before is all that a newcomer sees at first.
 			want: []timed{{41, Abort, 0, ReasonProgressTimeout}},
+		},
+		{
+			name:   "the progress timeout goes on through a saw-tooth, once it is seen to be one",
+			config: Config{ProgressTimeout: 40 * time.Second}, facts: Facts{ProgressAt: 60 * time.Second},
+			at: func(_ int64, in *Input) {
+				in.Sample.Elapsed += 90 * time.Second
+				in.Sample.Iteration += 18
+			},
+			want: []timed{{15, Abort, 0, ReasonProgressTimeout}},
+		},
+		{
+			name:   "a pass that is long, and was under way before, is no standstill",
+			config: Config{ProgressTimeout: 40 * time.Second}, facts: Facts{ProgressAt: time.Second},
+			at: func(second int64, in *Input) {
+				in.Sample = look(time.Duration(90+second)*time.Second, 7, 5+second, 100-second)
+			},
+		},
+		{
+			name:   "disks that come closer do so for whoever takes over, too",
+			config: Config{ProgressTimeout: 40 * time.Second}, facts: Facts{ProgressAt: 60 * time.Second},
+			at: func(second int64, in *Input) {
+				in.Sample.Elapsed += 90 * time.Second
+				in.Sample.Disk = Transfer{TotalBytes: gib, ProcessedBytes: second * mib, RemainingBytes: gib - second*mib}
+			},
 		},
 		{
 			name: "a switch that was not carried out is asked for again, and keeps its deadline", config: forced,

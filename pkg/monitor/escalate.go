@@ -3,7 +3,9 @@ package monitor
 import "fmt"
 
 // escalate takes the next resort, where one is due. The first reason that holds
-// counts; the resorts are post-copy, a pause, and the end, each once.
+// counts; the resorts are post-copy, a pause, and the end, each once. What somebody
+// asks for goes before what follows from an earlier resort that has failed: that
+// might be the end.
 func escalate(c Config, s State, in Input) (State, []Action) {
 	if s, actions := s.askAgain(); actions != nil {
 		return s, actions
@@ -15,12 +17,12 @@ func escalate(c Config, s State, in Input) (State, []Action) {
 	case s.facts.PostCopy.pending():
 		return s, nil
 	}
-	if s, actions := s.replace(c); actions != nil {
-		return s, actions
-	}
 	if in.ForceComplete && !s.facts.ForceCompleteTaken && s.mayForce() {
 		s.facts.ForceCompleteTaken = true
 		return s.force(c, ReasonRequested, "somebody asks for the migration to be completed; "+left(s.last))
+	}
+	if s, actions := s.replace(c); actions != nil {
+		return s, actions
 	}
 	return s.giveUpWaiting(c)
 }
