@@ -122,6 +122,13 @@ type AttemptStatus struct {
 	// admittedTime is when the manager let the attempt go ahead.
 	// +required
 	AdmittedTime metav1.MicroTime `json:"admittedTime,omitzero"`
+	// endSeenTime is when the manager first saw source.end. Its own clock counts
+	// how long the two sides take to agree, as those of the nodes may be off.
+	// +optional
+	EndSeenTime *metav1.MicroTime `json:"endSeenTime,omitempty"`
+	// confirmationSeenTime is when the manager first saw target.confirmedTime.
+	// +optional
+	ConfirmationSeenTime *metav1.MicroTime `json:"confirmationSeenTime,omitempty"`
 }
 
 // SourceStatus is what the source node's agent does and sees.
@@ -243,6 +250,10 @@ type TargetStatus struct {
 	// host is what the definition's places on the host are checked against.
 	// +optional
 	Host *TargetHost `json:"host,omitempty"`
+	// definedBefore is whether the domain had a persistent definition on this side
+	// before the migration. One that came with a failed migration is removed.
+	// +optional
+	DefinedBefore bool `json:"definedBefore,omitempty"`
 	// arrivedTime is when the guest was first seen running, or whole and
 	// paused, on this side.
 	// +optional

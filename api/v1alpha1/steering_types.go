@@ -85,6 +85,9 @@ type SteeringStatus struct {
 	// has asked for it. The guest is resumed where it ends up.
 	// +optional
 	Pause *SteeringStep `json:"pause,omitempty"`
+	// pausedTime is when the guest was first seen to stand still after that.
+	// +optional
+	PausedTime *metav1.MicroTime `json:"pausedTime,omitempty"`
 	// abort is the abort of the job, once the agent has asked for it.
 	// +optional
 	Abort *SteeringStep `json:"abort,omitempty"`
@@ -112,7 +115,8 @@ type SteeringStep struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Message string `json:"message,omitempty"`
-	// error is libvirt's message if it refused.
+	// error is why it failed: libvirt's message if it refused, or that nothing
+	// came of it.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Error string `json:"error,omitempty"`

@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"sync/atomic"
+	"time"
 
 	"github.com/go-logr/logr"
 	"k8s.io/utils/clock"
@@ -22,6 +24,14 @@ type Node struct {
 	Log        logr.Logger
 
 	ports portPool
+	// sending is how many guests the node sends.
+	sending atomic.Int32
+}
+
+// progressInterval is the least time between two writes of a session that differ in
+// progress only.
+func (n *Node) progressInterval() time.Duration {
+	return max(progressInterval, time.Duration(n.sending.Load())*progressSpacing)
 }
 
 // Transport is how one libvirt reaches another.

@@ -14,8 +14,11 @@ import (
 // How often a session writes.
 const (
 	// progressInterval is the least time between two writes that differ in
-	// progress only.
+	// progress only, and progressSpacing what a node lets pass from the one of one
+	// session to that of the next on average: the more guests it sends, the more
+	// seldom each is written about.
 	progressInterval = 2 * time.Second
+	progressSpacing  = 100 * time.Millisecond
 	retryFirst       = 50 * time.Millisecond
 	retryMost        = 5 * time.Second
 )
@@ -25,8 +28,10 @@ const (
 // overtaken by newer ones before they are written are dropped.
 type reporter[R any] struct {
 	write func(ctx context.Context, report R) error
-	clock clock.Clock
-	log   logr.Logger
+	// interval is the least time between two writes that are not urgent.
+	interval func() time.Duration
+	clock    clock.Clock
+	log      logr.Logger
 
 	mu      sync.Mutex
 	pending *R
@@ -41,11 +46,14 @@ type reporter[R any] struct {
 }
 
 func newReporter[R any](node *Node, log logr.Logger, write func(context.Context, R) error) *reporter[R] {
-	return &reporter[R]{write: write, clock: node.Clock, log: log, news: make(chan struct{}), changed: make(chan struct{}, 1), closing: make(chan struct{})}
+	return &reporter[R]{
+		write: write, interval: node.progressInterval, clock: node.Clock, log: log,
+		news: make(chan struct{}), changed: make(chan struct{}, 1), closing: make(chan struct{}),
+	}
 }
 
 // report hands over what the status is to say. An urgent report is written at
-// once; any other waits for progressInterval to pass. A report that equals the
+// once; any other waits for the interval to pass. A report that equals the
 // one before is dropped.
 func (r *reporter[R]) report(report R, urgent bool) {
 	r.mu.Lock()
@@ -110,7 +118,7 @@ func (r *reporter[R]) close() { close(r.closing) }
 // run writes until close, the end of ctx, or the object's. What is pending when
 // ctx ends is not written: the next agent reports what it finds.
 func (r *reporter[R]) run(ctx context.Context) {
-	timer := r.clock.NewTimer(progressInterval)
+	timer := r.clock.NewTimer(r.interval())
 	defer timer.Stop()
 	for last := false; !last; {
 		select {
@@ -124,7 +132,7 @@ func (r *reporter[R]) run(ctx context.Context) {
 		if report, number, ok := r.take(); ok && !r.deliver(ctx, report, number) {
 			return
 		}
-		timer.Reset(progressInterval)
+		timer.Reset(r.interval())
 	}
 }
 

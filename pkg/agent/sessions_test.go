@@ -377,3 +377,29 @@ func TestRefusals(t *testing.T) {
 		})
 	}
 }
+
+// TestManyMigrationsShareTheWrites: what an agent writes of progress does not grow
+// with the number of guests that it sends, and each is still written about.
+func TestManyMigrationsShareTheWrites(t *testing.T) {
+	const guests, span = 50, time.Minute
+	inWorld(t, func(w *world) {
+		var all []*v1alpha1.LiveMigration
+		for i := range guests {
+			uuid := fmt.Sprintf("%04d1111-1111-4111-8111-111111111111", i)
+			w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: uuid, Name: uuid, MemoryBytes: 4 << 30, DirtyBytesPerSecond: 8 << 30})
+			all = append(all, w.migrateWith(uuid, keepGoing(false)))
+		}
+		for _, lm := range all {
+			w.copying(lm)
+		}
+		elapsed := func(lm *v1alpha1.LiveMigration) int64 { return w.api.get(lm).Status.Progress.ElapsedMilliseconds }
+		before, began := w.api.writeCount(), elapsed(all[0])
+		time.Sleep(span)
+		if perSecond := float64(w.api.writeCount()-before) / span.Seconds(); perSecond > 10.5 {
+			t.Errorf("%.1f writes a second", perSecond)
+		}
+		if told := time.Duration(elapsed(all[0])-began) * time.Millisecond; told < span-10*time.Second {
+			t.Errorf("in %s, the status went on by %s", span, told)
+		}
+	})
+}

@@ -58,6 +58,8 @@ func runSource(ctx context.Context, node *Node, box *mailbox) {
 	s.out = newReporter(node, log, func(ctx context.Context, r SourceReport) error {
 		return node.Recorder.RecordSource(ctx, lm, r, false)
 	})
+	node.sending.Add(1)
+	defer node.sending.Add(-1)
 	ctx, cancel := context.WithCancel(ctx)
 	events := s.hv.Subscribe(ctx, lm.Status.DomainUUID)
 	written := make(chan struct{})

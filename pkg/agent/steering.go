@@ -32,6 +32,7 @@ func (s *sourceSession) steer(ctx context.Context) {
 		s.steering = steering{restored: true, state: monitor.Restore(s.factsSoFar(ctx, began))}
 	}
 	s.notePostCopy()
+	s.notePause()
 	s.noteRequests()
 	if migration.CancelDue(s.lm, s.section) || s.section.Steering != nil && s.section.Steering.Abort != nil {
 		return // All that is left to do is to abort, again and again.
@@ -42,6 +43,7 @@ func (s *sourceSession) steer(ctx context.Context) {
 	}
 	state, actions := monitor.Decide(monitorConfig(s.lm.Spec.Options, s.now), s.steering.state, input)
 	s.steering.state = state
+	s.noteFailed()
 	for _, action := range actions {
 		s.take(ctx, action)
 	}
@@ -106,7 +108,11 @@ func (s *sourceSession) carryOut(ctx context.Context, action monitor.Action, ste
 		keep(step, s.record().Pause)
 		s.record().Pause = step
 		s.writeDown(ctx)
-		return s.hv.Suspend(ctx, uuid)
+		if err := s.hv.Suspend(ctx, uuid); err != nil {
+			return err
+		}
+		s.record().PausedTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
+		return nil
 	case monitor.Abort:
 		step.Reason = abortReason(action.Reason)
 		return s.abort(ctx, step)
@@ -189,6 +195,27 @@ func (s *sourceSession) notePostCopy() {
 	case !broken && recovery != nil && recovery.ResumedTime == nil:
 		recovery.ResumedTime = &now
 	}
+}
+
+// notePause records when the guest came to stand still that was to be paused.
+func (s *sourceSession) notePause() {
+	if !migration.PausedByUs(s.section) || s.record().PausedTime != nil || s.now.domain == nil || s.now.domain.State != hypervisor.StatePaused {
+		return
+	}
+	s.record().PausedTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
+}
+
+// noteFailed records which steps nothing came of before their deadlines. What came
+// of the calls themselves may never be known.
+func (s *sourceSession) noteFailed() {
+	facts, record := s.steering.state.Facts(), s.record()
+	note := func(order monitor.Order, step *v1alpha1.SteeringStep) {
+		if order.Failed && step != nil && step.Error == "" {
+			step.Error = "it has shown no effect"
+		}
+	}
+	note(facts.PostCopy, record.PostCopy)
+	note(facts.Pause, record.Pause)
 }
 
 // noteRequests records how far requests have come.

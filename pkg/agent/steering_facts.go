@@ -102,6 +102,8 @@ func monitorFacts(section *v1alpha1.SourceStatus, began time.Time) monitor.Facts
 		Abort:                   monitorOrder(recorded.Abort, began),
 		PostCopySeen:            recorded.PostCopyTime != nil,
 	}
+	// What had its effect has not failed, whatever was said of it.
+	facts.Pause.Failed = facts.Pause.Failed && recorded.PausedTime == nil
 	if recorded.LastProgressTime != nil {
 		facts.ProgressAt = max(0, recorded.LastProgressTime.Sub(began))
 	}

@@ -393,6 +393,60 @@ func TestAdoptionWhileSteered(t *testing.T) {
 	}
 }
 
+// TestAPauseIsDoneWhenTheGuestStandsStill, and not when it is recorded: libvirt may
+// take its time, and the agent may end in between.
+func TestAPauseIsDoneWhenTheGuestStandsStill(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.busy()
+		lm := w.migrateWith(guestUUID, keepGoing(false))
+		w.copying(lm)
+		release := w.fleet.Host("node-a").Hang(fake.MethodSuspend)
+		w.ask(lm, v1alpha1.AnnotationForceComplete, "1")
+		w.await(lm, "the record of a pause", func(lm *v1alpha1.LiveMigration) bool { return migration.PausedByUs(lm.Status.Source) })
+		w.a.stop()
+		if got := requestStates(w.api.get(lm)); got != "ForceComplete 1 InProgress" {
+			t.Errorf("before the guest stands still, the requests are %q", got)
+		}
+		w.a.start()
+		release()
+		after := w.settle(lm)
+		w.requireEnd(after, v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated, "ForceComplete 1 Done")
+		if after.Status.Source.Steering.PausedTime == nil {
+			t.Error("when the guest came to stand still is not recorded")
+		}
+		w.requireOnce("node-b")
+	})
+}
+
+// TestAPauseThatFailsIsToldOfTheRequest, be it that libvirt refuses or that nothing
+// comes of it.
+func TestAPauseThatFailsIsToldOfTheRequest(t *testing.T) {
+	for _, hangs := range []bool{false, true} {
+		t.Run(fmt.Sprintf("hangs: %t", hangs), func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.busy()
+				lm := w.migrateWith(guestUUID, keepGoing(false))
+				w.copying(lm)
+				if hangs {
+					defer w.fleet.Host("node-a").Hang(fake.MethodSuspend)()
+				} else {
+					w.fleet.Host("node-a").FailNext(fake.MethodSuspend, errors.New("no monitor"))
+				}
+				w.ask(lm, v1alpha1.AnnotationForceComplete, "1")
+				after := w.await(lm, "an answer", func(lm *v1alpha1.LiveMigration) bool {
+					return len(lm.Status.Requests) > 0 && lm.Status.Requests[0].SettledTime != nil
+				})
+				if got := requestStates(after); got != "ForceComplete 1 Refused" || after.Status.Source.Steering.Pause.Error == "" {
+					t.Errorf("the requests are %q, the pause %+v", got, after.Status.Source.Steering.Pause)
+				}
+				w.ask(lm, v1alpha1.AnnotationCancel, "2")
+				w.requireEnd(w.settle(lm), v1alpha1.PhaseCancelled, v1alpha1.ReasonCancelled, "ForceComplete 1 Refused, Cancel 2 Done")
+				w.requireOnce("node-a")
+			})
+		})
+	}
+}
+
 // TestWhatWasPausedIsResumed: the source's libvirt is killed while the guest stands
 // paused for its migration, which ends with that.
 func TestWhatWasPausedIsResumed(t *testing.T) {

@@ -106,6 +106,8 @@ func (s *targetSession) step(ctx context.Context) (wait time.Duration, done bool
 		return s.removeIncoming(ctx), false
 	case migration.TargetResume:
 		return s.resume(ctx), false
+	case migration.TargetUndefine:
+		return s.undefine(ctx), false
 	default:
 		s.log.Error(errors.New("unknown act"), "Cannot carry out what was decided", "act", action)
 		return followInterval, false
@@ -180,6 +182,17 @@ func (s *targetSession) removeIncoming(ctx context.Context) time.Duration {
 	return followInterval
 }
 
+// undefine removes the definition that a failed migration left behind; the source
+// has the guest's own.
+func (s *targetSession) undefine(ctx context.Context) time.Duration {
+	s.log.Info("Removing the definition that the migration left behind")
+	if err := s.hv.Undefine(ctx, s.lm.Status.DomainUUID); err != nil {
+		s.log.Error(err, "Removing the definition failed; trying again", "after", followInterval)
+	}
+	s.observe(ctx, true)
+	return followInterval
+}
+
 // resume sets a guest going that was paused so that its copying could end. The
 // hypervisor does so itself, unless the pause came too late for it to know.
 func (s *targetSession) resume(ctx context.Context) time.Duration {
@@ -215,6 +228,7 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 		section.Offer = s.node.Receive.offer(ports)
 		section.Host = s.hostFacts(host)
 		section.Domain = new(migration.Observe(domain, hypervisor.JobStats{}))
+		section.DefinedBefore = section.Domain.Defined
 	}
 	s.section = section
 	s.out.report(section, true)

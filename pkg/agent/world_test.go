@@ -152,6 +152,12 @@ func (m *memoryAPI) all() []*v1alpha1.LiveMigration {
 	return out
 }
 
+func (m *memoryAPI) writeCount() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.writes
+}
+
 func (m *memoryAPI) get(lm *v1alpha1.LiveMigration) *v1alpha1.LiveMigration {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -178,6 +178,7 @@ func TestDecideTarget(t *testing.T) {
 		{"confirmed", makeMigration("m").ended(v1alpha1.CallFailed, "", "Running/Booted").onTarget("Absent", true), epoch, TargetObserve},
 		{"a shell is left, libvirt may yet remove it", leftover(), epoch, TargetObserve},
 		{"a shell is left", leftover(), epoch.Add(IncomingGrace), TargetRemoveIncoming},
+		{"a definition is left", makeMigration("m").ended(v1alpha1.CallFailed, "", "Shutoff/Crashed*").onTarget("Shutoff/Failed*", true), epoch, TargetUndefine},
 		{"arrived paused by us", makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent").onTarget("Paused/User", true).pausedByUs(), epoch, TargetResume},
 		{"arrived paused by its user", makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent").onTarget("Paused/User", true), epoch, TargetObserve},
 		{"settled", leftover().finished(metav1.ConditionFalse, v1alpha1.PhaseFailed), epoch.Add(IncomingGrace), TargetDone},

@@ -70,6 +70,7 @@ func (b builder) started() builder {
 
 func (b builder) ended(call v1alpha1.CallResult, kind, domain string) builder {
 	b.started()
+	b.lm.Status.Attempt.EndSeenTime = new(metav1.NewMicroTime(epoch))
 	b.lm.Status.Source.End = &v1alpha1.SourceEnd{
 		Call: call, ErrorKind: kind, ErrorMessage: "libvirt says no", Domain: *observed(domain), Time: metav1.NewMicroTime(epoch),
 	}
@@ -80,6 +81,7 @@ func (b builder) onTarget(domain string, confirmed bool) builder {
 	b.lm.Status.Target.Domain = observed(domain)
 	if confirmed {
 		b.lm.Status.Target.ConfirmedTime = new(metav1.NewMicroTime(epoch))
+		b.lm.Status.Attempt.ConfirmationSeenTime = new(metav1.NewMicroTime(epoch))
 	}
 	return b
 }

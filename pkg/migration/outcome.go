@@ -9,9 +9,14 @@ import (
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 )
 
-// ConfirmTimeout is how long after the end on the source the two sides may
-// take to show a settled outcome before it is called unknown.
-const ConfirmTimeout = 60 * time.Second
+const (
+	// ConfirmTimeout is how long after the end on the source the two sides may
+	// take to show a settled outcome before it is called unknown.
+	ConfirmTimeout = 60 * time.Second
+	// BriefTimeout is the same where nothing is on its way that could settle it:
+	// it bears one look at a hypervisor that is just coming to itself.
+	BriefTimeout = 10 * time.Second
+)
 
 // Verdict is what became of a migration.
 type Verdict string
@@ -53,6 +58,9 @@ type Outcome struct {
 	// PauseSource tells the source's agent to pause its copy: the guest runs on
 	// both sides.
 	PauseSource bool
+	// UndefineTarget tells the target's agent to remove the definition that the
+	// migration left there: the source has the guest's own.
+	UndefineTarget bool
 	// Recheck is when a pending outcome has to be judged again even if nothing
 	// new is reported; zero means that there is no need.
 	Recheck time.Time
@@ -64,9 +72,8 @@ type outcomeRow struct {
 	source, target []Side
 	verdict        Verdict
 	reason         string
-	// patient rows may be on their way to another one: they pend until
-	// ConfirmTimeout has passed.
-	patient        bool
+	// patience is for how long a row pends that may be on its way to another one.
+	patience       time.Duration
 	removeIncoming bool
 	destroySource  bool
 	pauseSource    bool
@@ -87,7 +94,7 @@ var outcomeTable = []outcomeRow{
 	},
 	{
 		source: []Side{SideLive}, target: []Side{SideIncoming},
-		verdict: VerdictUnknown, patient: true, removeIncoming: true,
+		verdict: VerdictUnknown, patience: ConfirmTimeout, removeIncoming: true,
 		meaning: "the guest stays on the source; a leftover on the target has to go",
 	},
 	{
@@ -108,57 +115,57 @@ var outcomeTable = []outcomeRow{
 	},
 	{
 		source: []Side{SideHeld}, target: []Side{SideLive},
-		verdict: VerdictUnknown, patient: true, destroySource: true,
+		verdict: VerdictUnknown, patience: ConfirmTimeout, destroySource: true,
 		meaning: "the guest runs on the target; the old copy that the source holds has to go",
 	},
 	{
 		source: []Side{SideHeld}, target: []Side{SideLeaving, SidePostcopy},
-		verdict: VerdictUnknown, patient: true,
+		verdict: VerdictUnknown, patience: ConfirmTimeout,
 		meaning: "the guest went on to the target, and the source still holds its old copy, which must never be resumed; " +
 			"where the target's runs well, destroy the source's",
 	},
 	{
 		source: []Side{SideHeld}, target: []Side{SideIncoming},
-		verdict: VerdictUnknown, patient: true,
+		verdict: VerdictUnknown, patience: ConfirmTimeout,
 		meaning: "both sides hold the guest paused at its switch-over; destroy the target's copy, then resume the source's",
 	},
 	{
 		source: []Side{SideHeld}, target: []Side{SideGone, SideStopped, SideMigrated},
-		verdict: VerdictUnknown, patient: true,
+		verdict: VerdictUnknown, patience: ConfirmTimeout,
 		meaning: "the source holds the guest paused at its switch-over, and the target does not run it; where it did not run " +
 			"there in between, resume it on the source",
 	},
 	{
 		source: []Side{SideGone, SideMigrated}, target: []Side{SideGone, SideStopped, SideMigrated},
-		verdict: VerdictUnknown, patient: true,
+		verdict: VerdictUnknown, patience: BriefTimeout,
 		meaning: "the guest has left the source and does not run on the target; it may have stopped there since, " +
 			"or somebody has moved it on",
 	},
 	{
 		source: []Side{SideGone, SideMigrated, SideStopped}, target: []Side{SideIncoming},
-		verdict: VerdictUnknown, patient: true,
+		verdict: VerdictUnknown, patience: ConfirmTimeout,
 		meaning: "the guest does not run on the source, and on the target it waits for its switch-over",
 	},
 	{
 		source: []Side{SideGone, SideMigrated, SideStopped}, target: []Side{SidePostcopy},
-		verdict: VerdictUnknown, patient: true,
+		verdict: VerdictUnknown, patience: BriefTimeout,
 		meaning: "post-copy ended before the target had all of the guest's memory, and the source has lost it; " +
 			"destroy what is left and start the guest anew",
 	},
 	{
 		source: []Side{SideGone, SideMigrated, SideStopped}, target: []Side{SideLeaving},
-		verdict: VerdictUnknown, patient: true,
+		verdict: VerdictUnknown, patience: ConfirmTimeout,
 		meaning: "the guest has arrived on the target and is already being moved on from there",
 	},
 	{
 		source: []Side{SidePostcopy}, target: []Side{SidePostcopy, SideIncoming},
-		verdict: VerdictUnknown, patient: true,
+		verdict: VerdictUnknown, patience: ConfirmTimeout,
 		meaning: "each side has a part of the guest's memory; resume the migration or, where that is impossible, " +
 			"destroy both and start the guest anew",
 	},
 	{
 		source: []Side{SidePostcopy}, target: []Side{SideLive, SideLeaving},
-		verdict: VerdictUnknown, patient: true,
+		verdict: VerdictUnknown, patience: ConfirmTimeout,
 		meaning: "the guest runs on the target; what the source holds is a stale part, which must never be resumed; destroy it",
 	},
 	{
@@ -171,7 +178,7 @@ var outcomeTable = []outcomeRow{
 		source: []Side{SideLeaving, SideIncoming}, target: []Side{
 			SideLive, SideGone, SideStopped, SideMigrated, SideLeaving, SideIncoming, SidePostcopy,
 		},
-		verdict: VerdictUnknown, patient: true,
+		verdict: VerdictUnknown, patience: ConfirmTimeout,
 		meaning: "another migration of the guest seems to be under way",
 	},
 	{
@@ -179,19 +186,19 @@ var outcomeTable = []outcomeRow{
 			SideLive, SideHeld, SideGone, SideMigrated, SideStopped, SidePostcopy, SideLeaving, SideIncoming, SideUnseen,
 		},
 		target:  []Side{SideUnseen},
-		verdict: VerdictUnknown, patient: true,
+		verdict: VerdictUnknown, patience: ConfirmTimeout,
 		meaning: "the target has not been seen",
 	},
 	{
 		source: []Side{SideUnseen}, target: []Side{
 			SideLive, SideGone, SideStopped, SideMigrated, SideLeaving, SideIncoming, SidePostcopy,
 		},
-		verdict: VerdictUnknown, patient: true,
+		verdict: VerdictUnknown, patience: ConfirmTimeout,
 		meaning: "the source has not been seen",
 	},
 	{
 		source: []Side{SideLive}, target: []Side{SideHeld},
-		verdict: VerdictUnknown, patient: true,
+		verdict: VerdictUnknown, patience: ConfirmTimeout,
 		meaning: "the target cannot hold a guest that it was to receive",
 	},
 }
@@ -208,9 +215,9 @@ func Judge(lm *v1alpha1.LiveMigration, now time.Time) Outcome {
 	confirmed := target != nil && target.ConfirmedTime != nil
 	switch {
 	case row == nil, row.verdict != VerdictSucceeded && !confirmed:
-		return undecided(lm, source.End, now, "it is not certain where the guest runs")
-	case row.patient:
-		out := undecided(lm, source.End, now, row.meaning)
+		return undecided(lm, now, ConfirmTimeout, "it is not certain where the guest runs")
+	case row.patience > 0:
+		out := undecided(lm, now, row.patience, row.meaning)
 		out.RemoveIncoming = row.removeIncoming && mayRemoveIncoming(source)
 		out.DestroySource = row.destroySource && mayDestroySource(source, target)
 		return out
@@ -266,7 +273,7 @@ func judgeRecovery(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, ta
 		return Outcome{Verdict: VerdictPending}
 	}
 	row := rowFor(SidePostcopy, SideOf(target.Domain))
-	if row == nil || row.patient {
+	if row == nil || row.patience > 0 {
 		return Outcome{Verdict: VerdictPending}
 	}
 	return Outcome{Verdict: VerdictUnknown, Reason: v1alpha1.ReasonOutcomeUnknown, Message: sight(lm, row.meaning)}
@@ -277,19 +284,44 @@ func (row outcomeRow) outcome(lm *v1alpha1.LiveMigration, source *v1alpha1.Sourc
 	case VerdictSucceeded:
 		return succeeded(lm, source, now)
 	case VerdictFailed:
-		if row.reason == v1alpha1.ReasonGuestStopped && InPostCopy(source) {
-			return Outcome{Verdict: VerdictFailed, Reason: row.reason, Message: fmt.Sprintf(
-				"The guest had gone on to %s in post-copy and was lost there; start it anew", lm.Status.TargetNode)}
-		}
+		out := stayed(lm, source, now)
 		if row.reason == v1alpha1.ReasonGuestStopped {
-			return Outcome{Verdict: VerdictFailed, Reason: row.reason, Message: fmt.Sprintf(
-				"The guest stopped on %s (%s) while it was being migrated; it was not started on %s",
-				lm.Status.SourceNode, describe(&source.End.Domain), lm.Status.TargetNode)}
+			out = guestStopped(lm, source)
 		}
-		return stayed(lm, source, now)
+		return withoutDefinition(lm, source, out, now)
 	case VerdictPending, VerdictCancelled, VerdictUnknown:
 	}
 	return Outcome{Verdict: VerdictUnknown, Reason: v1alpha1.ReasonOutcomeUnknown, Message: sight(lm, row.meaning)}
+}
+
+func guestStopped(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) Outcome {
+	out := Outcome{Verdict: VerdictFailed, Reason: v1alpha1.ReasonGuestStopped}
+	if InPostCopy(source) {
+		out.Message = fmt.Sprintf("The guest had gone on to %s in post-copy and was lost there; start it anew", lm.Status.TargetNode)
+	} else {
+		out.Message = fmt.Sprintf("The guest stopped on %s (%s) while it was being migrated; it was not started on %s",
+			lm.Status.SourceNode, describe(&source.End.Domain), lm.Status.TargetNode)
+	}
+	return out
+}
+
+// withoutDefinition makes a failure pend while the target has a definition that
+// came with the migration: someone might start it and run the guest twice. The
+// source must have the guest's own.
+func withoutDefinition(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, out Outcome, now time.Time) Outcome {
+	target := CurrentTarget(lm)
+	out.UndefineTarget = SideOf(target.Domain) == SideStopped && target.Domain.Defined && !target.DefinedBefore && source.End.Domain.Defined
+	if !out.UndefineTarget || out.Verdict == VerdictPending {
+		return out
+	}
+	if recheck := settleBy(lm, now, ConfirmTimeout); now.Before(recheck) {
+		out.Verdict, out.Recheck = VerdictPending, recheck
+		out.Message += fmt.Sprintf("; the definition that it left on %s is being removed", lm.Status.TargetNode)
+		return out
+	}
+	out.Message += fmt.Sprintf("; the definition that it left on %s could not be removed: do so with `virsh undefine` there, "+
+		"so that nobody starts the guest twice", lm.Status.TargetNode)
+	return out
 }
 
 // succeeded pends while a definition is left on the source, because someone
@@ -302,7 +334,7 @@ func succeeded(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now ti
 		UndefineSource: source.End.Domain.Defined,
 		ResumeTarget:   PausedByUs(source) && resumable(st.Target.Domain),
 	}
-	if recheck := settleBy(lm, source.End); now.Before(recheck) {
+	if recheck := settleBy(lm, now, ConfirmTimeout); now.Before(recheck) {
 		switch {
 		case out.ResumeTarget:
 			out.Verdict, out.Recheck = VerdictPending, recheck
@@ -338,14 +370,18 @@ func resumable(o *v1alpha1.DomainObservation) bool {
 	}
 }
 
-// settleBy is until when both sides may take to settle: the later of the end on the
-// source and the target's look at it, which also bears a clock that is behind.
-func settleBy(lm *v1alpha1.LiveMigration, end *v1alpha1.SourceEnd) time.Time {
-	from := end.Time.Time
-	if t := CurrentTarget(lm); t != nil && t.ConfirmedTime != nil && t.ConfirmedTime.After(from) {
-		from = t.ConfirmedTime.Time
+// settleBy is until when both sides may take to settle, by the manager's clock: it
+// begins anew when the target has been read after the end on the source. As long as
+// the manager has seen nothing, it has not begun.
+func settleBy(lm *v1alpha1.LiveMigration, now time.Time, patience time.Duration) time.Time {
+	switch a := lm.Status.Attempt; {
+	case a.ConfirmationSeenTime != nil:
+		return a.ConfirmationSeenTime.Add(patience)
+	case a.EndSeenTime != nil:
+		return a.EndSeenTime.Add(patience)
+	default:
+		return now.Add(patience)
 	}
-	return from.Add(ConfirmTimeout)
 }
 
 // stayed says why the guest is still on the source. It pends while the guest
@@ -356,7 +392,7 @@ func stayed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now time.
 		return out
 	}
 	out.ResumeSource = source.End.Call == v1alpha1.CallFailed || CurrentTarget(lm).ArrivedTime == nil
-	if recheck := settleBy(lm, source.End); out.ResumeSource && now.Before(recheck) {
+	if recheck := settleBy(lm, now, ConfirmTimeout); out.ResumeSource && now.Before(recheck) {
 		out.Verdict, out.Recheck = VerdictPending, recheck
 		out.Message = fmt.Sprintf("The guest is on %s and is being resumed there", lm.Status.SourceNode)
 		return out
@@ -394,9 +430,9 @@ func failed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) Outcome {
 	return out
 }
 
-// undecided waits for reports until ConfirmTimeout and then says what is known.
-func undecided(lm *v1alpha1.LiveMigration, end *v1alpha1.SourceEnd, now time.Time, meaning string) Outcome {
-	recheck := settleBy(lm, end)
+// undecided waits for reports as long as patience lasts and then says what is known.
+func undecided(lm *v1alpha1.LiveMigration, now time.Time, patience time.Duration, meaning string) Outcome {
+	recheck := settleBy(lm, now, patience)
 	if now.Before(recheck) {
 		return Outcome{Verdict: VerdictPending, Recheck: recheck, Message: sight(lm, "waiting until both sides agree")}
 	}

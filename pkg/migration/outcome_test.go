@@ -80,8 +80,10 @@ func TestJudge(t *testing.T) {
 			now: want{verdict: VerdictPending}, late: want{VerdictSucceeded, "Migrated"}},
 		{name: "the migration failed", call: failed, kind: "Other", source: "Running/Booted", target: "Absent",
 			now: want{VerdictFailed, "MigrationFailed"}, late: want{VerdictFailed, "MigrationFailed"}},
-		{name: "the migration failed and the target has an old definition", call: failed, kind: "Other", source: "Running/Booted*", target: "Shutoff/Shutdown*",
-			now: want{VerdictFailed, "MigrationFailed"}, late: want{VerdictFailed, "MigrationFailed"}},
+		{name: "the migration failed and left a definition on the target", call: failed, kind: "Other", source: "Running/Booted*", target: "Shutoff/Failed*",
+			now: want{verdict: VerdictPending}, late: want{VerdictFailed, "MigrationFailed"}},
+		{name: "the guest stopped and left a definition on the target", call: failed, kind: "Other", source: "Shutoff/Crashed*", target: "Shutoff/Failed*",
+			now: want{verdict: VerdictPending}, late: want{VerdictFailed, "GuestStopped"}},
 		{name: "success was claimed but the guest is on the source", call: ok, source: "Running/Booted", target: "Absent",
 			now: want{VerdictFailed, "MigrationFailed"}, late: want{VerdictFailed, "MigrationFailed"}},
 		{name: "unsafe", call: failed, kind: "Unsafe", source: "Running/Booted", target: "Absent",
@@ -153,7 +155,7 @@ func TestOnlySuccessGoesWithoutConfirmation(t *testing.T) {
 // it lives on the target.
 func TestCleaningUpIsProvablySafe(t *testing.T) {
 	states := []string{
-		"", "Absent", "Running/Booted*", "Running/Migrated", "Paused/User", "Paused/Migration", "Paused/Migration+MigrationOut",
+		"", "Absent", "Running/Booted", "Running/Booted*", "Running/Migrated", "Paused/User", "Paused/Migration", "Paused/Migration+MigrationOut",
 		"Paused/Postcopy", "Running/Postcopy", "Running/PostcopyFailed", "Paused/PostcopyFailed", "Shutoff/Migrated*", "Shutoff/Shutdown*", "Shutoff/Crashed",
 	}
 	for _, source := range states[1:] {
@@ -171,9 +173,49 @@ func TestCleaningUpIsProvablySafe(t *testing.T) {
 				if got.PauseSource && (sourceSide != SideLive || targetSide != SideLive) {
 					t.Errorf("source %s, target %s: the source's guest would be paused", source, target)
 				}
+				if got.UndefineTarget && (targetSide != SideStopped || source[len(source)-1] != '*') {
+					t.Errorf("source %s, target %s: the target's definition would be removed", source, target)
+				}
 				if got.UndefineSource && (targetSide != SideLive || !slices.Contains([]Side{SideMigrated, SideStopped}, sourceSide)) {
 					t.Errorf("source %s, target %s: the source's definition would be removed", source, target)
 				}
+			}
+		}
+	}
+}
+
+// TestDefinitionsThatWereThereStay: only one that came with the migration goes, and
+// only where the source has the guest's own.
+func TestDefinitionsThatWereThereStay(t *testing.T) {
+	for _, c := range []struct {
+		name, source string
+		before       bool
+		want         bool
+	}{
+		{"it came with the migration", "Running/Booted*", false, true},
+		{"it was there before", "Running/Booted*", true, false},
+		{"it is the only one", "Running/Booted", false, false},
+	} {
+		b := makeMigration("m").ended(v1alpha1.CallFailed, "Other", c.source).onTarget("Shutoff/Failed*", true)
+		b.lm.Status.Target.DefinedBefore = c.before
+		got := Judge(b.obj(), epoch)
+		if got.UndefineTarget != c.want || (got.Verdict == VerdictPending) != c.want {
+			t.Errorf("%s: got %+v", c.name, got)
+		}
+	}
+}
+
+// TestPatienceIsTheManagers: neither node's clock decides how long the sides may take.
+func TestPatienceIsTheManagers(t *testing.T) {
+	for _, off := range []time.Duration{-time.Hour, time.Hour} {
+		b := makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Shutoff/Migrated").onTarget("Absent", true)
+		b.lm.Status.Attempt.EndSeenTime, b.lm.Status.Attempt.ConfirmationSeenTime = nil, nil
+		b.lm.Status.Source.End.Time = metav1.NewMicroTime(epoch.Add(off))
+		b.lm.Status.Target.ConfirmedTime = new(metav1.NewMicroTime(epoch.Add(off)))
+		b.summarized(epoch)
+		for after, want := range map[time.Duration]Verdict{BriefTimeout - time.Second: VerdictPending, BriefTimeout: VerdictUnknown} {
+			if got := Judge(b.summarized(epoch.Add(time.Second)).obj(), epoch.Add(after)).Verdict; got != want {
+				t.Errorf("clocks off by %s: %s after %s", off, got, after)
 			}
 		}
 	}

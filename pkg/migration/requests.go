@@ -241,15 +241,18 @@ func reportForceComplete(r *v1alpha1.RequestReport, section *v1alpha1.SourceStat
 
 // forced says how far the steps have come that force a migration to its end.
 func forced(section *v1alpha1.SourceStatus) (v1alpha1.RequestState, string) {
-	var postCopy, pause *v1alpha1.SteeringStep
+	var steps v1alpha1.SteeringStatus
 	if section.Steering != nil {
-		postCopy, pause = section.Steering.PostCopy, section.Steering.Pause
+		steps = *section.Steering
 	}
+	postCopy, pause := steps.PostCopy, steps.Pause
 	switch {
-	case pause != nil && pause.Error == "":
+	case steps.PausedTime != nil:
 		return v1alpha1.RequestDone, "The guest was paused until it has been copied"
-	case pause != nil:
+	case pause != nil && pause.Error != "":
 		return v1alpha1.RequestRefused, "The guest could not be paused: " + pause.Error
+	case pause != nil:
+		return v1alpha1.RequestInProgress, "Pausing the guest"
 	case postCopy == nil:
 		return v1alpha1.RequestInProgress, "The source's agent has taken it up"
 	case postCopy.Error != "":

@@ -47,6 +47,7 @@ type Summary struct {
 func Summarize(f ManagerFacts, now time.Time) Summary {
 	lm := f.Object.DeepCopy()
 	lm.Status.Requests = Requests(f.Object, now)
+	noteEnd(lm, now)
 	s := &summarizer{ManagerFacts: f, lm: lm, now: now}
 	s.out.Status = managerOwned(&lm.Status)
 	s.out.Status.ObservedGeneration = f.Object.Generation
@@ -64,6 +65,22 @@ func Summarize(f ManagerFacts, now time.Time) Summary {
 		settleAll(s.out.Status.Requests, s.out.Status.Phase, now)
 	}
 	return s.out
+}
+
+// noteEnd remembers when the manager first saw that the job is over, and that the
+// target was read after that.
+func noteEnd(lm *v1alpha1.LiveMigration, now time.Time) {
+	source, target := CurrentSource(lm), CurrentTarget(lm)
+	if source == nil || source.End == nil {
+		return
+	}
+	a := lm.Status.Attempt
+	if a.EndSeenTime == nil {
+		a.EndSeenTime = new(metav1.NewMicroTime(now))
+	}
+	if a.ConfirmationSeenTime == nil && target != nil && target.ConfirmedTime != nil {
+		a.ConfirmationSeenTime = new(metav1.NewMicroTime(now))
+	}
 }
 
 // managerOwned copies the fields of a status that the manager owns.
@@ -243,7 +260,7 @@ func (s *summarizer) judge() Outcome {
 
 // pausing says why the guest stands still, to be put behind a message.
 func pausing(steering *v1alpha1.SteeringStatus) string {
-	if steering == nil || steering.Pause == nil || steering.Pause.Error != "" {
+	if steering == nil || steering.Pause == nil || steering.PausedTime == nil {
 		return ""
 	}
 	return "; the guest is paused until it has been copied: " + steering.Pause.Message

@@ -6,8 +6,8 @@ import (
 	"github.com/virtferry/virtferry/api/v1alpha1"
 )
 
-// IncomingGrace is how long after the end on the source libvirt itself may take
-// to remove the incoming shell before the target's agent does.
+// IncomingGrace is how long after the end libvirt itself may take to remove the
+// incoming shell before the target's agent does.
 const IncomingGrace = 5 * time.Second
 
 // TargetFacts is what the target's agent knows of a migration.
@@ -36,6 +36,8 @@ const (
 	TargetRemoveIncoming TargetAction = "RemoveIncoming"
 	// TargetResume: resume the guest, which the migration has paused.
 	TargetResume TargetAction = "Resume"
+	// TargetUndefine: remove the definition that the migration left behind.
+	TargetUndefine TargetAction = "Undefine"
 	// TargetDone: the agent has no more part in the migration.
 	TargetDone TargetAction = "Done"
 )
@@ -59,8 +61,10 @@ func DecideTarget(f TargetFacts, now time.Time) TargetAction {
 		return TargetConfirm
 	}
 	switch out := Judge(lm, now); {
-	case out.RemoveIncoming && now.Sub(source.End.Time.Time) >= IncomingGrace:
+	case out.RemoveIncoming && now.Sub(section.ConfirmedTime.Time) >= IncomingGrace:
 		return TargetRemoveIncoming
+	case out.UndefineTarget:
+		return TargetUndefine
 	case out.ResumeTarget:
 		return TargetResume
 	default:

@@ -3,6 +3,7 @@ package libvirt
 import (
 	"context"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 )
 
@@ -49,22 +50,26 @@ type dialed[L connection] struct {
 
 // dialer opens connections, one at a time. An attempt that hangs is left to
 // itself after a while and another one is made beside it: whichever returns
-// first is taken, and the connection of one that nobody waits for is closed.
+// first is taken, and the others close what they may still get. An attempt that
+// nobody waits for any more, though none was taken, serves whoever opens next.
 type dialer[L connection] struct {
 	dial     func() (L, error)
 	patience time.Duration
 	// spawn runs a function on a goroutine that somebody accounts for.
 	spawn   func(func())
 	results chan dialed[L]
-	// pending counts the attempts under way; only open touches it.
-	pending int
-	ended   chan struct{}
+	// pending counts the attempts that have not returned.
+	pending atomic.Int32
+	// taken is closed when one of the attempts made since the last was taken. Only
+	// open touches it.
+	taken chan struct{}
+	ended chan struct{}
 }
 
 func newDialer[L connection](dial func() (L, error), patience time.Duration, spawn func(func())) *dialer[L] {
 	return &dialer[L]{
 		dial: dial, patience: patience, spawn: spawn,
-		results: make(chan dialed[L]), ended: make(chan struct{}),
+		results: make(chan dialed[L]), taken: make(chan struct{}), ended: make(chan struct{}),
 	}
 }
 
@@ -72,7 +77,7 @@ func newDialer[L connection](dial func() (L, error), patience time.Duration, spa
 // cause of ctx's end. Only one goroutine may call it.
 func (d *dialer[L]) open(ctx context.Context) (L, error) {
 	var none L
-	if d.pending == 0 {
+	if d.pending.Load() == 0 {
 		d.attempt()
 	}
 	timer := time.NewTimer(d.patience)
@@ -80,16 +85,20 @@ func (d *dialer[L]) open(ctx context.Context) (L, error) {
 	for {
 		select {
 		case result := <-d.results:
-			d.pending--
-			if result.err == nil && isLost(result.link) {
+			if result.err != nil {
+				return result.link, result.err
+			}
+			if isLost(result.link) {
 				// It was opened a while ago for somebody who left.
 				result.link.shut()
 				d.attempt()
 				continue
 			}
-			return result.link, result.err
+			close(d.taken)
+			d.taken = make(chan struct{})
+			return result.link, nil
 		case <-timer.C:
-			if d.pending < maxDials {
+			if d.pending.Load() < maxDials {
 				d.attempt()
 			}
 			timer.Reset(d.patience)
@@ -103,15 +112,19 @@ func (d *dialer[L]) open(ctx context.Context) (L, error) {
 func (d *dialer[L]) stop() { close(d.ended) }
 
 func (d *dialer[L]) attempt() {
-	d.pending++
+	taken := d.taken
+	d.pending.Add(1)
 	d.spawn(func() {
 		link, err := d.dial()
+		d.pending.Add(-1)
 		select {
 		case d.results <- dialed[L]{link, err}:
+			return
+		case <-taken:
 		case <-d.ended:
-			if err == nil {
-				link.shut()
-			}
+		}
+		if err == nil {
+			link.shut()
 		}
 	})
 }

@@ -312,8 +312,13 @@ func TestPoolOutlastsAttemptsThatHang(t *testing.T) {
 		if _, err := within(t, p, "vm", nothing); err != nil {
 			t.Error(err)
 		}
+		// What those get that hung is of no use any more: an events connection, say,
+		// would bring each event twice.
 		close(hang)
 		synctest.Wait()
+		if open := d.open.Load(); open != 1 {
+			t.Errorf("%d connections are open", open)
+		}
 	})
 }
 

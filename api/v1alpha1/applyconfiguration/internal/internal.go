@@ -29,6 +29,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: admittedTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: confirmationSeenTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: endSeenTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
     - name: id
       type:
         scalar: string
@@ -893,6 +899,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: pause
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.SteeringStep
+    - name: pausedTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
     - name: postCopy
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.SteeringStep
@@ -965,6 +974,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: confirmedTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: definedBefore
+      type:
+        scalar: boolean
     - name: destinationURI
       type:
         scalar: string

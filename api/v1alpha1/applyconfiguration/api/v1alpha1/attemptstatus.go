@@ -15,6 +15,11 @@ type AttemptStatusApplyConfiguration struct {
 	ID *string `json:"id,omitempty"`
 	// admittedTime is when the manager let the attempt go ahead.
 	AdmittedTime *v1.MicroTime `json:"admittedTime,omitempty"`
+	// endSeenTime is when the manager first saw source.end. Its own clock counts
+	// how long the two sides take to agree, as those of the nodes may be off.
+	EndSeenTime *v1.MicroTime `json:"endSeenTime,omitempty"`
+	// confirmationSeenTime is when the manager first saw target.confirmedTime.
+	ConfirmationSeenTime *v1.MicroTime `json:"confirmationSeenTime,omitempty"`
 }
 
 // AttemptStatusApplyConfiguration constructs a declarative configuration of the AttemptStatus type for use with
@@ -36,5 +41,21 @@ func (b *AttemptStatusApplyConfiguration) WithID(value string) *AttemptStatusApp
 // If called multiple times, the AdmittedTime field is set to the value of the last call.
 func (b *AttemptStatusApplyConfiguration) WithAdmittedTime(value v1.MicroTime) *AttemptStatusApplyConfiguration {
 	b.AdmittedTime = &value
+	return b
+}
+
+// WithEndSeenTime sets the EndSeenTime field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the EndSeenTime field is set to the value of the last call.
+func (b *AttemptStatusApplyConfiguration) WithEndSeenTime(value v1.MicroTime) *AttemptStatusApplyConfiguration {
+	b.EndSeenTime = &value
+	return b
+}
+
+// WithConfirmationSeenTime sets the ConfirmationSeenTime field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ConfirmationSeenTime field is set to the value of the last call.
+func (b *AttemptStatusApplyConfiguration) WithConfirmationSeenTime(value v1.MicroTime) *AttemptStatusApplyConfiguration {
+	b.ConfirmationSeenTime = &value
 	return b
 }

@@ -25,6 +25,8 @@ type SteeringStatusApplyConfiguration struct {
 	// pause is the pausing of the guest so that its copying ends, once the agent
 	// has asked for it. The guest is resumed where it ends up.
 	Pause *SteeringStepApplyConfiguration `json:"pause,omitempty"`
+	// pausedTime is when the guest was first seen to stand still after that.
+	PausedTime *v1.MicroTime `json:"pausedTime,omitempty"`
 	// abort is the abort of the job, once the agent has asked for it.
 	Abort *SteeringStepApplyConfiguration `json:"abort,omitempty"`
 	// requests are the requests that the agent has taken up.
@@ -74,6 +76,14 @@ func (b *SteeringStatusApplyConfiguration) WithPostCopyTime(value v1.MicroTime) 
 // If called multiple times, the Pause field is set to the value of the last call.
 func (b *SteeringStatusApplyConfiguration) WithPause(value *SteeringStepApplyConfiguration) *SteeringStatusApplyConfiguration {
 	b.Pause = value
+	return b
+}
+
+// WithPausedTime sets the PausedTime field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the PausedTime field is set to the value of the last call.
+func (b *SteeringStatusApplyConfiguration) WithPausedTime(value v1.MicroTime) *SteeringStatusApplyConfiguration {
+	b.PausedTime = &value
 	return b
 }
 

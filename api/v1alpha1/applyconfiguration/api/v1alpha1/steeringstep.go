@@ -18,7 +18,8 @@ type SteeringStepApplyConfiguration struct {
 	Reason *string `json:"reason,omitempty"`
 	// message says why, with the numbers.
 	Message *string `json:"message,omitempty"`
-	// error is libvirt's message if it refused.
+	// error is why it failed: libvirt's message if it refused, or that nothing
+	// came of it.
 	Error *string `json:"error,omitempty"`
 }
 

@@ -24,6 +24,9 @@ type TargetStatusApplyConfiguration struct {
 	Offer *MigrateDataApplyConfiguration `json:"offer,omitempty"`
 	// host is what the definition's places on the host are checked against.
 	Host *TargetHostApplyConfiguration `json:"host,omitempty"`
+	// definedBefore is whether the domain had a persistent definition on this side
+	// before the migration. One that came with a failed migration is removed.
+	DefinedBefore *bool `json:"definedBefore,omitempty"`
 	// arrivedTime is when the guest was first seen running, or whole and
 	// paused, on this side.
 	ArrivedTime *v1.MicroTime `json:"arrivedTime,omitempty"`
@@ -92,6 +95,14 @@ func (b *TargetStatusApplyConfiguration) WithOffer(value *MigrateDataApplyConfig
 // If called multiple times, the Host field is set to the value of the last call.
 func (b *TargetStatusApplyConfiguration) WithHost(value *TargetHostApplyConfiguration) *TargetStatusApplyConfiguration {
 	b.Host = value
+	return b
+}
+
+// WithDefinedBefore sets the DefinedBefore field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DefinedBefore field is set to the value of the last call.
+func (b *TargetStatusApplyConfiguration) WithDefinedBefore(value bool) *TargetStatusApplyConfiguration {
+	b.DefinedBefore = &value
 	return b
 }
 
