@@ -75,6 +75,40 @@ func TestForceComplete(t *testing.T) {
 	}
 }
 
+// TestUsersPauseHolds, whatever is asked for: a guest that stands still needs no
+// post-copy and no pause to get over, and nobody sets it going.
+func TestUsersPauseHolds(t *testing.T) {
+	for _, c := range []struct {
+		name, annotation string
+		phase            v1alpha1.LiveMigrationPhase
+		on               *lab.Host
+	}{
+		{"completed", v1alpha1.AnnotationForceComplete, v1alpha1.PhaseSucceeded, env.b},
+		{"cancelled", v1alpha1.AnnotationCancel, v1alpha1.PhaseCancelled, env.a},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := env.startGuest(t, env.a, lab.GuestConfig{Persistent: true, Load: slowLoad()})
+			if _, err := env.a.Virsh(t.Context(), "suspend", g.UUID()); err != nil {
+				t.Fatal(err)
+			}
+			lm := env.migrate(t, v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: env.b.Name(), Options: endless(true)})
+			env.awaitCopying(t, lm)
+			env.ask(t, lm, c.annotation, "now")
+			lm = env.awaitPhase(t, lm, c.phase)
+			if len(lm.Status.Requests) != 1 || lm.Status.Requests[0].State != v1alpha1.RequestDone {
+				t.Errorf("the requests are %+v", lm.Status.Requests)
+			}
+			if s := c.on.DomainState(t.Context(), g.UUID()); s.State != lab.StatePaused {
+				t.Fatalf("the guest is %v, want it paused", s)
+			}
+			if _, err := c.on.Virsh(t.Context(), "resume", g.UUID()); err != nil {
+				t.Fatal(err)
+			}
+			env.requireOn(t, g, c.on)
+		})
+	}
+}
+
 // TestCancelByAnnotation leaves the guest, and the object, where they are.
 func TestCancelByAnnotation(t *testing.T) {
 	g := env.startGuest(t, env.a, lab.GuestConfig{Persistent: true, Load: busyLoad()})

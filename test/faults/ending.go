@@ -121,6 +121,7 @@ var (
 	stayed           = ending{failed, onSource}
 	stayedPaused     = ending{failed, pausedSource}
 	wasCancelled     = ending{cancelled, onSource}
+	cancelledPaused  = ending{cancelled, pausedSource}
 	stopped          = ending{ended, nowhere}
 	// lost: the guest stopped at a moment at which nobody can tell what it was.
 	lost = ending{unknown, nowhere}
@@ -137,7 +138,7 @@ var (
 // names of the endings, for the table.
 var endingNames = map[ending]string{
 	moved: "Moved", movedThenStopped: "MovedThenStopped", movedPaused: "MovedPaused",
-	stayed: "Stayed", stayedPaused: "StayedPaused", wasCancelled: "Cancelled", stopped: "Stopped",
+	stayed: "Stayed", stayedPaused: "StayedPaused", wasCancelled: "Cancelled", cancelledPaused: "CancelledPaused", stopped: "Stopped",
 	held: "Held", lost: "Lost", lostHalfOnSource: "LostHalfOnSource", lostHalfOnTarget: "LostHalfOnTarget", lostPausedOnTarget: "LostHalfOnTarget",
 }
 

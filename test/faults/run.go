@@ -36,6 +36,9 @@ func (s scenario) name() string {
 	if s.guest.transient {
 		name += ", transient guest"
 	}
+	if s.guest.paused {
+		name += ", paused guest"
+	}
 	return name
 }
 
@@ -143,6 +146,11 @@ func (r *run) begin(ctx context.Context) error {
 	if _, err := r.guest.Command(ctx, r.source, fmt.Sprintf("dirty %d", dirty)); err != nil {
 		return err
 	}
+	if r.scenario.guest.paused {
+		if _, err := r.source.Virsh(ctx, "suspend", r.guest.UUID()); err != nil {
+			return err
+		}
+	}
 	if err := r.source.WaitPublished(ctx, r.guest); err != nil {
 		return err
 	}
@@ -215,7 +223,7 @@ func (r *run) breakAndMend(ctx context.Context) error {
 	}
 	r.repaired = time.Now()
 	r.seen.remark("repaired")
-	if s.phase.brisk {
+	if s.phase.brisk && !s.guest.paused {
 		r.tellGuest(ctx, "dirty 0")
 	}
 	return err

@@ -171,6 +171,23 @@ func postCopyTable() []block {
 		{guestSays("guest powers off", "poweroff", false), on([]phase{inPostCopy}, lostHalfOnSource, lost, movedThenStopped)},
 		{cancelRequested(), on([]phase{inPostCopy}, moved)},
 		{deleted(), on([]phase{inPostCopy}, moved)},
+		// It stands still from then on, wherever it is; libvirt may refuse.
+		{somebody("somebody suspends the guest", theSource, "suspend"), on([]phase{switchOrdered, switching}, moved, movedPaused)},
+		{somebody("somebody suspends the guest there", theTarget, "suspend"), on([]phase{switched, inPostCopy}, moved, movedPaused)},
+	}
+}
+
+// pausedTable is a choice of the above with a guest that its user has paused: it
+// stays so, wherever it is in the end.
+func pausedTable() []block {
+	return []block{
+		{killed("source agent", sourceAgent), on([]phase{firstPass}, movedPaused)},
+		{killed("target agent", targetAgent), on([]phase{firstPass, confirming}, movedPaused)},
+		{libvirtdKilled("source libvirtd killed", syscall.SIGKILL, theSource), on([]phase{firstPass}, stayedPaused)},
+		{libvirtdKilled("target libvirtd killed", syscall.SIGKILL, theTarget), on([]phase{firstPass}, stayedPaused)},
+		{qemuKilled("target", theTarget), on([]phase{firstPass}, stayedPaused)},
+		{cancelRequested(), on([]phase{firstPass}, cancelledPaused)},
+		{forceRequested(), on([]phase{firstPass}, movedPaused)},
 	}
 }
 
@@ -230,7 +247,11 @@ func table() []scenario {
 	parts := []struct {
 		blocks []block
 		guest  guestKind
-	}{{slices.Concat(preCopyTable(), pauseTable(), requestTable(), postCopyTable()), guestKind{}}, {transientTable(), guestKind{transient: true}}}
+	}{
+		{slices.Concat(preCopyTable(), pauseTable(), requestTable(), postCopyTable()), guestKind{}},
+		{transientTable(), guestKind{transient: true}},
+		{pausedTable(), guestKind{paused: true}},
+	}
 	var out []scenario
 	for _, part := range parts {
 		for _, b := range part.blocks {

@@ -44,7 +44,11 @@ type world struct {
 }
 
 // guestKind is what guests may differ in.
-type guestKind struct{ transient bool }
+type guestKind struct {
+	transient bool
+	// paused is one that its user has paused before it is moved.
+	paused bool
+}
 
 func newWorld(ctx context.Context, l *lab.Lab) (*world, error) {
 	manager, err := l.StartVirtferry(ctx)
