@@ -4,10 +4,12 @@ package xmlrewrite
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,10 +23,12 @@ import (
 // must be the same but for what belongs to the host. It uses libvirt's
 // embedded driver, which needs root but no daemon.
 func TestLibvirtAccepts(t *testing.T) {
-	if _, err := exec.LookPath("virsh"); err != nil {
-		t.Fatalf("this test needs virsh and libvirt's QEMU driver: %v", err)
+	for _, program := range []string{"virsh", "tini"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Fatalf("this test needs virsh, libvirt's QEMU driver and tini: %v", err)
+		}
 	}
-	libvirt := embedded{uri: "qemu:///embed?root=" + t.TempDir()}
+	libvirt := runningLibvirt(t)
 	accepted, refused := 0, 0
 	check := func(t *testing.T, name string, guest, result []byte) {
 		t.Helper()
@@ -72,21 +76,27 @@ func (e embedded) define(t *testing.T, xml []byte) (written []byte, problem stri
 	if err := os.WriteFile(file, definable(t, xml), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := e.virsh(t, "define", file); err != nil {
-		return nil, strings.Join(strings.Fields(string(out)), " ")
+	if out, err := e.virsh(t, "define", file).CombinedOutput(); err != nil {
+		return nil, fmt.Sprintf("%v: %s", err, strings.Join(strings.Fields(string(out)), " "))
 	}
-	out, err := e.virsh(t, "dumpxml", "--security-info", "guest")
+	out, err := e.virsh(t, "dumpxml", "--security-info", "guest").CombinedOutput()
 	if err != nil {
-		t.Fatalf("the guest is defined but cannot be read: %s", out)
+		t.Fatalf("the guest is defined but cannot be read: %v: %s", err, out)
 	}
 	return out, ""
 }
 
-func (e embedded) virsh(t *testing.T, args ...string) ([]byte, error) {
+// virsh returns a command that is ended after a minute. The QEMUs that libvirt asks
+// what they can do daemonize, and it waits until they are gone: tini reaps them, as
+// the first process of a container may not.
+func (e embedded) virsh(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	return exec.CommandContext(ctx, "virsh", append([]string{"-q", "-c", e.uri}, args...)...).CombinedOutput()
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, "tini", append([]string{"-s", "--", "virsh", "-q", "-c", e.uri}, args...)...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 5 * time.Second
+	return cmd
 }
 
 // definable gives a guest what every guest of the QEMU driver needs, and takes

@@ -5,7 +5,6 @@ package xmlrewrite
 import (
 	"bytes"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -90,7 +89,7 @@ func (g savedGuest) restore(t *testing.T, xml string) (restored, problem string)
 func (e embedded) do(t *testing.T, commands ...string) (out, problem string) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), "virsh", "-q", "-c", e.uri, strings.Join(commands, "; "))
+	cmd := e.virsh(t, strings.Join(commands, "; "))
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	var problems []string
 	if err := cmd.Run(); err != nil {
