@@ -139,7 +139,7 @@ var (
 var endingNames = map[ending]string{
 	moved: "Moved", movedThenStopped: "MovedThenStopped", movedPaused: "MovedPaused",
 	stayed: "Stayed", stayedPaused: "StayedPaused", wasCancelled: "Cancelled", cancelledPaused: "CancelledPaused", stopped: "Stopped",
-	held: "Held", lost: "Lost", lostHalfOnSource: "LostHalfOnSource", lostHalfOnTarget: "LostHalfOnTarget", lostPausedOnTarget: "LostHalfOnTarget",
+	held: "Held", lost: "Lost", lostHalfOnSource: "LostHalfOnSource", lostHalfOnTarget: "LostHalfOnTarget", lostPausedOnTarget: "LostPausedOnTarget",
 }
 
 func (e ending) String() string {

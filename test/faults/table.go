@@ -132,7 +132,8 @@ func guestTable() []block {
 			on([]phase{switchOver}, moved, stopped, lost), on([]phase{arrival}, moved), on([]phase{finished}, moved))},
 		{qemuKilled("target", theTarget, stayed, moved, movedThenStopped, lost), cases(
 			on(beforeSwitch, stayed),
-			on(atSwitch, stayed, lost), on([]phase{confirming}, lost, movedThenStopped), on([]phase{finished}, movedThenStopped))},
+			on([]phase{switchOver}, stayed, lost),
+			on([]phase{arrival}, stayed, lost, movedThenStopped), on([]phase{confirming}, lost, movedThenStopped), on([]phase{finished}, movedThenStopped))},
 		{somebody("somebody suspends the guest", theSource, "suspend", moved, movedPaused), on(beforeSwitch, moved, movedPaused)},
 		{somebody("somebody destroys the guest", theSource, "destroy", stopped, moved), on([]phase{firstPass}, stopped)},
 		{somebody("somebody destroys the copy", theTarget, "destroy", stayed, movedThenStopped), on([]phase{firstPass}, stayed)},
