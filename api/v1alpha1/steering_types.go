@@ -120,6 +120,10 @@ type SteeringStep struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Error string `json:"error,omitempty"`
+	// refused is whether libvirt refused it for certain, so that it has had no
+	// effect. Any other error leaves that open.
+	// +optional
+	Refused bool `json:"refused,omitempty"`
 }
 
 // RequestReport is what the source's agent did about a request.

@@ -81,7 +81,7 @@ func (s *sourceSession) take(ctx context.Context, action monitor.Action) {
 	step := newStep(action, s.node.Clock.Now())
 	if err := s.carryOut(ctx, action, step); err != nil {
 		s.log.Error(err, "Steering the migration failed", "action", action.Kind)
-		step.Error = messageOf(err)
+		step.Error, step.Refused = messageOf(err), !hypervisor.KindOf(err).OutcomeUnknown()
 		s.steering.state = s.steering.state.Failed(action)
 	}
 }

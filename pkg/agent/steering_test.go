@@ -447,6 +447,38 @@ func TestAPauseThatFailsIsToldOfTheRequest(t *testing.T) {
 	}
 }
 
+// TestOnlyAPauseOfOursIsUndone: where libvirt has refused ours, one that follows is
+// somebody else's, and stays.
+func TestOnlyAPauseOfOursIsUndone(t *testing.T) {
+	for _, refused := range []bool{false, true} {
+		t.Run(fmt.Sprintf("refused: %t", refused), func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.busy()
+				lm := w.migrateWith(guestUUID, keepGoing(false))
+				w.copying(lm)
+				kind := hypervisor.KindTimeout // It may yet take effect.
+				if refused {
+					kind = hypervisor.KindOther
+				}
+				w.fleet.Host("node-a").FailNext(fake.MethodSuspend, &hypervisor.Error{Kind: kind, Message: "no monitor"})
+				w.ask(lm, v1alpha1.AnnotationForceComplete, "1")
+				w.await(lm, "an answer", func(lm *v1alpha1.LiveMigration) bool {
+					s := lm.Status.Source.Steering
+					return s != nil && s.Pause != nil && s.Pause.Error != ""
+				})
+				// libvirt itself undoes a pause that came during its job, unless it ends before.
+				w.fleet.Host("node-a").KillDaemon()
+				w.fleet.Host("node-a").SetState(guestUUID, hypervisor.StatePaused, hypervisor.ReasonUser)
+				w.fleet.Host("node-a").Reconnect()
+				if after := w.settle(lm); after.Status.Phase != v1alpha1.PhaseFailed {
+					t.Errorf("the end is %s: %+v", after.Status.Phase, after.Status.Conditions[0])
+				}
+				w.requireCalls(fake.MethodResume, b2i(!refused))
+			})
+		})
+	}
+}
+
 // TestWhatWasPausedIsResumed: the source's libvirt is killed while the guest stands
 // paused for its migration, which ends with that.
 func TestWhatWasPausedIsResumed(t *testing.T) {

@@ -52,9 +52,10 @@ func InPostCopy(source *v1alpha1.SourceStatus) bool {
 }
 
 // PausedByUs reports whether the source's agent paused a guest that ran before,
-// which then has to be resumed wherever it ends up.
+// which then has to be resumed wherever it ends up. A pause that libvirt refused was
+// none: if the guest stands still all the same, somebody else has seen to that.
 func PausedByUs(source *v1alpha1.SourceStatus) bool {
-	return source != nil && !source.GuestPaused && source.Steering != nil && source.Steering.Pause != nil
+	return source != nil && !source.GuestPaused && source.Steering != nil && source.Steering.Pause != nil && !source.Steering.Pause.Refused
 }
 
 // Interrupted reports whether post-copy was interrupted and has not gone on

@@ -296,9 +296,14 @@ func (row outcomeRow) outcome(lm *v1alpha1.LiveMigration, source *v1alpha1.Sourc
 
 func guestStopped(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) Outcome {
 	out := Outcome{Verdict: VerdictFailed, Reason: v1alpha1.ReasonGuestStopped}
-	if InPostCopy(source) {
+	target := CurrentTarget(lm)
+	switch {
+	case InPostCopy(source):
 		out.Message = fmt.Sprintf("The guest had gone on to %s in post-copy and was lost there; start it anew", lm.Status.TargetNode)
-	} else {
+	case target.ArrivedTime != nil:
+		out.Message = fmt.Sprintf("The guest had arrived on %s and has stopped there (%s); it does not run on %s either",
+			lm.Status.TargetNode, describe(target.Domain), lm.Status.SourceNode)
+	default:
 		out.Message = fmt.Sprintf("The guest stopped on %s (%s) while it was being migrated; it was not started on %s",
 			lm.Status.SourceNode, describe(&source.End.Domain), lm.Status.TargetNode)
 	}
@@ -307,10 +312,12 @@ func guestStopped(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) Out
 
 // withoutDefinition makes a failure pend while the target has a definition that
 // came with the migration: someone might start it and run the guest twice. The
-// source must have the guest's own.
+// source must have the guest's own. A guest that has arrived whole has its own where
+// it stopped.
 func withoutDefinition(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, out Outcome, now time.Time) Outcome {
 	target := CurrentTarget(lm)
-	out.UndefineTarget = SideOf(target.Domain) == SideStopped && target.Domain.Defined && !target.DefinedBefore && source.End.Domain.Defined
+	out.UndefineTarget = SideOf(target.Domain) == SideStopped && target.Domain.Defined && !target.DefinedBefore &&
+		source.End.Domain.Defined && (target.ArrivedTime == nil || InPostCopy(source))
 	if !out.UndefineTarget || out.Verdict == VerdictPending {
 		return out
 	}

@@ -195,9 +195,13 @@ func TestDefinitionsThatWereThereStay(t *testing.T) {
 		{"it came with the migration", "Running/Booted*", false, true},
 		{"it was there before", "Running/Booted*", true, false},
 		{"it is the only one", "Running/Booted", false, false},
+		{"the guest had arrived, and stopped where it belongs", "Shutoff/Crashed*", false, false},
 	} {
 		b := makeMigration("m").ended(v1alpha1.CallFailed, "Other", c.source).onTarget("Shutoff/Failed*", true)
 		b.lm.Status.Target.DefinedBefore = c.before
+		if strings.Contains(c.name, "had arrived") {
+			b.arrived()
+		}
 		got := Judge(b.obj(), epoch)
 		if got.UndefineTarget != c.want || (got.Verdict == VerdictPending) != c.want {
 			t.Errorf("%s: got %+v", c.name, got)

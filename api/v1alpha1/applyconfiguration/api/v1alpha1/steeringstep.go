@@ -21,6 +21,9 @@ type SteeringStepApplyConfiguration struct {
 	// error is why it failed: libvirt's message if it refused, or that nothing
 	// came of it.
 	Error *string `json:"error,omitempty"`
+	// refused is whether libvirt refused it for certain, so that it has had no
+	// effect. Any other error leaves that open.
+	Refused *bool `json:"refused,omitempty"`
 }
 
 // SteeringStepApplyConfiguration constructs a declarative configuration of the SteeringStep type for use with
@@ -58,5 +61,13 @@ func (b *SteeringStepApplyConfiguration) WithMessage(value string) *SteeringStep
 // If called multiple times, the Error field is set to the value of the last call.
 func (b *SteeringStepApplyConfiguration) WithError(value string) *SteeringStepApplyConfiguration {
 	b.Error = &value
+	return b
+}
+
+// WithRefused sets the Refused field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Refused field is set to the value of the last call.
+func (b *SteeringStepApplyConfiguration) WithRefused(value bool) *SteeringStepApplyConfiguration {
+	b.Refused = &value
 	return b
 }
