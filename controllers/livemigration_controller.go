@@ -132,7 +132,9 @@ func (r *LiveMigrationReconciler) reconcileStatus(ctx context.Context, lm *v1alp
 // settlesPlace reports whether a decision depends on what other migrations do:
 // then it is made again with their latest state.
 func settlesPlace(lm *v1alpha1.LiveMigration, next *v1alpha1.LiveMigrationStatus) bool {
-	return lm.Status.Attempt == nil && (next.Attempt != nil || next.Phase == v1alpha1.PhaseSucceeded)
+	had, has := lm.Status.Attempt, next.Attempt
+	admitted := has != nil && (had == nil || had.ID != has.ID)
+	return admitted || has == nil && next.Phase == v1alpha1.PhaseSucceeded
 }
 
 // observe gathers the facts by the given reader.

@@ -129,9 +129,22 @@ type AttemptStatus struct {
 	// confirmationSeenTime is when the manager first saw target.confirmedTime.
 	// +optional
 	ConfirmationSeenTime *metav1.MicroTime `json:"confirmationSeenTime,omitempty"`
+	// cleanUpTime is since when all that is left to do is to clean up: to resume a
+	// guest that was paused for its migration, or to remove a definition that is
+	// left over.
+	// +optional
+	CleanUpTime *metav1.MicroTime `json:"cleanUpTime,omitempty"`
+	// sourceMissingTime is since when the source node, which has not reported the
+	// end, has no Hypervisor.
+	// +optional
+	SourceMissingTime *metav1.MicroTime `json:"sourceMissingTime,omitempty"`
 }
 
-// SourceStatus is what the source node's agent does and sees.
+// SourceStatus is what the source node's agent does and sees. A report that was
+// delayed can not take back what a later one has said of the start and the end.
+//
+// +kubebuilder:validation:XValidation:rule="self.attemptID != oldSelf.attemptID || !has(oldSelf.startRequestedTime) || has(self.startRequestedTime)",message="startRequestedTime is never removed"
+// +kubebuilder:validation:XValidation:rule="self.attemptID != oldSelf.attemptID || !has(oldSelf.end) || has(self.end)",message="end is never removed"
 type SourceStatus struct {
 	// attemptID is the attempt that this section is about.
 	// +required
@@ -253,7 +266,7 @@ type TargetStatus struct {
 	// definedBefore is whether the domain had a persistent definition on this side
 	// before the migration. One that came with a failed migration is removed.
 	// +optional
-	DefinedBefore bool `json:"definedBefore,omitempty"`
+	DefinedBefore *bool `json:"definedBefore,omitempty"`
 	// arrivedTime is when the guest was first seen running, or whole and
 	// paused, on this side.
 	// +optional

@@ -75,6 +75,11 @@ type SteeringStatus struct {
 	// end.
 	// +optional
 	LastProgressTime *metav1.MicroTime `json:"lastProgressTime,omitempty"`
+	// lowestRemainingBytes is the least that was seen to remain of the memory at the
+	// beginning of a pass over it.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	LowestRemainingBytes int64 `json:"lowestRemainingBytes,omitempty"`
 	// postCopy is the switch to post-copy, once the agent has asked for it.
 	// +optional
 	PostCopy *SteeringStep `json:"postCopy,omitempty"`
@@ -85,7 +90,8 @@ type SteeringStatus struct {
 	// has asked for it. The guest is resumed where it ends up.
 	// +optional
 	Pause *SteeringStep `json:"pause,omitempty"`
-	// pausedTime is when the guest was first seen to stand still after that.
+	// pausedTime is when libvirt has paused the guest, or when it was first seen to
+	// stand paused after that.
 	// +optional
 	PausedTime *metav1.MicroTime `json:"pausedTime,omitempty"`
 	// abort is the abort of the job, once the agent has asked for it.

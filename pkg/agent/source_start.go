@@ -104,6 +104,10 @@ func (s *sourceSession) start(ctx context.Context) time.Duration {
 	if err != nil {
 		return s.refuseOrRetry(s.section.DeepCopy(), err)
 	}
+	if !s.out.flush(ctx, recordPatience) {
+		// An older report is on its way, and would take the record away again.
+		return retryInterval
+	}
 	section := s.section.DeepCopy()
 	section.StartRequestedTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
 	switch err := s.recordIntent(ctx, section); {

@@ -62,7 +62,7 @@ func (s *sourceSession) record() *v1alpha1.SteeringStatus {
 // factsSoFar returns what is known of a job that this process did not start: what
 // was recorded, and the limit that the hypervisor has.
 func (s *sourceSession) factsSoFar(ctx context.Context, began time.Time) monitor.Facts {
-	facts := monitorFacts(s.section, began)
+	facts := monitorFacts(s.section, began, s.now.job.Elapsed)
 	if s.call == migration.CallInFlight && facts.MaxDowntimeMilliseconds == 0 {
 		return facts // Just started: what the hypervisor has was not set for this job.
 	}
@@ -82,7 +82,7 @@ func (s *sourceSession) take(ctx context.Context, action monitor.Action) {
 	if err := s.carryOut(ctx, action, step); err != nil {
 		s.log.Error(err, "Steering the migration failed", "action", action.Kind)
 		step.Error, step.Refused = messageOf(err), !hypervisor.KindOf(err).OutcomeUnknown()
-		s.steering.state = s.steering.state.Failed(action)
+		s.steering.state = s.steering.state.Failed(action, step.Refused)
 	}
 }
 
@@ -197,12 +197,16 @@ func (s *sourceSession) notePostCopy() {
 	}
 }
 
-// notePause records when the guest came to stand still that was to be paused.
+// notePause records when the guest came to stand paused that was to be paused. While
+// its migration runs, libvirt gives that as its reason, as for a switch-over; where a
+// disk fails, say, there is no pause.
 func (s *sourceSession) notePause() {
 	if !migration.PausedByUs(s.section) || s.record().PausedTime != nil || s.now.domain == nil || s.now.domain.State != hypervisor.StatePaused {
 		return
 	}
-	s.record().PausedTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
+	if reason := s.now.domain.Reason; reason == hypervisor.ReasonMigration || reason == hypervisor.ReasonUser {
+		s.record().PausedTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
+	}
 }
 
 // noteFailed records which steps nothing came of before their deadlines. What came
@@ -232,6 +236,7 @@ func (s *sourceSession) noteProgress(began time.Time) {
 		when := metav1.NewMicroTime(began.Add(at).Truncate(time.Second))
 		s.record().LastProgressTime = &when
 	}
+	s.record().LowestRemainingBytes = s.steering.state.Facts().LowestPassBytes
 }
 
 // recoverDeadline is how long a call may take to return, or to show an effect, once

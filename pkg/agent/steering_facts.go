@@ -88,37 +88,39 @@ func monitorTransfer(t hypervisor.Transfer) monitor.Transfer {
 
 func clamp(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
 
-// monitorFacts returns what an earlier agent has recorded of a job that began at
-// began.
-func monitorFacts(section *v1alpha1.SourceStatus, began time.Time) monitor.Facts {
+// monitorFacts returns what an earlier agent has recorded of a job that began at began
+// and has taken elapsed. A clock that was set meanwhile makes no order later than that.
+func monitorFacts(section *v1alpha1.SourceStatus, began time.Time, elapsed time.Duration) monitor.Facts {
 	recorded := section.Steering
 	if recorded == nil {
 		return monitor.Facts{}
 	}
 	facts := monitor.Facts{
 		MaxDowntimeMilliseconds: recorded.MaxDowntimeMilliseconds,
-		PostCopy:                monitorOrder(recorded.PostCopy, began),
-		Pause:                   monitorOrder(recorded.Pause, began),
-		Abort:                   monitorOrder(recorded.Abort, began),
+		PostCopy:                monitorOrder(recorded.PostCopy, began, elapsed),
+		Pause:                   monitorOrder(recorded.Pause, began, elapsed),
+		Abort:                   monitorOrder(recorded.Abort, began, elapsed),
 		PostCopySeen:            recorded.PostCopyTime != nil,
 	}
 	// What had its effect has not failed, whatever was said of it.
 	facts.Pause.Failed = facts.Pause.Failed && recorded.PausedTime == nil
 	if recorded.LastProgressTime != nil {
-		facts.ProgressAt = max(0, recorded.LastProgressTime.Sub(began))
+		facts.ProgressAt = min(max(0, recorded.LastProgressTime.Sub(began)), elapsed)
 	}
+	facts.LowestPassBytes = recorded.LowestRemainingBytes
 	for _, order := range []monitor.Order{facts.PostCopy, facts.Pause} {
 		facts.ForceCompleteTaken = facts.ForceCompleteTaken || order.Reason == monitor.ReasonRequested
 	}
 	return facts
 }
 
-func monitorOrder(step *v1alpha1.SteeringStep, began time.Time) monitor.Order {
+func monitorOrder(step *v1alpha1.SteeringStep, began time.Time, elapsed time.Duration) monitor.Order {
 	if step == nil {
 		return monitor.Order{}
 	}
 	return monitor.Order{
-		Ordered: true, At: max(0, step.Time.Sub(began)), Reason: monitor.Reason(step.Reason), Failed: step.Error != "",
+		Ordered: true, At: min(max(0, step.Time.Sub(began)), elapsed), Reason: monitor.Reason(step.Reason),
+		Failed: step.Error != "", Refused: step.Refused,
 	}
 }
 

@@ -228,7 +228,7 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 		section.Offer = s.node.Receive.offer(ports)
 		section.Host = s.hostFacts(host)
 		section.Domain = new(migration.Observe(domain, hypervisor.JobStats{}))
-		section.DefinedBefore = section.Domain.Defined
+		section.DefinedBefore = new(section.Domain.Defined)
 	}
 	s.section = section
 	s.out.report(section, true)

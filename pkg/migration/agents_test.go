@@ -120,7 +120,7 @@ func TestDecideSource(t *testing.T) {
 			SourceFacts{Seen: true}, SourceWait},
 
 		{"ended", makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent"), SourceFacts{}, SourceWait},
-		{"ended, definition left", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Shutoff/Migrated*").onTarget("Running/Migrated", false),
+		{"ended, definition left", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Shutoff/Migrated*").onTarget("Running/Migrated*", false),
 			SourceFacts{Seen: true, Domain: off}, SourceUndefine},
 		{"ended, definition left, hypervisor away", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Shutoff/Migrated*").onTarget("Running/Migrated", false),
 			SourceFacts{}, SourceWait},
@@ -158,6 +158,8 @@ func TestStartIsNeverDecidedTwice(t *testing.T) {
 func TestDecideTarget(t *testing.T) {
 	refused := makeMigration("m").admitted().checked()
 	refused.lm.Status.Target = &v1alpha1.TargetStatus{AttemptID: "attempt-1", Problem: &v1alpha1.Problem{Reason: "Test"}}
+	cameAlong := makeMigration("m").ended(v1alpha1.CallFailed, "", "Shutoff/Crashed*").onTarget("Shutoff/Failed*", true)
+	cameAlong.lm.Status.Target.DefinedBefore = new(false)
 	leftover := func() builder {
 		return makeMigration("m").ended(v1alpha1.CallFailed, "", "Running/Booted").onTarget("Paused/Migration", true)
 	}
@@ -178,7 +180,7 @@ func TestDecideTarget(t *testing.T) {
 		{"confirmed", makeMigration("m").ended(v1alpha1.CallFailed, "", "Running/Booted").onTarget("Absent", true), epoch, TargetObserve},
 		{"a shell is left, libvirt may yet remove it", leftover(), epoch, TargetObserve},
 		{"a shell is left", leftover(), epoch.Add(IncomingGrace), TargetRemoveIncoming},
-		{"a definition is left", makeMigration("m").ended(v1alpha1.CallFailed, "", "Shutoff/Crashed*").onTarget("Shutoff/Failed*", true), epoch, TargetUndefine},
+		{"a definition is left", cameAlong, epoch, TargetUndefine},
 		{"arrived paused by us", makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent").onTarget("Paused/User", true).pausedByUs(), epoch, TargetResume},
 		{"arrived paused by its user", makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent").onTarget("Paused/User", true), epoch, TargetObserve},
 		{"settled", leftover().finished(metav1.ConditionFalse, v1alpha1.PhaseFailed), epoch.Add(IncomingGrace), TargetDone},
@@ -188,5 +190,39 @@ func TestDecideTarget(t *testing.T) {
 				t.Errorf("DecideTarget() = %s, want %s", got, c.want)
 			}
 		})
+	}
+}
+
+// TestWhyAGuestStoppedIsRemembered by what was reported, when libvirt does not know any
+// more.
+func TestWhyAGuestStoppedIsRemembered(t *testing.T) {
+	off := func(reason hypervisor.Reason) *hypervisor.Domain {
+		return &hypervisor.Domain{State: hypervisor.StateShutoff, Reason: reason, Persistent: true}
+	}
+	for _, c := range []struct {
+		name, reported, want string
+		now                  *hypervisor.Domain
+	}{
+		{"libvirtd has restarted", "Shutoff/Migrated*", "Shutoff/Migrated*", off(hypervisor.ReasonUnknown)},
+		{"its definition is gone", "Shutoff/Migrated*", "Shutoff/Migrated", nil},
+		{"it was started, and has crashed", "Shutoff/Migrated*", "Shutoff/Crashed*", off(hypervisor.ReasonCrashed)},
+		{"a person has destroyed it", "Running/Booted*", "Shutoff/Destroyed*", off(hypervisor.ReasonDestroyed)},
+		{"nobody knows why it stopped", "Running/Booted*", "Shutoff/Unknown*", off(hypervisor.ReasonUnknown)},
+	} {
+		if got := SideSince(*observed(c.reported), c.now, hypervisor.JobStats{}); got != *observed(c.want) {
+			t.Errorf("%s: got %+v, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+// TestAJobMayWaitForAnother: libvirt lets a migration wait until another job has ended.
+func TestAJobMayWaitForAnother(t *testing.T) {
+	f := SourceFacts{Object: makeMigration("m").started().obj(), Call: CallNone, Seen: true, Domain: &hypervisor.Domain{State: hypervisor.StateRunning}, QuietSince: epoch}
+	f.Section = f.Object.Status.Source
+	f.Job = hypervisor.JobStats{Type: hypervisor.JobUnbounded, Operation: "Dump"}
+	for after, want := range map[time.Duration]SourceAction{SettleTime: SourceFollow, JobWait: SourceEnd} {
+		if got := DecideSource(f, epoch.Add(after)); got != want {
+			t.Errorf("after %s: got %s, want %s", after, got, want)
+		}
 	}
 }

@@ -70,7 +70,7 @@ func (b builder) started() builder {
 
 func (b builder) ended(call v1alpha1.CallResult, kind, domain string) builder {
 	b.started()
-	b.lm.Status.Attempt.EndSeenTime = new(metav1.NewMicroTime(epoch))
+	b.lm.Status.Attempt.EndSeenTime, b.lm.Status.Attempt.CleanUpTime = new(metav1.NewMicroTime(epoch)), new(metav1.NewMicroTime(epoch))
 	b.lm.Status.Source.End = &v1alpha1.SourceEnd{
 		Call: call, ErrorKind: kind, ErrorMessage: "libvirt says no", Domain: *observed(domain), Time: metav1.NewMicroTime(epoch),
 	}

@@ -72,7 +72,7 @@ func SourceChanged(before, after *v1alpha1.SourceStatus) bool {
 		if s.Steering == nil {
 			s.Steering = &v1alpha1.SteeringStatus{}
 		}
-		s.Steering.LastProgressTime, s.Steering.MaxDowntimeMilliseconds = nil, 0
+		s.Steering.LastProgressTime, s.Steering.LowestRemainingBytes, s.Steering.MaxDowntimeMilliseconds = nil, 0, 0
 	}
 	return !equality.Semantic.DeepEqual(b, a)
 }

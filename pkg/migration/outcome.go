@@ -211,7 +211,7 @@ func Judge(lm *v1alpha1.LiveMigration, now time.Time) Outcome {
 	if source == nil || source.End == nil {
 		return judgeRecovery(lm, source, target)
 	}
-	row := rowFor(sourceSideOf(&source.End.Domain), targetSideOf(target))
+	row := rowFor(sourceSideOf(source, target), targetSideOf(target))
 	confirmed := target != nil && target.ConfirmedTime != nil
 	switch {
 	case row == nil, row.verdict != VerdictSucceeded && !confirmed:
@@ -229,13 +229,19 @@ func Judge(lm *v1alpha1.LiveMigration, now time.Time) Outcome {
 }
 
 // sourceSideOf reduces the source's last sight of the guest. What looks like an
-// incoming migration there is the guest itself, paused for its switch-over.
-func sourceSideOf(o *v1alpha1.DomainObservation) Side {
-	side := SideOf(o)
-	if side == SideIncoming && o.Job == "" {
+// incoming migration there is the guest itself, paused for its switch-over. Of a
+// guest that has arrived whole on the target, whatever stopped on the source was but
+// an old copy.
+func sourceSideOf(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) Side {
+	o := &source.End.Domain
+	switch side := SideOf(o); {
+	case side == SideIncoming && o.Job == "":
 		return SideHeld
+	case side == SideStopped && target != nil && target.ArrivedTime != nil && !InPostCopy(source):
+		return SideMigrated
+	default:
+		return side
 	}
-	return side
 }
 
 func targetSideOf(target *v1alpha1.TargetStatus) Side {
@@ -296,14 +302,9 @@ func (row outcomeRow) outcome(lm *v1alpha1.LiveMigration, source *v1alpha1.Sourc
 
 func guestStopped(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) Outcome {
 	out := Outcome{Verdict: VerdictFailed, Reason: v1alpha1.ReasonGuestStopped}
-	target := CurrentTarget(lm)
-	switch {
-	case InPostCopy(source):
-		out.Message = fmt.Sprintf("The guest had gone on to %s in post-copy and was lost there; start it anew", lm.Status.TargetNode)
-	case target.ArrivedTime != nil:
-		out.Message = fmt.Sprintf("The guest had arrived on %s and has stopped there (%s); it does not run on %s either",
-			lm.Status.TargetNode, describe(target.Domain), lm.Status.SourceNode)
-	default:
+	if InPostCopy(source) {
+		out.Message = fmt.Sprintf("The guest had gone on to %s in post-copy and has stopped there; start it anew", lm.Status.TargetNode)
+	} else {
 		out.Message = fmt.Sprintf("The guest stopped on %s (%s) while it was being migrated; it was not started on %s",
 			lm.Status.SourceNode, describe(&source.End.Domain), lm.Status.TargetNode)
 	}
@@ -312,16 +313,16 @@ func guestStopped(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) Out
 
 // withoutDefinition makes a failure pend while the target has a definition that
 // came with the migration: someone might start it and run the guest twice. The
-// source must have the guest's own. A guest that has arrived whole has its own where
-// it stopped.
+// source must have the guest's own, and the guest must not have been seen to run on
+// the target: then, it may be at home there.
 func withoutDefinition(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, out Outcome, now time.Time) Outcome {
 	target := CurrentTarget(lm)
-	out.UndefineTarget = SideOf(target.Domain) == SideStopped && target.Domain.Defined && !target.DefinedBefore &&
-		source.End.Domain.Defined && (target.ArrivedTime == nil || InPostCopy(source))
+	cameAlong := target.Domain.Defined && target.DefinedBefore != nil && !*target.DefinedBefore && target.ArrivedTime == nil
+	out.UndefineTarget = cameAlong && SideOf(target.Domain) == SideStopped && source.End.Domain.Defined
 	if !out.UndefineTarget || out.Verdict == VerdictPending {
 		return out
 	}
-	if recheck := settleBy(lm, now, ConfirmTimeout); now.Before(recheck) {
+	if recheck := cleanUpBy(lm, now); now.Before(recheck) {
 		out.Verdict, out.Recheck = VerdictPending, recheck
 		out.Message += fmt.Sprintf("; the definition that it left on %s is being removed", lm.Status.TargetNode)
 		return out
@@ -338,10 +339,14 @@ func succeeded(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now ti
 	out := Outcome{
 		Verdict: VerdictSucceeded, Reason: v1alpha1.ReasonMigrated,
 		Message:        fmt.Sprintf("The guest runs on %s", st.TargetNode),
-		UndefineSource: source.End.Domain.Defined,
+		UndefineSource: source.End.Domain.Defined && st.Target.Domain.Defined,
 		ResumeTarget:   PausedByUs(source) && resumable(st.Target.Domain),
 	}
-	if recheck := settleBy(lm, now, ConfirmTimeout); now.Before(recheck) {
+	if source.End.Domain.Defined && !st.Target.Domain.Defined {
+		out.Message += fmt.Sprintf("; its only definition is on %s: define it on %[2]s with what `virsh dumpxml` prints there, and then "+
+			"undefine it on %[1]s, so that nobody starts the guest twice", st.SourceNode, st.TargetNode)
+	}
+	if recheck := cleanUpBy(lm, now); now.Before(recheck) {
 		switch {
 		case out.ResumeTarget:
 			out.Verdict, out.Recheck = VerdictPending, recheck
@@ -391,6 +396,20 @@ func settleBy(lm *v1alpha1.LiveMigration, now time.Time, patience time.Duration)
 	}
 }
 
+// cleanUpBy is until when the agents may take to clean up.
+func cleanUpBy(lm *v1alpha1.LiveMigration, now time.Time) time.Time {
+	if since := lm.Status.Attempt.CleanUpTime; since != nil {
+		return since.Add(ConfirmTimeout)
+	}
+	return now.Add(ConfirmTimeout)
+}
+
+// cleansUp reports whether an agent has something to do before the migration can be
+// settled.
+func (out Outcome) cleansUp() bool {
+	return out.UndefineSource || out.UndefineTarget || out.ResumeSource || out.ResumeTarget
+}
+
 // stayed says why the guest is still on the source. It pends while the guest
 // stands paused by the agent and is known not to have run on the target.
 func stayed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now time.Time) Outcome {
@@ -399,7 +418,7 @@ func stayed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now time.
 		return out
 	}
 	out.ResumeSource = source.End.Call == v1alpha1.CallFailed || CurrentTarget(lm).ArrivedTime == nil
-	if recheck := settleBy(lm, now, ConfirmTimeout); out.ResumeSource && now.Before(recheck) {
+	if recheck := cleanUpBy(lm, now); out.ResumeSource && now.Before(recheck) {
 		out.Verdict, out.Recheck = VerdictPending, recheck
 		out.Message = fmt.Sprintf("The guest is on %s and is being resumed there", lm.Status.SourceNode)
 		return out
@@ -460,7 +479,7 @@ func sight(lm *v1alpha1.LiveMigration, meaning string) string {
 		target = t.Domain
 	}
 	return fmt.Sprintf("On %s the guest is %s, on %s it is %s: %s. If it stays so, look with `virsh domstate --reason %s` "+
-		"on both hosts; nothing has been destroyed", lm.Status.SourceNode, describe(source), lm.Status.TargetNode,
+		"on both hosts before you touch anything", lm.Status.SourceNode, describe(source), lm.Status.TargetNode,
 		describe(target), meaning, lm.Status.DomainUUID)
 }
 

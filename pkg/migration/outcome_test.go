@@ -76,7 +76,7 @@ func TestJudge(t *testing.T) {
 			now: want{VerdictSucceeded, "Migrated"}, late: want{VerdictSucceeded, "Migrated"}},
 		{name: "the source crashed after the guest had moved", call: failed, source: "Shutoff/Crashed", target: "Running/Migrated",
 			now: want{VerdictSucceeded, "Migrated"}, late: want{VerdictSucceeded, "Migrated"}},
-		{name: "a definition is left on the source", call: unknown, source: "Shutoff/Migrated*", target: "Running/Migrated",
+		{name: "a definition is left on the source", call: unknown, source: "Shutoff/Migrated*", target: "Running/Migrated*",
 			now: want{verdict: VerdictPending}, late: want{VerdictSucceeded, "Migrated"}},
 		{name: "the migration failed", call: failed, kind: "Other", source: "Running/Booted", target: "Absent",
 			now: want{VerdictFailed, "MigrationFailed"}, late: want{VerdictFailed, "MigrationFailed"}},
@@ -115,6 +115,7 @@ func TestJudge(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := makeMigration("m").ended(c.call, c.kind, c.source).onTarget(c.target, true)
+			b.lm.Status.Target.DefinedBefore = new(false)
 			if c.deleted {
 				b.deleted()
 			}
@@ -155,13 +156,14 @@ func TestOnlySuccessGoesWithoutConfirmation(t *testing.T) {
 // it lives on the target.
 func TestCleaningUpIsProvablySafe(t *testing.T) {
 	states := []string{
-		"", "Absent", "Running/Booted", "Running/Booted*", "Running/Migrated", "Paused/User", "Paused/Migration", "Paused/Migration+MigrationOut",
+		"", "Absent", "Running/Booted", "Running/Booted*", "Running/Migrated", "Running/Migrated*", "Paused/User", "Paused/Migration", "Paused/Migration+MigrationOut",
 		"Paused/Postcopy", "Running/Postcopy", "Running/PostcopyFailed", "Paused/PostcopyFailed", "Shutoff/Migrated*", "Shutoff/Shutdown*", "Shutoff/Crashed",
 	}
 	for _, source := range states[1:] {
 		for _, target := range states {
 			for _, late := range []time.Duration{0, ConfirmTimeout} {
 				b := makeMigration("m").ended(v1alpha1.CallUnknown, "", source).onTarget(target, true)
+				b.lm.Status.Target.DefinedBefore = new(false)
 				got := Judge(b.obj(), epoch.Add(late))
 				sourceSide, targetSide := SideOf(observed(source)), SideOf(observed(target))
 				if got.RemoveIncoming && (sourceSide != SideLive || targetSide != SideIncoming) {
@@ -176,7 +178,7 @@ func TestCleaningUpIsProvablySafe(t *testing.T) {
 				if got.UndefineTarget && (targetSide != SideStopped || source[len(source)-1] != '*') {
 					t.Errorf("source %s, target %s: the target's definition would be removed", source, target)
 				}
-				if got.UndefineSource && (targetSide != SideLive || !slices.Contains([]Side{SideMigrated, SideStopped}, sourceSide)) {
+				if got.UndefineSource && (target[len(target)-1] != '*' || targetSide != SideLive || !slices.Contains([]Side{SideMigrated, SideStopped}, sourceSide)) {
 					t.Errorf("source %s, target %s: the source's definition would be removed", source, target)
 				}
 			}
@@ -189,13 +191,14 @@ func TestCleaningUpIsProvablySafe(t *testing.T) {
 func TestDefinitionsThatWereThereStay(t *testing.T) {
 	for _, c := range []struct {
 		name, source string
-		before       bool
+		before       *bool
 		want         bool
 	}{
-		{"it came with the migration", "Running/Booted*", false, true},
-		{"it was there before", "Running/Booted*", true, false},
-		{"it is the only one", "Running/Booted", false, false},
-		{"the guest had arrived, and stopped where it belongs", "Shutoff/Crashed*", false, false},
+		{"it came with the migration", "Running/Booted*", new(false), true},
+		{"it was there before", "Running/Booted*", new(true), false},
+		{"nobody has looked whether it was", "Running/Booted*", nil, false},
+		{"it is the only one", "Running/Booted", new(false), false},
+		{"the guest had arrived, and may be at home there", "Running/Booted*", new(false), false},
 	} {
 		b := makeMigration("m").ended(v1alpha1.CallFailed, "Other", c.source).onTarget("Shutoff/Failed*", true)
 		b.lm.Status.Target.DefinedBefore = c.before
@@ -206,6 +209,40 @@ func TestDefinitionsThatWereThereStay(t *testing.T) {
 		if got.UndefineTarget != c.want || (got.Verdict == VerdictPending) != c.want {
 			t.Errorf("%s: got %+v", c.name, got)
 		}
+	}
+}
+
+// TestTheOnlyDefinitionStays: somebody has defined a transient guest on its source, or
+// undefined it on its target.
+func TestTheOnlyDefinitionStays(t *testing.T) {
+	got := Judge(makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Shutoff/Migrated*").onTarget("Running/Migrated", true).obj(), epoch)
+	if got.UndefineSource || got.Verdict != VerdictSucceeded || !strings.Contains(got.Message, "only definition is on node-a") {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// TestCleaningUpHasATimeOfItsOwn: it begins when there is something to clean up, which
+// may be long after the sides were first seen.
+func TestCleaningUpHasATimeOfItsOwn(t *testing.T) {
+	b := makeMigration("m").ended(v1alpha1.CallUnknown, "", "Running/Booted*").onTarget("Running/Migrated*", true).summarized(epoch)
+	if b.lm.Status.Phase != v1alpha1.PhaseUnknown {
+		t.Fatalf("two copies are %s", b.lm.Status.Phase)
+	}
+	later := epoch.Add(time.Hour)
+	b.lm.Status.Source.End.Domain = *observed("Shutoff/Destroyed*")
+	for after, want := range map[time.Duration]Verdict{0: VerdictPending, ConfirmTimeout - time.Second: VerdictPending, ConfirmTimeout: VerdictSucceeded} {
+		if got := Judge(b.summarized(later).obj(), later.Add(after)); got.Verdict != want || !got.UndefineSource {
+			t.Errorf("after %s: got %+v, want %s", after, got, want)
+		}
+	}
+}
+
+// TestAGuestThatArrivedDidNotStopOnItsSource: what has stopped there was an old copy.
+func TestAGuestThatArrivedDidNotStopOnItsSource(t *testing.T) {
+	b := makeMigration("m").ended(v1alpha1.CallUnknown, "", "Shutoff/Destroyed*").onTarget("Shutoff/Shutdown*", true).arrived()
+	b.lm.Status.Target.DefinedBefore = new(false)
+	if got := Judge(b.obj(), epoch.Add(ConfirmTimeout)); got.Verdict != VerdictUnknown || got.UndefineTarget {
+		t.Errorf("got %+v", got)
 	}
 }
 
@@ -426,7 +463,7 @@ func TestOnlyPausesAreUndone(t *testing.T) {
 // TestLateReportsLeaveTimeToCleanUp: the end is reported long after it came, as after
 // an outage of the API server.
 func TestLateReportsLeaveTimeToCleanUp(t *testing.T) {
-	b := makeMigration("m").ended(v1alpha1.CallUnknown, "", "Shutoff/Migrated*").onTarget("Running/Migrated", true)
+	b := makeMigration("m").ended(v1alpha1.CallUnknown, "", "Shutoff/Migrated*").onTarget("Running/Migrated*", true)
 	b.lm.Status.Source.End.Time = metav1.NewMicroTime(epoch.Add(-10 * time.Minute))
 	if got := Judge(b.obj(), epoch); got.Verdict != VerdictPending || !got.UndefineSource {
 		t.Errorf("got %+v", got)

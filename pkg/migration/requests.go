@@ -246,22 +246,33 @@ func forced(section *v1alpha1.SourceStatus) (v1alpha1.RequestState, string) {
 		steps = *section.Steering
 	}
 	postCopy, pause := steps.PostCopy, steps.Pause
+	done := section.End != nil && section.End.Call == v1alpha1.CallSucceeded
 	switch {
-	case steps.PausedTime != nil:
-		return v1alpha1.RequestDone, "The guest was paused until it has been copied"
-	case pause != nil && pause.Error != "":
-		return v1alpha1.RequestRefused, "The guest could not be paused: " + pause.Error
 	case pause != nil:
-		return v1alpha1.RequestInProgress, "Pausing the guest"
+		return paused(steps, done)
 	case postCopy == nil:
 		return v1alpha1.RequestInProgress, "The source's agent has taken it up"
 	case postCopy.Error != "":
 		return v1alpha1.RequestInProgress, "Switching to post-copy failed; pausing the guest: " + postCopy.Error
-	case section.End != nil && section.End.Call == v1alpha1.CallSucceeded:
+	case done:
 		// It was over before anybody saw it.
 		return v1alpha1.RequestDone, "The guest was switched to post-copy"
 	default:
 		return v1alpha1.RequestInProgress, "Switching to post-copy"
+	}
+}
+
+// paused says how far the pause has come that forces a migration to its end.
+func paused(steps v1alpha1.SteeringStatus, done bool) (v1alpha1.RequestState, string) {
+	switch {
+	case steps.PausedTime != nil:
+		return v1alpha1.RequestDone, "The guest was paused until it has been copied"
+	case steps.Pause.Error != "":
+		return v1alpha1.RequestRefused, "The guest could not be paused: " + steps.Pause.Error
+	case done:
+		return v1alpha1.RequestDone, "The guest had been copied before it was seen to stand still"
+	default:
+		return v1alpha1.RequestInProgress, "Pausing the guest"
 	}
 }
 

@@ -12,6 +12,10 @@ import (
 // and its job not begun, when the answer was lost.
 const SettleTime = 2 * time.Second
 
+// JobWait is more than the 30 seconds for which libvirt lets a call wait for another
+// job of its domain.
+const JobWait = 35 * time.Second
+
 // HungTime is how long a migrate call may take to return once the guest is gone from
 // the source.
 const HungTime = 15 * time.Second
@@ -125,7 +129,7 @@ func DecideSource(f SourceFacts, now time.Time) SourceAction {
 }
 
 func decideSourceStarted(f SourceFacts, now time.Time) SourceAction {
-	underWay := f.Call == CallInFlight || f.Seen && f.Job.MigratingOut()
+	underWay := underWay(f)
 	switch {
 	case f.Seen && half(f.Domain):
 		return decideSourcePostCopy(f, now)
@@ -138,6 +142,12 @@ func decideSourceStarted(f SourceFacts, now time.Time) SourceAction {
 	default:
 		return SourceFollow
 	}
+}
+
+// underWay reports whether the migration may still be. Once its call has returned, a job
+// that moves the guest is somebody else's.
+func underWay(f SourceFacts) bool {
+	return f.Call == CallInFlight || f.Call != CallReturned && f.Seen && f.Job.MigratingOut()
 }
 
 // mayAbort: an abort that was ordered is asked for until the job is gone.
@@ -153,10 +163,15 @@ func hung(f SourceFacts, now time.Time) bool {
 	return f.Call == CallInFlight && gone && !f.QuietSince.IsZero() && now.Sub(f.QuietSince) >= HungTime
 }
 
-// over reports whether a job that is not seen has ended, rather than not begun.
+// over reports whether a job that is not seen has ended, rather than not begun: it
+// may be waiting for another job of the guest.
 func over(f SourceFacts, now time.Time) bool {
+	settle := SettleTime
+	if f.Job.Active() {
+		settle = JobWait
+	}
 	return f.Call == CallReturned || f.Domain == nil || !f.Domain.Active() ||
-		!f.QuietSince.IsZero() && now.Sub(f.QuietSince) >= SettleTime
+		!f.QuietSince.IsZero() && now.Sub(f.QuietSince) >= settle
 }
 
 // half reports whether the domain is the source's part of a guest that runs on
@@ -209,12 +224,16 @@ func cleanUpSource(out Outcome, d *hypervisor.Domain) SourceAction {
 
 // SideSince is the guest on the source after the end, given what was reported then
 // and what is seen now. That it had stopped there, and why, is not forgotten when
-// nothing is left of it.
+// nothing is left of it, nor when a libvirtd that has restarted does not know why.
 func SideSince(reported v1alpha1.DomainObservation, now *hypervisor.Domain, job hypervisor.JobStats) v1alpha1.DomainObservation {
 	seen := Observe(now, job)
 	was := SideOf(&reported)
-	if SideOf(&seen) == SideGone && (was == SideMigrated || was == SideStopped) {
-		reported.Defined = false
+	if was != SideMigrated && was != SideStopped {
+		return seen
+	}
+	stillStopped := now != nil && !now.Active() && now.Reason == hypervisor.ReasonUnknown
+	if SideOf(&seen) == SideGone || stillStopped {
+		reported.Defined = seen.Defined
 		return reported
 	}
 	return seen

@@ -67,19 +67,26 @@ func Summarize(f ManagerFacts, now time.Time) Summary {
 	return s.out
 }
 
-// noteEnd remembers when the manager first saw that the job is over, and that the
-// target was read after that.
+// noteEnd remembers when the manager first saw that the job is over, that the target
+// was read after that, and that there is something to clean up.
 func noteEnd(lm *v1alpha1.LiveMigration, now time.Time) {
 	source, target := CurrentSource(lm), CurrentTarget(lm)
 	if source == nil || source.End == nil {
 		return
 	}
 	a := lm.Status.Attempt
+	a.SourceMissingTime = nil
 	if a.EndSeenTime == nil {
 		a.EndSeenTime = new(metav1.NewMicroTime(now))
 	}
 	if a.ConfirmationSeenTime == nil && target != nil && target.ConfirmedTime != nil {
 		a.ConfirmationSeenTime = new(metav1.NewMicroTime(now))
+	}
+	switch cleansUp := Judge(lm, now).cleansUp(); {
+	case !cleansUp:
+		a.CleanUpTime = nil
+	case a.CleanUpTime == nil:
+		a.CleanUpTime = new(metav1.NewMicroTime(now))
 	}
 }
 
@@ -241,21 +248,36 @@ func (s *summarizer) judge() Outcome {
 	if out.Verdict != VerdictPending || CurrentSource(s.lm).End != nil {
 		return out
 	}
+	since, ready := s.sourceAway()
+	if ready {
+		return out
+	}
+	deadline := since.Add(ConfirmTimeout)
+	if s.now.Before(deadline) {
+		out.Recheck = deadline
+		return out
+	}
+	row := rowFor(SideUnseen, targetSideOf(CurrentTarget(s.lm)))
+	return Outcome{
+		Verdict: VerdictUnknown, Reason: v1alpha1.ReasonOutcomeUnknown,
+		Message: sight(s.lm, row.meaning) + s.notReady(s.lm.Status.SourceNode),
+	}
+}
+
+// sourceAway says since when the source's node is not ready, or has no Hypervisor at
+// all: somebody may have removed it with the node.
+func (s *summarizer) sourceAway() (since time.Time, ready bool) {
+	a := s.out.Status.Attempt
 	for _, n := range s.Nodes {
-		if n.Name != s.lm.Status.SourceNode || n.Ready || n.Since.IsZero() {
-			continue
-		}
-		deadline := n.Since.Add(ConfirmTimeout)
-		if s.now.Before(deadline) {
-			out.Recheck = deadline
-			return out
-		}
-		row := rowFor(SideUnseen, targetSideOf(CurrentTarget(s.lm)))
-		return Outcome{
-			Verdict: VerdictUnknown, Reason: v1alpha1.ReasonOutcomeUnknown, Message: sight(s.lm, row.meaning) + s.notReady(n.Name),
+		if n.Name == s.lm.Status.SourceNode {
+			a.SourceMissingTime = nil
+			return n.Since, n.Ready || n.Since.IsZero()
 		}
 	}
-	return out
+	if a.SourceMissingTime == nil {
+		a.SourceMissingTime = new(metav1.NewMicroTime(s.now))
+	}
+	return a.SourceMissingTime.Time, false
 }
 
 // pausing says why the guest stands still, to be put behind a message.
@@ -290,8 +312,11 @@ func (s *summarizer) notReady(name string) string {
 		if n.Name == name && !n.Ready {
 			return fmt.Sprintf("; %s is not ready: %s", name, n.Message)
 		}
+		if n.Name == name {
+			return ""
+		}
 	}
-	return ""
+	return fmt.Sprintf("; %s has no Hypervisor: no agent serves it", name)
 }
 
 // recordDowntime takes the measured pause from the side that knows it.

@@ -183,3 +183,34 @@ func TestSourceThatIsGone(t *testing.T) {
 		t.Errorf("when it is back it is %s", got)
 	}
 }
+
+// TestASourceThatIsGone: its Hypervisor was removed with its node, and nobody will ever
+// report the end.
+func TestASourceThatIsGone(t *testing.T) {
+	b := makeMigration("m").started()
+	summarize := func(after time.Duration, nodes ...Node) {
+		st := Summarize(ManagerFacts{Object: b.lm, Nodes: nodes}, epoch.Add(after)).Status
+		st.Source, st.Target = b.lm.Status.Source, b.lm.Status.Target
+		b.lm.Status = st
+	}
+	target := Node{Name: "node-b", Ready: true}
+	for _, c := range []struct {
+		after time.Duration
+		nodes []Node
+		want  v1alpha1.LiveMigrationPhase
+	}{
+		{0, []Node{target}, v1alpha1.PhasePreparing},
+		{ConfirmTimeout - time.Second, []Node{target}, v1alpha1.PhasePreparing},
+		{ConfirmTimeout, []Node{target}, v1alpha1.PhaseUnknown},
+		{2 * ConfirmTimeout, []Node{{Name: "node-a", Ready: true}, target}, v1alpha1.PhasePreparing},
+		{3 * ConfirmTimeout, []Node{target}, v1alpha1.PhasePreparing},
+	} {
+		summarize(c.after, c.nodes...)
+		if b.lm.Status.Phase != c.want {
+			t.Errorf("after %s with %d nodes it is %s, want %s: %v", c.after, len(c.nodes), b.lm.Status.Phase, c.want, b.lm.Status.Conditions)
+		}
+		if c.want == v1alpha1.PhaseUnknown && !strings.Contains(b.lm.Status.Conditions[0].Message, "node-a has no Hypervisor") {
+			t.Errorf("the message is %q", b.lm.Status.Conditions[0].Message)
+		}
+	}
+}

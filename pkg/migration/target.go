@@ -6,8 +6,8 @@ import (
 	"github.com/virtferry/virtferry/api/v1alpha1"
 )
 
-// IncomingGrace is how long after the end libvirt itself may take to remove the
-// incoming shell before the target's agent does.
+// IncomingGrace is how long libvirt itself may take to remove the incoming shell,
+// from when the target was read after the end, before the target's agent does.
 const IncomingGrace = 5 * time.Second
 
 // TargetFacts is what the target's agent knows of a migration.
@@ -60,7 +60,12 @@ func DecideTarget(f TargetFacts, now time.Time) TargetAction {
 	case section.ConfirmedTime == nil:
 		return TargetConfirm
 	}
-	switch out := Judge(lm, now); {
+	return cleanUpTarget(Judge(lm, now), section, now)
+}
+
+// cleanUpTarget chooses what to do after the end.
+func cleanUpTarget(out Outcome, section *v1alpha1.TargetStatus, now time.Time) TargetAction {
+	switch {
 	case out.RemoveIncoming && now.Sub(section.ConfirmedTime.Time) >= IncomingGrace:
 		return TargetRemoveIncoming
 	case out.UndefineTarget:

@@ -62,8 +62,17 @@ type Order struct {
 	// At is when, in the job's time.
 	At     time.Duration
 	Reason Reason
-	// Failed is whether it is known to have failed.
+	// Failed is whether it is known, or has to be taken, to have failed.
 	Failed bool
+	// Refused is whether the hypervisor has refused it: then it has no effect, not
+	// even a late one.
+	Refused bool
+}
+
+// failed returns the order, if it was one, as one that has failed.
+func (o Order) failed(refused bool) Order {
+	o.Failed, o.Refused = o.Ordered, o.Ordered && refused
+	return o
 }
 
 // pending reports whether an order is under way.

@@ -58,9 +58,12 @@ func (s State) observe(sample Sample) (State, bool) {
 	}
 	s.last = sample
 	s.size = s.size.grown(sample)
-	if s.facts.Pause.Ordered && sample.GuestPaused {
-		// A call that has failed may have had its effect all the same.
-		s.pauseSeen, s.facts.Pause.Failed = true, false
+	if pause := &s.facts.Pause; pause.Ordered && !pause.Refused && sample.GuestPaused {
+		// A call that has failed may have its effect all the same, some time.
+		if pause.Failed {
+			pause.At, pause.Failed = s.now, false
+		}
+		s.pauseSeen = true
 	}
 	s.link = s.link.observe(sample)
 	var newPass bool

@@ -45,7 +45,7 @@ func (s script) run() (State, []timed) {
 		for _, a := range actions {
 			all = append(all, timed{second, a.Kind, a.MaxDowntimeMilliseconds, a.Reason})
 			if slices.Contains(s.fails, a.Kind) {
-				state = state.Failed(a)
+				state = state.Failed(a, true)
 			}
 		}
 	}
@@ -186,6 +186,18 @@ func TestDecisions(t *testing.T) {
 			want:   []timed{first, {20, Pause, 0, ReasonRequested}},
 		},
 		{
+			name: "a pause that was refused is none, though the guest stands still for its switch-over",
+			script: script{config: Config{CompletionTimeoutPerGiB: 300 * time.Second, OnTimeout: TimeoutKeepGoing}, span: 900 * time.Second,
+				at: both(request(7), func(second int64, in *Input) { in.Sample.GuestPaused = second >= 800 }), fails: []Kind{Pause}},
+			want: []timed{first, {7, Pause, 0, ReasonRequested}},
+		},
+		{
+			name: "one that takes effect late has its time from then on",
+			script: script{config: Config{CompletionTimeoutPerGiB: 20 * time.Second, OnTimeout: TimeoutKeepGoing}, span: 200 * time.Second,
+				at: both(request(7), paused(100))},
+			want: []timed{first, {7, Pause, 0, ReasonRequested}, {160, Abort, 0, ReasonPauseTimeout}},
+		},
+		{
 			name:   "a saw-tooth is no progress",
 			script: script{config: Config{ProgressTimeout: 30 * time.Second}, span: 2 * time.Minute},
 			want:   []timed{first, {35, Abort, 0, ReasonProgressTimeout}},
@@ -251,7 +263,7 @@ func TestLimits(t *testing.T) {
 	wantLimit(t, actions, 100, ReasonInitial)
 	s, actions = Decide(c, s, Input{Sample: look(11*time.Second, 1, 2, 900)})
 	wantLimit(t, actions, 175, ReasonStep)
-	s, actions = Decide(c, s.Failed(actions[0]), Input{Sample: look(11*time.Second, 1, 2, 900)})
+	s, actions = Decide(c, s.Failed(actions[0], true), Input{Sample: look(11*time.Second, 1, 2, 900)})
 	wantLimit(t, actions, 0, "") // Not before a second has passed.
 	s, actions = Decide(c, s, Input{Sample: look(12*time.Second, 1, 3, 900)})
 	wantLimit(t, actions, 175, ReasonStep)
@@ -318,7 +330,7 @@ func TestAdoption(t *testing.T) {
 		},
 		{
 			name:   "the progress timeout goes on through a saw-tooth, once it is seen to be one",
-			config: Config{ProgressTimeout: 40 * time.Second}, facts: Facts{ProgressAt: 60 * time.Second},
+			config: Config{ProgressTimeout: 40 * time.Second}, facts: Facts{ProgressAt: 60 * time.Second, LowestPassBytes: 500 * mib},
 			at: func(_ int64, in *Input) {
 				in.Sample.Elapsed += 90 * time.Second
 				in.Sample.Iteration += 18
@@ -331,6 +343,15 @@ func TestAdoption(t *testing.T) {
 			at: func(second int64, in *Input) {
 				in.Sample = look(time.Duration(90+second)*time.Second, 7, 5+second, 100-second)
 			},
+		},
+		{
+			name:   "what the job achieved while nobody watched is progress",
+			config: Config{ProgressTimeout: 40 * time.Second}, facts: Facts{ProgressAt: 60 * time.Second, LowestPassBytes: 600 * mib},
+			at: func(_ int64, in *Input) {
+				in.Sample.Elapsed += 150 * time.Second
+				in.Sample.Iteration += 18
+			},
+			want: []timed{{46, Abort, 0, ReasonProgressTimeout}},
 		},
 		{
 			name:   "disks that come closer do so for whoever takes over, too",

@@ -64,7 +64,7 @@ func randomRun(t *testing.T, seed uint64) {
 			}
 			switch {
 			case r.IntN(10) == 0:
-				s = s.Failed(a)
+				s = s.Failed(a, r.IntN(2) == 0)
 			case a.Kind == SetMaxDowntime:
 				limit = a.MaxDowntimeMilliseconds
 			case a.Kind == StartPostCopy:
@@ -126,7 +126,7 @@ func TestEveryMigrationEnds(t *testing.T) {
 			s, actions = Decide(c, s, Input{Sample: sample})
 			for _, a := range actions {
 				if a.Kind != Abort && r.IntN(3) == 0 {
-					s = s.Failed(a)
+					s = s.Failed(a, r.IntN(2) == 0)
 				}
 			}
 		}

@@ -46,13 +46,17 @@ type Facts struct {
 	ForceCompleteTaken bool
 	// ProgressAt is when the job was last seen to come closer to its end.
 	ProgressAt time.Duration
+	// LowestPassBytes is the least that was seen to remain at the beginning of a
+	// pass; 0 if none was seen.
+	LowestPassBytes int64
 }
 
 // Restore returns the state of a job that another process has steered so far.
 func Restore(facts Facts) State {
 	s := State{facts: facts, started: facts.MaxDowntimeMilliseconds > 0, limitBefore: facts.MaxDowntimeMilliseconds}
 	s.inherited = [...]bool{facts.Abort.pending(), facts.Pause.pending(), facts.PostCopy.pending()}
-	s.progress.at, s.progress.adopted = facts.ProgressAt, facts.ProgressAt > 0
+	s.progress.at = facts.ProgressAt
+	s.progress.lowestPass = lowest{facts.LowestPassBytes, facts.LowestPassBytes > 0}
 	for _, order := range []Order{facts.PostCopy, facts.Pause, facts.Abort} {
 		s.now = max(s.now, order.At)
 	}
@@ -63,14 +67,14 @@ func Restore(facts Facts) State {
 // actions of the decision are carried out: an order that was not is repeated.
 func (s State) Facts() Facts {
 	facts := s.facts
-	facts.ProgressAt = s.progress.at
+	facts.ProgressAt, facts.LowestPassBytes = s.progress.at, s.progress.lowestPass.value
 	return facts
 }
 
-// Failed says that an action could not be carried out. The next decision takes
-// the next resort, or tries again where the action was to set a limit. An action
-// that hangs needs no word: its deadline passes.
-func (s State) Failed(action Action) State {
+// Failed says that an action could not be carried out; refused, that it certainly has
+// no effect. The next decision takes the next resort, or tries again where the action
+// was to set a limit. An action that hangs needs no word: its deadline passes.
+func (s State) Failed(action Action, refused bool) State {
 	switch action.Kind {
 	case SetMaxDowntime:
 		if s.facts.MaxDowntimeMilliseconds == action.MaxDowntimeMilliseconds {
@@ -79,11 +83,11 @@ func (s State) Failed(action Action) State {
 			s.retryAt = s.now + limitRetry
 		}
 	case StartPostCopy:
-		s.facts.PostCopy.Failed = s.facts.PostCopy.Ordered
+		s.facts.PostCopy = s.facts.PostCopy.failed(refused)
 	case Pause:
-		s.facts.Pause.Failed = s.facts.Pause.Ordered
+		s.facts.Pause = s.facts.Pause.failed(refused)
 	case Abort:
-		s.facts.Abort.Failed = s.facts.Abort.Ordered
+		s.facts.Abort = s.facts.Abort.failed(refused)
 	}
 	return s
 }

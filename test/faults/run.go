@@ -146,13 +146,13 @@ func (r *run) begin(ctx context.Context) error {
 	if _, err := r.guest.Command(ctx, r.source, fmt.Sprintf("dirty %d", dirty)); err != nil {
 		return err
 	}
+	if err := r.source.WaitPublished(ctx, r.guest); err != nil {
+		return err
+	}
 	if r.scenario.guest.paused {
 		if _, err := r.source.Virsh(ctx, "suspend", r.guest.UUID()); err != nil {
 			return err
 		}
-	}
-	if err := r.source.WaitPublished(ctx, r.guest); err != nil {
-		return err
 	}
 	if holder := r.holder(); holder != nil {
 		if err := holder.Pause(); err != nil {

@@ -309,3 +309,42 @@ func TestPrintedHypervisors(t *testing.T) {
 		t.Errorf("the cells differ (-want +got):\n%s", diff)
 	}
 }
+
+// Messages of the rules on what the source has said of the start and the end.
+const (
+	startStays = "startRequestedTime is never removed"
+	endStays   = "end is never removed"
+)
+
+// TestTheStartAndTheEndAreNotTakenBack: a report of the source's agent that was delayed
+// on its way, and arrives behind a later one, is refused. Another attempt begins anew.
+func TestTheStartAndTheEndAreNotTakenBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	lm := w.newMigration(w.newGuest("web"), "b")
+	w.create(lm)
+	end := map[string]any{"call": "Succeeded", "domain": map[string]any{"state": "Absent"}, "time": microNow()}
+	for i, c := range []struct {
+		attempt string
+		source  map[string]any
+		refusal string
+	}{
+		{"1", map[string]any{}, ""},
+		{"1", map[string]any{"startRequestedTime": microNow()}, ""},
+		{"1", map[string]any{"startRequestedTime": nil}, startStays},
+		{"1", map[string]any{"end": end}, ""},
+		{"1", map[string]any{"end": nil}, endStays},
+		{"1", map[string]any{"guestPaused": true}, ""},
+		{"2", map[string]any{"startRequestedTime": nil, "end": nil}, ""},
+	} {
+		c.source["attemptID"] = c.attempt
+		err := setStatus(t, cluster.client, lm, map[string]any{
+			"attempt": map[string]any{"id": c.attempt, "admittedTime": microNow()}, "source": c.source,
+		})
+		if c.refusal != "" {
+			requireRefused(t, err, "status.source", c.refusal)
+		} else if err != nil {
+			t.Errorf("step %d: %v", i, err)
+		}
+	}
+}

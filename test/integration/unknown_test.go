@@ -18,12 +18,14 @@ import (
 	"github.com/virtferry/virtferry/pkg/migration"
 )
 
-// almostTimedOut makes an end one that the target should have confirmed long ago:
-// the manager's patience ends in some seconds.
-func almostTimedOut(end func(*agent.SourceReport)) func(*agent.SourceReport) {
-	return func(r *agent.SourceReport) {
-		end(r)
-		r.Section.End.Time = metav1.NewMicroTime(time.Now().Add(4*time.Second - migration.ConfirmTimeout))
+// almostTimeOut makes the end one that the manager has seen long ago, and the target
+// should have confirmed since: its patience ends in some seconds.
+func (m *move) almostTimeOut() {
+	m.t.Helper()
+	m.awaitReason(v1alpha1.ReasonConfirming)
+	seen := metav1.NewMicroTime(time.Now().Add(4*time.Second - migration.ConfirmTimeout))
+	if err := setStatus(m.t, cluster.client, m.latest(), map[string]any{"attempt": map[string]any{"endSeenTime": seen}}); err != nil {
+		m.t.Fatal(err)
 	}
 }
 
@@ -39,7 +41,7 @@ func (m *move) awaitUnknown(message string) {
 	if !slices.Contains(lm.Finalizers, v1alpha1.FinalizerGuestSafe) {
 		m.t.Error("the finalizer is gone")
 	}
-	for _, part := range []string{message, "virsh domstate --reason " + lm.Status.DomainUUID, "nothing has been destroyed"} {
+	for _, part := range []string{message, "virsh domstate --reason " + lm.Status.DomainUUID, "before you touch anything"} {
 		if !strings.Contains(succeeded(lm).Message, part) {
 			m.t.Errorf("the message does not say %q: %s", part, succeeded(lm).Message)
 		}
@@ -76,8 +78,8 @@ func TestOutcomeIsUnknownUntilBothSidesAreSeen(t *testing.T) {
 			a, b := a.in(t), b.in(t)
 			m := w.in(t).migrate(guests[i], "b")
 			carryOut(m, successfulMove(m, guests[i], a, b)[:6])
-			a.asSource(m, almostTimedOut(c.end))
-			m.awaitReason(v1alpha1.ReasonConfirming)
+			a.asSource(m, c.end)
+			m.almostTimeOut()
 			m.awaitUnknown(c.unknown)
 			b.asTarget(m, c.news)
 			m.awaitReason(c.reason)
@@ -107,7 +109,8 @@ func TestUnknownOutcomeKeepsTheObject(t *testing.T) {
 	lm.Spec.TTLSecondsAfterFinished = new(int32(0))
 	m := w.follow(lm)
 	carryOut(m, successfulMove(m, g, a, b)[:6])
-	a.asSource(m, almostTimedOut(sourceDone))
+	a.asSource(m, sourceDone)
+	m.almostTimeOut()
 	m.awaitUnknown("it is not certain where the guest runs")
 	time.Sleep(time.Second)
 	if lm := m.latest(); !lm.DeletionTimestamp.IsZero() {

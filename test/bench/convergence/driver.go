@@ -89,7 +89,7 @@ func (d *driver) look(ctx context.Context) error {
 	for _, a := range actions {
 		d.actions = append(d.actions, timedAction{sample.Elapsed, a})
 		if err := d.do(ctx, a, sample.Elapsed); err != nil {
-			d.state = d.state.Failed(a)
+			d.state = d.state.Failed(a, true)
 		}
 	}
 	return nil

@@ -29,6 +29,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: admittedTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: cleanUpTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
     - name: confirmationSeenTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
@@ -38,6 +41,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: id
       type:
         scalar: string
+    - name: sourceMissingTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
 - name: com.github.virtferry.virtferry.api.v1alpha1.AutoConvergeOptions
   map:
     fields:
@@ -893,6 +899,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: lastProgressTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: lowestRemainingBytes
+      type:
+        scalar: numeric
     - name: maxDowntimeMilliseconds
       type:
         scalar: numeric

@@ -20,6 +20,13 @@ type AttemptStatusApplyConfiguration struct {
 	EndSeenTime *v1.MicroTime `json:"endSeenTime,omitempty"`
 	// confirmationSeenTime is when the manager first saw target.confirmedTime.
 	ConfirmationSeenTime *v1.MicroTime `json:"confirmationSeenTime,omitempty"`
+	// cleanUpTime is since when all that is left to do is to clean up: to resume a
+	// guest that was paused for its migration, or to remove a definition that is
+	// left over.
+	CleanUpTime *v1.MicroTime `json:"cleanUpTime,omitempty"`
+	// sourceMissingTime is since when the source node, which has not reported the
+	// end, has no Hypervisor.
+	SourceMissingTime *v1.MicroTime `json:"sourceMissingTime,omitempty"`
 }
 
 // AttemptStatusApplyConfiguration constructs a declarative configuration of the AttemptStatus type for use with
@@ -57,5 +64,21 @@ func (b *AttemptStatusApplyConfiguration) WithEndSeenTime(value v1.MicroTime) *A
 // If called multiple times, the ConfirmationSeenTime field is set to the value of the last call.
 func (b *AttemptStatusApplyConfiguration) WithConfirmationSeenTime(value v1.MicroTime) *AttemptStatusApplyConfiguration {
 	b.ConfirmationSeenTime = &value
+	return b
+}
+
+// WithCleanUpTime sets the CleanUpTime field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the CleanUpTime field is set to the value of the last call.
+func (b *AttemptStatusApplyConfiguration) WithCleanUpTime(value v1.MicroTime) *AttemptStatusApplyConfiguration {
+	b.CleanUpTime = &value
+	return b
+}
+
+// WithSourceMissingTime sets the SourceMissingTime field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the SourceMissingTime field is set to the value of the last call.
+func (b *AttemptStatusApplyConfiguration) WithSourceMissingTime(value v1.MicroTime) *AttemptStatusApplyConfiguration {
+	b.SourceMissingTime = &value
 	return b
 }

@@ -9,7 +9,8 @@ import (
 // SourceStatusApplyConfiguration represents a declarative configuration of the SourceStatus type for use
 // with apply.
 //
-// SourceStatus is what the source node's agent does and sees.
+// SourceStatus is what the source node's agent does and sees. A report that was
+// delayed can not take back what a later one has said of the start and the end.
 type SourceStatusApplyConfiguration struct {
 	// attemptID is the attempt that this section is about.
 	AttemptID *string `json:"attemptID,omitempty"`

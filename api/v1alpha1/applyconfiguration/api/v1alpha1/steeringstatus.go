@@ -18,6 +18,9 @@ type SteeringStatusApplyConfiguration struct {
 	// lastProgressTime is when the copying was last seen to come closer to its
 	// end.
 	LastProgressTime *v1.MicroTime `json:"lastProgressTime,omitempty"`
+	// lowestRemainingBytes is the least that was seen to remain of the memory at the
+	// beginning of a pass over it.
+	LowestRemainingBytes *int64 `json:"lowestRemainingBytes,omitempty"`
 	// postCopy is the switch to post-copy, once the agent has asked for it.
 	PostCopy *SteeringStepApplyConfiguration `json:"postCopy,omitempty"`
 	// postCopyTime is when the migration was first seen in post-copy.
@@ -25,7 +28,8 @@ type SteeringStatusApplyConfiguration struct {
 	// pause is the pausing of the guest so that its copying ends, once the agent
 	// has asked for it. The guest is resumed where it ends up.
 	Pause *SteeringStepApplyConfiguration `json:"pause,omitempty"`
-	// pausedTime is when the guest was first seen to stand still after that.
+	// pausedTime is when libvirt has paused the guest, or when it was first seen to
+	// stand paused after that.
 	PausedTime *v1.MicroTime `json:"pausedTime,omitempty"`
 	// abort is the abort of the job, once the agent has asked for it.
 	Abort *SteeringStepApplyConfiguration `json:"abort,omitempty"`
@@ -52,6 +56,14 @@ func (b *SteeringStatusApplyConfiguration) WithMaxDowntimeMilliseconds(value int
 // If called multiple times, the LastProgressTime field is set to the value of the last call.
 func (b *SteeringStatusApplyConfiguration) WithLastProgressTime(value v1.MicroTime) *SteeringStatusApplyConfiguration {
 	b.LastProgressTime = &value
+	return b
+}
+
+// WithLowestRemainingBytes sets the LowestRemainingBytes field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the LowestRemainingBytes field is set to the value of the last call.
+func (b *SteeringStatusApplyConfiguration) WithLowestRemainingBytes(value int64) *SteeringStatusApplyConfiguration {
+	b.LowestRemainingBytes = &value
 	return b
 }
 

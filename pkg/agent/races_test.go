@@ -1,0 +1,135 @@
+package agent
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
+	"github.com/virtferry/virtferry/pkg/migration"
+	"github.com/virtferry/virtferry/pkg/monitor"
+)
+
+// TestAnOlderReportNeverTakesTheIntentAway: the answer to the source's first report is
+// lost, and its repetition is slow, while the target gets ready. Were the start recorded
+// meanwhile, the repetition would take the record away: the migration could be called
+// cancelled before its start, or be started again.
+func TestAnOlderReportNeverTakesTheIntentAway(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.busy()
+		attempts, written := 0, 0
+		started := false
+		w.api.before = func(_ int, by *testAgent) bool {
+			if by == w.b {
+				time.Sleep(80 * time.Millisecond) // The target takes its time.
+				return false
+			}
+			attempts++
+			if attempts == 2 {
+				time.Sleep(50 * time.Millisecond)
+			}
+			return false
+		}
+		w.api.after = func(_ int, by *testAgent) bool {
+			lm := w.api.all()[0]
+			if started && !migration.Started(lm) {
+				t.Error("the record of the start is gone")
+			}
+			started = started || migration.Started(lm)
+			if by == w.a {
+				written++
+			}
+			return by == w.a && written == 1
+		}
+		lm := w.migrateWith(guestUUID, keepGoing(false))
+		w.copying(lm)
+		w.ask(lm, v1alpha1.AnnotationCancel, "1")
+		w.requireEnd(w.settle(lm), v1alpha1.PhaseCancelled, v1alpha1.ReasonCancelled, "Cancel 1 Done")
+		w.requireOnce("node-a")
+		w.requireCalls(fake.MethodAbortJob, 1)
+	})
+}
+
+// TestALateOutcomeIsCleanedUpAfter: two copies run, and a person destroys one when all
+// deadlines have passed. What is left of it goes all the same.
+func TestALateOutcomeIsCleanedUpAfter(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.fleet.ScriptNext(guestUUID, fake.Script{Ending: fake.EndsBothRunning})
+		lm := w.migrate(guestUUID)
+		w.settle(lm)
+		time.Sleep(2 * migration.ConfirmTimeout)
+		w.fleet.Host("node-a").SetState(guestUUID, hypervisor.StateShutoff, hypervisor.ReasonDestroyed)
+		w.await(lm, "an outcome", migration.Finished)
+		synctest.Wait()
+		w.requireEnd(w.api.get(lm), v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated, "")
+		if _, err := w.fleet.Host("node-a").LookupDomain(t.Context(), guestUUID); !hypervisor.IsNoDomain(err) {
+			t.Errorf("the source still knows the guest: %v", err)
+		}
+		w.requireOnce("node-b")
+	})
+}
+
+// TestSomebodyElsesMigrationIsLetBe: it began after the guest was checked and before our
+// own could, which is therefore refused.
+func TestSomebodyElsesMigrationIsLetBe(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.busy()
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		theirs := make(chan error, 1)
+		begun := false
+		w.api.before = func(_ int, by *testAgent) bool {
+			if by == w.b && !begun {
+				begun = true
+				go func() {
+					theirs <- w.fleet.Host("node-a").Migrate(ctx, guestUUID, hypervisor.MigrateParams{DestinationURI: w.fleet.Host("node-c").URI(), LiveXML: "<domain/>"})
+				}()
+				time.Sleep(100 * time.Millisecond)
+			}
+			return false
+		}
+		lm := w.migrateWith(guestUUID, keepGoing(true))
+		w.ask(lm, v1alpha1.AnnotationForceComplete, "1")
+		time.Sleep(10 * time.Second)
+		w.ask(lm, v1alpha1.AnnotationCancel, "2")
+		if after := w.settle(lm); after.Status.Phase != v1alpha1.PhaseUnknown {
+			t.Errorf("while it runs, ours is %s: %+v", after.Status.Phase, after.Status.Conditions[0])
+		}
+		for _, method := range []fake.Method{fake.MethodSuspend, fake.MethodStartPostCopy, fake.MethodAbortJob} {
+			w.requireCalls(method, 0)
+		}
+		// It ends, and ours can be settled.
+		if err := w.fleet.Host("node-a").AbortJob(t.Context(), guestUUID); err != nil {
+			t.Fatal(err)
+		}
+		<-theirs
+		if after := w.await(lm, "an outcome", migration.Finished); after.Status.Phase == v1alpha1.PhaseSucceeded {
+			t.Errorf("ours is %s", after.Status.Phase)
+		}
+		if on := w.fleet.RunningOn(guestUUID); len(on) != 1 || on[0] != "node-a" {
+			t.Errorf("the guest runs on %v", on)
+		}
+	})
+}
+
+// TestOrdersAreNeverOfTheFuture: the node's clock was set back since.
+func TestOrdersAreNeverOfTheFuture(t *testing.T) {
+	step := func(s *v1alpha1.SourceStatus, at time.Time) {
+		s.Steering.Pause.Time.Time, s.Steering.LastProgressTime.Time = at, at
+	}
+	section := &v1alpha1.SourceStatus{Steering: &v1alpha1.SteeringStatus{
+		Pause: &v1alpha1.SteeringStep{Reason: string(monitor.ReasonRequested)}, LastProgressTime: new(metav1.NewMicroTime(time.Time{})),
+	}}
+	began, elapsed := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), time.Minute
+	for off, want := range map[time.Duration]time.Duration{-time.Hour: 0, 30 * time.Second: 30 * time.Second, time.Hour: elapsed} {
+		step(section, began.Add(off))
+		if facts := monitorFacts(section, began, elapsed); facts.Pause.At != want || facts.ProgressAt != want {
+			t.Errorf("ordered %s after the beginning: got %+v", off, facts)
+		}
+	}
+}
