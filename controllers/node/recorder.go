@@ -14,6 +14,7 @@ import (
 	ac "github.com/virtferry/virtferry/api/v1alpha1/applyconfiguration/api/v1alpha1"
 	"github.com/virtferry/virtferry/internal/applyconv"
 	"github.com/virtferry/virtferry/pkg/agent"
+	"github.com/virtferry/virtferry/pkg/migration"
 )
 
 // +kubebuilder:rbac:groups=migration.virtferry.dev,resources=livemigrations,verbs=get;list;watch
@@ -54,7 +55,9 @@ func (r *Recorder) RecordSource(ctx context.Context, lm *v1alpha1.LiveMigration,
 	}
 	status := ac.LiveMigrationStatus()
 	status.Source, status.Progress = section, progress
-	return r.apply(ctx, lm, status, write{owner: v1alpha1.OwnerSourceAgent, attempt: report.Section.AttemptID, ifUnchanged: ifUnchanged})
+	return r.apply(ctx, lm, status, write{
+		owner: v1alpha1.OwnerSourceAgent, attempt: report.Section.AttemptID, source: report.Section, ifUnchanged: ifUnchanged,
+	})
 }
 
 // RecordTarget implements agent.Recorder.
@@ -68,10 +71,11 @@ func (r *Recorder) RecordTarget(ctx context.Context, lm *v1alpha1.LiveMigration,
 	return r.apply(ctx, lm, status, write{owner: v1alpha1.OwnerTargetAgent, attempt: report.AttemptID})
 }
 
-// write says how a status is written: as whom, about which attempt, and whether
-// only if the object is as it was read.
+// write says how a status is written: as whom, about which attempt, what of the source,
+// and whether only if the object is as it was read.
 type write struct {
 	owner, attempt string
+	source         *v1alpha1.SourceStatus
 	ifUnchanged    bool
 }
 
@@ -87,22 +91,23 @@ func (r *Recorder) apply(ctx context.Context, lm *v1alpha1.LiveMigration, status
 	case apierrors.IsNotFound(err):
 		return agent.ErrGone
 	case apierrors.IsConflict(err), apierrors.IsForbidden(err), apierrors.IsInvalid(err):
-		return r.refused(ctx, lm, w.attempt, err)
+		return r.refused(ctx, lm, w, err)
 	}
 	return fmt.Errorf("applying the status: %w", err)
 }
 
 // refused tells why a write was refused. The API server takes no report on another
 // attempt than the current one, be it of the same object or of another one of the
-// same name, nor one of an agent whose node is not in the attempt.
-func (r *Recorder) refused(ctx context.Context, lm *v1alpha1.LiveMigration, attempt string, cause error) error {
+// same name, nor one of an agent whose node is not in the attempt, nor one that takes
+// the start or the end back.
+func (r *Recorder) refused(ctx context.Context, lm *v1alpha1.LiveMigration, w write, cause error) error {
 	fresh, err := r.Refresh(ctx, lm)
 	switch {
 	case err != nil:
 		return err
 	case apierrors.IsConflict(cause):
 		return fmt.Errorf("%w: %w", agent.ErrConflict, cause)
-	case fresh.Status.Attempt == nil, fresh.Status.Attempt.ID != attempt:
+	case fresh.Status.Attempt == nil, fresh.Status.Attempt.ID != w.attempt, migration.Supersedes(migration.CurrentSource(fresh), w.source):
 		return agent.ErrOutdated
 	}
 	return fmt.Errorf("applying the status: %w", cause)

@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,21 +24,26 @@ import (
 func TestAnOlderReportNeverTakesTheIntentAway(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.busy()
-		attempts, written := 0, 0
-		started := false
+		var mu sync.Mutex // The agents write side by side.
+		attempts, written, started := 0, 0, false
 		w.api.before = func(_ int, by *testAgent) bool {
 			if by == w.b {
 				time.Sleep(80 * time.Millisecond) // The target takes its time.
 				return false
 			}
+			mu.Lock()
 			attempts++
-			if attempts == 2 {
+			slow := attempts == 2
+			mu.Unlock()
+			if slow {
 				time.Sleep(50 * time.Millisecond)
 			}
 			return false
 		}
 		w.api.after = func(_ int, by *testAgent) bool {
 			lm := w.api.all()[0]
+			mu.Lock()
+			defer mu.Unlock()
 			if started && !migration.Started(lm) {
 				t.Error("the record of the start is gone")
 			}
@@ -114,6 +121,85 @@ func TestSomebodyElsesMigrationIsLetBe(t *testing.T) {
 		if on := w.fleet.RunningOn(guestUUID); len(on) != 1 || on[0] != "node-a" {
 			t.Errorf("the guest runs on %v", on)
 		}
+	})
+}
+
+// TestAPauseThatCameLateHasItsTime, also for the next agent.
+func TestAPauseThatCameLateHasItsTime(t *testing.T) {
+	began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := func(d time.Duration) *metav1.MicroTime { return new(metav1.NewMicroTime(began.Add(d))) }
+	section := &v1alpha1.SourceStatus{Steering: &v1alpha1.SteeringStatus{
+		Pause: &v1alpha1.SteeringStep{Reason: string(monitor.ReasonRequested), Time: *at(7 * time.Second), Error: "timed out"},
+	}}
+	if facts := monitorFacts(section, began, time.Hour); !facts.Pause.Failed {
+		t.Errorf("without effect: got %+v", facts.Pause)
+	}
+	section.Steering.PausedTime = at(100 * time.Second)
+	if facts := monitorFacts(section, began, time.Hour); facts.Pause.Failed || facts.Pause.At != 100*time.Second {
+		t.Errorf("with a late one: got %+v", facts.Pause)
+	}
+}
+
+// TestARepeatedPauseThatIsRefusedMayHaveBeenOurs: the agent before may have got it
+// through.
+func TestARepeatedPauseThatIsRefusedMayHaveBeenOurs(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.busy()
+		lm := w.migrateWith(guestUUID, keepGoing(false))
+		w.copying(lm)
+		var ended atomic.Bool
+		w.api.after = func(_ int, by *testAgent) bool { // It ends with the record.
+			recorded := migration.PausedByUs(w.api.get(lm).Status.Source)
+			if by != w.a || !recorded || ended.Swap(true) {
+				return false
+			}
+			by.cancel()
+			return true
+		}
+		w.ask(lm, v1alpha1.AnnotationForceComplete, "1")
+		w.await(lm, "the record of a pause", func(lm *v1alpha1.LiveMigration) bool { return migration.PausedByUs(lm.Status.Source) })
+		w.a.stop()
+		no := &hypervisor.Error{Kind: hypervisor.KindOther, Message: "no numbers"}
+		w.fleet.Host("node-a").FailNext(fake.MethodSuspend, no, no)
+		w.a.start()
+		w.await(lm, "an answer", func(lm *v1alpha1.LiveMigration) bool { return lm.Status.Source.Steering.Pause.Error == "no numbers" })
+		w.fleet.Host("node-a").KillDaemon()
+		w.fleet.Host("node-a").SetState(guestUUID, hypervisor.StatePaused, hypervisor.ReasonUser)
+		w.fleet.Host("node-a").Reconnect()
+		w.settle(lm)
+		w.requireOnce("node-a")
+		w.requireCalls(fake.MethodResume, 1)
+	})
+}
+
+// TestAStaleViewIsMadeUpFor: an agent begins with a view that does not have the start
+// which its predecessor has recorded, and is told of it before it starts itself.
+func TestAStaleViewIsMadeUpFor(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.busy()
+		var mu sync.Mutex
+		var stale *v1alpha1.LiveMigration
+		w.api.before = func(_ int, by *testAgent) bool {
+			// The last view without the start, with the target ready.
+			mu.Lock()
+			defer mu.Unlock()
+			if now := w.api.all()[0]; by == w.a && stale == nil && migration.CurrentTarget(now) != nil && now.Status.Target.ReadyTime != nil {
+				stale = now
+			}
+			return false
+		}
+		lm := w.migrateWith(guestUUID, keepGoing(false))
+		w.copying(lm)
+		w.a.stop()
+		w.fleet.Host("node-a").FailNext(fake.MethodDomainXML, &hypervisor.Error{Kind: hypervisor.KindOther, Message: "not yet"})
+		w.a.startWith(stale)
+		synctest.Wait() // It has failed to read the guest's definition, and will try again.
+		w.a.deliver(w.api.get(lm))
+		time.Sleep(10 * time.Second)
+		w.requireCalls(fake.MethodMigrate, 1)
+		w.ask(lm, v1alpha1.AnnotationCancel, "1")
+		w.requireEnd(w.settle(lm), v1alpha1.PhaseCancelled, v1alpha1.ReasonCancelled, "Cancel 1 Done")
+		w.requireOnce("node-a")
 	})
 }
 

@@ -11,8 +11,9 @@ import (
 var (
 	// ErrConflict: the object has changed since it was read.
 	ErrConflict = errors.New("the object has changed")
-	// ErrOutdated: the report is about an attempt that is over.
-	ErrOutdated = errors.New("the attempt is over")
+	// ErrOutdated: the report is about an attempt that is over, or is older than what
+	// another process of the agent has recorded.
+	ErrOutdated = errors.New("the report is outdated")
 	// ErrGone: the object does not exist any more, or is another one of the
 	// same name.
 	ErrGone = errors.New("the object is gone")

@@ -90,7 +90,7 @@ func (s *sourceSession) refreshFacts() bool {
 	switch {
 	case attempt == nil:
 		s.section = nil
-	case s.section == nil || s.section.AttemptID != attempt.ID:
+	case s.section == nil || s.section.AttemptID != attempt.ID || migration.Supersedes(migration.CurrentSource(lm), s.section):
 		s.section = migration.CurrentSource(lm).DeepCopy()
 		s.progress = lm.Status.Progress.DeepCopy()
 	}
@@ -284,11 +284,13 @@ func (s *sourceSession) facts() migration.SourceFacts {
 }
 
 func (s *sourceSession) look(ctx context.Context) {
+	before := s.now
 	s.now = look(ctx, s.hv, s.lm.Status.DomainUUID)
-	switch {
+	switch ended := before.seen && before.job.Active() && !s.now.job.Active(); {
 	case !s.now.seen, s.now.job.MigratingOut():
 		s.quietSince = time.Time{}
-	case s.quietSince.IsZero():
+	case s.quietSince.IsZero(), ended:
+		// When another job has ended, ours may begin that has waited for it.
 		s.quietSince = s.node.Clock.Now()
 	}
 }

@@ -79,9 +79,11 @@ func (s *sourceSession) factsSoFar(ctx context.Context, began time.Time) monitor
 func (s *sourceSession) take(ctx context.Context, action monitor.Action) {
 	s.log.Info("Steering the migration", "action", action.Kind, "reason", action.Reason, "because", action.Message)
 	step := newStep(action, s.node.Clock.Now())
+	// An order that is repeated may have been carried out when it was given first.
+	repeated := action.Kind == monitor.Pause && s.record().Pause != nil
 	if err := s.carryOut(ctx, action, step); err != nil {
 		s.log.Error(err, "Steering the migration failed", "action", action.Kind)
-		step.Error, step.Refused = messageOf(err), !hypervisor.KindOf(err).OutcomeUnknown()
+		step.Error, step.Refused = messageOf(err), !repeated && !hypervisor.KindOf(err).OutcomeUnknown()
 		s.steering.state = s.steering.state.Failed(action, step.Refused)
 	}
 }

@@ -102,8 +102,10 @@ func monitorFacts(section *v1alpha1.SourceStatus, began time.Time, elapsed time.
 		Abort:                   monitorOrder(recorded.Abort, began, elapsed),
 		PostCopySeen:            recorded.PostCopyTime != nil,
 	}
-	// What had its effect has not failed, whatever was said of it.
-	facts.Pause.Failed = facts.Pause.Failed && recorded.PausedTime == nil
+	if facts.Pause.Failed && recorded.PausedTime != nil {
+		// It had its effect all the same, later.
+		facts.Pause.Failed, facts.Pause.At = false, min(max(0, recorded.PausedTime.Sub(began)), elapsed)
+	}
 	if recorded.LastProgressTime != nil {
 		facts.ProgressAt = min(max(0, recorded.LastProgressTime.Sub(began)), elapsed)
 	}

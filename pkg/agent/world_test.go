@@ -73,7 +73,10 @@ func newTestAgent(w *world, name string) *testAgent {
 }
 
 // start starts a new process of the agent, which knows nothing of the one before.
-func (a *testAgent) start() {
+func (a *testAgent) start() { a.startWith(a.w.api.all()...) }
+
+// startWith starts one whose first view of the objects is the given one.
+func (a *testAgent) startWith(objects ...*v1alpha1.LiveMigration) {
 	node := &Node{
 		Name: a.name, Hypervisor: a.w.fleet.Host(a.name), Recorder: &memoryRecorder{api: a.w.api, agent: a},
 		Receive: ReceiveConfig{
@@ -91,7 +94,7 @@ func (a *testAgent) start() {
 	}
 	a.mu.Unlock()
 	synctest.Wait()
-	for _, lm := range a.w.api.all() {
+	for _, lm := range objects {
 		a.deliver(lm)
 	}
 }

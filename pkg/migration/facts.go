@@ -64,6 +64,16 @@ func Interrupted(source *v1alpha1.SourceStatus) bool {
 	return source != nil && source.End == nil && source.Recovery != nil && source.Recovery.ResumedTime == nil
 }
 
+// Supersedes reports whether a section of the current attempt says of the start or the
+// end what another one of the same attempt lacks. Neither is ever taken back: another
+// process of the source's agent has gone further.
+func Supersedes(recorded, known *v1alpha1.SourceStatus) bool {
+	if recorded == nil || known == nil || recorded.AttemptID != known.AttemptID {
+		return false
+	}
+	return recorded.StartRequestedTime != nil && known.StartRequestedTime == nil || recorded.End != nil && known.End == nil
+}
+
 // SourceChanged reports whether the source's agent has something to say that is
 // more than progress.
 func SourceChanged(before, after *v1alpha1.SourceStatus) bool {

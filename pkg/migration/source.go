@@ -167,7 +167,7 @@ func hung(f SourceFacts, now time.Time) bool {
 // may be waiting for another job of the guest.
 func over(f SourceFacts, now time.Time) bool {
 	settle := SettleTime
-	if f.Job.Active() {
+	if f.Job.Active() && f.Section.JobStartedTime == nil {
 		settle = JobWait
 	}
 	return f.Call == CallReturned || f.Domain == nil || !f.Domain.Active() ||

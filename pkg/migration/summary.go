@@ -71,7 +71,7 @@ func Summarize(f ManagerFacts, now time.Time) Summary {
 // was read after that, and that there is something to clean up.
 func noteEnd(lm *v1alpha1.LiveMigration, now time.Time) {
 	source, target := CurrentSource(lm), CurrentTarget(lm)
-	if source == nil || source.End == nil {
+	if source == nil || source.End == nil || Finished(lm) {
 		return
 	}
 	a := lm.Status.Attempt

@@ -354,6 +354,16 @@ func TestAdoption(t *testing.T) {
 			want: []timed{{46, Abort, 0, ReasonProgressTimeout}},
 		},
 		{
+			name:   "disks that are copied already are none",
+			config: Config{ProgressTimeout: 40 * time.Second}, facts: Facts{ProgressAt: 60 * time.Second, LowestPassBytes: 400 * mib},
+			at: func(_ int64, in *Input) {
+				in.Sample.Elapsed += 90 * time.Second
+				in.Sample.Iteration += 18
+				in.Sample.Disk = Transfer{TotalBytes: gib, ProcessedBytes: gib}
+			},
+			want: []timed{{15, Abort, 0, ReasonProgressTimeout}},
+		},
+		{
 			name:   "disks that come closer do so for whoever takes over, too",
 			config: Config{ProgressTimeout: 40 * time.Second}, facts: Facts{ProgressAt: 60 * time.Second},
 			at: func(second int64, in *Input) {

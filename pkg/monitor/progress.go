@@ -30,6 +30,9 @@ type progress struct {
 	lowestPass lowest
 	passesIdle int64
 	throttle   int64
+	// adopted is whether another process has watched the job before: what is seen
+	// first is then nothing that the job has come to only now.
+	adopted bool
 }
 
 // lowest is the least that was seen.
@@ -39,11 +42,11 @@ type lowest struct {
 }
 
 // below takes a value in, and reports whether it is at most the given percentage
-// of the lowest so far. The first value is.
-func (l *lowest) below(value, percent int64) bool {
+// of the lowest so far; otherwise is what it reports of the first value.
+func (l *lowest) below(value, percent int64, otherwise bool) bool {
 	if !l.set {
 		l.value, l.set = value, true
-		return true
+		return otherwise
 	}
 	// Without overflow: percent is 100 at most.
 	if value > l.value/100*percent+l.value%100*percent/100 || value == l.value {
@@ -55,14 +58,15 @@ func (l *lowest) below(value, percent int64) bool {
 
 // observe takes a sample in; newPass says that a pass has begun with it.
 func (p progress) observe(s Sample, newPass bool) progress {
-	closer := s.Disk.TotalBytes > 0 && p.lowestDisk.below(s.Disk.RemainingBytes, 100)
+	fresh := !p.adopted
+	closer := s.Disk.TotalBytes > 0 && p.lowestDisk.below(s.Disk.RemainingBytes, 100, fresh)
 	if s.copiesMemory() {
-		if s.Iteration <= firstPass && p.lowestMemory.below(s.Memory.RemainingBytes, 100) {
+		if s.Iteration <= firstPass && p.lowestMemory.below(s.Memory.RemainingBytes, 100, fresh) {
 			closer = true
 		}
 		if newPass {
 			p.passesIdle++
-			if p.lowestPass.below(s.Memory.RemainingBytes, lowerPercent) {
+			if p.lowestPass.below(s.Memory.RemainingBytes, lowerPercent, fresh) {
 				closer = true
 			}
 		}

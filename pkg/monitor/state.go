@@ -55,7 +55,7 @@ type Facts struct {
 func Restore(facts Facts) State {
 	s := State{facts: facts, started: facts.MaxDowntimeMilliseconds > 0, limitBefore: facts.MaxDowntimeMilliseconds}
 	s.inherited = [...]bool{facts.Abort.pending(), facts.Pause.pending(), facts.PostCopy.pending()}
-	s.progress.at = facts.ProgressAt
+	s.progress.at, s.progress.adopted = facts.ProgressAt, facts.ProgressAt > 0
 	s.progress.lowestPass = lowest{facts.LowestPassBytes, facts.LowestPassBytes > 0}
 	for _, order := range []Order{facts.PostCopy, facts.Pause, facts.Abort} {
 		s.now = max(s.now, order.At)

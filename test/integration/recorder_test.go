@@ -98,6 +98,32 @@ func TestRecorderKnowsThatItsAttemptIsOver(t *testing.T) {
 	}
 }
 
+// TestRecorderKnowsThatItsReportIsOlder than what another process of the agent has
+// recorded: it is not to be repeated for ever.
+func TestRecorderKnowsThatItsReportIsOlder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.newAgent("a")
+	lm := w.underWay(a.node, a.node)
+	section := func(started, problem bool) *v1alpha1.SourceStatus {
+		s := &v1alpha1.SourceStatus{AttemptID: "1", Guest: &v1alpha1.GuestFacts{Name: "web"}}
+		if started {
+			s.StartRequestedTime = new(metav1.NowMicro())
+		}
+		if problem {
+			s.Problem = &v1alpha1.Problem{Reason: "Test", Message: "No"}
+		}
+		return s
+	}
+	a.check(a.recorder.RecordSource(t.Context(), lm, agent.SourceReport{Section: section(true, false)}, false))
+	for _, problem := range []bool{false, true} {
+		err := a.recorder.RecordSource(t.Context(), lm, agent.SourceReport{Section: section(false, problem)}, false)
+		if !errors.Is(err, agent.ErrOutdated) {
+			t.Errorf("problem %t: an older report: %v", problem, err)
+		}
+	}
+}
+
 // TestRecorderRemovesWhatIsNotReportedAnyMore: each report is all that an agent has
 // to say.
 func TestRecorderRemovesWhatIsNotReportedAnyMore(t *testing.T) {
