@@ -313,12 +313,14 @@ func guestStopped(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) Out
 
 // withoutDefinition makes a failure pend while the target has a definition that
 // came with the migration: someone might start it and run the guest twice. The
-// source must have the guest's own, and the guest must not have been seen to run on
-// the target: then, it may be at home there.
+// source must have the guest's own, and the guest must not have run on the target as a
+// whole: then, it may be at home there. Of an incoming half that came to nothing, libvirt
+// gives Failed as the reason, of a whole guest never.
 func withoutDefinition(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, out Outcome, now time.Time) Outcome {
 	target := CurrentTarget(lm)
-	cameAlong := target.Domain.Defined && target.DefinedBefore != nil && !*target.DefinedBefore && target.ArrivedTime == nil
-	out.UndefineTarget = cameAlong && SideOf(target.Domain) == SideStopped && source.End.Domain.Defined
+	cameAlong := target.Domain.Defined && target.DefinedBefore != nil && !*target.DefinedBefore
+	neverWhole := target.ArrivedTime == nil || target.Domain.Reason == string(hypervisor.ReasonFailed)
+	out.UndefineTarget = cameAlong && neverWhole && SideOf(target.Domain) == SideStopped && source.End.Domain.Defined
 	if !out.UndefineTarget || out.Verdict == VerdictPending {
 		return out
 	}

@@ -199,8 +199,13 @@ func TestDefinitionsThatWereThereStay(t *testing.T) {
 		{"nobody has looked whether it was", "Running/Booted*", nil, false},
 		{"it is the only one", "Running/Booted", new(false), false},
 		{"the guest had arrived, and may be at home there", "Running/Booted*", new(false), false},
+		{"half of it had arrived, and was given up", "Running/Booted*", new(false), true},
 	} {
-		b := makeMigration("m").ended(v1alpha1.CallFailed, "Other", c.source).onTarget("Shutoff/Failed*", true)
+		target := "Shutoff/Failed*"
+		if strings.Contains(c.name, "at home there") {
+			target = "Shutoff/Shutdown*"
+		}
+		b := makeMigration("m").ended(v1alpha1.CallFailed, "Other", c.source).onTarget(target, true)
 		b.lm.Status.Target.DefinedBefore = c.before
 		if strings.Contains(c.name, "had arrived") {
 			b.arrived()
