@@ -189,25 +189,22 @@ func TestCleaningUpIsProvablySafe(t *testing.T) {
 // TestDefinitionsThatWereThereStay: only one that came with the migration goes, and
 // only where the source has the guest's own.
 func TestDefinitionsThatWereThereStay(t *testing.T) {
+	const here, givenUp = "Running/Booted*", "Shutoff/Failed*"
 	for _, c := range []struct {
-		name, source string
-		before       *bool
-		want         bool
+		name, source, target string
+		before               *bool
+		arrived, want        bool
 	}{
-		{"it came with the migration", "Running/Booted*", new(false), true},
-		{"it was there before", "Running/Booted*", new(true), false},
-		{"nobody has looked whether it was", "Running/Booted*", nil, false},
-		{"it is the only one", "Running/Booted", new(false), false},
-		{"the guest had arrived, and may be at home there", "Running/Booted*", new(false), false},
-		{"half of it had arrived, and was given up", "Running/Booted*", new(false), true},
+		{"it came with the migration", here, givenUp, new(false), false, true},
+		{"it was there before", here, givenUp, new(true), false, false},
+		{"nobody has looked whether it was", here, givenUp, nil, false, false},
+		{"it is the only one", "Running/Booted", givenUp, new(false), false, false},
+		{"half of the guest had arrived, and was given up", here, givenUp, new(false), true, true},
+		{"the guest had arrived, and may be at home there", here, "Shutoff/Shutdown*", new(false), true, false},
 	} {
-		target := "Shutoff/Failed*"
-		if strings.Contains(c.name, "at home there") {
-			target = "Shutoff/Shutdown*"
-		}
-		b := makeMigration("m").ended(v1alpha1.CallFailed, "Other", c.source).onTarget(target, true)
+		b := makeMigration("m").ended(v1alpha1.CallFailed, "Other", c.source).onTarget(c.target, true)
 		b.lm.Status.Target.DefinedBefore = c.before
-		if strings.Contains(c.name, "had arrived") {
+		if c.arrived {
 			b.arrived()
 		}
 		got := Judge(b.obj(), epoch)
