@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/virtferry/virtferry/pkg/monitor"
 )
 
 // cell is all moves of a pattern and a rate by one way.
@@ -63,12 +65,24 @@ func (c cell) within(downtime time.Duration) bool {
 // libvirtDefault is what libvirt allows when it is told nothing.
 const libvirtDefault = 300 * time.Millisecond
 
-// overshoot is by how much libvirt exceeds its own limit where nobody steers it.
+// limit is what was allowed in the end.
+func (m move) limit() time.Duration {
+	limit := libvirtDefault
+	for _, a := range m.actions {
+		if a.Kind == monitor.SetMaxDowntime {
+			limit = time.Duration(a.MaxDowntimeMilliseconds) * time.Millisecond
+		}
+	}
+	return limit
+}
+
+// overshoot is libvirt's own error: by how much it exceeds the limit that it has where
+// Adaptive has no part.
 func overshoot(moves []move) time.Duration {
 	var most time.Duration
 	for _, m := range moves {
-		if m.way == byLibvirt && m.end == ended {
-			most = max(most, m.downtime-libvirtDefault)
+		if m.way != byAdaptive && m.end == ended {
+			most = max(most, m.downtime-m.limit())
 		}
 	}
 	return most
@@ -78,15 +92,15 @@ func overshoot(moves []move) time.Duration {
 func printReport(w io.Writer, o options, moves []move) {
 	fmt.Fprintf(w, "\nA guest of %d MiB that writes to %d MiB, over a link of %d MiB/s, %d ms of downtime allowed:\n\n",
 		o.memoryMiB, o.workingSet, o.linkMiBps, o.downtime.Milliseconds())
-	fmt.Fprintf(w, "| Writes | Rate | By | Result | Time, s | Downtime, ms | Stood still, ms | Sent, MiB | Passes |\n")
-	fmt.Fprintf(w, "| --- | ---: | --- | --- | ---: | ---: | ---: | ---: | ---: |\n")
+	fmt.Fprintf(w, "| Writes | Rate | By | Result | Time, s | Limit, ms | Downtime, ms | Stood still, ms | Sent, MiB | Passes |\n")
+	fmt.Fprintf(w, "| --- | ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n")
 	for _, m := range moves {
 		downtime, stood := "", ""
 		if m.end == ended {
 			downtime, stood = strconv.FormatInt(m.downtime.Milliseconds(), 10), strconv.FormatInt(m.stood.Milliseconds(), 10)
 		}
-		fmt.Fprintf(w, "| %s | %g | %s | %s | %.1f | %s | %s | %d | %d |\n",
-			m.pattern, m.rate, m.way, m.end, m.took.Seconds(), downtime, stood, m.sentBytes>>20, m.passes)
+		fmt.Fprintf(w, "| %s | %g | %s | %s | %.1f | %d | %s | %s | %d | %d |\n",
+			m.pattern, m.rate, m.way, m.end, m.took.Seconds(), m.limit().Milliseconds(), downtime, stood, m.sentBytes>>20, m.passes)
 	}
 	fmt.Fprintln(w)
 	for _, m := range moves {
@@ -94,7 +108,7 @@ func printReport(w io.Writer, o options, moves []move) {
 			fmt.Fprintf(w, "%s at %g, %s: %s\n", m.way, m.rate, m.pattern, m.why)
 		}
 	}
-	fmt.Fprintln(w)
+	fmt.Fprintf(w, "\nlibvirt_error_ms: %d\n", overshoot(moves).Milliseconds())
 	all := cells(o, moves)
 	for _, other := range []way{byStepped, byLibvirt} {
 		for _, rate := range o.rates {
