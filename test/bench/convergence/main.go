@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -118,11 +119,12 @@ func run(ctx context.Context, o options) (err error) {
 			}
 		}
 	}
-	if o.svg != "" {
-		if err := os.WriteFile(o.svg, []byte(draw(o, moves)), 0o644); err != nil {
-			return fmt.Errorf("drawing: %w", err)
-		}
-	}
 	printReport(os.Stdout, o, moves)
+	if o.svg == "" {
+		return nil
+	}
+	if err := errors.Join(os.MkdirAll(filepath.Dir(o.svg), 0o755), os.WriteFile(o.svg, []byte(draw(o, moves)), 0o644)); err != nil {
+		return fmt.Errorf("drawing: %w", err)
+	}
 	return nil
 }
