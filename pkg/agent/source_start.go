@@ -193,7 +193,7 @@ func (s *sourceSession) baseParams() hypervisor.MigrateParams {
 		return p
 	}
 	p.AllowUnsafe = valueOr(o.AllowUnsafe, false)
-	p.PostCopy = valueOr(o.AllowPostCopy, false)
+	p.PostCopy = s.mayPostCopy()
 	p.BandwidthMiBps = uint64(valueOr(o.BandwidthMiBps, 0)) //nolint:gosec // Positive by validation.
 	if slow := o.AutoConverge; slow != nil {
 		p.AutoConverge = &hypervisor.AutoConverge{
@@ -202,6 +202,14 @@ func (s *sourceSession) baseParams() hypervisor.MigrateParams {
 		}
 	}
 	return p
+}
+
+// mayPostCopy reports whether the migration is one that may be switched to post-copy.
+// libvirt refuses to start such a one with a guest that stands paused, which does not
+// need it.
+func (s *sourceSession) mayPostCopy() bool {
+	o := s.lm.Spec.Options
+	return o != nil && valueOr(o.AllowPostCopy, false) && !s.section.GuestPaused
 }
 
 // params returns the parameters of the migration, and notes in section what they

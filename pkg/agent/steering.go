@@ -41,7 +41,9 @@ func (s *sourceSession) steer(ctx context.Context) {
 		Sample:        monitorSample(s.now),
 		ForceComplete: migration.ForceCompleteDue(s.lm, s.section),
 	}
-	state, actions := monitor.Decide(monitorConfig(s.lm.Spec.Options, s.now), s.steering.state, input)
+	config := monitorConfig(s.lm.Spec.Options, s.now)
+	config.AllowPostCopy = s.mayPostCopy()
+	state, actions := monitor.Decide(config, s.steering.state, input)
 	s.steering.state = state
 	s.noteFailed()
 	for _, action := range actions {

@@ -17,7 +17,8 @@ import (
 // defaultCompletionTimeoutPerGiB is what absent means in the API.
 const defaultCompletionTimeoutPerGiB = 800 * time.Second
 
-// monitorConfig returns what the user wants of a job.
+// monitorConfig returns what the user wants of a job, but for post-copy, which depends
+// on how it was started.
 func monitorConfig(o *v1alpha1.MigrationOptions, seen sighting) monitor.Config {
 	c := monitor.Config{CompletionTimeoutPerGiB: defaultCompletionTimeoutPerGiB, Size: sizeOf(seen)}
 	if o == nil {
@@ -34,7 +35,6 @@ func monitorConfig(o *v1alpha1.MigrationOptions, seen sighting) monitor.Config {
 	}
 	c.ProgressTimeout = time.Duration(valueOr(o.ProgressTimeoutSeconds, 0)) * time.Second
 	c.OnTimeout = monitor.TimeoutAction(o.OnTimeout)
-	c.AllowPostCopy = valueOr(o.AllowPostCopy, false)
 	c.AllowPause = valueOr(o.AllowPause, false)
 	c.AutoConverge = o.AutoConverge != nil
 	return c

@@ -165,6 +165,7 @@ func TestForceCompleteOfAPausedGuest(t *testing.T) {
 			UUID: guestUUID, Name: "web", Persistent: true, State: hypervisor.StatePaused, Reason: hypervisor.ReasonUser,
 		})
 		lm := w.migrateWith(guestUUID, func(lm *v1alpha1.LiveMigration) {
+			keepGoing(true)(lm)
 			metav1.SetMetaDataAnnotation(&lm.ObjectMeta, v1alpha1.AnnotationForceComplete, "1")
 		})
 		after := w.settle(lm)

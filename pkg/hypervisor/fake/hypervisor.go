@@ -140,6 +140,9 @@ func (d *domain) mayLeave(params hypervisor.MigrateParams) error {
 			"Timed out during operation: cannot acquire state change lock (held by monitor=migration in)")
 	case d.guest.Unsafe && !params.AllowUnsafe:
 		return fault(method, hypervisor.KindUnsafe, "Unsafe migration: Migration without shared storage is unsafe")
+	case params.PostCopy && d.state == hypervisor.StatePaused:
+		return fault(method, hypervisor.KindOther,
+			"argument unsupported: post-copy migration is not supported with non-live or paused migration")
 	}
 	return nil
 }
