@@ -212,7 +212,7 @@ func TestEveryFailureHasARemedy(t *testing.T) {
 func TestTheOutcomeTableIsTheCodes(t *testing.T) {
 	t.Parallel()
 	page := pages(t)["docs/architecture.md"]
-	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, "pkg", "migration", "outcome.go"), nil, 0)
+	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, "pkg", "migration", "outcometable.go"), nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

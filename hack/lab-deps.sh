@@ -9,6 +9,7 @@ set -euo pipefail
 
 packages=(
 	iproute2                # ip, tc
+	iptables                # iptables
 	libvirt-clients         # virsh
 	libvirt-daemon-system   # libvirtd
 	mount                   # mount

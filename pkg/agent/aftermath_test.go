@@ -64,6 +64,26 @@ func TestHungRecoveryIsTriedAgain(t *testing.T) {
 	})
 }
 
+// TestArrivalIsNotHeardOf: the target has all of the guest, and its last word to the
+// source's emulator is lost, which then waits for ever.
+func TestArrivalIsNotHeardOf(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.busy()
+		w.fleet.ScriptNext(guestUUID, fake.Script{Ending: fake.EndsUnheard})
+		lm := w.migrateWith(guestUUID, keepGoing(true))
+		w.copying(lm)
+		w.ask(lm, v1alpha1.AnnotationForceComplete, "1")
+		after := w.settle(lm)
+		w.requireEnd(after, v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated, "ForceComplete 1 Done")
+		w.requireCalls(fake.MethodDestroyStale, 1)
+		w.requireOnce("node-b")
+		w.requireNothingLeft(after)
+		if p := after.Status.Progress; p.Percent != 100 || p.Memory.RemainingBytes != 0 {
+			t.Errorf("the progress is %+v", p)
+		}
+	})
+}
+
 // TestGuestLostInPostCopy: nothing is touched, and a person is asked for.
 func TestGuestLostInPostCopy(t *testing.T) {
 	inWorld(t, func(w *world) {

@@ -36,6 +36,7 @@ type sourceSession struct {
 	abandon    context.CancelFunc
 	now        sighting
 	quietSince time.Time
+	wholeSince time.Time
 	lastAbort  time.Time
 	// recovering is whether the call in flight resumes post-copy.
 	recovering  bool
@@ -279,7 +280,7 @@ func (s *sourceSession) facts() migration.SourceFacts {
 	return migration.SourceFacts{
 		Object: s.lm, Section: s.section, Call: s.call,
 		Seen: s.now.seen, Domain: s.now.domain, Job: s.now.job,
-		QuietSince: s.quietSince, LastAbort: s.lastAbort, LastRecover: s.lastRecover,
+		QuietSince: s.quietSince, WholeSince: s.wholeSince, LastAbort: s.lastAbort, LastRecover: s.lastRecover,
 	}
 }
 
@@ -292,6 +293,12 @@ func (s *sourceSession) look(ctx context.Context) {
 	case s.quietSince.IsZero(), ended:
 		// When another job has ended, ours may begin that has waited for it.
 		s.quietSince = s.node.Clock.Now()
+	}
+	switch whole := migration.WholeOnTarget(migration.CurrentTarget(s.lm)); {
+	case !whole:
+		s.wholeSince = time.Time{}
+	case s.wholeSince.IsZero():
+		s.wholeSince = s.node.Clock.Now()
 	}
 }
 
@@ -353,7 +360,8 @@ func (s *sourceSession) end() {
 		end.ErrorKind, end.ErrorMessage = string(hypervisor.KindOf(s.callErr)), messageOf(s.callErr)
 	}
 	s.section.End = end
-	if end.Call == v1alpha1.CallSucceeded {
+	if end.Call == v1alpha1.CallSucceeded || migration.SideOf(&end.Domain) == migration.SideMigrated ||
+		migration.WholeOnTarget(migration.CurrentTarget(s.lm)) {
 		s.progress = migration.Complete(s.progress)
 	}
 	s.noteRequests()

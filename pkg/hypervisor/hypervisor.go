@@ -104,8 +104,9 @@ type Cleaner interface {
 	DestroyIncoming(ctx context.Context, uuid string) error
 	// DestroyStale ends the copy of a guest that a migration, which is over, left
 	// paused at its source: it acts only on a domain that is paused for reason of
-	// a migration and has no job, and refuses any other with
-	// KindOperationInvalid. An unknown or shut-off domain is no error.
+	// a migration and has no job, or that is the source's half of a guest in
+	// post-copy, and refuses any other with KindOperationInvalid. An unknown or
+	// shut-off domain is no error.
 	DestroyStale(ctx context.Context, uuid string) error
 }
 

@@ -6,6 +6,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
 )
 
 // CurrentSource returns the source agent's section of the current attempt, or
@@ -49,6 +50,17 @@ func CancelRequested(lm *v1alpha1.LiveMigration) bool {
 // migration cannot be undone.
 func InPostCopy(source *v1alpha1.SourceStatus) bool {
 	return source != nil && source.Steering != nil && source.Steering.PostCopyTime != nil
+}
+
+// WholeOnTarget reports whether the target's libvirt has told that all of a guest has
+// arrived in post-copy: it runs there for reason of its migration, and nothing is
+// bringing it any more.
+func WholeOnTarget(target *v1alpha1.TargetStatus) bool {
+	if target == nil || target.Domain == nil {
+		return false
+	}
+	d := target.Domain
+	return d.State == string(hypervisor.StateRunning) && d.Reason == string(hypervisor.ReasonMigrated) && d.Job == ""
 }
 
 // PausedByUs reports whether the source's agent paused a guest that ran before,

@@ -2,7 +2,6 @@ package migration
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
@@ -66,143 +65,6 @@ type Outcome struct {
 	Recheck time.Time
 }
 
-// outcomeRow says what a combination of sides means once the job is over on
-// the source and the target was read afterwards.
-type outcomeRow struct {
-	source, target []Side
-	verdict        Verdict
-	reason         string
-	// patience is for how long a row pends that may be on its way to another one.
-	patience       time.Duration
-	removeIncoming bool
-	destroySource  bool
-	pauseSource    bool
-	meaning        string
-}
-
-// outcomeTable has exactly one row for each combination of sides.
-var outcomeTable = []outcomeRow{
-	{
-		source: []Side{SideMigrated, SideGone, SideStopped}, target: []Side{SideLive},
-		verdict: VerdictSucceeded, reason: v1alpha1.ReasonMigrated,
-		meaning: "the guest runs on the target and nowhere else",
-	},
-	{
-		source: []Side{SideLive}, target: []Side{SideGone, SideStopped, SideMigrated},
-		verdict: VerdictFailed, reason: v1alpha1.ReasonMigrationFailed,
-		meaning: "the guest stays on the source",
-	},
-	{
-		source: []Side{SideLive}, target: []Side{SideIncoming},
-		verdict: VerdictUnknown, patience: ConfirmTimeout, removeIncoming: true,
-		meaning: "the guest stays on the source; a leftover on the target has to go",
-	},
-	{
-		source: []Side{SideStopped}, target: []Side{SideGone, SideStopped, SideMigrated},
-		verdict: VerdictFailed, reason: v1alpha1.ReasonGuestStopped,
-		meaning: "the guest stopped while it was being migrated",
-	},
-	{
-		source: []Side{SideLive}, target: []Side{SideLive},
-		verdict: VerdictUnknown, pauseSource: true,
-		meaning: "the guest is active on both sides, and the source's copy is paused so that only one runs; destroy that copy, " +
-			"or pause the target's and resume the source's",
-	},
-	{
-		source: []Side{SideLive}, target: []Side{SideLeaving, SidePostcopy},
-		verdict: VerdictUnknown,
-		meaning: "the guest is active on the source, and another copy of it on the target",
-	},
-	{
-		source: []Side{SideHeld}, target: []Side{SideLive},
-		verdict: VerdictUnknown, patience: ConfirmTimeout, destroySource: true,
-		meaning: "the guest runs on the target; the old copy that the source holds has to go",
-	},
-	{
-		source: []Side{SideHeld}, target: []Side{SideLeaving, SidePostcopy},
-		verdict: VerdictUnknown, patience: ConfirmTimeout,
-		meaning: "the guest went on to the target, and the source still holds its old copy, which must never be resumed; " +
-			"where the target's runs well, destroy the source's",
-	},
-	{
-		source: []Side{SideHeld}, target: []Side{SideIncoming},
-		verdict: VerdictUnknown, patience: ConfirmTimeout,
-		meaning: "both sides hold the guest paused at its switch-over; destroy the target's copy, then resume the source's",
-	},
-	{
-		source: []Side{SideHeld}, target: []Side{SideGone, SideStopped, SideMigrated},
-		verdict: VerdictUnknown, patience: ConfirmTimeout,
-		meaning: "the source holds the guest paused at its switch-over, and the target does not run it; where it did not run " +
-			"there in between, resume it on the source",
-	},
-	{
-		source: []Side{SideGone, SideMigrated}, target: []Side{SideGone, SideStopped, SideMigrated},
-		verdict: VerdictUnknown, patience: BriefTimeout,
-		meaning: "the guest has left the source and does not run on the target; it may have stopped there since, " +
-			"or somebody has moved it on",
-	},
-	{
-		source: []Side{SideGone, SideMigrated, SideStopped}, target: []Side{SideIncoming},
-		verdict: VerdictUnknown, patience: ConfirmTimeout,
-		meaning: "the guest does not run on the source, and on the target it waits for its switch-over",
-	},
-	{
-		source: []Side{SideGone, SideMigrated, SideStopped}, target: []Side{SidePostcopy},
-		verdict: VerdictUnknown, patience: BriefTimeout,
-		meaning: "post-copy ended before the target had all of the guest's memory, and the source has lost it; " +
-			"destroy what is left and start the guest anew",
-	},
-	{
-		source: []Side{SideGone, SideMigrated, SideStopped}, target: []Side{SideLeaving},
-		verdict: VerdictUnknown, patience: ConfirmTimeout,
-		meaning: "the guest has arrived on the target and is already being moved on from there",
-	},
-	{
-		source: []Side{SidePostcopy}, target: []Side{SidePostcopy, SideIncoming},
-		verdict: VerdictUnknown, patience: ConfirmTimeout,
-		meaning: "each side has a part of the guest's memory; resume the migration or, where that is impossible, " +
-			"destroy both and start the guest anew",
-	},
-	{
-		source: []Side{SidePostcopy}, target: []Side{SideLive, SideLeaving},
-		verdict: VerdictUnknown, patience: ConfirmTimeout,
-		meaning: "the guest runs on the target; what the source holds is a stale part, which must never be resumed; destroy it",
-	},
-	{
-		source: []Side{SidePostcopy}, target: []Side{SideGone, SideStopped, SideMigrated},
-		verdict: VerdictUnknown,
-		meaning: "the guest ran on the target in post-copy and has stopped there, so it is lost: what the source holds is " +
-			"stale and must never be resumed; destroy it and start the guest anew",
-	},
-	{
-		source: []Side{SideLeaving, SideIncoming}, target: []Side{
-			SideLive, SideGone, SideStopped, SideMigrated, SideLeaving, SideIncoming, SidePostcopy,
-		},
-		verdict: VerdictUnknown, patience: ConfirmTimeout,
-		meaning: "another migration of the guest seems to be under way",
-	},
-	{
-		source: []Side{
-			SideLive, SideHeld, SideGone, SideMigrated, SideStopped, SidePostcopy, SideLeaving, SideIncoming, SideUnseen,
-		},
-		target:  []Side{SideUnseen},
-		verdict: VerdictUnknown, patience: ConfirmTimeout,
-		meaning: "the target has not been seen",
-	},
-	{
-		source: []Side{SideUnseen}, target: []Side{
-			SideLive, SideGone, SideStopped, SideMigrated, SideLeaving, SideIncoming, SidePostcopy,
-		},
-		verdict: VerdictUnknown, patience: ConfirmTimeout,
-		meaning: "the source has not been seen",
-	},
-	{
-		source: []Side{SideLive}, target: []Side{SideHeld},
-		verdict: VerdictUnknown, patience: ConfirmTimeout,
-		meaning: "the target cannot hold a guest that it was to receive",
-	},
-}
-
 // Judge decides what became of the current attempt from what both agents
 // report. It pends until the source's agent has reported the end of the job
 // and, but for success, the target's agent has read its side after that.
@@ -251,15 +113,6 @@ func targetSideOf(target *v1alpha1.TargetStatus) Side {
 	return SideOf(target.Domain)
 }
 
-func rowFor(source, target Side) *outcomeRow {
-	for i := range outcomeTable {
-		if row := &outcomeTable[i]; slices.Contains(row.source, source) && slices.Contains(row.target, target) {
-			return row
-		}
-	}
-	return nil
-}
-
 // mayRemoveIncoming: at the moment of a switch-over the guest on the target looks
 // like a shell. A guest on the source that the migration itself has paused is no
 // proof that there was none.
@@ -268,8 +121,11 @@ func mayRemoveIncoming(source *v1alpha1.SourceStatus) bool {
 }
 
 // mayDestroySource: the guest must be seen to run on the target, but for one that
-// its user had paused.
+// its user had paused. Where it went on in post-copy, all of it must be there.
 func mayDestroySource(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) bool {
+	if SideOf(&source.End.Domain) == SidePostcopy {
+		return WholeOnTarget(target)
+	}
 	return target.Domain.State == string(hypervisor.StateRunning) || source.GuestPaused
 }
 

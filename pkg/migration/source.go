@@ -16,8 +16,9 @@ const SettleTime = 2 * time.Second
 // job of its domain.
 const JobWait = 35 * time.Second
 
-// HungTime is how long a migrate call may take to return once the guest is gone from
-// the source.
+// HungTime is how long the source may take to see that the migration is over: a migrate
+// call to return once the guest is gone from there, and a half in post-copy to go once
+// the target has the whole guest.
 const HungTime = 15 * time.Second
 
 // AbortInterval is the time between two requests to abort a job that goes on.
@@ -63,6 +64,9 @@ type SourceFacts struct {
 	Job    hypervisor.JobStats
 	// QuietSince is since when no job has been seen; zero while there is one.
 	QuietSince time.Time
+	// WholeSince is since when the target is known to have the whole guest; zero
+	// where it is not.
+	WholeSince time.Time
 	// LastAbort is when this process last asked for the job's abort.
 	LastAbort time.Time
 	// LastRecover is when this process last tried to resume post-copy.
@@ -180,8 +184,17 @@ func half(d *hypervisor.Domain) bool {
 	return d != nil && (d.Reason == hypervisor.ReasonPostcopy || d.Reason == hypervisor.ReasonPostcopyFailed)
 }
 
-// decideSourcePostCopy never ends, and never aborts: the guest would be lost.
+// decideSourcePostCopy never aborts: the guest would be lost. It ends only where the
+// target has the whole guest and the source does not hear of it: what the target's
+// emulator says last may get lost with its connection, after which the source's waits
+// for ever.
 func decideSourcePostCopy(f SourceFacts, now time.Time) SourceAction {
+	if WholeOnTarget(CurrentTarget(f.Object)) {
+		if !f.WholeSince.IsZero() && now.Sub(f.WholeSince) >= HungTime {
+			return SourceEnd
+		}
+		return SourceFollow
+	}
 	broken := f.Domain.Reason == hypervisor.ReasonPostcopyFailed
 	if broken && f.Call != CallInFlight && now.Sub(f.LastRecover) >= RecoverInterval && Judge(f.Object, now).Verdict == VerdictPending {
 		return SourceRecover

@@ -174,3 +174,38 @@ func TestPostCopyOverABrokenLink(t *testing.T) {
 	env.requireOn(t, g, env.b)
 	env.requireAbsent(t, g, env.a)
 }
+
+// TestArrivalIsNotHeardOf: the target has all of the guest, and the source never hears
+// of it. QEMU waits for ever, and libvirt for QEMU.
+func TestArrivalIsNotHeardOf(t *testing.T) {
+	g := env.startGuest(t, env.a, lab.GuestConfig{Persistent: true, Load: busyLoad()})
+	// It must not be over before the source is deaf.
+	if err := env.a.LimitBandwidth(t.Context(), 4); err != nil {
+		t.Fatal(err)
+	}
+	unlimited := func() {
+		if err := env.a.ClearShaping(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	defer unlimited()
+	lm := env.migrate(t, v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: env.b.Name(), Options: endless(true)})
+	env.awaitCopying(t, lm)
+	env.ask(t, lm, v1alpha1.AnnotationForceComplete, "now")
+	env.awaitPhase(t, lm, v1alpha1.PhasePostCopy)
+	if err := env.a.Deafen(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := env.a.Undeafen(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}()
+	unlimited()
+	lm = env.awaitPhase(t, lm, v1alpha1.PhaseSucceeded)
+	if end := lm.Status.Source.End; end.Call != v1alpha1.CallUnknown {
+		t.Errorf("libvirt has heard of the arrival: %s", describe(lm))
+	}
+	env.requireOn(t, g, env.b)
+	env.requireAbsent(t, g, env.a)
+}

@@ -115,6 +115,17 @@ func networkCut(lasts time.Duration, anytime ...ending) fault {
 	}
 }
 
+// sourceDeaf has nothing of what the target's QEMU says reach the source's, for
+// longer than TCP tries to tell of a connection's end.
+func sourceDeaf(anytime ...ending) fault {
+	const lasts = 60 * time.Second
+	return fault{
+		name: fmt.Sprintf("source deaf to the target %v", lasts), lasts: lasts, anytime: anytime,
+		inject: func(ctx context.Context, r *run) error { return r.source.Deafen(ctx) },
+		repair: func(ctx context.Context, r *run) error { return r.source.Undeafen(ctx) },
+	}
+}
+
 // qemuKilled kills the QEMU of one side, as soon as there is one.
 func qemuKilled(name string, which hostOf, anytime ...ending) fault {
 	return fault{

@@ -165,6 +165,8 @@ func postCopyTable() []block {
 		{networkCut(short), on(all, moved)},
 		{networkCut(long), on(later, moved)},
 		{both(networkCut(long), status("the recovery", inPhase(v1alpha1.PhaseRecovering)), killed("source agent", sourceAgent)), on([]phase{inPostCopy}, moved)},
+		// The target gets all of the guest, and cannot tell.
+		{sourceDeaf(), on(later, moved)},
 		{qemuKilled("source", theSource), cases(
 			on([]phase{switching}, stopped, lostHalfOnTarget, lostPausedOnTarget, lost),
 			on(later, lostHalfOnTarget, lostPausedOnTarget, lost))},

@@ -23,6 +23,13 @@ const (
 	firstHostAddress = "192.0.2.11"
 )
 
+// Ports by libvirt's defaults: those that QEMUs listen at for incoming migrations, and
+// libvirtd's own.
+const (
+	migrationPorts = "49152:49215"
+	libvirtPort    = "16509"
+)
+
 // Interfaces of every host. The management network carries libvirt, migrations
 // and consoles; the guest network joins the hosts' GuestBridge.
 const (
@@ -134,6 +141,27 @@ func (h *Host) setPorts(ctx context.Context, state string) error {
 	for _, port := range []string{management, guests} {
 		if err := h.lab.network.ip(ctx, "link", "set", port, state); err != nil {
 			return fmt.Errorf("setting the links of %s %s: %w", h.name, state, err)
+		}
+	}
+	return nil
+}
+
+// Deafen has the host hear no more of what the targets of its migrations tell it, be
+// it libvirt or QEMU, but that they receive: data goes on to the targets, none comes
+// back, and no end of a connection.
+func (h *Host) Deafen(ctx context.Context) error { return h.deafness(ctx, "--append") }
+
+// Undeafen undoes Deafen.
+func (h *Host) Undeafen(ctx context.Context) error { return h.deafness(ctx, "--delete") }
+
+func (h *Host) deafness(ctx context.Context, command string) error {
+	for _, ports := range []string{migrationPorts, libvirtPort} {
+		for _, flag := range []string{"PSH", "FIN", "RST"} {
+			_, err := h.inside.run(ctx, "iptables", "--wait", command, "INPUT", "--in-interface", managementLink,
+				"--protocol", "tcp", "--source-port", ports, "--tcp-flags", flag, flag, "--jump", "DROP")
+			if err != nil {
+				return fmt.Errorf("what %s hears: %w", h.name, err)
+			}
 		}
 	}
 	return nil

@@ -24,6 +24,7 @@ var (
 		{"qemu-img", "qemu-utils"},
 		{"ip", "iproute2"},
 		{"tc", "iproute2"},
+		{"iptables", "iptables"},
 		{"mount", "mount"},
 		{"tini", "tini"},
 		{"sleep", "coreutils"},

@@ -62,7 +62,7 @@ func (m *migration) settle(c cause) {
 		}
 		m.resume(from)
 		m.finish(fault(MethodMigrate, hypervisor.KindConnectionLost, "internal error: client socket is closed"))
-	case EndsWell, EndsSourceKept, EndsPostCopyBroken, EndsGuestLost, endsNowhere:
+	case EndsWell, EndsSourceKept, EndsPostCopyBroken, EndsGuestLost, EndsUnheard, endsNowhere:
 		m.finish(lostConnection(MethodMigrate))
 	}
 }

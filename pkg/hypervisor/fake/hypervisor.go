@@ -218,30 +218,42 @@ func (h *Host) Undefine(ctx context.Context, uuid string) error {
 
 // DestroyIncoming implements hypervisor.Cleaner.
 func (h *Host) DestroyIncoming(ctx context.Context, uuid string) error {
-	return h.destroyPaused(ctx, MethodDestroyIncoming, uuid, func(d *domain) bool { return d.out == nil })
+	return h.destroyPaused(ctx, MethodDestroyIncoming, uuid, func(d *domain) bool {
+		return d.reason == hypervisor.ReasonMigration && d.out == nil
+	})
 }
 
 // DestroyStale implements hypervisor.Cleaner.
 func (h *Host) DestroyStale(ctx context.Context, uuid string) error {
-	return h.destroyPaused(ctx, MethodDestroyStale, uuid, func(d *domain) bool { return d.out == nil && d.in == nil })
+	return h.destroyPaused(ctx, MethodDestroyStale, uuid, func(d *domain) bool {
+		switch d.reason { //nolint:exhaustive // No other is for a migration.
+		case hypervisor.ReasonMigration:
+			return d.out == nil && d.in == nil
+		case hypervisor.ReasonPostcopy, hypervisor.ReasonPostcopyFailed:
+			return d.in == nil
+		default:
+			return false
+		}
+	})
 }
 
-func (h *Host) destroyPaused(ctx context.Context, method Method, uuid string, may func(*domain) bool) error {
+func (h *Host) destroyPaused(ctx context.Context, method Method, uuid string, leftover func(*domain) bool) error {
 	err := onDomain(ctx, h, &Call{Method: method, UUID: uuid}, func(d *domain) error {
 		switch {
-		case !may(d):
-			return fault(method, hypervisor.KindOperationInvalid, "the domain has another job")
 		case d.state == hypervisor.StateShutoff:
 			return nil
-		case d.state != hypervisor.StatePaused || d.reason != hypervisor.ReasonMigration:
-			return fault(method, hypervisor.KindOperationInvalid, "the domain is not paused for a migration")
+		case d.state != hypervisor.StatePaused || !leftover(d):
+			return fault(method, hypervisor.KindOperationInvalid, "the domain is not what a migration that is over leaves behind")
 		}
-		m := d.in
+		in, out := d.in, d.out
 		h.emit(uuid, hypervisor.LifecycleShutdown, "Host")
 		h.emit(uuid, hypervisor.LifecycleStopped, "Destroyed")
 		h.end(d, hypervisor.ReasonDestroyed)
-		if m != nil {
-			m.interrupt(cause{ending: endsDestroyed})
+		if in != nil {
+			in.interrupt(cause{ending: endsDestroyed})
+		}
+		if out != nil {
+			out.settle(cause{ending: endsNowhere})
 		}
 		return nil
 	})

@@ -55,7 +55,18 @@ func (m *migration) runPostCopy() bool {
 	} else {
 		m.resumeHalf(hypervisor.ReasonUser, "")
 	}
+	if m.script.Ending == EndsUnheard && !m.awaitTheWord() {
+		return false
+	}
 	return m.reach(StageSwitched) && m.sleep(reapTime)
+}
+
+// awaitTheWord has the source wait for a word that does not come.
+func (m *migration) awaitTheWord() bool {
+	m.loseSupervision()
+	for m.idle() {
+	}
+	return false
 }
 
 // sendRest sends the pass that is left, however often that breaks.

@@ -93,6 +93,11 @@ const (
 	// keeps a half that nothing can use; KindOther. A migration that does not
 	// switch to post-copy ends well.
 	EndsGuestLost Ending = "GuestLost"
+	// EndsUnheard has the source's emulator never hear that all of the guest has
+	// arrived in post-copy: the guest runs at the destination, and the source keeps a
+	// half that waits for ever; KindConnectionLost. A migration that does not switch
+	// to post-copy ends well.
+	EndsUnheard Ending = "Unheard"
 	// EndsNeither leaves the guest on neither side; KindOther.
 	EndsNeither Ending = "Neither"
 
@@ -104,7 +109,7 @@ const (
 
 // atSwitch reports whether an ending needs the switch to have happened.
 func (e Ending) atSwitch() bool {
-	return slices.Contains([]Ending{EndsWell, EndsBothRunning, EndsSourceKept, EndsPostCopyBroken, EndsGuestLost}, e)
+	return slices.Contains([]Ending{EndsWell, EndsBothRunning, EndsSourceKept, EndsPostCopyBroken, EndsGuestLost, EndsUnheard}, e)
 }
 
 // Script says how a migration ends.

@@ -62,44 +62,51 @@ func undefine(conn *lv.Connect, op, uuid string) error {
 // the look at the state below and the call, which libvirt cannot make one, does
 // not matter then.
 func (c *Client) DestroyIncoming(ctx context.Context, uuid string) error {
-	return c.destroyPaused(ctx, "destroying the incoming domain", uuid, func(job hypervisor.JobStats) bool {
-		return !job.Active() || job.Operation == hypervisor.OperationMigrationIn
+	return c.destroyPaused(ctx, "destroying the incoming domain", uuid, func(reason hypervisor.Reason, job hypervisor.JobStats) bool {
+		return reason == hypervisor.ReasonMigration && (!job.Active() || job.Operation == hypervisor.OperationMigrationIn)
 	})
 }
 
 // DestroyStale implements hypervisor.Cleaner. It is safe only together with what
-// its caller has proved before: that the guest runs at the destination.
+// its caller has proved before: that the guest runs at the destination, all of it.
 func (c *Client) DestroyStale(ctx context.Context, uuid string) error {
-	return c.destroyPaused(ctx, "destroying the stale domain", uuid, func(job hypervisor.JobStats) bool { return !job.Active() })
+	return c.destroyPaused(ctx, "destroying the stale domain", uuid, func(reason hypervisor.Reason, job hypervisor.JobStats) bool {
+		switch reason { //nolint:exhaustive // No other is for a migration.
+		case hypervisor.ReasonMigration:
+			return !job.Active()
+		case hypervisor.ReasonPostcopy, hypervisor.ReasonPostcopyFailed:
+			return !job.Active() || job.MigratingOut()
+		default:
+			return false
+		}
+	})
 }
 
-func (c *Client) destroyPaused(ctx context.Context, op, uuid string, mayHave func(hypervisor.JobStats) bool) error {
-	err := toDomain(ctx, c, op, uuid, func(domain *lv.Domain) error { return destroyPaused(op, domain, mayHave) })
+func (c *Client) destroyPaused(
+	ctx context.Context, op, uuid string, leftover func(hypervisor.Reason, hypervisor.JobStats) bool,
+) error {
+	err := toDomain(ctx, c, op, uuid, func(domain *lv.Domain) error { return destroyPaused(op, domain, leftover) })
 	if hypervisor.IsNoDomain(err) {
 		return nil
 	}
 	return err
 }
 
-func destroyPaused(op string, domain *lv.Domain, mayHave func(hypervisor.JobStats) bool) error {
+func destroyPaused(op string, domain *lv.Domain, leftover func(hypervisor.Reason, hypervisor.JobStats) bool) error {
 	stats, err := jobStats(domain)
 	if err != nil {
 		return err
-	}
-	if !mayHave(stats) {
-		return fault(op, hypervisor.KindOperationInvalid, "the domain has another job")
 	}
 	// The state is read last, as close to the deed as can be.
 	number, because, err := domain.GetState()
 	if err != nil {
 		return err
 	}
-	state, reason := stateOf(number, because)
-	switch {
+	switch state, reason := stateOf(number, because); {
 	case state == hypervisor.StateShutoff:
 		return nil
-	case state != hypervisor.StatePaused || reason != hypervisor.ReasonMigration:
-		return fault(op, hypervisor.KindOperationInvalid, "the domain is not paused for a migration")
+	case state != hypervisor.StatePaused || !leftover(reason, stats):
+		return fault(op, hypervisor.KindOperationInvalid, "the domain is not what a migration that is over leaves behind")
 	}
 	err = domain.DestroyFlags(lv.DOMAIN_DESTROY_DEFAULT)
 	if errors.Is(err, lv.ERR_OPERATION_INVALID) {
