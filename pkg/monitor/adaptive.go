@@ -18,11 +18,16 @@ const (
 	// slowShrink is what remains at least after a pass, of what remained before it,
 	// for the passes to be called slow.
 	slowShrink = 0.7
-	// approachPercent of the maximum is allowed when they are. With less, more has
+	// approachPercent of the ceiling is allowed when they are. With less, more has
 	// to be sent in each pass, and more is written to meanwhile. With all of it,
-	// passes would begin just above the maximum: nothing could be allowed any more
+	// passes would begin just above the ceiling: nothing could be allowed any more
 	// that lets the hypervisor end one there.
 	approachPercent = 80
+	// reserveShare of the maximum, and mostReserve at most, is left for what the
+	// hypervisor does not count: what is in the sockets, the devices' state, and
+	// what the guest writes while it looks for the last time.
+	reserveShare = 10
+	mostReserve  = 100
 	// firstPass has no pass before it to be compared with.
 	firstPass = 1
 )
@@ -30,9 +35,9 @@ const (
 // adapt is the strategy Adaptive. It is asked at the beginning of each pass.
 //
 // The limit starts at the hypervisor's own, so that Adaptive is never slower than
-// that. It is raised when a switch-over within the maximum has become possible: to
+// that. It is raised when a switch-over within the ceiling has become possible: to
 // what it takes, which makes the hypervisor do it. Before, it is raised where the
-// passes hardly become smaller: nearly to the maximum, so that less is written to
+// passes hardly become smaller: nearly to the ceiling, so that less is written to
 // while a pass lasts. And where chance alone may help, to the maximum.
 func adapt(c Config, s State) (State, []Action) {
 	cost, limit := s.cost(), s.facts.MaxDowntimeMilliseconds
@@ -44,8 +49,8 @@ func adapt(c Config, s State) (State, []Action) {
 	switch {
 	case cost <= limit*withinPercent/100:
 		return s, nil // The hypervisor does it by itself.
-	case cost <= c.MaxDowntimeMilliseconds:
-		return raise(s, min(cost*reachPercent/100+reachExtra, c.MaxDowntimeMilliseconds), ReasonWithinReach, remain)
+	case cost <= c.ceiling():
+		return raise(s, min(cost*reachPercent/100+reachExtra, c.ceiling()), ReasonWithinReach, remain)
 	case s.mayDespair(c) && s.passes.standStill(false):
 		s.passes.kept = 0 // From here on it is another matter.
 		return raise(s, c.MaxDowntimeMilliseconds, ReasonSlow, remain+", and the passes do not become shorter")
@@ -55,8 +60,15 @@ func adapt(c Config, s State) (State, []Action) {
 	return s, nil
 }
 
-// approach is the limit that nearly is the maximum.
-func approach(c Config) int64 { return max(1, c.MaxDowntimeMilliseconds*approachPercent/100) }
+// ceiling is the most that Adaptive sets the limit to where prediction helps: what the
+// user allows, but for the reserve.
+func (c Config) ceiling() int64 {
+	maximum := c.MaxDowntimeMilliseconds
+	return maximum - min(maximum/reserveShare, mostReserve)
+}
+
+// approach is the limit that nearly is the ceiling.
+func approach(c Config) int64 { return max(1, c.ceiling()*approachPercent/100) }
 
 // slow reports whether the last pass left nearly as much as there was before it.
 func (p passes) slow() bool {

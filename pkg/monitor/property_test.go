@@ -58,6 +58,8 @@ func randomRun(t *testing.T, seed uint64) {
 				switch {
 				case a.MaxDowntimeMilliseconds > c.MaxDowntimeMilliseconds || a.MaxDowntimeMilliseconds < 1:
 					t.Fatalf("seed %d: %+v where %d ms are allowed", seed, a, c.MaxDowntimeMilliseconds)
+				case a.Reason == ReasonWithinReach && a.MaxDowntimeMilliseconds > c.MaxDowntimeMilliseconds-min(c.MaxDowntimeMilliseconds/10, 100):
+					t.Fatalf("seed %d: %+v keeps no reserve of %d ms", seed, a, c.MaxDowntimeMilliseconds)
 				case a.MaxDowntimeMilliseconds <= limit && a.Reason != ReasonMaximumLowered:
 					t.Fatalf("seed %d: %+v after %d", seed, a, limit)
 				}

@@ -80,20 +80,20 @@ func TestReplay(t *testing.T) {
 		want   []string
 	}{
 		{trace: "idle-libvirt", want: []string{"0 SetMaxDowntime 300 Initial"}},
-		{trace: "uniform-0.30-libvirt", want: []string{"0 SetMaxDowntime 300 Initial", "4 SetMaxDowntime 487 WithinReach"}},
-		{trace: "uniform-0.70-libvirt", want: []string{"0 SetMaxDowntime 300 Initial", "5 SetMaxDowntime 400 Slow", "9 SetMaxDowntime 478 WithinReach"}},
+		{trace: "uniform-0.30-libvirt", want: []string{"0 SetMaxDowntime 300 Initial", "4 SetMaxDowntime 450 WithinReach"}},
+		{trace: "uniform-0.70-libvirt", want: []string{"0 SetMaxDowntime 300 Initial", "5 SetMaxDowntime 360 Slow", "9 SetMaxDowntime 450 WithinReach"}},
 		// libvirt's own limit was never reached here: this went on for minutes.
-		{trace: "uniform-0.95-libvirt", want: []string{"0 SetMaxDowntime 300 Initial", "4 SetMaxDowntime 400 Slow", "29 SetMaxDowntime 500 WithinReach"}},
-		{trace: "uniform-0.95-adaptive", want: []string{"0 SetMaxDowntime 300 Initial", "3 SetMaxDowntime 400 Slow", "45 SetMaxDowntime 500 WithinReach"}},
-		{trace: "hotspot-1.20-adaptive", want: []string{"0 SetMaxDowntime 300 Initial", "5 SetMaxDowntime 500 WithinReach"}},
-		{trace: "uniform-1.20-kept-going", want: []string{"0 SetMaxDowntime 300 Initial", "3 SetMaxDowntime 400 Slow", "5 Abort NotConverging"}},
+		{trace: "uniform-0.95-libvirt", want: []string{"0 SetMaxDowntime 300 Initial", "4 SetMaxDowntime 360 Slow", "36 SetMaxDowntime 450 WithinReach"}},
+		{trace: "uniform-0.95-adaptive", want: []string{"0 SetMaxDowntime 300 Initial", "3 SetMaxDowntime 360 Slow", "53 SetMaxDowntime 450 WithinReach"}},
+		{trace: "hotspot-1.20-adaptive", want: []string{"0 SetMaxDowntime 300 Initial"}},
+		{trace: "uniform-1.20-kept-going", want: []string{"0 SetMaxDowntime 300 Initial", "3 SetMaxDowntime 360 Slow", "5 Abort NotConverging"}},
 		{
 			trace: "uniform-1.20-kept-going", change: func(c *Config) { c.AllowPause = true },
-			want: []string{"0 SetMaxDowntime 300 Initial", "3 SetMaxDowntime 400 Slow", "5 Pause NotConverging"},
+			want: []string{"0 SetMaxDowntime 300 Initial", "3 SetMaxDowntime 360 Slow", "5 Pause NotConverging"},
 		},
 		{
 			trace: "uniform-1.20-kept-going", change: func(c *Config) { c.AllowPostCopy = true },
-			want: []string{"0 SetMaxDowntime 300 Initial", "3 SetMaxDowntime 400 Slow", "5 StartPostCopy NotConverging"},
+			want: []string{"0 SetMaxDowntime 300 Initial", "3 SetMaxDowntime 360 Slow", "5 StartPostCopy NotConverging"},
 		},
 	}
 	for _, tt := range tests {
