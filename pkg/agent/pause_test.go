@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
@@ -95,4 +96,26 @@ func TestOnlyAPauseOfOursIsUndone(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAFailingDiskIsNoPause: a guest that stands still for another reason than that
+// somebody has paused it is not paused for its migration.
+func TestAFailingDiskIsNoPause(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.busy()
+		lm := w.migrateWith(guestUUID, keepGoing(false))
+		w.copying(lm)
+		release := w.fleet.Host("node-a").Hang(fake.MethodSuspend)
+		defer release()
+		w.ask(lm, v1alpha1.AnnotationForceComplete, "1")
+		w.await(lm, "the record of a pause", func(lm *v1alpha1.LiveMigration) bool { return migration.PausedByUs(lm.Status.Source) })
+		w.a.stop()
+		w.fleet.Host("node-a").SetState(guestUUID, hypervisor.StatePaused, hypervisor.ReasonIOError)
+		w.a.start()
+		time.Sleep(2 * time.Second)
+		after := w.api.get(lm)
+		if got := requestStates(after); got != "ForceComplete 1 InProgress" || after.Status.Source.Steering.PausedTime != nil {
+			t.Errorf("the requests are %q, paused at %v", got, after.Status.Source.Steering.PausedTime)
+		}
+	})
 }

@@ -103,11 +103,12 @@ func (s *targetSession) step(ctx context.Context) (wait time.Duration, done bool
 	case migration.TargetConfirm:
 		return s.observe(ctx, true), false
 	case migration.TargetRemoveIncoming:
-		return s.removeIncoming(ctx), false
+		return s.settle(ctx, "Removing the shell that the migration left behind; the guest lives on the source", s.hv.DestroyIncoming), false
 	case migration.TargetResume:
-		return s.resume(ctx), false
+		// The hypervisor does so itself, unless the pause came too late for it to know.
+		return s.settle(ctx, "Resuming the guest, which was paused for its migration", s.hv.Resume), false
 	case migration.TargetUndefine:
-		return s.undefine(ctx), false
+		return s.settle(ctx, "Removing the definition that the migration left behind", s.hv.Undefine), false
 	default:
 		s.log.Error(errors.New("unknown act"), "Cannot carry out what was decided", "act", action)
 		return followInterval, false
@@ -173,32 +174,12 @@ func (s *targetSession) measuredDowntime(ctx context.Context) *int64 {
 	return new(stats.Downtime.Milliseconds())
 }
 
-func (s *targetSession) removeIncoming(ctx context.Context) time.Duration {
-	s.log.Info("Removing the shell that the migration left behind; the guest lives on the source")
-	if err := s.hv.DestroyIncoming(ctx, s.lm.Status.DomainUUID); err != nil {
-		s.log.Error(err, "Removing the shell failed; trying again", "after", followInterval)
-	}
-	s.observe(ctx, true)
-	return followInterval
-}
-
-// undefine removes the definition that a failed migration left behind; the source
-// has the guest's own.
-func (s *targetSession) undefine(ctx context.Context) time.Duration {
-	s.log.Info("Removing the definition that the migration left behind")
-	if err := s.hv.Undefine(ctx, s.lm.Status.DomainUUID); err != nil {
-		s.log.Error(err, "Removing the definition failed; trying again", "after", followInterval)
-	}
-	s.observe(ctx, true)
-	return followInterval
-}
-
-// resume sets a guest going that was paused so that its copying could end. The
-// hypervisor does so itself, unless the pause came too late for it to know.
-func (s *targetSession) resume(ctx context.Context) time.Duration {
-	s.log.Info("Resuming the guest, which was paused for its migration")
-	if err := s.hv.Resume(ctx, s.lm.Status.DomainUUID); err != nil {
-		s.log.Error(err, "Resuming the guest failed; trying again", "after", followInterval)
+// settle does what is left to do here after the end on the source, and reports what
+// came of it.
+func (s *targetSession) settle(ctx context.Context, what string, do func(ctx context.Context, uuid string) error) time.Duration {
+	s.log.Info(what)
+	if err := do(ctx, s.lm.Status.DomainUUID); err != nil {
+		s.log.Error(err, "That failed; trying again", "after", followInterval)
 	}
 	s.observe(ctx, true)
 	return followInterval

@@ -1,6 +1,7 @@
 package migration
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -134,6 +135,18 @@ func TestTheEndIsFinal(t *testing.T) {
 	}
 	if got.Status.ObservedGeneration != 7 {
 		t.Errorf("observedGeneration is %d, want 7", got.Status.ObservedGeneration)
+	}
+}
+
+// TestTheEndAddsNothing: what the manager sees of the end later is not remembered.
+func TestTheEndAddsNothing(t *testing.T) {
+	b := makeMigration("m").ended(v1alpha1.CallUnknown, "", "Shutoff/Migrated*").onTarget("Running/Migrated*", true).
+		finished(metav1.ConditionTrue, v1alpha1.PhaseSucceeded)
+	a := b.obj().Status.Attempt
+	a.EndSeenTime, a.ConfirmationSeenTime, a.CleanUpTime = nil, nil, nil
+	before := a.DeepCopy()
+	if got := summarize(b, epoch.Add(time.Hour), nil).Status.Attempt; !reflect.DeepEqual(got, before) {
+		t.Errorf("the attempt was %+v, and is %+v", before, got)
 	}
 }
 

@@ -3,16 +3,24 @@
 package integration
 
 import (
+	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/controllers"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/migration"
 )
@@ -149,4 +157,43 @@ func TestQueueOutlivesGapsInTheListsOfGuests(t *testing.T) {
 	}
 	b.arrives(g)
 	carryOut(second, successfulMove(second, g, b, a))
+}
+
+// TestAdmissionIsDecidedByTheLatest: a manager whose cache lacks the migration that
+// was just admitted does not admit another one of the same guest.
+func TestAdmissionIsDecidedByTheLatest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	g := w.newGuest("web")
+	w.startAgent("a", g.running())
+	w.startAgent("b")
+	stop := w.startManager(clock.RealClock{})
+	w.awaitReady("a", "b")
+	first := w.migrate(g, "b")
+	first.await("its admission", func(lm *v1alpha1.LiveMigration) bool { return lm.Status.Attempt != nil })
+	stop()
+
+	second := w.migrate(g, "b")
+	late := interceptor.NewClient(cluster.client, interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+			err := c.List(ctx, list, opts...)
+			if all, ok := list.(*v1alpha1.LiveMigrationList); ok {
+				all.Items = slices.DeleteFunc(all.Items, func(lm v1alpha1.LiveMigration) bool { return lm.Name == first.key().Name })
+			}
+			return err
+		},
+	})
+	r := &controllers.LiveMigrationReconciler{
+		Client: late, Reader: cluster.client, Events: events.NewFakeRecorder(10), Clock: clock.RealClock{},
+	}
+	for range 3 {
+		if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: second.key()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now := second.latest()
+	c := meta.FindStatusCondition(now.Status.Conditions, v1alpha1.ConditionSucceeded)
+	if now.Status.Attempt != nil || c == nil || c.Reason != v1alpha1.ReasonWaitingForOtherMigration {
+		t.Errorf("the second migration has attempt %+v and says %+v", now.Status.Attempt, c)
+	}
 }
