@@ -166,6 +166,16 @@ func (b *bench) params(ctx context.Context, from, to *lab.Host) (hypervisor.Migr
 	return hypervisor.MigrateParams{DestinationURI: to.PeerURI(), LiveXML: hypervisor.DomainXML(live), AllowUnsafe: true}, nil
 }
 
+// prepared is how long the preparation took.
+func (m *move) prepared() time.Duration {
+	for _, s := range m.samples {
+		if s.Iteration > 0 {
+			return s.Elapsed
+		}
+	}
+	return 0
+}
+
 // finish reads what the migration cost once it is over.
 func (b *bench) finish(ctx context.Context, m *move, from, to *lab.Host) error {
 	if len(m.samples) > 0 {
@@ -181,12 +191,7 @@ func (b *bench) finish(ctx context.Context, m *move, from, to *lab.Host) error {
 		}
 		m.took, m.downtime, m.sentBytes, m.passes = stats.Elapsed, stats.Downtime, int64(stats.Memory.ProcessedBytes), int64(stats.MemoryIteration)
 	}
-	for _, s := range m.samples {
-		if s.Iteration > 0 {
-			m.took -= s.Elapsed
-			break
-		}
-	}
+	m.took -= m.prepared()
 	if _, err := b.guest.Ticks().Advance(ctx, on.Name(), 5); err != nil {
 		return err
 	}

@@ -74,11 +74,12 @@ func plot(b *strings.Builder, o options, title string, moves map[way]move) {
 		}
 		var points strings.Builder
 		for _, s := range m.samples {
-			if s.Elapsed.Seconds() > span || s.Memory.TotalBytes == 0 {
+			at := (s.Elapsed - m.prepared()).Seconds()
+			if at < 0 || at > span || s.Memory.TotalBytes == 0 {
 				continue
 			}
 			left := float64(s.Memory.RemainingBytes) / (1 << 20)
-			fmt.Fprintf(&points, "%.1f,%.1f ", plotWidth*s.Elapsed.Seconds()/span, plotHeight*(1-min(left/top, 1)))
+			fmt.Fprintf(&points, "%.1f,%.1f ", plotWidth*at/span, plotHeight*(1-min(left/top, 1)))
 		}
 		end := "circle"
 		if m.end == ended {
