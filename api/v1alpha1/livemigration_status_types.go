@@ -271,6 +271,11 @@ type TargetStatus struct {
 	// paused, on this side.
 	// +optional
 	ArrivedTime *metav1.MicroTime `json:"arrivedTime,omitempty"`
+	// wholeTime is when this side's hypervisor was first seen to say, after the
+	// source had switched to post-copy, that all of the guest has arrived: it
+	// runs for reason of its migration, and nothing is bringing it any more.
+	// +optional
+	WholeTime *metav1.MicroTime `json:"wholeTime,omitempty"`
 	// lostTime is when the guest was found not to be on this side though the
 	// source had switched to post-copy.
 	// +optional

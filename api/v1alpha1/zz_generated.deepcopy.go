@@ -1495,6 +1495,10 @@ func (in *TargetStatus) DeepCopyInto(out *TargetStatus) {
 		in, out := &in.ArrivedTime, &out.ArrivedTime
 		*out = (*in).DeepCopy()
 	}
+	if in.WholeTime != nil {
+		in, out := &in.WholeTime, &out.WholeTime
+		*out = (*in).DeepCopy()
+	}
 	if in.LostTime != nil {
 		in, out := &in.LostTime, &out.LostTime
 		*out = (*in).DeepCopy()

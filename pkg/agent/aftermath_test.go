@@ -84,6 +84,50 @@ func TestArrivalIsNotHeardOf(t *testing.T) {
 	})
 }
 
+// TestArrivalIsNotHeardOfAndTheGuestGoesOn: what becomes of the guest on the target
+// after it has arrived does not take the arrival back.
+func TestArrivalIsNotHeardOfAndTheGuestGoesOn(t *testing.T) {
+	tests := []struct {
+		name   string
+		then   func(b *fake.Host)
+		phase  v1alpha1.LiveMigrationPhase
+		says   string
+		onceOn string
+	}{
+		{"somebody suspends and resumes it", func(b *fake.Host) { b.SetState(guestUUID, hypervisor.StateRunning, "Unpaused") },
+			v1alpha1.PhaseSucceeded, "runs on node-b", "node-b"},
+		{"somebody moves it on", func(b *fake.Host) { b.SetState(guestUUID, hypervisor.StateShutoff, hypervisor.ReasonMigrated) },
+			v1alpha1.PhaseUnknown, "has moved it on", ""},
+		{"it powers off", func(b *fake.Host) { b.SetState(guestUUID, hypervisor.StateShutoff, hypervisor.ReasonShutdown) },
+			v1alpha1.PhaseUnknown, "may have stopped there since", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.busy()
+				w.fleet.ScriptNext(guestUUID, fake.Script{Ending: fake.EndsUnheard})
+				lm := w.migrateWith(guestUUID, keepGoing(true))
+				w.copying(lm)
+				w.ask(lm, v1alpha1.AnnotationForceComplete, "1")
+				w.await(lm, "the arrival", func(lm *v1alpha1.LiveMigration) bool { return migration.Whole(lm.Status.Target) })
+				tt.then(w.fleet.Host("node-b"))
+				after := w.settle(lm)
+				if message := after.Status.Conditions[0].Message; after.Status.Phase != tt.phase || !strings.Contains(message, tt.says) {
+					t.Errorf("the end is %s: %s", after.Status.Phase, message)
+				}
+				w.requireCalls(fake.MethodDestroyStale, 1)
+				if tt.onceOn != "" {
+					w.requireOnce(tt.onceOn)
+					w.requireNothingLeft(after)
+				}
+				if p := after.Status.Progress; p.Switchover != v1alpha1.SwitchoverPostCopy {
+					t.Errorf("the progress is %+v", p)
+				}
+			})
+		})
+	}
+}
+
 // TestGuestLostInPostCopy: nothing is touched, and a person is asked for.
 func TestGuestLostInPostCopy(t *testing.T) {
 	inWorld(t, func(w *world) {

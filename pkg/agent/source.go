@@ -294,7 +294,7 @@ func (s *sourceSession) look(ctx context.Context) {
 		// When another job has ended, ours may begin that has waited for it.
 		s.quietSince = s.node.Clock.Now()
 	}
-	switch whole := migration.WholeOnTarget(migration.CurrentTarget(s.lm)); {
+	switch whole := migration.Whole(migration.CurrentTarget(s.lm)); {
 	case !whole:
 		s.wholeSince = time.Time{}
 	case s.wholeSince.IsZero():
@@ -360,12 +360,10 @@ func (s *sourceSession) end() {
 		end.ErrorKind, end.ErrorMessage = string(hypervisor.KindOf(s.callErr)), messageOf(s.callErr)
 	}
 	s.section.End = end
-	if end.Call == v1alpha1.CallSucceeded || migration.SideOf(&end.Domain) == migration.SideMigrated ||
-		migration.WholeOnTarget(migration.CurrentTarget(s.lm)) {
-		s.progress = migration.Complete(s.progress)
+	if migration.HasLeft(s.section, migration.CurrentTarget(s.lm)) {
+		s.progress = migration.NoteSwitchover(migration.Complete(s.progress), s.section)
 	}
 	s.noteRequests()
-	s.progress = migration.NoteSwitchover(s.progress, s.section)
 	s.log.Info("The migration job is over", "call", end.Call, "state", end.Domain.State, "reason", end.Domain.Reason)
 	s.report(true)
 }

@@ -128,7 +128,7 @@ func (s *targetSession) observe(ctx context.Context, confirm bool) time.Duration
 	if arrived || section.Domain.State == string(hypervisor.StateRunning) {
 		s.noteArrival(section)
 	}
-	s.noteLoss(section)
+	s.notePostCopy(section)
 	if confirm && section.ConfirmedTime == nil {
 		section.ConfirmedTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
 	}
@@ -151,16 +151,23 @@ func (s *targetSession) noteArrival(section *v1alpha1.TargetStatus) {
 	}
 }
 
-// noteLoss remembers that the guest is not here though the source has switched to
-// post-copy: the source's agent said so before this was read.
-func (s *targetSession) noteLoss(section *v1alpha1.TargetStatus) {
+// notePostCopy remembers what became of a guest after the source has switched to
+// post-copy, which the source's agent has said before this was read: that all of it
+// has arrived, or that it is not here.
+func (s *targetSession) notePostCopy(section *v1alpha1.TargetStatus) {
 	source := migration.CurrentSource(s.lm)
-	if section.LostTime != nil || source == nil || source.End != nil || !migration.InPostCopy(source) {
+	if !migration.InPostCopy(source) || section.WholeTime != nil || section.LostTime != nil {
+		return
+	}
+	if migration.ShowsWhole(section.Domain) {
+		section.WholeTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
 		return
 	}
 	switch migration.SideOf(section.Domain) { //nolint:exhaustive // All others are here.
 	case migration.SideGone, migration.SideStopped, migration.SideMigrated:
-		section.LostTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
+		if source.End == nil {
+			section.LostTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
+		}
 	}
 }
 

@@ -105,8 +105,9 @@ type Cleaner interface {
 	// DestroyStale ends the copy of a guest that a migration, which is over, left
 	// paused at its source: it acts only on a domain that is paused for reason of
 	// a migration and has no job, or that is the source's half of a guest in
-	// post-copy, and refuses any other with KindOperationInvalid. An unknown or
-	// shut-off domain is no error.
+	// post-copy, and refuses any other with KindOperationInvalid. It refuses as well
+	// where the hypervisor would take a disk's image from the guest that runs
+	// elsewhere. An unknown or shut-off domain is no error.
 	DestroyStale(ctx context.Context, uuid string) error
 }
 

@@ -20,10 +20,9 @@ func TestDecideSource(t *testing.T) {
 	half := func(reason hypervisor.Reason) *hypervisor.Domain {
 		return &hypervisor.Domain{State: hypervisor.StatePaused, Reason: reason}
 	}
-	inPostCopy := func() builder {
-		b := makeMigration("m").started()
-		b.lm.Status.Source.Steering = &v1alpha1.SteeringStatus{PostCopyTime: new(metav1.NewMicroTime(epoch))}
-		return b
+	inPostCopy := func() builder { return makeMigration("m").started().inPostCopy() }
+	endedInHalf := func() builder {
+		return makeMigration("m").ended(v1alpha1.CallUnknown, "", "Paused/PostcopyFailed+MigrationOut").inPostCopy()
 	}
 	lost := inPostCopy().onTarget("Shutoff/Crashed", false).arrived()
 	lost.lm.Status.Source.Recovery = &v1alpha1.RecoveryStatus{BrokenTime: metav1.NewMicroTime(epoch)}
@@ -95,14 +94,16 @@ func TestDecideSource(t *testing.T) {
 		{"tried to resume a moment ago", inPostCopy(),
 			SourceFacts{Call: CallLost, Seen: true, Domain: half("PostcopyFailed"), LastRecover: epoch.Add(-RecoverInterval / 2)}, SourceFollow},
 		{"post-copy is broken, deleted", inPostCopy().deleted(), SourceFacts{Call: CallReturned, Seen: true, Domain: half("PostcopyFailed")}, SourceRecover},
-		{"the guest has just arrived whole", inPostCopy().onTarget("Running/Migrated", false),
+		{"the guest has just arrived whole", inPostCopy().whole(),
 			SourceFacts{Call: CallReturned, Seen: true, Domain: half("PostcopyFailed"), WholeSince: epoch.Add(-HungTime / 2)}, SourceFollow},
-		{"the guest arrived whole, and the source does not hear of it", inPostCopy().onTarget("Running/Migrated", false),
+		{"the guest arrived whole, and the source does not hear of it", inPostCopy().whole(),
 			SourceFacts{Call: CallReturned, Seen: true, Domain: half("PostcopyFailed"), WholeSince: epoch.Add(-HungTime)}, SourceEnd},
-		{"the same, and libvirt waits for it", inPostCopy().onTarget("Running/Migrated", false),
+		{"the same, and libvirt waits for it", inPostCopy().whole(),
 			SourceFacts{Call: CallInFlight, Seen: true, Domain: half("Postcopy"), Job: out, WholeSince: epoch.Add(-HungTime)}, SourceEnd},
-		{"the guest seems whole, and something still brings it", inPostCopy().onTarget("Running/Migrated+MigrationIn", false),
-			SourceFacts{Call: CallReturned, Seen: true, Domain: half("PostcopyFailed"), WholeSince: epoch.Add(-HungTime)}, SourceRecover},
+		{"the same, and somebody has moved the guest on", inPostCopy().whole().onTarget("Shutoff/Migrated", false),
+			SourceFacts{Call: CallReturned, Seen: true, Domain: half("PostcopyFailed"), WholeSince: epoch.Add(-HungTime)}, SourceEnd},
+		{"the target shows the guest, and its agent has not said that it is whole", inPostCopy().onTarget("Running/Migrated", false),
+			SourceFacts{Call: CallReturned, Seen: true, Domain: half("PostcopyFailed")}, SourceRecover},
 		{"the guest is lost", lost, SourceFacts{Call: CallReturned, Seen: true, Domain: half("PostcopyFailed")}, SourceFollow},
 		{"post-copy ended after all", inPostCopy(), SourceFacts{Call: CallLost, Seen: true, Domain: off}, SourceEnd},
 
@@ -118,11 +119,15 @@ func TestDecideSource(t *testing.T) {
 			SourceFacts{Seen: true, Domain: half("Migration")}, SourceWait},
 		{"its old copy is held, and the target's stands still", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Paused/Migration").onTarget("Paused/User", true),
 			SourceFacts{Seen: true, Domain: half("Migration")}, SourceWait},
-		{"the guest is whole on the target, and its half is held", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Paused/PostcopyFailed+MigrationOut").onTarget("Running/Migrated", true),
+		{"the guest is whole on the target, and its half is held", endedInHalf().onTarget("Running/Migrated", true).whole(),
 			SourceFacts{Seen: true, Domain: half("PostcopyFailed"), Job: out}, SourceDestroyStale},
-		{"its half is held, and the target not read since", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Paused/Postcopy+MigrationOut").onTarget("Running/Migrated", false),
-			SourceFacts{Seen: true, Domain: half("Postcopy"), Job: out}, SourceWait},
-		{"its half is held, and somebody has resumed the target's", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Paused/Postcopy+MigrationOut").onTarget("Running/Unpaused", true),
+		{"its half is held, and the guest has stopped on the target", endedInHalf().onTarget("Shutoff/Shutdown", true).whole(),
+			SourceFacts{Seen: true, Domain: half("PostcopyFailed"), Job: out}, SourceDestroyStale},
+		{"its half is held, and the target not read since", endedInHalf().onTarget("Running/Migrated", false).whole(),
+			SourceFacts{Seen: true, Domain: half("PostcopyFailed"), Job: out}, SourceWait},
+		{"its half is held, and the guest not known to be whole", endedInHalf().onTarget("Running/Migrated", true),
+			SourceFacts{Seen: true, Domain: half("PostcopyFailed"), Job: out}, SourceWait},
+		{"the half of somebody else's post-copy", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Paused/Postcopy+MigrationOut").onTarget("Running/Migrated", true).whole(),
 			SourceFacts{Seen: true, Domain: half("Postcopy"), Job: out}, SourceWait},
 		{"the guest runs on both sides", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Running/Booted").onTarget("Running/Migrated", true),
 			SourceFacts{Seen: true, Domain: running}, SourcePauseCopy},

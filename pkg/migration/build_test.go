@@ -86,6 +86,18 @@ func (b builder) onTarget(domain string, confirmed bool) builder {
 	return b
 }
 
+// inPostCopy has the guest switched to post-copy.
+func (b builder) inPostCopy() builder {
+	b.lm.Status.Source.Steering = &v1alpha1.SteeringStatus{PostCopyTime: new(metav1.NewMicroTime(epoch))}
+	return b
+}
+
+// whole has all of the guest on the target.
+func (b builder) whole() builder {
+	b.lm.Status.Target.WholeTime = new(metav1.NewMicroTime(epoch))
+	return b
+}
+
 func (b builder) finished(status metav1.ConditionStatus, phase v1alpha1.LiveMigrationPhase) builder {
 	b.lm.Status.Phase = phase
 	b.lm.Status.CompletionTime = &metav1.Time{Time: epoch}

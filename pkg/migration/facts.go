@@ -52,14 +52,15 @@ func InPostCopy(source *v1alpha1.SourceStatus) bool {
 	return source != nil && source.Steering != nil && source.Steering.PostCopyTime != nil
 }
 
-// WholeOnTarget reports whether the target's libvirt has told that all of a guest has
-// arrived in post-copy: it runs there for reason of its migration, and nothing is
-// bringing it any more.
-func WholeOnTarget(target *v1alpha1.TargetStatus) bool {
-	if target == nil || target.Domain == nil {
-		return false
-	}
-	d := target.Domain
+// Whole reports whether all of a guest has arrived on the target in post-copy. It
+// stays true whatever becomes of the guest there.
+func Whole(target *v1alpha1.TargetStatus) bool { return target != nil && target.WholeTime != nil }
+
+// ShowsWhole reports whether a target that has been read after the switch to post-copy
+// shows that all of the guest has arrived. libvirt gives this reason when QEMU says that
+// the migration is complete, and ends its job then; somebody who suspends and resumes
+// the guest before takes the reason away.
+func ShowsWhole(d *v1alpha1.DomainObservation) bool {
 	return d.State == string(hypervisor.StateRunning) && d.Reason == string(hypervisor.ReasonMigrated) && d.Job == ""
 }
 

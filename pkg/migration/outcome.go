@@ -92,18 +92,28 @@ func Judge(lm *v1alpha1.LiveMigration, now time.Time) Outcome {
 
 // sourceSideOf reduces the source's last sight of the guest. What looks like an
 // incoming migration there is the guest itself, paused for its switch-over. Of a
-// guest that has arrived whole on the target, whatever stopped on the source was but
-// an old copy.
+// guest that has arrived whole on the target, whatever is left or has stopped on the
+// source is but an old copy.
 func sourceSideOf(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) Side {
 	o := &source.End.Domain
 	switch side := SideOf(o); {
 	case side == SideIncoming && o.Job == "":
 		return SideHeld
-	case side == SideStopped && target != nil && target.ArrivedTime != nil && !InPostCopy(source):
+	case side == SidePostcopy && InPostCopy(source) && Whole(target):
+		return SideStale
+	case side == SideStopped && arrivedWhole(source, target):
 		return SideMigrated
 	default:
 		return side
 	}
+}
+
+// arrivedWhole reports whether all of the guest was seen on the target.
+func arrivedWhole(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) bool {
+	if InPostCopy(source) {
+		return Whole(target)
+	}
+	return target != nil && target.ArrivedTime != nil
 }
 
 func targetSideOf(target *v1alpha1.TargetStatus) Side {
@@ -124,7 +134,7 @@ func mayRemoveIncoming(source *v1alpha1.SourceStatus) bool {
 // its user had paused. Where it went on in post-copy, all of it must be there.
 func mayDestroySource(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) bool {
 	if SideOf(&source.End.Domain) == SidePostcopy {
-		return WholeOnTarget(target)
+		return InPostCopy(source) && Whole(target)
 	}
 	return target.Domain.State == string(hypervisor.StateRunning) || source.GuestPaused
 }

@@ -161,16 +161,19 @@ func TestCleaningUpIsProvablySafe(t *testing.T) {
 	}
 	for _, source := range states[1:] {
 		for _, target := range states {
-			for _, late := range []time.Duration{0, ConfirmTimeout} {
+			for _, late := range []time.Duration{0, ConfirmTimeout, -1} {
 				b := makeMigration("m").ended(v1alpha1.CallUnknown, "", source).onTarget(target, true)
+				whole := late < 0
+				if whole {
+					b.inPostCopy().whole()
+				}
 				b.lm.Status.Target.DefinedBefore = new(false)
 				got := Judge(b.obj(), epoch.Add(late))
 				sourceSide, targetSide := SideOf(observed(source)), SideOf(observed(target))
 				if got.RemoveIncoming && (sourceSide != SideLive || targetSide != SideIncoming) {
 					t.Errorf("source %s, target %s: the target's copy would be removed", source, target)
 				}
-				ofItsHalf := sourceSide == SidePostcopy && strings.HasPrefix(target, "Running/Migrated")
-				if got.DestroySource && !ofItsHalf && (source != "Paused/Migration" || targetSide != SideLive) {
+				if got.DestroySource && !(whole && sourceSide == SidePostcopy) && (source != "Paused/Migration" || targetSide != SideLive) {
 					t.Errorf("source %s, target %s: the source's copy would be destroyed", source, target)
 				}
 				if got.PauseSource && (sourceSide != SideLive || targetSide != SideLive) {
@@ -286,12 +289,12 @@ func TestSectionsOfAnotherAttemptDoNotCount(t *testing.T) {
 // TestOutcomeTableIsComplete: each combination of sides has one row, and one only.
 func TestOutcomeTableIsComplete(t *testing.T) {
 	sides := []Side{
-		SideUnseen, SideGone, SideMigrated, SideStopped, SideLive, SideLeaving, SideIncoming, SideHeld, SidePostcopy,
+		SideUnseen, SideGone, SideMigrated, SideStopped, SideLive, SideLeaving, SideIncoming, SideHeld, SidePostcopy, SideStale,
 	}
 	for _, source := range sides {
 		for _, target := range sides {
-			// A target holds nothing: only a source's guest can be held.
-			if target == SideHeld {
+			// A target holds nothing: only a source's guest can be held, or stale.
+			if target == SideHeld || target == SideStale {
 				continue
 			}
 			rows := 0
@@ -415,8 +418,7 @@ func TestAbortsSayWhy(t *testing.T) {
 // after the source had switched.
 func TestInterruptedPostCopyPends(t *testing.T) {
 	inPostCopy := func(state string, lost bool) builder {
-		b := makeMigration("m").started().onTarget(state, false)
-		b.lm.Status.Source.Steering = &v1alpha1.SteeringStatus{PostCopyTime: new(metav1.NewMicroTime(epoch))}
+		b := makeMigration("m").started().onTarget(state, false).inPostCopy()
 		if lost {
 			b.lm.Status.Target.LostTime = new(metav1.NewMicroTime(epoch))
 		}
@@ -433,10 +435,13 @@ func TestInterruptedPostCopyPends(t *testing.T) {
 			t.Errorf("%s, seen before the switch: got %s", state, got.Verdict)
 		}
 	}
-	ended := makeMigration("m").ended(v1alpha1.CallFailed, "Other", "Shutoff/Destroyed").onTarget("Absent", true)
-	ended.lm.Status.Source.Steering = &v1alpha1.SteeringStatus{PostCopyTime: new(metav1.NewMicroTime(epoch))}
+	ended := makeMigration("m").ended(v1alpha1.CallFailed, "Other", "Shutoff/Destroyed").onTarget("Absent", true).inPostCopy()
 	if got := Judge(ended.obj(), epoch); got.Reason != v1alpha1.ReasonGuestStopped || !strings.Contains(got.Message, "in post-copy") {
 		t.Errorf("lost and cleared away: got %+v", got)
+	}
+	// It arrived, and somebody has moved it on: whoever started it anew would run it twice.
+	if got := Judge(ended.whole().obj(), epoch.Add(time.Hour)); got.Verdict != VerdictUnknown || strings.Contains(got.Message, "anew") {
+		t.Errorf("arrived and moved on: got %+v", got)
 	}
 }
 

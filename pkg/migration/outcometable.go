@@ -105,15 +105,17 @@ var outcomeTable = []outcomeRow{
 			"destroy both and start the guest anew",
 	},
 	{
-		source: []Side{SidePostcopy}, target: []Side{SideLive},
+		source: []Side{SideStale}, target: []Side{
+			SideLive, SideGone, SideStopped, SideMigrated, SideLeaving, SideIncoming, SidePostcopy,
+		},
 		verdict: VerdictUnknown, patience: ConfirmTimeout, destroySource: true,
-		meaning: "the guest runs on the target; what the source holds is a stale part, which must never be resumed; destroy it",
+		meaning: "all of the guest has arrived on the target, and the source has not heard of it; what it holds is stale, must " +
+			"never be resumed, and has to go",
 	},
 	{
-		source: []Side{SidePostcopy}, target: []Side{SideLeaving},
+		source: []Side{SidePostcopy}, target: []Side{SideLive, SideLeaving},
 		verdict: VerdictUnknown, patience: ConfirmTimeout,
-		meaning: "the guest went on to the target and is already being moved on from there; what the source holds is a stale " +
-			"part, which must never be resumed; destroy it",
+		meaning: "the guest runs on the target; what the source holds is a stale part, which must never be resumed; destroy it",
 	},
 	{
 		source: []Side{SidePostcopy}, target: []Side{SideGone, SideStopped, SideMigrated},
@@ -130,7 +132,7 @@ var outcomeTable = []outcomeRow{
 	},
 	{
 		source: []Side{
-			SideLive, SideHeld, SideGone, SideMigrated, SideStopped, SidePostcopy, SideLeaving, SideIncoming, SideUnseen,
+			SideLive, SideHeld, SideGone, SideMigrated, SideStopped, SidePostcopy, SideStale, SideLeaving, SideIncoming, SideUnseen,
 		},
 		target:  []Side{SideUnseen},
 		verdict: VerdictUnknown, patience: ConfirmTimeout,

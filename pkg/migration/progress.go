@@ -38,12 +38,15 @@ func Progress(previous *v1alpha1.ProgressStatus, stats hypervisor.JobStats) *v1a
 	return p
 }
 
-// NoteSwitchover adds what brought the guest to the target, if the source says
-// that it has left.
+// HasLeft reports whether the guest has left the source for the target.
+func HasLeft(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) bool {
+	return source.End.Call == v1alpha1.CallSucceeded || SideOf(&source.End.Domain) == SideMigrated || InPostCopy(source) && Whole(target)
+}
+
+// NoteSwitchover adds what brought the guest, which has left, to the target.
 func NoteSwitchover(p *v1alpha1.ProgressStatus, source *v1alpha1.SourceStatus) *v1alpha1.ProgressStatus {
-	left := source.End.Call == v1alpha1.CallSucceeded || SideOf(&source.End.Domain) == SideMigrated
-	if p == nil || !left {
-		return p
+	if p == nil {
+		return nil
 	}
 	p = p.DeepCopy()
 	switch {

@@ -30,6 +30,9 @@ const (
 	// SideHeld: on the source, the domain is a whole guest that libvirt has
 	// paused for a switch-over which is over.
 	SideHeld Side = "Held"
+	// SideStale: on the source, the domain is the half that post-copy left there of a
+	// guest that has arrived whole on the target.
+	SideStale Side = "Stale"
 	// SidePostcopy: the domain is one half of a post-copy migration; neither
 	// half is a whole guest.
 	SidePostcopy Side = "Postcopy"

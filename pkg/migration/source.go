@@ -64,8 +64,8 @@ type SourceFacts struct {
 	Job    hypervisor.JobStats
 	// QuietSince is since when no job has been seen; zero while there is one.
 	QuietSince time.Time
-	// WholeSince is since when the target is known to have the whole guest; zero
-	// where it is not.
+	// WholeSince is since when this process knows that the target has the whole
+	// guest; zero where it does not.
 	WholeSince time.Time
 	// LastAbort is when this process last asked for the job's abort.
 	LastAbort time.Time
@@ -189,7 +189,7 @@ func half(d *hypervisor.Domain) bool {
 // emulator says last may get lost with its connection, after which the source's waits
 // for ever.
 func decideSourcePostCopy(f SourceFacts, now time.Time) SourceAction {
-	if WholeOnTarget(CurrentTarget(f.Object)) {
+	if Whole(CurrentTarget(f.Object)) {
 		if !f.WholeSince.IsZero() && now.Sub(f.WholeSince) >= HungTime {
 			return SourceEnd
 		}

@@ -225,6 +225,9 @@ func (s *summarizer) afterStart() {
 		s.recordDowntime()
 	case source.End != nil:
 		s.progressing(v1alpha1.PhaseConfirming, v1alpha1.ReasonConfirming, out.Message)
+	case InPostCopy(source) && Whole(CurrentTarget(s.lm)):
+		s.progressing(v1alpha1.PhasePostCopy, v1alpha1.ReasonPostCopy, fmt.Sprintf(
+			"All of the guest is on %s; waiting for %s to hear of it%s", s.lm.Status.TargetNode, s.lm.Status.SourceNode, s.notReady(s.lm.Status.SourceNode)))
 	case Interrupted(source):
 		s.progressing(v1alpha1.PhaseRecovering, v1alpha1.ReasonRecovering, s.recovering(source.Recovery))
 	case InPostCopy(source):

@@ -173,34 +173,6 @@ func TestGuestIsLostInPostCopy(t *testing.T) {
 	})
 }
 
-func TestArrivalIsNotHeardOf(t *testing.T) {
-	withPair(t, restless, func(p *pair) {
-		p.fleet.ScriptNext(vm, Script{Ending: EndsUnheard})
-		result := p.start(p.Context(), p.slowly())
-		time.Sleep(15 * time.Second)
-		if err := p.a.StartPostCopy(p.Context(), vm); err != nil {
-			t.Error(err)
-		}
-		p.wantKind(<-result, hypervisor.KindConnectionLost)
-		for range 2 {
-			p.want(p.a, "Paused/PostcopyFailed persistent")
-			p.want(p.b, "Running/Migrated persistent")
-			p.wantKind(p.a.RecoverPostCopy(p.Context(), vm, p.slowly()), hypervisor.KindOperationInvalid)
-			if stats := p.stats(p.a); !stats.MigratingOut() {
-				t.Errorf("statistics are %+v", stats)
-			}
-			time.Sleep(time.Hour)
-		}
-		p.wantKind(p.b.DestroyStale(p.Context(), vm), hypervisor.KindOperationInvalid)
-		p.wantKind(p.a.DestroyIncoming(p.Context(), vm), hypervisor.KindOperationInvalid)
-		if err := p.a.DestroyStale(p.Context(), vm); err != nil {
-			t.Error(err)
-		}
-		p.want(p.a, "Shutoff/Destroyed persistent")
-		p.want(p.b, "Running/Migrated persistent")
-	})
-}
-
 // TestShellOfASwitchIsNoLeftover destroys what looks like a leftover at the
 // destination at the moment of the switch, which loses the guest.
 func TestShellOfASwitchIsNoLeftover(t *testing.T) {

@@ -70,7 +70,12 @@ func (c *Client) DestroyIncoming(ctx context.Context, uuid string) error {
 // DestroyStale implements hypervisor.Cleaner. It is safe only together with what
 // its caller has proved before: that the guest runs at the destination, all of it.
 func (c *Client) DestroyStale(ctx context.Context, uuid string) error {
-	return c.destroyPaused(ctx, "destroying the stale domain", uuid, func(reason hypervisor.Reason, job hypervisor.JobStats) bool {
+	const op = "destroying the stale domain"
+	err := toDomain(ctx, c, op, uuid, func(domain *lv.Domain) error { return sparesImages(op, domain) })
+	if err != nil && !hypervisor.IsNoDomain(err) {
+		return err
+	}
+	return c.destroyPaused(ctx, op, uuid, func(reason hypervisor.Reason, job hypervisor.JobStats) bool {
 		switch reason { //nolint:exhaustive // No other is for a migration.
 		case hypervisor.ReasonMigration:
 			return !job.Active()
@@ -80,6 +85,27 @@ func (c *Client) DestroyStale(ctx context.Context, uuid string) error {
 			return false
 		}
 	})
+}
+
+// sparesImages refuses a domain whose end would harm the guest where it runs.
+func sparesImages(op string, domain *lv.Domain) error {
+	if active, err := domain.IsActive(); err != nil || !active {
+		return err
+	}
+	text, err := domain.GetXMLDesc(0)
+	if err != nil {
+		return err
+	}
+	disk, err := diskTakenAway(text)
+	if err != nil {
+		return fault(op, hypervisor.KindOther, err.Error())
+	}
+	if disk != "" {
+		return fault(op, hypervisor.KindOperationInvalid, "libvirt would give the image of its disk "+disk+
+			" back to root, and so take it from the guest that runs at the destination; turn dynamic_ownership off in this host's "+
+			"qemu.conf, restart libvirtd, and destroy the domain with virsh")
+	}
+	return nil
 }
 
 func (c *Client) destroyPaused(

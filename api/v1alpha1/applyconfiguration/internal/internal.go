@@ -1016,6 +1016,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: readyTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: wholeTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
 - name: com.github.virtferry.virtferry.api.v1alpha1.TimeoutAction
   scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.Toggle

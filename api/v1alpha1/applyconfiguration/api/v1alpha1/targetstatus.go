@@ -30,6 +30,10 @@ type TargetStatusApplyConfiguration struct {
 	// arrivedTime is when the guest was first seen running, or whole and
 	// paused, on this side.
 	ArrivedTime *v1.MicroTime `json:"arrivedTime,omitempty"`
+	// wholeTime is when this side's hypervisor was first seen to say, after the
+	// source had switched to post-copy, that all of the guest has arrived: it
+	// runs for reason of its migration, and nothing is bringing it any more.
+	WholeTime *v1.MicroTime `json:"wholeTime,omitempty"`
 	// lostTime is when the guest was found not to be on this side though the
 	// source had switched to post-copy.
 	LostTime *v1.MicroTime `json:"lostTime,omitempty"`
@@ -111,6 +115,14 @@ func (b *TargetStatusApplyConfiguration) WithDefinedBefore(value bool) *TargetSt
 // If called multiple times, the ArrivedTime field is set to the value of the last call.
 func (b *TargetStatusApplyConfiguration) WithArrivedTime(value v1.MicroTime) *TargetStatusApplyConfiguration {
 	b.ArrivedTime = &value
+	return b
+}
+
+// WithWholeTime sets the WholeTime field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the WholeTime field is set to the value of the last call.
+func (b *TargetStatusApplyConfiguration) WithWholeTime(value v1.MicroTime) *TargetStatusApplyConfiguration {
+	b.WholeTime = &value
 	return b
 }
 
