@@ -150,7 +150,7 @@ const qemuPatience = 2 * time.Second
 // apiServerKilled kills kube-apiserver and starts it again.
 func apiServerKilled() fault {
 	return fault{
-		name: "kube-apiserver killed", lasts: 2 * time.Second, apiAway: true, anytime: []ending{moved},
+		name: "kube-apiserver killed", lasts: 2 * time.Second, apiAway: true, anytime: []ending{moved, stayed},
 		inject: func(ctx context.Context, r *run) error {
 			return r.world.lab.ControlPlane().KillAPIServer(ctx, syscall.SIGKILL)
 		},
@@ -161,7 +161,7 @@ func apiServerKilled() fault {
 // etcdKilled kills etcd and starts it again.
 func etcdKilled() fault {
 	return fault{
-		name: "etcd killed", lasts: 3 * time.Second, apiAway: true, anytime: []ending{moved},
+		name: "etcd killed", lasts: 3 * time.Second, apiAway: true, anytime: []ending{moved, stayed},
 		inject: func(ctx context.Context, r *run) error {
 			return r.world.lab.ControlPlane().KillEtcd(ctx, syscall.SIGKILL)
 		},

@@ -79,13 +79,17 @@ func daemonTable() []block {
 	}
 }
 
-// apiTable: without the API server nobody sees the migration go on.
+// apiTable: without the API server nobody sees the migration go on. If the answer to
+// the record of the start gets lost, it is not started: that might be twice.
 func apiTable() []block {
 	return []block{
-		{apiServerKilled(), on([]phase{preparing, starting, firstPass, arrival, finished}, moved)},
-		{etcdKilled(), on([]phase{preparing, starting, firstPass, arrival, finished}, moved)},
+		{apiServerKilled(), cases(
+			on([]phase{preparing, firstPass, arrival, finished}, moved), on([]phase{starting}, moved, stayed))},
+		{etcdKilled(), cases(
+			on([]phase{preparing, firstPass, arrival, finished}, moved), on([]phase{starting}, moved, stayed))},
 		{apiServerHung(short), on([]phase{firstPass, arrival}, moved)},
-		{cutOffAPI("source agent", short, sourceAgent, moved), on([]phase{starting, firstPass, arrival}, moved)},
+		{cutOffAPI("source agent", short, sourceAgent, moved, stayed), cases(
+			on([]phase{starting}, moved, stayed), on([]phase{firstPass, arrival}, moved))},
 		{cutOffAPI("source agent", long, sourceAgent, moved), on([]phase{firstPass}, moved)},
 		{cutOffAPI("target agent", short, targetAgent, moved), on([]phase{preparing, firstPass, arrival}, moved)},
 		{cutOffAPI("manager", short, theManager, moved), on([]phase{firstPass, confirming}, moved)},
@@ -136,7 +140,7 @@ func guestTable() []block {
 			on([]phase{arrival}, stayed, lost, movedThenStopped), on([]phase{confirming}, lost, movedThenStopped), on([]phase{finished}, movedThenStopped))},
 		{somebody("somebody suspends the guest", theSource, "suspend", moved, movedPaused), on(beforeSwitch, moved, movedPaused)},
 		{somebody("somebody destroys the guest", theSource, "destroy", stopped, moved), on([]phase{firstPass}, stopped)},
-		{somebody("somebody destroys the copy", theTarget, "destroy", stayed, movedThenStopped), on([]phase{firstPass}, stayed)},
+		{somebody("somebody destroys the copy", theTarget, "destroy", stayed, movedThenStopped, moved), on([]phase{firstPass}, stayed)},
 	}
 }
 
