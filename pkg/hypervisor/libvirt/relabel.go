@@ -27,7 +27,6 @@ type labelledDisk struct {
 
 type secLabel struct {
 	Model   string `xml:"model,attr"`
-	Type    string `xml:"type,attr"`
 	Relabel string `xml:"relabel,attr"`
 }
 
