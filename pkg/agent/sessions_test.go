@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
@@ -402,4 +404,26 @@ func TestManyMigrationsShareTheWrites(t *testing.T) {
 			t.Errorf("in %s, the status went on by %s", span, told)
 		}
 	})
+}
+
+// TestWhatWasHeardBeforeTheCallReturnedCounts: the switch to post-copy, and the end of
+// the call right after it, may wait to be taken in side by side.
+func TestWhatWasHeardBeforeTheCallReturnedCounts(t *testing.T) {
+	for range 50 {
+		events := make(chan hypervisor.Event, 1)
+		s := &sourceSession{
+			node: &Node{Clock: clock.RealClock{}}, box: newMailbox(&v1alpha1.LiveMigration{}), returned: make(chan error, 1),
+			section: &v1alpha1.SourceStatus{StartRequestedTime: new(metav1.NowMicro())},
+		}
+		events <- hypervisor.Event{
+			Type: hypervisor.EventLifecycle, Lifecycle: hypervisor.LifecycleSuspended, Detail: hypervisor.DetailPostcopy,
+		}
+		s.returned <- errors.New("the guest is gone")
+		for s.call != migration.CallReturned {
+			s.await(t.Context(), events, 0)
+		}
+		if !migration.InPostCopy(s.section) {
+			t.Fatal("the switch to post-copy is not known when the call has returned")
+		}
+	}
 }

@@ -119,6 +119,7 @@ func (s *sourceSession) await(ctx context.Context, events <-chan hypervisor.Even
 	case <-s.box.changed:
 	case <-timer:
 	case err := <-s.returned:
+		s.noteHeard(events)
 		s.noteReturn(err)
 	case event, ok := <-events:
 		if !ok {
@@ -127,6 +128,22 @@ func (s *sourceSession) await(ctx context.Context, events <-chan hypervisor.Even
 		s.noteEvent(event)
 	}
 	return true
+}
+
+// noteHeard takes in what was heard before a call returned: it explains what came of
+// the call.
+func (s *sourceSession) noteHeard(events <-chan hypervisor.Event) {
+	for {
+		select {
+		case event, ok := <-events:
+			if !ok {
+				return
+			}
+			s.noteEvent(event)
+		default:
+			return
+		}
+	}
 }
 
 func (s *sourceSession) noteReturn(err error) {

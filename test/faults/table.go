@@ -229,7 +229,8 @@ func requestTable() []block {
 		{killed("target agent", targetAgent), on([]phase{cancelling}, wasCancelled)},
 		{killed("manager", theManager), on([]phase{cancelling}, wasCancelled)},
 		{libvirtdKilled("source libvirtd killed", syscall.SIGKILL, theSource), on([]phase{cancelling}, wasCancelled)},
-		{apiServerKilled(), on([]phase{cancelling}, wasCancelled)},
+		// The request may reach the agent when the guest has moved.
+		{apiServerKilled(), on([]phase{cancelling}, wasCancelled, moved)},
 	}
 }
 
