@@ -179,6 +179,7 @@ func TestClientReturnsWhenItsContextEnds(t *testing.T) {
 		t.Errorf("the client was closed, and the caller got %v", err)
 	}
 	close(release)
+	stop() // Until it has ended, the client may still spawn what is waited for.
 	c.control.wait()
 }
 
