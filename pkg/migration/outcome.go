@@ -133,8 +133,8 @@ func mayRemoveIncoming(source *v1alpha1.SourceStatus) bool {
 // mayDestroySource: the guest must be seen to run on the target, but for one that
 // its user had paused. Where it went on in post-copy, all of it must be there.
 func mayDestroySource(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) bool {
-	if SideOf(&source.End.Domain) == SidePostcopy {
-		return InPostCopy(source) && Whole(target)
+	if sourceSideOf(source, target) == SideStale {
+		return true
 	}
 	return target.Domain.State == string(hypervisor.StateRunning) || source.GuestPaused
 }
