@@ -125,6 +125,7 @@ func runAgent(ctx context.Context, f *agentFlags) error {
 		Scheme: newScheme(), Logger: log,
 		Metrics:                metricsserver.Options{BindAddress: f.metrics},
 		HealthProbeBindAddress: f.healthAddress,
+		PprofBindAddress:       f.profiles,
 	})
 	if err != nil {
 		return fmt.Errorf("creating the agent: %w", err)

@@ -49,6 +49,7 @@ type commonFlags struct {
 	namespace     string
 	healthAddress string
 	metrics       string
+	profiles      string
 	verbosity     int
 }
 
@@ -59,6 +60,8 @@ func (f *commonFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.namespace, "namespace", systemNamespace, "namespace of the leases")
 	flags.StringVar(&f.healthAddress, "health-probe-bind-address", ":8081", "address that serves /healthz and /readyz; 0 serves none")
 	flags.StringVar(&f.metrics, "metrics-bind-address", ":8080", "address that serves /metrics; 0 serves none")
+	flags.StringVar(&f.profiles, "pprof-bind-address", "0",
+		"address that serves /debug/pprof, to anybody who reaches it; 0 serves none")
 	flags.IntVarP(&f.verbosity, "verbosity", "v", 0, "how much is logged: 0 is every change of state, 4 is how it comes about")
 }
 

@@ -45,6 +45,7 @@ func runManager(ctx context.Context, f *managerFlags) error {
 		Logger:                        f.logger(),
 		Metrics:                       metricsserver.Options{BindAddress: f.metrics},
 		HealthProbeBindAddress:        f.healthAddress,
+		PprofBindAddress:              f.profiles,
 		LeaderElection:                f.leaderElect,
 		LeaderElectionID:              "virtferry-manager",
 		LeaderElectionNamespace:       f.namespace,
