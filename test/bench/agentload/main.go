@@ -9,14 +9,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"syscall"
 	"time"
@@ -27,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/test/bench/rig"
 	"github.com/virtferry/virtferry/test/lab"
 )
 
@@ -74,7 +72,7 @@ func run(ctx context.Context, p plan) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, agent.stop()) }()
+	defer func() { err = errors.Join(err, agent.Stop()) }()
 	stopTarget, err := startTarget(ctx, l)
 	if err != nil {
 		return err
@@ -93,11 +91,11 @@ func run(ctx context.Context, p plan) (err error) {
 	if err := awaitMigrating(ctx, api, p.migrations); err != nil {
 		return err
 	}
-	if err := sleep(ctx, p.settle); err != nil {
+	if err := rig.Sleep(ctx, p.settle); err != nil {
 		return err
 	}
 	fmt.Fprintln(os.Stderr, "measuring for", p.measure, "...")
-	used, err := measure(ctx, agent.cmd.Process.Pid, p.measure)
+	used, err := measure(ctx, agent.PID(), p.measure)
 	if err != nil {
 		return err
 	}
@@ -138,86 +136,8 @@ func awaitMigrating(ctx context.Context, api client.Client, want int) error {
 		if under == want {
 			return nil
 		}
-		if err := sleep(ctx, 200*time.Millisecond); err != nil {
+		if err := rig.Sleep(ctx, 200*time.Millisecond); err != nil {
 			return fmt.Errorf("%d of %d migrations are under way, and of the others one is %s: %w", under, want, other, err)
 		}
 	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
-}
-
-func agentKubeconfig(ctx context.Context, l *lab.Lab, node string) (string, error) {
-	return l.ControlPlane().AccountKubeconfig(ctx, lab.Account{Namespace: lab.SystemNamespace, Name: "virtferry-agent", Node: node})
-}
-
-// startTarget starts the target's agent and returns when its node can be used.
-func startTarget(ctx context.Context, l *lab.Lab) (stop func() error, err error) {
-	kubeconfig, err := agentKubeconfig(ctx, l, targetNode)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	ready, ended := make(chan struct{}), make(chan error, 1)
-	go func() { ended <- runTarget(ctx, kubeconfig, func() { close(ready) }) }()
-	select {
-	case <-ready:
-		return func() error { cancel(); return <-ended }, nil
-	case err := <-ended:
-		cancel()
-		return nil, err
-	}
-}
-
-// agentProcess is the process of the source's agent.
-type agentProcess struct {
-	cmd *exec.Cmd
-	in  io.Closer
-}
-
-// startSource runs this command again as the source's agent and returns when its
-// node can be used.
-func startSource(ctx context.Context, l *lab.Lab, guests int) (*agentProcess, error) {
-	kubeconfig, err := agentKubeconfig(ctx, l, sourceNode)
-	if err != nil {
-		return nil, err
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("finding this program: %w", err)
-	}
-	cmd := exec.CommandContext(ctx, self, "-source", fmt.Sprintf("-migrations=%d", guests), kubeconfig)
-	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, fmt.Errorf("making a pipe: %w", err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, fmt.Errorf("making a pipe: %w", err)
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting the agent: %w", err)
-	}
-	p := &agentProcess{cmd: cmd, in: in}
-	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-		return nil, errors.Join(fmt.Errorf("the agent does not get ready: %w", err), p.stop())
-	}
-	return p, nil
-}
-
-// stop ends the agent, which runs for as long as its standard input is open.
-func (p *agentProcess) stop() error {
-	_ = p.in.Close()
-	if err := p.cmd.Wait(); err != nil {
-		return fmt.Errorf("the agent ended badly: %w", err)
-	}
-	return nil
 }

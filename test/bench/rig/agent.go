@@ -1,14 +1,13 @@
 //go:build linux
 
-package main
+package rig
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"net"
 	"net/netip"
-	"os"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -28,57 +27,18 @@ import (
 	"github.com/virtferry/virtferry/test/lab"
 )
 
-const (
-	sourceNode = "load-source"
-	targetNode = "load-target"
-)
-
-func guestName(i int) string { return fmt.Sprintf("guest-%d", i) }
-
-func guestUUID(i int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", i) }
-
-// runSource is the process that is measured: the source's agent, and a made-up
-// hypervisor whose guests write faster than they are copied. It runs until standard
-// input ends.
-func runSource(ctx context.Context, kubeconfigs []string, guests int) error {
-	if len(kubeconfigs) != 1 {
-		return errors.New("-source wants the kubeconfig of the agent")
-	}
-	fleet := fake.NewFleet()
-	defer fleet.Close()
-	fleet.Host(targetNode)
-	for i := range guests {
-		fleet.Host(sourceNode).AddGuest(fake.Guest{
-			UUID: guestUUID(i), Name: guestName(i), Persistent: true,
-			MemoryBytes: 4 << 30, DirtyBytesPerSecond: 4 << 30,
-		})
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		return runAgent(ctx, kubeconfigs[0], fleet.Host(sourceNode), func() { fmt.Println("ready") })
+// AgentKubeconfig writes a kubeconfig with the rights of the agent of a node, and
+// returns its path.
+func AgentKubeconfig(ctx context.Context, l *lab.Lab, nodeName string) (string, error) {
+	return l.ControlPlane().AccountKubeconfig(ctx, lab.Account{
+		Namespace: lab.SystemNamespace, Name: "virtferry-agent", Node: nodeName,
 	})
-	group.Go(func() error {
-		_, err := io.Copy(io.Discard, os.Stdin)
-		cancel()
-		return err
-	})
-	return group.Wait()
 }
 
-// runTarget runs the target's agent, until ctx ends. It has a hypervisor of its own
-// in which no guest ever arrives.
-func runTarget(ctx context.Context, kubeconfig string, ready func()) error {
-	fleet := fake.NewFleet()
-	defer fleet.Close()
-	return runAgent(ctx, kubeconfig, fleet.Host(targetNode), ready)
-}
-
-// runAgent runs an agent as the agent command does, and says when its node is
-// published.
-func runAgent(ctx context.Context, kubeconfig string, host *fake.Host, ready func()) error {
-	mgr, publisher, err := newAgent(kubeconfig, host.Name(), host)
+// RunAgent runs an agent over a made-up host, as the agent command does over
+// libvirt, until ctx ends. It calls ready when the node is published.
+func RunAgent(ctx context.Context, kubeconfig string, host *fake.Host, ready func()) error {
+	mgr, publisher, err := newAgent(kubeconfig, host)
 	if err != nil {
 		return err
 	}
@@ -86,7 +46,7 @@ func runAgent(ctx context.Context, kubeconfig string, host *fake.Host, ready fun
 	group.Go(func() error { return mgr.Start(ctx) })
 	group.Go(func() error {
 		for !publisher.Published() {
-			if err := sleep(ctx, 50*time.Millisecond); err != nil {
+			if err := Sleep(ctx, 50*time.Millisecond); err != nil {
 				return err
 			}
 		}
@@ -97,12 +57,14 @@ func runAgent(ctx context.Context, kubeconfig string, host *fake.Host, ready fun
 }
 
 // newAgent sets an agent up as the agent command does.
-func newAgent(kubeconfig, name string, host *fake.Host) (ctrl.Manager, *agent.Publisher, error) {
+func newAgent(kubeconfig string, host *fake.Host) (ctrl.Manager, *agent.Publisher, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading %s: %w", kubeconfig, err)
 	}
 	config.QPS, config.Burst = 100, 200
+	// An agent in a process of its own has connections of its own.
+	config.Dial = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
 	scheme := runtime.NewScheme()
 	if err := errors.Join(v1alpha1.AddToScheme(scheme), clientgoscheme.AddToScheme(scheme)); err != nil {
 		return nil, nil, err
@@ -114,6 +76,7 @@ func newAgent(kubeconfig, name string, host *fake.Host) (ctrl.Manager, *agent.Pu
 	if err != nil {
 		return nil, nil, fmt.Errorf("creating an agent: %w", err)
 	}
+	name := host.Name()
 	n := &agent.Node{
 		Name: name, Hypervisor: host, Clock: clock.RealClock{}, Log: logr.Discard(),
 		Recorder: &node.Recorder{Client: mgr.GetClient(), Reader: mgr.GetAPIReader()},
@@ -130,4 +93,14 @@ func newAgent(kubeconfig, name string, host *fake.Host) (ctrl.Manager, *agent.Pu
 		node.SetupSessions(mgr, "source", node.SourceNodeField, name, agent.NewSourceSessions(n)),
 		node.SetupSessions(mgr, "target", node.TargetNodeField, name, agent.NewTargetSessions(n)),
 	)
+}
+
+// Sleep waits for some time, or for the end of ctx.
+func Sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
 }
