@@ -82,6 +82,14 @@ bench-convergence: lab-deps controlplane ## Compare Adaptive, Stepped and libvir
 bench-agent: lab-deps controlplane ## Measure what it costs an agent to steer 50 migrations at once. Needs root.
 	go run -tags '$(TAGS)' ./test/bench/agentload
 
+# How many finished LiveMigrations bench-scale has in its cluster, and what else its command takes.
+SCALE ?= 10000
+SCALE_FLAGS ?=
+
+.PHONY: bench-scale
+bench-scale: controlplane ## Measure the manager among SCALE finished LiveMigrations, and among a tenth of them. Needs root.
+	go run -tags '$(TAGS)' ./test/bench/scale -finished '$(SCALE)' $(SCALE_FLAGS)
+
 .PHONY: bench-xmlrewrite
 bench-xmlrewrite: ## Measure the rewriting of domain XML, and Nova's on the same guests. Installs python3-nova; needs root.
 	go test -tags '$(TAGS)' -run '^$$' -bench . -benchmem ./pkg/xmlrewrite/

@@ -140,19 +140,19 @@ func (c *ControlPlane) StartAPIServer(ctx context.Context) error {
 	}
 	defer client.CloseIdleConnections()
 	pki := func(name string) string { return filepath.Join(c.dir, name) }
-	return c.start(ctx, &c.apiServer, "kube-apiserver", c.ports[2].url("https")+"/readyz", client,
-		"--etcd-servers="+c.ports[0].url("http"),
-		"--bind-address="+loopback, "--secure-port="+c.ports[2].String(), "--permit-port-sharing",
-		"--tls-cert-file="+pki(serverCert), "--tls-private-key-file="+pki(serverKey), "--client-ca-file="+pki(caCert),
+	return c.start(ctx, &c.apiServer, "kube-apiserver", c.ports[2].url("https")+"/readyz", client, append([]string{
+		"--etcd-servers=" + c.ports[0].url("http"),
+		"--bind-address=" + loopback, "--secure-port=" + c.ports[2].String(), "--permit-port-sharing",
+		"--tls-cert-file=" + pki(serverCert), "--tls-private-key-file=" + pki(serverKey), "--client-ca-file=" + pki(caCert),
 		"--service-account-issuer=https://kubernetes.default.svc",
-		"--service-account-key-file="+pki(accountKey), "--service-account-signing-key-file="+pki(accountKey),
+		"--service-account-key-file=" + pki(accountKey), "--service-account-signing-key-file=" + pki(accountKey),
 		"--service-cluster-ip-range=10.96.0.0/24",
 		"--authorization-mode=RBAC",
 		// Nothing makes the default service account or its certificate bundle.
 		"--disable-admission-plugins=ServiceAccount",
 		// A loopback address is no valid endpoint of the kubernetes service.
 		"--endpoint-reconciler-type=none",
-	)
+	}, c.lab.options.APIServerArgs...)...)
 }
 
 // start starts one of the two programs unless it runs, and waits until its URL

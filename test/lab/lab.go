@@ -37,6 +37,9 @@ type Options struct {
 	// control plane before Start returns: custom resource definitions, roles and
 	// the like. Subdirectories are not read.
 	Manifests []string
+	// APIServerArgs are arguments of kube-apiserver. They come last and so override
+	// the lab's.
+	APIServerArgs []string
 	// Binary is the virtferry executable. Empty means ${VIRTFERRY_BINARY} or, when
 	// that is empty too, one built from this module when it is first needed.
 	Binary string

@@ -45,8 +45,9 @@ func (c *ControlPlane) NewClient() (client.WithWatch, error) {
 
 // StartVirtferry installs Virtferry from the source tree's manifests and runs
 // its manager, and an agent for each host, with the rights of their service
-// accounts. It returns the manager when every host can be used.
-func (l *Lab) StartVirtferry(ctx context.Context) (*Component, error) {
+// accounts. It returns the manager when every host can be used. Arguments of the
+// manager come last and so override the lab's.
+func (l *Lab) StartVirtferry(ctx context.Context, managerArgs ...string) (*Component, error) {
 	root, err := moduleRoot(ctx)
 	if err != nil {
 		return nil, err
@@ -62,7 +63,7 @@ func (l *Lab) StartVirtferry(ctx context.Context) (*Component, error) {
 	if err != nil {
 		return nil, err
 	}
-	manager, err := l.StartManager(ctx, "--kubeconfig="+kubeconfig)
+	manager, err := l.StartManager(ctx, append([]string{"--kubeconfig=" + kubeconfig}, managerArgs...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,135 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/migration"
+)
+
+// groupLabel tells the migrations of the bench from the finished ones that lie
+// about. Its value is the group that a migration belongs to.
+const groupLabel = "virtferry-bench"
+
+// milestones are when something of a migration was first seen by one who watches it.
+type milestones struct {
+	// first is the first condition, admitted is the attempt, and finished is the end.
+	first, admitted, finished time.Time
+	// now is its phase and condition, for messages.
+	now string
+}
+
+// tracker sees what becomes of the bench's migrations.
+type tracker struct {
+	mu    sync.Mutex
+	seen  map[string]milestones
+	news  chan struct{}
+	ended bool
+}
+
+// track watches the bench's migrations until ctx ends.
+func track(ctx context.Context, api client.WithWatch) (*tracker, error) {
+	w, err := api.Watch(ctx, &v1alpha1.LiveMigrationList{}, client.HasLabels{groupLabel})
+	if err != nil {
+		return nil, fmt.Errorf("watching the migrations: %w", err)
+	}
+	t := &tracker{seen: map[string]milestones{}, news: make(chan struct{})}
+	go func() {
+		for event := range w.ResultChan() {
+			if lm, ok := event.Object.(*v1alpha1.LiveMigration); ok && event.Type != watch.Deleted {
+				t.note(lm, time.Now())
+			}
+		}
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.ended = true
+		close(t.news)
+	}()
+	return t, nil
+}
+
+func (t *tracker) note(lm *v1alpha1.LiveMigration, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m := t.seen[lm.Name]
+	m.now = string(lm.Status.Phase)
+	for _, c := range lm.Status.Conditions {
+		if c.Type == v1alpha1.ConditionSucceeded {
+			m.now = fmt.Sprintf("%s, %s: %s", lm.Status.Phase, c.Reason, c.Message)
+		}
+	}
+	if m.first.IsZero() && len(lm.Status.Conditions) > 0 {
+		m.first = now
+	}
+	if m.admitted.IsZero() && lm.Status.Attempt != nil {
+		m.admitted = now
+	}
+	if m.finished.IsZero() && migration.Finished(lm) {
+		m.finished = now
+	}
+	t.seen[lm.Name] = m
+	close(t.news)
+	t.news = make(chan struct{})
+}
+
+// The milestones that one can wait for.
+func firstCondition(m milestones) time.Time { return m.first }
+func admission(m milestones) time.Time      { return m.admitted }
+func end(m milestones) time.Time            { return m.finished }
+
+// wait waits until all the named migrations have reached a milestone, and returns when
+// the last of them did. The error tells of one that has not.
+func (t *tracker) wait(ctx context.Context, names []string, of func(milestones) time.Time) (last time.Time, err error) {
+	for {
+		missing, example, latest, news, ended := t.count(names, of)
+		if missing == 0 {
+			return latest, nil
+		}
+		if ended {
+			return latest, errors.New("the watch of the migrations has ended")
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return latest, fmt.Errorf("%d of %d migrations are not there, %s is %q: %w",
+				missing, len(names), example, t.describe(example), context.Cause(ctx))
+		}
+		if missing > 1 {
+			// It cannot be over at once: no need to count with every event.
+			time.Sleep(time.Duration(min(missing, 100)) * 100 * time.Microsecond)
+		}
+	}
+}
+
+func (t *tracker) count(names []string, of func(milestones) time.Time) (
+	missing int, example string, latest time.Time, news chan struct{}, ended bool,
+) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, name := range names {
+		at := of(t.seen[name])
+		if at.IsZero() {
+			missing++
+			example = name
+		}
+		if at.After(latest) {
+			latest = at
+		}
+	}
+	return missing, example, latest, t.news, t.ended
+}
+
+func (t *tracker) describe(name string) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.seen[name].now
+}
