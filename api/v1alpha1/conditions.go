@@ -30,6 +30,12 @@ const (
 	// ReasonWaitingForOtherMigration: another migration of the same guest has
 	// not ended yet; this one goes on after it.
 	ReasonWaitingForOtherMigration = "WaitingForOtherMigration"
+	// ReasonWaitingForSlot: as many guests move from or to a node, or in the whole
+	// cluster, as may at a time; this one goes on when it is its turn.
+	ReasonWaitingForSlot = "WaitingForSlot"
+	// ReasonCheckingTarget: the guest seems to be on the target already, and the
+	// target's agent is asked whether it is.
+	ReasonCheckingTarget = "CheckingTarget"
 	// ReasonCheckingSource: the source's agent checks the guest.
 	ReasonCheckingSource = "CheckingSource"
 	// ReasonPreparingTarget: the target's agent checks and prepares its host.

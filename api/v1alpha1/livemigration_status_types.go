@@ -64,18 +64,27 @@ type LiveMigrationStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=36
 	DomainUUID string `json:"domainUUID,omitempty"`
-	// sourceNode is the node that the guest is moved from. Written once by the
-	// manager.
+	// sourceNode is the node that the guest is moved from. Written by the manager
+	// when it lets the migration go ahead, and final once it is started. It stays
+	// empty where the guest is on the target already.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	SourceNode string `json:"sourceNode,omitempty"`
-	// targetNode is the node that the guest is moved to. Written once by the
-	// manager.
+	// targetNode is the node that the guest is moved to. Written by the manager
+	// when it lets the migration go ahead, and final once it is started.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	TargetNode string `json:"targetNode,omitempty"`
-	// attempt is the one try that this migration makes. Written once by the
-	// manager, when it lets the migration go ahead.
+	// queue is the migration's place among those that wait. Written by the
+	// manager.
+	// +optional
+	Queue *QueueStatus `json:"queue,omitempty"`
+	// resolvingTime is since when the manager has been waiting for news of a guest
+	// or a node that it does not find. Written by the manager.
+	// +optional
+	ResolvingTime *metav1.MicroTime `json:"resolvingTime,omitempty"`
+	// attempt is the one try that this migration makes. Written by the manager when
+	// it lets the migration go ahead, and final once the migration is started.
 	// +optional
 	Attempt *AttemptStatus `json:"attempt,omitempty"`
 	// source is what the source node's agent does and sees. Written by it.
@@ -112,6 +121,39 @@ type LiveMigrationStatus struct {
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
 }
 
+// QueueStatus is a migration's place among those that wait.
+type QueueStatus struct {
+	// order tells migrations apart that were created in the same second: of two, the
+	// one that was applied first has the lower number. Written once.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Order int64 `json:"order"`
+	// waitingFor is what the migration waits for; absent where it waits for nothing.
+	// +optional
+	WaitingFor SlotKind `json:"waitingFor,omitempty"`
+	// position is the place among those that wait for the same: 1 goes next. Beyond 5
+	// it is rounded up, to 10, 20, 50, 100 and so on, and it is absent where the
+	// migration waits for nothing.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	Position int32 `json:"position,omitempty"`
+}
+
+// SlotKind is something that only so many migrations can have at a time.
+//
+// +kubebuilder:validation:Enum=Source;Target;Cluster
+type SlotKind string
+
+// The kinds of slots.
+const (
+	// SlotSource: the source node sends as many guests as it may.
+	SlotSource SlotKind = "Source"
+	// SlotTarget: the target node receives as many guests as it may.
+	SlotTarget SlotKind = "Target"
+	// SlotCluster: the cluster moves as many guests as it may.
+	SlotCluster SlotKind = "Cluster"
+)
+
 // AttemptStatus identifies a try.
 type AttemptStatus struct {
 	// id names the attempt. Agents act on no other.
@@ -122,6 +164,10 @@ type AttemptStatus struct {
 	// admittedTime is when the manager let the attempt go ahead.
 	// +required
 	AdmittedTime metav1.MicroTime `json:"admittedTime,omitzero"`
+	// copyGrantedTime is when the manager gave the attempt its slot for copying. The
+	// source's agent does not start the migration before.
+	// +optional
+	CopyGrantedTime *metav1.MicroTime `json:"copyGrantedTime,omitempty"`
 	// endSeenTime is when the manager first saw source.end. Its own clock counts
 	// how long the two sides take to agree, as those of the nodes may be off.
 	// +optional

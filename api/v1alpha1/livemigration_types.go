@@ -29,7 +29,7 @@ type LiveMigration struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitzero"`
 
-	// spec is what the user asks for. It cannot be changed, but for
+	// spec is what the user asks for. It cannot be changed, but for priority,
 	// ttlSecondsAfterFinished and the options that steer a running migration.
 	// +required
 	Spec LiveMigrationSpec `json:"spec,omitzero"`
@@ -88,6 +88,14 @@ type LiveMigrationSpec struct {
 	// options steer the migration.
 	// +optional
 	Options *MigrationOptions `json:"options,omitempty"`
+	// priority says which of the migrations that wait for a free slot goes first:
+	// that of the highest priority, of equal ones the oldest. So that nobody waits
+	// for ever, a point of priority counts for no more than ten minutes of waiting.
+	// Absent means 0. May be changed while the migration waits.
+	// +optional
+	// +kubebuilder:validation:Minimum=-100
+	// +kubebuilder:validation:Maximum=100
+	Priority *int32 `json:"priority,omitempty"`
 	// ttlSecondsAfterFinished is how long the object is kept after the
 	// migration has ended; absent means for ever. Do not set it on objects that
 	// are applied from Git: deleted ones would be applied, and the guest moved,

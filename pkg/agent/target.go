@@ -98,6 +98,8 @@ func (s *targetSession) step(ctx context.Context) (wait time.Duration, done bool
 		return 0, false
 	case migration.TargetPrepare:
 		return s.prepare(ctx), false
+	case migration.TargetLook:
+		return s.lookOnly(ctx), false
 	case migration.TargetObserve:
 		return s.observe(ctx, false), false
 	case migration.TargetConfirm:
@@ -141,6 +143,20 @@ func (s *targetSession) observe(ctx context.Context, confirm bool) time.Duration
 		return 0
 	}
 	return followInterval
+}
+
+// lookOnly reports the guest as it is on this side, where nothing is to be moved.
+func (s *targetSession) lookOnly(ctx context.Context) time.Duration {
+	seen := look(ctx, s.hv, s.lm.Status.DomainUUID)
+	if !seen.seen {
+		return retryInterval
+	}
+	s.section = &v1alpha1.TargetStatus{
+		AttemptID: s.lm.Status.Attempt.ID, Domain: new(migration.Observe(seen.domain, seen.job)),
+		ConfirmedTime: new(metav1.NewMicroTime(s.node.Clock.Now())),
+	}
+	s.out.report(s.section, true)
+	return 0
 }
 
 // noteArrival remembers when the guest was first seen here, be it whole or in

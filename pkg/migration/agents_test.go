@@ -37,12 +37,15 @@ func TestDecideSource(t *testing.T) {
 	}
 	targetRefused := makeMigration("m").admitted().checked().ready()
 	targetRefused.lm.Status.Target.Problem = &v1alpha1.Problem{Reason: "Test"}
+	noSlot := makeMigration("m").admitted().checked().ready()
+	noSlot.lm.Status.Attempt.CopyGrantedTime = nil
 	for _, c := range []struct {
 		name  string
 		b     builder
 		facts SourceFacts
 		want  SourceAction
 	}{
+		{"target ready, no slot for copying", noSlot, SourceFacts{}, SourceWait},
 		{"not let go ahead", makeMigration("m"), SourceFacts{}, SourceWait},
 		{"let go ahead", makeMigration("m").admitted(), SourceFacts{}, SourceCheck},
 		{"deleted before the check", makeMigration("m").admitted().deleted(), SourceFacts{}, SourceWait},
@@ -182,12 +185,21 @@ func TestDecideTarget(t *testing.T) {
 	leftover := func() builder {
 		return makeMigration("m").ended(v1alpha1.CallFailed, "", "Running/Booted").onTarget("Paused/Migration", true)
 	}
+	looksOnly := func() builder {
+		b := makeMigration("m").admitted()
+		b.lm.Status.SourceNode = ""
+		return b
+	}
+	looked := looksOnly()
+	looked.lm.Status.Target = &v1alpha1.TargetStatus{AttemptID: "attempt-1", ConfirmedTime: new(metav1.NewMicroTime(epoch))}
 	for _, c := range []struct {
 		name string
 		b    builder
 		now  time.Time
 		want TargetAction
 	}{
+		{"said to be here already", looksOnly(), epoch, TargetLook},
+		{"said to be here already, and looked at", looked, epoch, TargetWait},
 		{"not let go ahead", makeMigration("m"), epoch, TargetWait},
 		{"source not checked", makeMigration("m").admitted(), epoch, TargetWait},
 		{"source checked", makeMigration("m").admitted().checked(), epoch, TargetPrepare},

@@ -48,7 +48,7 @@ func (b builder) admitted() builder {
 	st := &b.lm.Status
 	st.DomainUUID, st.SourceNode, st.TargetNode = guestUUID, "node-a", "node-b"
 	st.StartTime = &metav1.Time{Time: epoch}
-	st.Attempt = &v1alpha1.AttemptStatus{ID: "attempt-1", AdmittedTime: metav1.NewMicroTime(epoch)}
+	st.Attempt = &v1alpha1.AttemptStatus{ID: "attempt-1", AdmittedTime: metav1.NewMicroTime(epoch), CopyGrantedTime: new(metav1.NewMicroTime(epoch))}
 	return b
 }
 

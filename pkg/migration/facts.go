@@ -40,6 +40,12 @@ func Started(lm *v1alpha1.LiveMigration) bool {
 	return s != nil && s.StartRequestedTime != nil
 }
 
+// LooksOnly reports whether the attempt moves nothing: the guest seems to be on the
+// target already, whose agent is to say whether it is.
+func LooksOnly(lm *v1alpha1.LiveMigration) bool {
+	return lm.Status.Attempt != nil && lm.Status.SourceNode == ""
+}
+
 // CancelRequested reports whether the migration is to be cancelled: by a request
 // that stands, or by the deletion of its object.
 func CancelRequested(lm *v1alpha1.LiveMigration) bool {

@@ -126,7 +126,9 @@ func DecideSource(f SourceFacts, now time.Time) SourceAction {
 	case section.Problem != nil:
 		return SourceWait
 	}
-	if target := CurrentTarget(lm); target != nil && target.ReadyTime != nil && target.Problem == nil {
+	target := CurrentTarget(lm)
+	ready := target != nil && target.ReadyTime != nil && target.Problem == nil
+	if ready && lm.Status.Attempt.CopyGrantedTime != nil {
 		return SourceStart
 	}
 	return SourceWait

@@ -136,7 +136,9 @@ func (s *summarizer) beforeAttempt() {
 			fmt.Sprintf("The guest runs on %s already; nothing was touched", res.TargetNode))
 	default:
 		st.SourceNode, st.TargetNode = res.SourceNode, res.TargetNode
-		st.Attempt = &v1alpha1.AttemptStatus{ID: s.NewAttempt(), AdmittedTime: metav1.NewMicroTime(s.now)}
+		st.Attempt = &v1alpha1.AttemptStatus{
+			ID: s.NewAttempt(), AdmittedTime: metav1.NewMicroTime(s.now), CopyGrantedTime: new(metav1.NewMicroTime(s.now)),
+		}
 		s.progressing(v1alpha1.PhasePreparing, v1alpha1.ReasonCheckingSource,
 			fmt.Sprintf("Checking the guest on %s", res.SourceNode))
 		s.out.Recheck = s.now.Add(PrepareTimeout)

@@ -30,6 +30,8 @@ const (
 	TargetPrepare TargetAction = "Prepare"
 	// TargetObserve: read the guest and report it where it has changed.
 	TargetObserve TargetAction = "Observe"
+	// TargetLook: read and report a guest that is said to be here already.
+	TargetLook TargetAction = "Look"
 	// TargetConfirm: read and report the guest after the end on the source.
 	TargetConfirm TargetAction = "Confirm"
 	// TargetRemoveIncoming: remove the shell that the migration left behind.
@@ -49,6 +51,8 @@ func DecideTarget(f TargetFacts, now time.Time) TargetAction {
 	switch {
 	case Finished(lm):
 		return TargetDone
+	case LooksOnly(lm):
+		return decideLook(section)
 	case lm.Status.Attempt == nil, source == nil, source.Guest == nil, section != nil && section.Problem != nil:
 		return TargetWait
 	case section == nil && CancelRequested(lm):
@@ -61,6 +65,15 @@ func DecideTarget(f TargetFacts, now time.Time) TargetAction {
 		return TargetConfirm
 	}
 	return cleanUpTarget(Judge(lm, now), section, now)
+}
+
+// decideLook reads the guest once: the manager makes another attempt if it wants to
+// know again.
+func decideLook(section *v1alpha1.TargetStatus) TargetAction {
+	if section == nil {
+		return TargetLook
+	}
+	return TargetWait
 }
 
 // cleanUpTarget chooses what to do after the end.

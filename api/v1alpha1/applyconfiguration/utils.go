@@ -92,6 +92,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ProblemApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ProgressStatus"):
 		return &apiv1alpha1.ProgressStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("QueueStatus"):
+		return &apiv1alpha1.QueueStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RBDMonitor"):
 		return &apiv1alpha1.RBDMonitorApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RealtimeMigrateData"):

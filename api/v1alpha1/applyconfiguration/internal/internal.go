@@ -35,6 +35,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: confirmationSeenTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: copyGrantedTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
     - name: endSeenTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
@@ -375,6 +378,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: options
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.MigrationOptions
+    - name: priority
+      type:
+        scalar: numeric
     - name: sourceNode
       type:
         scalar: string
@@ -416,6 +422,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: progress
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.ProgressStatus
+    - name: queue
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.QueueStatus
     - name: requests
       type:
         list:
@@ -425,6 +434,9 @@ var schemaYAML = typed.YAMLObject(`types:
           keys:
           - type
           - token
+    - name: resolvingTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
     - name: source
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.SourceStatus
@@ -743,6 +755,18 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: throttlePercent
       type:
         scalar: numeric
+- name: com.github.virtferry.virtferry.api.v1alpha1.QueueStatus
+  map:
+    fields:
+    - name: order
+      type:
+        scalar: numeric
+    - name: position
+      type:
+        scalar: numeric
+    - name: waitingFor
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.SlotKind
 - name: com.github.virtferry.virtferry.api.v1alpha1.RBDMonitor
   map:
     fields:
@@ -839,6 +863,8 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: numeric
           elementRelationship: atomic
+- name: com.github.virtferry.virtferry.api.v1alpha1.SlotKind
+  scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.SourceEnd
   map:
     fields:

@@ -15,6 +15,9 @@ type AttemptStatusApplyConfiguration struct {
 	ID *string `json:"id,omitempty"`
 	// admittedTime is when the manager let the attempt go ahead.
 	AdmittedTime *v1.MicroTime `json:"admittedTime,omitempty"`
+	// copyGrantedTime is when the manager gave the attempt its slot for copying. The
+	// source's agent does not start the migration before.
+	CopyGrantedTime *v1.MicroTime `json:"copyGrantedTime,omitempty"`
 	// endSeenTime is when the manager first saw source.end. Its own clock counts
 	// how long the two sides take to agree, as those of the nodes may be off.
 	EndSeenTime *v1.MicroTime `json:"endSeenTime,omitempty"`
@@ -48,6 +51,14 @@ func (b *AttemptStatusApplyConfiguration) WithID(value string) *AttemptStatusApp
 // If called multiple times, the AdmittedTime field is set to the value of the last call.
 func (b *AttemptStatusApplyConfiguration) WithAdmittedTime(value v1.MicroTime) *AttemptStatusApplyConfiguration {
 	b.AdmittedTime = &value
+	return b
+}
+
+// WithCopyGrantedTime sets the CopyGrantedTime field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the CopyGrantedTime field is set to the value of the last call.
+func (b *AttemptStatusApplyConfiguration) WithCopyGrantedTime(value v1.MicroTime) *AttemptStatusApplyConfiguration {
+	b.CopyGrantedTime = &value
 	return b
 }
 

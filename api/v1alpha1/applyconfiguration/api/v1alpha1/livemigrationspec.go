@@ -21,6 +21,11 @@ type LiveMigrationSpecApplyConfiguration struct {
 	MigrateData *MigrateDataApplyConfiguration `json:"migrateData,omitempty"`
 	// options steer the migration.
 	Options *MigrationOptionsApplyConfiguration `json:"options,omitempty"`
+	// priority says which of the migrations that wait for a free slot goes first:
+	// that of the highest priority, of equal ones the oldest. So that nobody waits
+	// for ever, a point of priority counts for no more than ten minutes of waiting.
+	// Absent means 0. May be changed while the migration waits.
+	Priority *int32 `json:"priority,omitempty"`
 	// ttlSecondsAfterFinished is how long the object is kept after the
 	// migration has ended; absent means for ever. Do not set it on objects that
 	// are applied from Git: deleted ones would be applied, and the guest moved,
@@ -71,6 +76,14 @@ func (b *LiveMigrationSpecApplyConfiguration) WithMigrateData(value *MigrateData
 // If called multiple times, the Options field is set to the value of the last call.
 func (b *LiveMigrationSpecApplyConfiguration) WithOptions(value *MigrationOptionsApplyConfiguration) *LiveMigrationSpecApplyConfiguration {
 	b.Options = value
+	return b
+}
+
+// WithPriority sets the Priority field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Priority field is set to the value of the last call.
+func (b *LiveMigrationSpecApplyConfiguration) WithPriority(value int32) *LiveMigrationSpecApplyConfiguration {
+	b.Priority = &value
 	return b
 }
 

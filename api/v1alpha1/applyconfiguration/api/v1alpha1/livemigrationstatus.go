@@ -24,14 +24,21 @@ type LiveMigrationStatusApplyConfiguration struct {
 	// domainUUID is the guest's UUID, as soon as it is known. Written by the
 	// manager, and final once the migration goes ahead.
 	DomainUUID *string `json:"domainUUID,omitempty"`
-	// sourceNode is the node that the guest is moved from. Written once by the
-	// manager.
+	// sourceNode is the node that the guest is moved from. Written by the manager
+	// when it lets the migration go ahead, and final once it is started. It stays
+	// empty where the guest is on the target already.
 	SourceNode *string `json:"sourceNode,omitempty"`
-	// targetNode is the node that the guest is moved to. Written once by the
-	// manager.
+	// targetNode is the node that the guest is moved to. Written by the manager
+	// when it lets the migration go ahead, and final once it is started.
 	TargetNode *string `json:"targetNode,omitempty"`
-	// attempt is the one try that this migration makes. Written once by the
-	// manager, when it lets the migration go ahead.
+	// queue is the migration's place among those that wait. Written by the
+	// manager.
+	Queue *QueueStatusApplyConfiguration `json:"queue,omitempty"`
+	// resolvingTime is since when the manager has been waiting for news of a guest
+	// or a node that it does not find. Written by the manager.
+	ResolvingTime *metav1.MicroTime `json:"resolvingTime,omitempty"`
+	// attempt is the one try that this migration makes. Written by the manager when
+	// it lets the migration go ahead, and final once the migration is started.
 	Attempt *AttemptStatusApplyConfiguration `json:"attempt,omitempty"`
 	// source is what the source node's agent does and sees. Written by it.
 	Source *SourceStatusApplyConfiguration `json:"source,omitempty"`
@@ -110,6 +117,22 @@ func (b *LiveMigrationStatusApplyConfiguration) WithSourceNode(value string) *Li
 // If called multiple times, the TargetNode field is set to the value of the last call.
 func (b *LiveMigrationStatusApplyConfiguration) WithTargetNode(value string) *LiveMigrationStatusApplyConfiguration {
 	b.TargetNode = &value
+	return b
+}
+
+// WithQueue sets the Queue field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Queue field is set to the value of the last call.
+func (b *LiveMigrationStatusApplyConfiguration) WithQueue(value *QueueStatusApplyConfiguration) *LiveMigrationStatusApplyConfiguration {
+	b.Queue = value
+	return b
+}
+
+// WithResolvingTime sets the ResolvingTime field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ResolvingTime field is set to the value of the last call.
+func (b *LiveMigrationStatusApplyConfiguration) WithResolvingTime(value metav1.MicroTime) *LiveMigrationStatusApplyConfiguration {
+	b.ResolvingTime = &value
 	return b
 }
 
