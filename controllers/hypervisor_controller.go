@@ -72,6 +72,9 @@ func hypervisorOfLease(_ context.Context, o client.Object) []reconcile.Request {
 func (r *HypervisorReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	hv := &v1alpha1.Hypervisor{}
 	if err := r.Client.Get(ctx, req.NamespacedName, hv); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.forget(req.Name)
+		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	lease := &coordinationv1.Lease{}
@@ -116,6 +119,13 @@ func (r *HypervisorReconciler) expiry(hv *v1alpha1.Hypervisor, lease *coordinati
 	return last.seen.Add(lasts)
 }
 
+// forget drops what is remembered of a node that has no Hypervisor any more.
+func (r *HypervisorReconciler) forget(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.renewals, name)
+}
+
 func isLost(hv *v1alpha1.Hypervisor) bool {
 	c := meta.FindStatusCondition(hv.Status.Conditions, v1alpha1.ConditionReady)
 	return c != nil && c.Reason == v1alpha1.ReasonAgentLost
@@ -135,6 +145,8 @@ func readyCondition(hv *v1alpha1.Hypervisor, expires, now time.Time) metav1.Cond
 		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, v1alpha1.ReasonDisconnected, "The agent has not reported yet"
 	case connected.Status != metav1.ConditionTrue:
 		c.Status, c.Reason, c.Message = metav1.ConditionFalse, connected.Reason, connected.Message
+	case hv.Status.UnlistedDomains() > 0:
+		c.Message += fmt.Sprintf("; only %d of its %d guests are listed", len(hv.Status.Domains), hv.Status.DomainCount)
 	}
 	return c
 }

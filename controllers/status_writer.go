@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -41,6 +42,9 @@ func (r *LiveMigrationReconciler) applyStatus(ctx context.Context, lm *v1alpha1.
 // applyFinalizers makes the given finalizers the ones that the manager has on
 // lm, if lm has not changed since it was read.
 func (r *LiveMigrationReconciler) applyFinalizers(ctx context.Context, lm *v1alpha1.LiveMigration, finalizers ...string) error {
+	if len(finalizers) == 0 {
+		return r.removeFinalizer(ctx, lm)
+	}
 	config := ac.LiveMigration(lm.Name, lm.Namespace).WithUID(lm.UID).
 		WithResourceVersion(lm.ResourceVersion).WithFinalizers(finalizers...)
 	if err := r.Client.Apply(ctx, config, client.FieldOwner(v1alpha1.OwnerManager), client.ForceOwnership); err != nil {
@@ -50,5 +54,20 @@ func (r *LiveMigrationReconciler) applyFinalizers(ctx context.Context, lm *v1alp
 	if config.ResourceVersion != nil {
 		lm.ResourceVersion = *config.ResourceVersion
 	}
+	return nil
+}
+
+// removeFinalizer removes the manager's finalizer from lm, whoever owns it: a copy
+// of the object that was restored or replaced has it from somebody else, and what
+// another owns, an apply leaves alone.
+func (r *LiveMigrationReconciler) removeFinalizer(ctx context.Context, lm *v1alpha1.LiveMigration) error {
+	without := lm.DeepCopy()
+	without.Finalizers = slices.DeleteFunc(without.Finalizers, func(f string) bool { return f == v1alpha1.FinalizerGuestSafe })
+	patch := client.MergeFromWithOptions(lm.DeepCopy(), client.MergeFromWithOptimisticLock{})
+	err := r.Client.Patch(ctx, without, patch, client.FieldOwner(v1alpha1.OwnerManager)) //nolint:forbidigo // An apply cannot.
+	if err != nil {
+		return fmt.Errorf("removing the finalizer: %w", err)
+	}
+	lm.Finalizers, lm.ResourceVersion = without.Finalizers, without.ResourceVersion
 	return nil
 }

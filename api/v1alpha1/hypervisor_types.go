@@ -11,6 +11,7 @@ import (
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,shortName=hv,categories=virtferry
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Guests",type=integer,JSONPath=`.status.domainCount`
 // +kubebuilder:printcolumn:name="Address",type=string,JSONPath=`.status.migrationAddress`
 // +kubebuilder:printcolumn:name="Libvirt",type=string,JSONPath=`.status.libvirtVersion`
 // +kubebuilder:printcolumn:name="Qemu",type=string,JSONPath=`.status.hypervisorVersion`
@@ -59,13 +60,22 @@ type HypervisorStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	MigrationAddress string `json:"migrationAddress,omitempty"`
-	// domains are the guests that the node's libvirt knows.
+	// domainCount is how many guests the node's libvirt knows.
 	// +optional
-	// +listType=map
-	// +listMapKey=uuid
+	// +kubebuilder:validation:Minimum=0
+	DomainCount int32 `json:"domainCount,omitempty"`
+	// domains are these guests, those that are active first. Where they are more
+	// than an object can hold they are not all of them: then domainCount is larger
+	// than the list is long.
+	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=4096
 	Domains []HypervisorDomain `json:"domains,omitempty"`
 }
+
+// UnlistedDomains returns how many of the guests that the node's libvirt knows are
+// not in Domains.
+func (s *HypervisorStatus) UnlistedDomains() int { return max(int(s.DomainCount)-len(s.Domains), 0) }
 
 // HypervisorDomain is a guest that a node's libvirt knows.
 type HypervisorDomain struct {
@@ -74,8 +84,9 @@ type HypervisorDomain struct {
 	// +kubebuilder:validation:MinLength=36
 	// +kubebuilder:validation:MaxLength=36
 	UUID string `json:"uuid,omitempty"`
-	// name is the guest's libvirt name.
-	// +required
+	// name is the guest's libvirt name. It is absent where that is longer than 256
+	// characters or no text.
+	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	Name string `json:"name,omitempty"`

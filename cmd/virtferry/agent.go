@@ -35,6 +35,8 @@ type agentFlags struct {
 	serialPorts      string
 	allowedPaths     []string
 	lockDir          string
+	qps              float32
+	burst            int
 }
 
 func newAgentCommand() *cobra.Command {
@@ -58,8 +60,14 @@ func newAgentCommand() *cobra.Command {
 	flags.StringSliceVar(&f.allowedPaths, "allowed-paths", []string{"/var/lib/libvirt/images"},
 		"directories below which migrate data may name files, devices and sockets of this node")
 	flags.StringVar(&f.lockDir, "lock-dir", "/run/virtferry", "directory on the node of the lock that keeps a second agent from acting")
+	// An agent answers to guests that wait: it must not be held back.
+	flags.Float32Var(&f.qps, "kube-api-qps", 100, "requests per second that the agent sends to the API server at most, in the long run")
+	flags.IntVar(&f.burst, "kube-api-burst", 200, "requests that it may send at once beyond that")
 	return cmd
 }
+
+// maxHostName is how long a host's name may be.
+const maxHostName = 253
 
 // receiveConfig checks the flags that say how the node receives guests.
 func (f *agentFlags) receiveConfig() (agent.ReceiveConfig, error) {
@@ -67,7 +75,7 @@ func (f *agentFlags) receiveConfig() (agent.ReceiveConfig, error) {
 	if f.nodeName == "" {
 		return c, errors.New("--node-name is missing: give the name of this node")
 	}
-	if f.migrationAddress == "" || strings.ContainsAny(f.migrationAddress, "/?#@[] ") {
+	if f.migrationAddress == "" || len(f.migrationAddress) > maxHostName || strings.ContainsAny(f.migrationAddress, "/?#@[] ") {
 		return c, errors.New("--migration-address must be an IP address, without brackets, or a host name, at which other nodes reach this one")
 	}
 	switch c.Transport {
@@ -113,10 +121,15 @@ func runAgent(ctx context.Context, f *agentFlags) error {
 	if err != nil {
 		return err
 	}
-	// An agent answers to guests that wait: it must not be held back.
-	config.QPS, config.Burst = 100, 200
+	if f.qps <= 0 || f.burst <= 0 {
+		return errors.New("--kube-api-qps and --kube-api-burst must be positive")
+	}
+	config.QPS, config.Burst = f.qps, f.burst
 	log := f.logger()
-	unlock, err := lockNode(f.lockDir, f.nodeName)
+	unlock, err := lockNode(ctx, log, f.lockDir, f.nodeName)
+	if ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -134,7 +147,7 @@ func runAgent(ctx context.Context, f *agentFlags) error {
 	if err != nil {
 		return fmt.Errorf("setting up libvirt: %w", err)
 	}
-	if err := setupAgent(mgr, f, hv, receive); err != nil {
+	if err := setupAgent(ctx, mgr, f, hv, receive); err != nil {
 		return err
 	}
 	defer runLibvirt(ctx, hv)()
@@ -176,14 +189,18 @@ func runLibvirt(ctx context.Context, hv *libvirt.Client) (closeClient func()) {
 	}
 }
 
-func setupAgent(mgr ctrl.Manager, f *agentFlags, hv *libvirt.Client, receive agent.ReceiveConfig) error {
+func setupAgent(ctx context.Context, mgr ctrl.Manager, f *agentFlags, hv *libvirt.Client, receive agent.ReceiveConfig) error {
 	n := &agent.Node{
 		Name: f.nodeName, Hypervisor: hv, Receive: receive, Clock: clock.RealClock{}, Log: mgr.GetLogger(),
 		Recorder: &node.Recorder{Client: mgr.GetClient(), Reader: mgr.GetAPIReader()},
 	}
-	publisher := agent.NewPublisher(n, &node.HypervisorRecorder{
-		Client: mgr.GetClient(), Node: f.nodeName, Namespace: f.namespace, Clock: clock.RealClock{},
-	})
+	recorder := &node.HypervisorRecorder{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Node: f.nodeName, Namespace: f.namespace, Clock: clock.RealClock{},
+	}
+	if err := recorder.Watch(ctx, mgr); err != nil {
+		return err
+	}
+	publisher := agent.NewPublisher(n, recorder)
 	if err := mgr.Add(publisher); err != nil {
 		return fmt.Errorf("adding the publisher: %w", err)
 	}
@@ -206,23 +223,4 @@ func setupAgent(mgr ctrl.Manager, f *agentFlags, hv *libvirt.Client, receive age
 		return fmt.Errorf("adding the readiness check: %w", err)
 	}
 	return nil
-}
-
-// lockNode makes this process the only agent that acts for the node on this
-// host, and waits until an earlier one has ended. The kernel frees the lock of
-// a process however it ends, so that its successor need not wait for a lease to
-// run out.
-func lockNode(dir, nodeName string) (unlock func(), err error) {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, fmt.Errorf("creating the lock directory (see --lock-dir): %w", err)
-	}
-	file, err := os.OpenFile(filepath.Join(dir, "agent-"+nodeName+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("opening the lock (see --lock-dir): %w", err)
-	}
-	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX); err != nil {
-		_ = file.Close()
-		return nil, fmt.Errorf("locking %s: %w", file.Name(), err)
-	}
-	return func() { _ = file.Close() }, nil
 }

@@ -2,14 +2,22 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
 	coordinationac "k8s.io/client-go/applyconfigurations/coordination/v1"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
@@ -18,24 +26,129 @@ import (
 	"github.com/virtferry/virtferry/pkg/agent"
 )
 
-// +kubebuilder:rbac:groups=migration.virtferry.dev,resources=hypervisors,verbs=create;patch
+// +kubebuilder:rbac:groups=migration.virtferry.dev,resources=hypervisors,verbs=create;get;list;patch;watch
 // +kubebuilder:rbac:groups=migration.virtferry.dev,resources=hypervisors/status,verbs=patch
 // +kubebuilder:rbac:groups=coordination.k8s.io,namespace=virtferry-system,resources=leases,verbs=create;patch
 
 // HypervisorRecorder publishes a node by server-side apply.
 type HypervisorRecorder struct {
+	// Client writes.
 	Client client.Client
+	// Reader reads past all caches.
+	Reader client.Reader
 	// Node is the node's name, and that of its Hypervisor.
 	Node string
 	// Namespace is where the agent's lease is kept.
 	Namespace string
 	Clock     clock.PassiveClock
 
+	// watched holds the node's own Hypervisor, and changes tells of it; both are nil
+	// where it is not watched.
+	watched client.Reader
+	changes chan struct{}
 	// conditions are those written last, for their transition times.
 	conditions []metav1.Condition
 }
 
 var _ agent.HypervisorRecorder = (*HypervisorRecorder)(nil)
+
+// Watch makes mgr keep the node's own Hypervisor, and nobody else's, for Shows and
+// Changes. It is kept as it comes: what cannot be decoded is to be written over, not
+// to keep the agent from its work.
+func (r *HypervisorRecorder) Watch(ctx context.Context, mgr ctrl.Manager) error {
+	objects, err := cache.New(mgr.GetConfig(), cache.Options{
+		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			emptyHypervisor(): {Field: fields.OneTermEqualSelector("metadata.name", r.Node)},
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("creating the cache of the node's Hypervisor: %w", err)
+	}
+	informer, err := objects.GetInformer(ctx, emptyHypervisor(), cache.BlockUntilSynced(false))
+	if err != nil {
+		return fmt.Errorf("watching the node's Hypervisor: %w", err)
+	}
+	changes := make(chan struct{}, 1)
+	tell := func() {
+		select {
+		case changes <- struct{}{}:
+		default:
+		}
+	}
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc: func(any) { tell() }, UpdateFunc: func(_, _ any) { tell() }, DeleteFunc: func(any) { tell() },
+	})
+	if err != nil {
+		return fmt.Errorf("watching the node's Hypervisor: %w", err)
+	}
+	if err := mgr.Add(objects); err != nil {
+		return fmt.Errorf("adding the cache of the node's Hypervisor: %w", err)
+	}
+	r.watched, r.changes = objects, changes
+	return nil
+}
+
+func emptyHypervisor() *unstructured.Unstructured {
+	hv := &unstructured.Unstructured{}
+	hv.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("Hypervisor"))
+	return hv
+}
+
+// Changes implements agent.HypervisorRecorder.
+func (r *HypervisorRecorder) Changes() <-chan struct{} { return r.changes }
+
+// Shows implements agent.HypervisorRecorder.
+func (r *HypervisorRecorder) Shows(ctx context.Context, report agent.HypervisorReport) bool {
+	if r.watched == nil {
+		return true
+	}
+	shown, err := read(ctx, r.watched, r.Node)
+	if errors.Is(err, errUnreadable) {
+		return false
+	}
+	if err != nil {
+		return true
+	}
+	is := meta.FindStatusCondition(shown.Conditions, v1alpha1.ConditionLibvirtConnected)
+	want := connectedCondition(report, r.Clock.Now())
+	if is == nil || is.Status != want.Status || is.Reason != want.Reason || is.Message != want.Message {
+		return false
+	}
+	shown.Conditions = nil
+	return equality.Semantic.DeepEqual(shown, report.Status)
+}
+
+// LastRecorded implements agent.HypervisorRecorder. What cannot be decoded counts as
+// nothing.
+func (r *HypervisorRecorder) LastRecorded(ctx context.Context) (v1alpha1.HypervisorStatus, error) {
+	status, err := read(ctx, r.Reader, r.Node)
+	if errors.Is(err, errUnreadable) {
+		return v1alpha1.HypervisorStatus{}, nil
+	}
+	status.Conditions = nil
+	return status, err
+}
+
+// errUnreadable: the Hypervisor does not decode.
+var errUnreadable = errors.New("the Hypervisor cannot be decoded")
+
+// read returns the status of a Hypervisor, which is empty where there is none.
+func read(ctx context.Context, reader client.Reader, name string) (v1alpha1.HypervisorStatus, error) {
+	raw := emptyHypervisor()
+	if err := reader.Get(ctx, client.ObjectKey{Name: name}, raw); err != nil {
+		if apierrors.IsNotFound(err) {
+			return v1alpha1.HypervisorStatus{}, nil
+		}
+		return v1alpha1.HypervisorStatus{}, fmt.Errorf("reading the Hypervisor: %w", err)
+	}
+	hv := &v1alpha1.Hypervisor{}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(raw.Object, hv); err != nil {
+		return v1alpha1.HypervisorStatus{}, fmt.Errorf("%w: %w", errUnreadable, err)
+	}
+	return hv.Status, nil
+}
 
 // RecordHypervisor implements agent.HypervisorRecorder.
 func (r *HypervisorRecorder) RecordHypervisor(ctx context.Context, report agent.HypervisorReport) error {
@@ -67,8 +180,14 @@ func connectedCondition(report agent.HypervisorReport, now time.Time) metav1.Con
 		Reason: v1alpha1.ReasonConnected, Message: "The agent talks to libvirt",
 		LastTransitionTime: metav1.NewTime(now),
 	}
-	if !report.Connected {
+	switch unlisted := report.Status.UnlistedDomains(); {
+	case !report.Connected:
 		c.Status, c.Reason, c.Message = metav1.ConditionFalse, v1alpha1.ReasonDisconnected, report.Message
+	case report.Message != "":
+		c.Message += "; " + report.Message
+	case unlisted > 0:
+		c.Message += fmt.Sprintf("; only %d of its %d guests are listed, which is as many as fit in",
+			len(report.Status.Domains), report.Status.DomainCount)
 	}
 	return c
 }

@@ -99,7 +99,7 @@ func (r *Recorder) apply(ctx context.Context, lm *v1alpha1.LiveMigration, status
 // refused tells why a write was refused. The API server takes no report on another
 // attempt than the current one, be it of the same object or of another one of the
 // same name, nor one of an agent whose node is not in the attempt, nor one that takes
-// the start or the end back.
+// the start or the end back. Any other refusal is somebody's mistake.
 func (r *Recorder) refused(ctx context.Context, lm *v1alpha1.LiveMigration, w write, cause error) error {
 	fresh, err := r.Refresh(ctx, lm)
 	switch {
@@ -109,6 +109,9 @@ func (r *Recorder) refused(ctx context.Context, lm *v1alpha1.LiveMigration, w wr
 		return fmt.Errorf("%w: %w", agent.ErrConflict, cause)
 	case fresh.Status.Attempt == nil, fresh.Status.Attempt.ID != w.attempt, migration.Supersedes(migration.CurrentSource(fresh), w.source):
 		return agent.ErrOutdated
+	case migration.Finished(fresh):
+		// It could change nothing any more.
+		return agent.ErrOutdated
 	}
-	return fmt.Errorf("applying the status: %w", cause)
+	return fmt.Errorf("%w: %w", agent.ErrRefused, cause)
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,12 +17,14 @@ import (
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/agent"
+	"github.com/virtferry/virtferry/pkg/migration"
 )
 
 // The fields by which an agent selects the LiveMigrations that name its node.
 const (
 	SourceNodeField = "status.sourceNode"
 	TargetNodeField = "status.targetNode"
+	phaseField      = "status.phase"
 )
 
 // startRetry is the time until an object is offered again to sessions that have
@@ -30,19 +33,27 @@ const startRetry = 50 * time.Millisecond
 
 // SessionsReconciler hands LiveMigrations to the sessions of one side.
 type SessionsReconciler struct {
-	reader   client.Reader
+	// cached has the objects that are not finished, and live reads past it.
+	cached client.Reader
+	live   client.Reader
+	// names reports whether an object names the node on this side.
+	names    func(lm *v1alpha1.LiveMigration) bool
 	sessions *agent.Sessions
+
+	mu sync.Mutex
+	// adopted is whether the sessions were handed what there was at the start.
+	adopted bool
 }
 
 // SetupSessions makes mgr run the sessions of one side and hand them the
 // LiveMigrations whose field names the node. They have a cache of their own,
-// which holds only those.
+// which holds only those of them that are not finished: the history of a node is
+// longer than what it has to do.
 func SetupSessions(mgr ctrl.Manager, name, field, node string, sessions *agent.Sessions) error {
 	objects, err := cache.New(mgr.GetConfig(), cache.Options{
 		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
-		ByObject: map[client.Object]cache.ByObject{
-			&v1alpha1.LiveMigration{}: {Field: fields.OneTermEqualSelector(field, node)},
-		},
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject:         map[client.Object]cache.ByObject{&v1alpha1.LiveMigration{}: {Field: unfinishedOf(field, node)}},
 	})
 	if err != nil {
 		return fmt.Errorf("creating the cache of %s: %w", name, err)
@@ -53,7 +64,16 @@ func SetupSessions(mgr ctrl.Manager, name, field, node string, sessions *agent.S
 	if err := mgr.Add(sessions); err != nil {
 		return fmt.Errorf("adding the sessions of %s: %w", name, err)
 	}
-	c, err := controller.New(name, mgr, controller.Options{Reconciler: &SessionsReconciler{reader: objects, sessions: sessions}})
+	r := &SessionsReconciler{
+		cached: objects, live: mgr.GetAPIReader(), sessions: sessions,
+		names: func(lm *v1alpha1.LiveMigration) bool {
+			if field == SourceNodeField {
+				return lm.Status.SourceNode == node
+			}
+			return lm.Status.TargetNode == node
+		},
+	}
+	c, err := controller.New(name, mgr, controller.Options{Reconciler: r})
 	if err != nil {
 		return fmt.Errorf("creating the controller %s: %w", name, err)
 	}
@@ -64,18 +84,69 @@ func SetupSessions(mgr ctrl.Manager, name, field, node string, sessions *agent.S
 	return nil
 }
 
+// unfinishedOf selects the objects whose field names the node, and that have not
+// ended. Selectors know no conditions; the phase follows them.
+func unfinishedOf(field, node string) fields.Selector {
+	not := func(phase v1alpha1.LiveMigrationPhase) fields.Selector {
+		return fields.OneTermNotEqualSelector(phaseField, string(phase))
+	}
+	return fields.AndSelectors(fields.OneTermEqualSelector(field, node),
+		not(v1alpha1.PhaseSucceeded), not(v1alpha1.PhaseFailed), not(v1alpha1.PhaseCancelled))
+}
+
 // Reconcile implements reconcile.Reconciler.
 func (r *SessionsReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	if done, err := r.adopt(ctx); err != nil || !done {
+		return ctrl.Result{RequeueAfter: startRetry}, err
+	}
 	lm := &v1alpha1.LiveMigration{}
-	switch err := r.reader.Get(ctx, req.NamespacedName, lm); {
+	switch err := r.cached.Get(ctx, req.NamespacedName, lm); {
 	case apierrors.IsNotFound(err):
-		r.sessions.Remove(req.NamespacedName)
-		return ctrl.Result{}, nil
+		return ctrl.Result{}, r.leave(ctx, req)
 	case err != nil:
 		return ctrl.Result{}, fmt.Errorf("reading the LiveMigration: %w", err)
 	}
-	if !r.sessions.Ensure(lm) {
-		return ctrl.Result{RequeueAfter: startRetry}, nil
-	}
+	r.sessions.Ensure(lm)
 	return ctrl.Result{}, nil
+}
+
+// adopt hands all that there is at the start to the sessions, once. It reports false
+// if they have not been started yet.
+func (r *SessionsReconciler) adopt(ctx context.Context) (bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.adopted {
+		return true, nil
+	}
+	var all v1alpha1.LiveMigrationList
+	if err := r.cached.List(ctx, &all); err != nil {
+		return false, fmt.Errorf("listing the LiveMigrations: %w", err)
+	}
+	objects := make([]*v1alpha1.LiveMigration, 0, len(all.Items))
+	for i := range all.Items {
+		objects = append(objects, &all.Items[i])
+	}
+	r.adopted = r.sessions.Adopt(objects)
+	return r.adopted, nil
+}
+
+// leave tells the session of an object that the cache has lost why: it has ended, which
+// its session must see, or is gone, or no longer names the node.
+func (r *SessionsReconciler) leave(ctx context.Context, req ctrl.Request) error {
+	if !r.sessions.Serves(req.NamespacedName) {
+		return nil
+	}
+	lm := &v1alpha1.LiveMigration{}
+	err := r.live.Get(ctx, req.NamespacedName, lm)
+	switch {
+	case apierrors.IsNotFound(err):
+		r.sessions.Remove(req.NamespacedName)
+	case err != nil:
+		return fmt.Errorf("reading the LiveMigration that has left the cache: %w", err)
+	case migration.Finished(lm), r.names(lm):
+		r.sessions.Ensure(lm)
+	default:
+		r.sessions.Remove(req.NamespacedName)
+	}
+	return nil
 }

@@ -12,14 +12,16 @@ import (
 
 // mailbox holds the latest version of a session's object.
 type mailbox struct {
-	mu      sync.Mutex
-	latest  *v1alpha1.LiveMigration
-	gone    bool
+	mu     sync.Mutex
+	latest *v1alpha1.LiveMigration
+	gone   bool
+	// unread is whether the session has not seen the latest version yet.
+	unread  bool
 	changed chan struct{}
 }
 
 func newMailbox(lm *v1alpha1.LiveMigration) *mailbox {
-	return &mailbox{latest: lm, changed: make(chan struct{}, 1)}
+	return &mailbox{latest: lm, unread: true, changed: make(chan struct{}, 1)}
 }
 
 // put hands an object over. The session is woken unless all that is new is the
@@ -27,7 +29,7 @@ func newMailbox(lm *v1alpha1.LiveMigration) *mailbox {
 func (m *mailbox) put(lm *v1alpha1.LiveMigration) {
 	m.mu.Lock()
 	before := m.latest
-	m.latest, m.gone = lm, false
+	m.latest, m.gone, m.unread = lm, false, true
 	m.mu.Unlock()
 	if !onlyProgress(before, lm) {
 		m.wake()
@@ -57,10 +59,19 @@ func (m *mailbox) close(now metav1.Time) {
 	m.wake()
 }
 
+// get returns the latest version to the session.
 func (m *mailbox) get() (lm *v1alpha1.LiveMigration, gone bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.unread = false
 	return m.latest, m.gone
+}
+
+// peek returns it to anybody else, with whether the session has yet to see it.
+func (m *mailbox) peek() (lm *v1alpha1.LiveMigration, gone, unread bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.latest, m.gone, m.unread
 }
 
 func (m *mailbox) wake() {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/migration"
 )
 
 // Node is the node that an agent serves.
@@ -26,6 +27,13 @@ type Node struct {
 	ports portPool
 	// sending is how many guests the node sends.
 	sending atomic.Int32
+}
+
+// keepPorts restores the promise of ports that an object tells of.
+func (n *Node) keepPorts(lm *v1alpha1.LiveMigration) {
+	if section := migration.CurrentTarget(lm); section != nil && section.Offer != nil && section.Offer.Serial != nil {
+		n.ports.keep(lm.UID, section.Offer.Serial.Ports)
+	}
 }
 
 // progressInterval is the least time between two writes of a session that differ in

@@ -12,10 +12,31 @@ import (
 type portPool struct {
 	mu       sync.Mutex
 	promised map[types.UID][]int32
+	// surveys counts the looks at the ports of guests that are under way, and
+	// late holds what was released since the first of them began.
+	surveys int
+	late    map[int32]bool
 }
 
-// promise picks n ports of the range that neither used says are taken nor
-// another migration was promised.
+// survey begins a look at which ports the guests of the host have, which done
+// ends. A port that is released meanwhile stays taken until then: the look may
+// have missed the guest that has just arrived with it.
+func (p *portPool) survey() (done func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.surveys++
+	return sync.OnceFunc(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.surveys--
+		if p.surveys == 0 {
+			p.late = nil
+		}
+	})
+}
+
+// promise picks n ports of the range that neither used, which is the result of a
+// survey that is not done, says are taken nor another migration was promised.
 func (p *portPool) promise(uid types.UID, n int, r PortRange, used map[int32]bool) ([]int32, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -23,6 +44,9 @@ func (p *portPool) promise(uid types.UID, n int, r PortRange, used map[int32]boo
 		for _, port := range ports {
 			used[port] = used[port] || other != uid
 		}
+	}
+	for port := range p.late {
+		used[port] = true
 	}
 	ports := make([]int32, 0, n)
 	for port := int32(r.First); port <= int32(r.Last) && len(ports) < n; port++ {
@@ -48,12 +72,25 @@ func (p *portPool) keepLocked(uid types.UID, ports []int32) {
 	if p.promised == nil {
 		p.promised = map[types.UID][]int32{}
 	}
+	p.dropLocked(uid)
 	p.promised[uid] = ports
+}
+
+func (p *portPool) dropLocked(uid types.UID) {
+	if p.surveys > 0 {
+		if p.late == nil {
+			p.late = map[int32]bool{}
+		}
+		for _, port := range p.promised[uid] {
+			p.late[port] = true
+		}
+	}
+	delete(p.promised, uid)
 }
 
 // release ends a promise.
 func (p *portPool) release(uid types.UID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.promised, uid)
+	p.dropLocked(uid)
 }

@@ -2,33 +2,36 @@ package agent
 
 import (
 	"context"
-	"fmt"
 	"reflect"
 	"sync/atomic"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 )
 
-// How often a node is published.
+// How often a node is looked at and published.
 const (
 	// publishDelay gathers the events of one change into one publication.
 	publishDelay = 20 * time.Millisecond
 	// publishInterval is the time between two looks where no event tells.
 	publishInterval = 10 * time.Second
+	// lastPublishTimeout is how long an agent that stops tries to publish once more.
+	lastPublishTimeout = 5 * time.Second
 	// HeartbeatInterval is the time between two signs of life of an agent.
 	HeartbeatInterval = 10 * time.Second
 	// HeartbeatTimeout is how long an agent may be silent before it is lost.
 	HeartbeatTimeout = 40 * time.Second
+	// heartbeatRetry is the time until one that failed is repeated.
+	heartbeatRetry = time.Second
 )
-
-// maxPublishedDomains bounds a Hypervisor's size.
-const maxPublishedDomains = 4096
 
 // HypervisorReport is all that an agent says of its node.
 type HypervisorReport struct {
-	// Connected is whether the agent talks to libvirt; Message says why not.
+	// Connected is whether the agent talks to libvirt. Message says why not, or
+	// what is wrong all the same.
 	Connected bool
 	Message   string
 	// Status holds the fields that the agent owns, without conditions.
@@ -40,6 +43,14 @@ type HypervisorRecorder interface {
 	// RecordHypervisor creates the node's Hypervisor if need be and writes its
 	// status.
 	RecordHypervisor(ctx context.Context, report HypervisorReport) error
+	// LastRecorded reads what was published last, by this process or one before,
+	// as in HypervisorReport.Status.
+	LastRecorded(ctx context.Context) (v1alpha1.HypervisorStatus, error)
+	// Shows reports whether the Hypervisor, as last heard of it, says what the
+	// report does; true where it is not known.
+	Shows(ctx context.Context, report HypervisorReport) bool
+	// Changes tells, by a value, that the Hypervisor has changed or is gone.
+	Changes() <-chan struct{}
 	// Heartbeat gives a sign of life, which is good for HeartbeatTimeout.
 	Heartbeat(ctx context.Context) error
 }
@@ -49,19 +60,22 @@ type HypervisorRecorder interface {
 type Publisher struct {
 	node      *Node
 	recorder  HypervisorRecorder
+	inventory inventory
+	pace      pace
 	last      *HypervisorReport
 	published atomic.Bool
 }
 
 // NewPublisher returns the publisher of a node.
 func NewPublisher(node *Node, recorder HypervisorRecorder) *Publisher {
-	return &Publisher{node: node, recorder: recorder}
+	return &Publisher{node: node, recorder: recorder, inventory: inventory{node: node, recorder: recorder}}
 }
 
 // Published reports whether the node has been published, connected or not.
 func (p *Publisher) Published() bool { return p.published.Load() }
 
-// Start publishes the node with every change of its guests until ctx ends.
+// Start publishes the node with every change of its guests until ctx ends, and then
+// once more: what it says last stands for as long as no other agent comes.
 func (p *Publisher) Start(ctx context.Context) error {
 	beating := make(chan struct{})
 	go func() {
@@ -70,96 +84,132 @@ func (p *Publisher) Start(ctx context.Context) error {
 	}()
 	defer func() { <-beating }()
 	events := p.node.Hypervisor.Subscribe(ctx, "")
-	for {
-		wait := publishInterval
-		if !p.publish(ctx) {
-			wait = retryInterval
-		}
-		if !p.awaitChange(ctx, events, wait) {
-			return nil
-		}
+	for p.awaitChange(ctx, events, p.publish(ctx)) {
 	}
+	p.publishLast(ctx)
+	return nil
 }
 
-// awaitChange blocks until wait has passed or the node has changed, and then
-// for the moment in which more of the same change comes in.
-func (p *Publisher) awaitChange(ctx context.Context, events <-chan hypervisor.Event, wait time.Duration) bool {
-	timer := p.node.Clock.NewTimer(wait)
+// awaitChange blocks until most has passed or there is something to publish, and
+// then for the moment in which more of the same change comes in, or for as long as
+// publications have to be apart.
+func (p *Publisher) awaitChange(ctx context.Context, events <-chan hypervisor.Event, most time.Duration) bool {
+	timer := p.node.Clock.NewTimer(most)
 	defer timer.Stop()
 	gathering := false
 	for {
+		var news bool
 		select {
 		case <-ctx.Done():
 			return false
 		case <-timer.C():
 			return true
+		case <-p.recorder.Changes():
+			news = p.last != nil && !p.recorder.Shows(ctx, *p.last)
 		case e, ok := <-events:
 			if !ok {
 				return false
 			}
-			if !gathering && (e.Type == hypervisor.EventLifecycle || e.Type == hypervisor.EventResync) {
-				gathering = true
-				timer.Reset(publishDelay)
-			}
+			news = p.inventory.note(e)
+		}
+		if news && !gathering {
+			gathering = true
+			timer.Reset(max(publishDelay, p.pace.delay(p.node.Clock.Now())))
 		}
 	}
 }
 
-func (p *Publisher) publish(ctx context.Context) bool {
-	report := p.report(ctx)
-	if p.last != nil && reflect.DeepEqual(*p.last, report) {
-		return report.Connected
+// publish looks at the node, publishes it if there is anything new, and returns when
+// to look again if nothing happens before.
+func (p *Publisher) publish(ctx context.Context) time.Duration {
+	now := p.node.Clock.Now()
+	if delay := p.pace.delay(now); delay > 0 {
+		return delay
 	}
-	if err := p.recorder.RecordHypervisor(ctx, report); err != nil {
-		if ctx.Err() == nil {
-			p.node.Log.Error(err, "Publishing the hypervisor failed; trying again", "after", retryInterval)
-		}
-		return false
+	report, err := p.report(ctx)
+	next := publishInterval
+	if !report.Connected {
+		next = retryInterval
 	}
-	p.last = &report
-	p.published.Store(true)
-	return report.Connected
-}
-
-// report reads the node. While libvirt is away it repeats what was known last.
-func (p *Publisher) report(ctx context.Context) HypervisorReport {
-	r := HypervisorReport{}
-	host, err := p.node.Hypervisor.HostInfo(ctx)
-	var domains []hypervisor.Domain
+	if err == nil && p.isPublished(ctx, report) {
+		return next
+	}
 	if err == nil {
-		domains, err = p.node.Hypervisor.ListDomains(ctx)
+		err = p.recorder.RecordHypervisor(ctx, report)
 	}
 	if err != nil {
-		if p.last != nil {
-			r.Status = p.last.Status
+		pause := p.pace.failed(p.node.Clock.Now())
+		if ctx.Err() == nil {
+			p.node.Log.Error(err, "Publishing the hypervisor failed; trying again", "after", pause)
 		}
-		r.Message = fmt.Sprintf("The agent cannot reach libvirt: %s", err)
-		return r
+		return pause
 	}
-	r.Connected = true
-	r.Status = v1alpha1.HypervisorStatus{
-		HostUUID: host.UUID, LibvirtVersion: host.LibvirtVersion, HypervisorVersion: host.HypervisorVersion,
-		MigrationAddress: p.node.Receive.MigrationAddress,
-	}
-	for _, d := range domains[:min(len(domains), maxPublishedDomains)] {
-		r.Status.Domains = append(r.Status.Domains, v1alpha1.HypervisorDomain{
-			UUID: d.UUID, Name: d.Name, State: string(d.State), Reason: string(d.Reason),
-		})
-	}
-	return r
+	p.pace.succeeded(p.node.Clock.Now())
+	p.last = &report
+	p.published.Store(true)
+	return next
 }
 
+// isPublished reports whether a report says nothing new: neither to us, nor to the
+// API server, where the Hypervisor may have been deleted, edited or restored.
+func (p *Publisher) isPublished(ctx context.Context, report HypervisorReport) bool {
+	return p.last != nil && reflect.DeepEqual(*p.last, report) && p.recorder.Shows(ctx, report)
+}
+
+// publishLast publishes what has changed since the last time, though ctx has ended.
+func (p *Publisher) publishLast(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastPublishTimeout)
+	defer cancel()
+	report, err := p.report(ctx)
+	if err != nil || !report.Connected || p.isPublished(ctx, report) {
+		return
+	}
+	if err := p.recorder.RecordHypervisor(ctx, report); err != nil {
+		p.node.Log.Error(err, "Publishing the hypervisor once more failed; it shows the guests as they were before")
+	}
+}
+
+// report reads the node. While libvirt is away it repeats what was published last,
+// be it by the process before this one.
+func (p *Publisher) report(ctx context.Context) (HypervisorReport, error) {
+	found, err := p.inventory.read(ctx)
+	if err == nil {
+		return HypervisorReport{
+			Connected: true, Message: found.warning,
+			Status: v1alpha1.HypervisorStatus{
+				HostUUID: found.host.UUID, LibvirtVersion: found.host.LibvirtVersion, HypervisorVersion: found.host.HypervisorVersion,
+				MigrationAddress: p.node.Receive.MigrationAddress,
+				DomainCount:      int32(len(found.domains)), //nolint:gosec // No host has so many.
+				Domains:          listDomains(found.domains),
+			},
+		}, nil
+	}
+	r := HypervisorReport{Message: shorten("The agent cannot reach libvirt: " + err.Error())}
+	if p.last != nil {
+		r.Status = p.last.Status
+		return r, nil
+	}
+	r.Status, err = p.recorder.LastRecorded(ctx)
+	return r, err
+}
+
+// beat gives signs of life. The intervals vary, so that thousands of agents that
+// were started at once do not keep in step.
 func (p *Publisher) beat(ctx context.Context) {
+	retry := heartbeatRetry
 	for {
-		wait := HeartbeatInterval
-		if err := p.recorder.Heartbeat(ctx); err != nil && ctx.Err() == nil {
-			wait = HeartbeatInterval / 10
-			p.node.Log.Error(err, "Renewing the lease failed; trying again", "after", wait)
+		pause := wait.Jitter(HeartbeatInterval*4/5, jitterFactor)
+		if err := p.recorder.Heartbeat(ctx); err == nil {
+			retry = heartbeatRetry
+		} else if ctx.Err() == nil {
+			pause = wait.Jitter(retry, jitterFactor)
+			p.node.Log.Error(err, "Renewing the lease failed; trying again", "after", pause)
+			retry = min(2*retry, HeartbeatInterval)
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-p.node.Clock.After(wait):
+		case <-p.node.Clock.After(pause):
 		}
 	}
 }

@@ -14,6 +14,9 @@ var (
 	// ErrOutdated: the report is about an attempt that is over, or is older than what
 	// another process of the agent has recorded.
 	ErrOutdated = errors.New("the report is outdated")
+	// ErrRefused: the API server does not take the report, though it is about the
+	// current attempt. Repeating it soon will not help.
+	ErrRefused = errors.New("the API server refuses the report")
 	// ErrGone: the object does not exist any more, or is another one of the
 	// same name.
 	ErrGone = errors.New("the object is gone")
@@ -25,11 +28,11 @@ type Recorder interface {
 	// Refresh reads the object past all caches. It fails with ErrGone.
 	Refresh(ctx context.Context, lm *v1alpha1.LiveMigration) (*v1alpha1.LiveMigration, error)
 	// RecordSource writes all that the source's agent owns. It fails with
-	// ErrGone, with ErrOutdated and, if ifUnchanged is set and the object is
+	// ErrGone, with ErrOutdated, with ErrRefused and, if ifUnchanged is set and the object is
 	// not as passed in, with ErrConflict.
 	RecordSource(ctx context.Context, lm *v1alpha1.LiveMigration, report SourceReport, ifUnchanged bool) error
 	// RecordTarget writes all that the target's agent owns. It fails with
-	// ErrGone and with ErrOutdated.
+	// ErrGone, with ErrOutdated and with ErrRefused.
 	RecordTarget(ctx context.Context, lm *v1alpha1.LiveMigration, section *v1alpha1.TargetStatus) error
 }
 

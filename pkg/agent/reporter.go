@@ -3,11 +3,14 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
+	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/clock"
 )
 
@@ -19,8 +22,14 @@ const (
 	// seldom each is written about.
 	progressInterval = 2 * time.Second
 	progressSpacing  = 100 * time.Millisecond
-	retryFirst       = 50 * time.Millisecond
-	retryMost        = 5 * time.Second
+	// A write that fails is repeated after retryFirst, and then at intervals that
+	// double up to retryMost or, where the API server refuses it, refusedMost. All
+	// of them vary by jitterFactor at random: thousands of agents are not to come
+	// back in step.
+	retryFirst   = 50 * time.Millisecond
+	retryMost    = 5 * time.Second
+	refusedMost  = time.Minute
+	jitterFactor = 0.2
 )
 
 // reporter writes the latest report of a session in the background, so that a
@@ -139,23 +148,42 @@ func (r *reporter[R]) run(ctx context.Context) {
 // deliver tries until the report, or a newer one, is written or not wanted any
 // more. It reports false if there is nothing left to write to.
 func (r *reporter[R]) deliver(ctx context.Context, report R, number int) bool {
-	for wait := retryFirst; ; wait = min(2*wait, retryMost) {
-		err := r.write(ctx, report)
+	for pause := retryFirst; ; pause *= 2 {
+		var corrected <-chan struct{}
+		err := r.attempt(ctx, report)
 		switch {
 		case err == nil, errors.Is(err, ErrOutdated):
 			r.noteWritten(number)
 			return true
 		case errors.Is(err, ErrGone), ctx.Err() != nil:
 			return false
+		case errors.Is(err, ErrRefused):
+			// Another report may be taken.
+			pause, corrected = min(pause, refusedMost), r.changed
+		default:
+			pause = min(pause, retryMost)
 		}
-		r.log.Error(err, "Writing the status failed; trying again", "after", wait)
+		r.log.Error(err, "Writing the status failed; trying again", "after", pause)
 		select {
 		case <-ctx.Done():
 			return false
-		case <-r.clock.After(wait):
+		case <-corrected:
+		case <-r.clock.After(wait.Jitter(pause, jitterFactor)):
 		}
 		if newer, n, ok := r.take(); ok {
 			report, number = newer, n
 		}
 	}
+}
+
+// attempt writes once. A panic is an error like any other: it must not take the
+// node's other sessions along.
+func (r *reporter[R]) attempt(ctx context.Context, report R) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			r.log.Info("Writing the status has panicked", "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", cause)
+		}
+	}()
+	return r.write(ctx, report)
 }

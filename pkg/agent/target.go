@@ -35,7 +35,6 @@ func runTarget(ctx context.Context, node *Node, box *mailbox) {
 	s.out = newReporter(node, log, func(ctx context.Context, section *v1alpha1.TargetStatus) error {
 		return node.Recorder.RecordTarget(ctx, lm, section)
 	})
-	defer node.ports.release(lm.UID)
 	ctx, cancel := context.WithCancel(ctx)
 	events := s.hv.Subscribe(ctx, lm.Status.DomainUUID)
 	written := make(chan struct{})
@@ -62,9 +61,7 @@ func (s *targetSession) refreshFacts() bool {
 	attempt := lm.Status.Attempt
 	if attempt != nil && (s.section == nil || s.section.AttemptID != attempt.ID) {
 		s.section = migration.CurrentTarget(lm).DeepCopy()
-		if s.section != nil && s.section.Offer != nil && s.section.Offer.Serial != nil {
-			s.node.ports.keep(lm.UID, s.section.Offer.Serial.Ports)
-		}
+		s.node.keepPorts(lm)
 	}
 	return !gone
 }
@@ -267,6 +264,7 @@ func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo) (
 			"libvirt on %s and on %s has the same host UUID %s, and would refuse. Set a unique host_uuid in libvirtd.conf on each host",
 			s.lm.Status.SourceNode, node, host.UUID)
 	}
+	defer s.node.ports.survey()()
 	domains, err := s.hv.ListDomains(ctx)
 	if err != nil {
 		return nil, nil, fmt.Errorf("listing the guests: %w", err)

@@ -145,7 +145,7 @@ func (w *world) newAgent(letter string) *agentSim {
 	return &agentSim{
 		t: w.t, node: name, hostUUID: uuid.NewString(), config: restConfig, client: c, guests: &guestList{}, fallSilent: func() {},
 		recorder:  &node.Recorder{Client: c, Reader: c},
-		publisher: &node.HypervisorRecorder{Client: c, Node: name, Namespace: systemNamespace, Clock: clock.RealClock{}},
+		publisher: &node.HypervisorRecorder{Client: c, Reader: c, Node: name, Namespace: systemNamespace, Clock: clock.RealClock{}},
 	}
 }
 

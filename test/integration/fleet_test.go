@@ -43,10 +43,13 @@ func (w *world) runAgent(sim *agentSim, host *fake.Host) (stop func()) {
 			ListenAddress: netip.MustParseAddr("192.0.2.1"), SerialPorts: agent.PortRange{First: 10000, Last: 10999},
 		},
 	}
-	err = mgr.Add(agent.NewPublisher(n, &node.HypervisorRecorder{
-		Client: mgr.GetClient(), Node: sim.node, Namespace: systemNamespace, Clock: clock.RealClock{},
-	}))
-	if err != nil {
+	recorder := &node.HypervisorRecorder{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Node: sim.node, Namespace: systemNamespace, Clock: clock.RealClock{},
+	}
+	if err := recorder.Watch(w.t.Context(), mgr); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := mgr.Add(agent.NewPublisher(n, recorder)); err != nil {
 		w.t.Fatal(err)
 	}
 	if err := node.SetupSessions(mgr, "source", node.SourceNodeField, sim.node, agent.NewSourceSessions(n)); err != nil {

@@ -81,7 +81,7 @@ func TestEveryFieldHasOneOwner(t *testing.T) {
 		v1alpha1.OwnerManager: {`.status.conditions[type="Ready"]`},
 		v1alpha1.OwnerHypervisorAgent: {
 			`.status.conditions[type="LibvirtConnected"]`, ".status.hostUUID", ".status.libvirtVersion", ".status.hypervisorVersion",
-			".status.migrationAddress", ".status.domains",
+			".status.migrationAddress", ".status.domains", ".status.domainCount",
 		},
 	})
 }

@@ -79,10 +79,12 @@ func TestRightsOfTheManager(t *testing.T) {
 func TestRightsOfAgents(t *testing.T) {
 	t.Parallel()
 	everywhere := []string{
-		"create hypervisors.migration.virtferry.dev", "get livemigrations.migration.virtferry.dev",
-		"list livemigrations.migration.virtferry.dev", "patch hypervisors.migration.virtferry.dev",
-		"patch hypervisors/status.migration.virtferry.dev", "patch livemigrations/status.migration.virtferry.dev",
-		"watch livemigrations.migration.virtferry.dev",
+		"create hypervisors.migration.virtferry.dev",
+		"get hypervisors.migration.virtferry.dev", "get livemigrations.migration.virtferry.dev",
+		"list hypervisors.migration.virtferry.dev", "list livemigrations.migration.virtferry.dev",
+		"patch hypervisors.migration.virtferry.dev", "patch hypervisors/status.migration.virtferry.dev",
+		"patch livemigrations/status.migration.virtferry.dev",
+		"watch hypervisors.migration.virtferry.dev", "watch livemigrations.migration.virtferry.dev",
 	}
 	requireRights(t, asServiceAccount(agentAccount), everywhere,
 		[]string{"create leases.coordination.k8s.io", "patch leases.coordination.k8s.io"})

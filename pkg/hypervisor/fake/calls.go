@@ -119,7 +119,7 @@ func invoke[T any](ctx context.Context, h *Host, call *Call, effect func() (T, e
 	h.fleet.mu.Lock()
 	h.fleet.record(call)
 	h.fleet.mu.Unlock()
-	value, err := perform(ctx, h, call.Method, effect)
+	value, err := perform(ctx, h, call, effect)
 	h.fleet.mu.Lock()
 	defer h.fleet.mu.Unlock()
 	call.Returned, call.Err = true, err
@@ -130,13 +130,14 @@ func invoke[T any](ctx context.Context, h *Host, call *Call, effect func() (T, e
 	return value, nil
 }
 
-func perform[T any](ctx context.Context, h *Host, method Method, effect func() (T, error)) (T, error) {
+func perform[T any](ctx context.Context, h *Host, call *Call, effect func() (T, error)) (T, error) {
 	var none T
+	method := call.Method
 	if err := h.admit(ctx, method); err != nil {
 		return none, err
 	}
 	h.fleet.mu.Lock()
-	stuck := h.hangs[method]
+	stuck := h.stuck(call)
 	if stuck == nil {
 		defer h.fleet.mu.Unlock()
 		return apply(h, method, effect)

@@ -45,6 +45,40 @@ func (h *Host) Hang(method Method) (release func()) {
 	})
 }
 
+// Wedge makes all calls about a domain hang until the function that it returns is
+// called, and listing the domains with them: libvirt looks at each domain for that.
+// Calls about other domains, and about the host, go on.
+func (h *Host) Wedge(uuid string) (release func()) {
+	h.fleet.mu.Lock()
+	defer h.fleet.mu.Unlock()
+	stuck := &hang{}
+	h.wedges[uuid] = stuck
+	return sync.OnceFunc(func() {
+		h.fleet.mu.Lock()
+		defer h.fleet.mu.Unlock()
+		delete(h.wedges, uuid)
+		for _, call := range stuck.calls {
+			call()
+		}
+	})
+}
+
+// stuck returns what holds a call up, or nil. The fleet's mutex is held.
+func (h *Host) stuck(call *Call) *hang {
+	if stuck := h.hangs[call.Method]; stuck != nil {
+		return stuck
+	}
+	if stuck := h.wedges[call.UUID]; stuck != nil {
+		return stuck
+	}
+	if call.Method == MethodListDomains {
+		for _, stuck := range h.wedges {
+			return stuck
+		}
+	}
+	return nil
+}
+
 // Hanging returns how many calls of a method hang, whether or not their callers
 // are still there.
 func (h *Host) Hanging(method Method) int {

@@ -43,6 +43,8 @@ type Host struct {
 	latency     time.Duration
 	failures    map[Method][]error
 	hangs       map[Method]*hang
+	// wedges hold up all calls about a domain.
+	wedges map[string]*hang
 	// lost is closed when the connection is lost, and replaced when it is back.
 	lost      chan struct{}
 	connected bool
@@ -84,6 +86,7 @@ func newHost(f *Fleet, name string) *Host {
 		subscribers: map[chan hypervisor.Event]string{},
 		failures:    map[Method][]error{},
 		hangs:       map[Method]*hang{},
+		wedges:      map[string]*hang{},
 		lost:        make(chan struct{}),
 		connected:   true,
 	}

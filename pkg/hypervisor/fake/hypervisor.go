@@ -76,7 +76,7 @@ func (h *Host) ride(ctx context.Context, call *Call, start func() (*migrateCall,
 	h.fleet.record(call)
 	lost := h.lost
 	h.fleet.mu.Unlock()
-	c, err := perform(ctx, h, call.Method, start)
+	c, err := perform(ctx, h, call, start)
 	if err == nil {
 		select {
 		case <-c.done:

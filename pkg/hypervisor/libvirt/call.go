@@ -7,8 +7,12 @@ import (
 	lv "libvirt.org/go/libvirt"
 )
 
-// hostSubject is the subject of calls on no domain in particular.
-const hostSubject = ""
+// The subjects of calls on no domain in particular. The list of domains is one of
+// its own: it may hang for a single domain, while the host still answers.
+const (
+	hostSubject = ""
+	listSubject = "all domains"
+)
 
 // outcome is what a call on a goroutine of its own returns.
 type outcome[T any] struct {

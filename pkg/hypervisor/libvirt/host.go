@@ -51,10 +51,11 @@ func dotted(version uint32) string {
 
 // ListDomains implements hypervisor.Host. A domain that vanishes while the
 // list is made is left out. It takes two requests and two more per domain,
-// none of which waits for a guest. libvirt's bulk statistics would be fewer
-// requests, but may wait for guests.
+// none of which waits for a guest's job. libvirt's bulk statistics would be fewer
+// requests, but may. A guest whose lock libvirt holds for ever, as for storage that
+// does not respond, holds the list up all the same.
 func (c *Client) ListDomains(ctx context.Context) ([]hypervisor.Domain, error) {
-	return call(ctx, c, "listing domains", hostSubject, listDomains)
+	return call(ctx, c, "listing domains", listSubject, listDomains)
 }
 
 func listDomains(conn *lv.Connect) ([]hypervisor.Domain, error) {

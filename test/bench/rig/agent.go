@@ -38,7 +38,7 @@ func AgentKubeconfig(ctx context.Context, l *lab.Lab, nodeName string) (string, 
 // RunAgent runs an agent over a made-up host, as the agent command does over
 // libvirt, until ctx ends. It calls ready when the node is published.
 func RunAgent(ctx context.Context, kubeconfig string, host *fake.Host, ready func()) error {
-	mgr, publisher, err := newAgent(kubeconfig, host)
+	mgr, publisher, err := newAgent(ctx, kubeconfig, host)
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func RunAgent(ctx context.Context, kubeconfig string, host *fake.Host, ready fun
 }
 
 // newAgent sets an agent up as the agent command does.
-func newAgent(kubeconfig string, host *fake.Host) (ctrl.Manager, *agent.Publisher, error) {
+func newAgent(ctx context.Context, kubeconfig string, host *fake.Host) (ctrl.Manager, *agent.Publisher, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading %s: %w", kubeconfig, err)
@@ -85,10 +85,12 @@ func newAgent(kubeconfig string, host *fake.Host) (ctrl.Manager, *agent.Publishe
 			ListenAddress: netip.MustParseAddr("192.0.2.1"), SerialPorts: agent.PortRange{First: 10000, Last: 10999},
 		},
 	}
-	publisher := agent.NewPublisher(n, &node.HypervisorRecorder{
-		Client: mgr.GetClient(), Node: name, Namespace: lab.SystemNamespace, Clock: clock.RealClock{},
-	})
+	recorder := &node.HypervisorRecorder{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Node: name, Namespace: lab.SystemNamespace, Clock: clock.RealClock{},
+	}
+	publisher := agent.NewPublisher(n, recorder)
 	return mgr, publisher, errors.Join(
+		recorder.Watch(ctx, mgr),
 		mgr.Add(publisher),
 		node.SetupSessions(mgr, "source", node.SourceNodeField, name, agent.NewSourceSessions(n)),
 		node.SetupSessions(mgr, "target", node.TargetNodeField, name, agent.NewTargetSessions(n)),

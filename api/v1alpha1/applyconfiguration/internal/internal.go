@@ -237,14 +237,15 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - type
+    - name: domainCount
+      type:
+        scalar: numeric
     - name: domains
       type:
         list:
           elementType:
             namedType: com.github.virtferry.virtferry.api.v1alpha1.HypervisorDomain
-          elementRelationship: associative
-          keys:
-          - uuid
+          elementRelationship: atomic
     - name: hostUUID
       type:
         scalar: string

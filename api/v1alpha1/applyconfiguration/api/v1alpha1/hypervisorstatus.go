@@ -22,7 +22,11 @@ type HypervisorStatusApplyConfiguration struct {
 	HypervisorVersion *string `json:"hypervisorVersion,omitempty"`
 	// migrationAddress is the address on which the node receives guests.
 	MigrationAddress *string `json:"migrationAddress,omitempty"`
-	// domains are the guests that the node's libvirt knows.
+	// domainCount is how many guests the node's libvirt knows.
+	DomainCount *int32 `json:"domainCount,omitempty"`
+	// domains are these guests, those that are active first. Where they are more
+	// than an object can hold they are not all of them: then domainCount is larger
+	// than the list is long.
 	Domains []HypervisorDomainApplyConfiguration `json:"domains,omitempty"`
 }
 
@@ -74,6 +78,14 @@ func (b *HypervisorStatusApplyConfiguration) WithHypervisorVersion(value string)
 // If called multiple times, the MigrationAddress field is set to the value of the last call.
 func (b *HypervisorStatusApplyConfiguration) WithMigrationAddress(value string) *HypervisorStatusApplyConfiguration {
 	b.MigrationAddress = &value
+	return b
+}
+
+// WithDomainCount sets the DomainCount field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DomainCount field is set to the value of the last call.
+func (b *HypervisorStatusApplyConfiguration) WithDomainCount(value int32) *HypervisorStatusApplyConfiguration {
+	b.DomainCount = &value
 	return b
 }
 

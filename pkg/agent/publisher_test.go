@@ -1,0 +1,403 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/utils/clock"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
+)
+
+// memoryHypervisor is the API server's side of a node's Hypervisor.
+type memoryHypervisor struct {
+	mu       sync.Mutex
+	shown    *HypervisorReport
+	writes   []time.Time
+	attempts int
+	beats    []time.Time
+	refusal  error
+	unheard  error
+	changes  chan struct{}
+}
+
+var _ HypervisorRecorder = (*memoryHypervisor)(nil)
+
+func (m *memoryHypervisor) RecordHypervisor(_ context.Context, report HypervisorReport) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.attempts++
+	if m.refusal != nil {
+		return m.refusal
+	}
+	m.shown, m.writes = &report, append(m.writes, time.Now())
+	m.tell()
+	return nil
+}
+
+func (m *memoryHypervisor) LastRecorded(context.Context) (v1alpha1.HypervisorStatus, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.shown == nil {
+		return v1alpha1.HypervisorStatus{}, nil
+	}
+	return m.shown.Status, nil
+}
+
+func (m *memoryHypervisor) Shows(_ context.Context, report HypervisorReport) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.shown != nil && reflect.DeepEqual(*m.shown, report)
+}
+
+func (m *memoryHypervisor) Changes() <-chan struct{} { return m.changes }
+
+func (m *memoryHypervisor) Heartbeat(context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.beats = append(m.beats, time.Now())
+	return m.unheard
+}
+
+func (m *memoryHypervisor) tell() {
+	select {
+	case m.changes <- struct{}{}:
+	default:
+	}
+}
+
+// edit changes the Hypervisor behind the agent's back; nil deletes it.
+func (m *memoryHypervisor) edit(report *HypervisorReport) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.shown = report
+	m.tell()
+}
+
+func (m *memoryHypervisor) refuse(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refusal = err
+}
+
+func (m *memoryHypervisor) count() (writes, attempts int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.writes), m.attempts
+}
+
+func (m *memoryHypervisor) requireShown(t *testing.T) HypervisorReport {
+	t.Helper()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.shown == nil {
+		t.Fatal("there is no Hypervisor")
+	}
+	return *m.shown
+}
+
+// publishing is a publisher at work on a fake host.
+type publishing struct {
+	t     *testing.T
+	fleet *fake.Fleet
+	host  *fake.Host
+	api   *memoryHypervisor
+	stop  func()
+}
+
+// whilePublishing runs a test in a bubble. The publisher is started by start.
+func whilePublishing(t *testing.T, test func(p *publishing)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		p := &publishing{t: t, fleet: fake.NewFleet(), api: &memoryHypervisor{changes: make(chan struct{}, 1)}}
+		p.host = p.fleet.Host("node-a")
+		p.host.AddGuest(fake.Guest{UUID: guestUUID, Name: "web", Persistent: true})
+		defer func() {
+			if p.stop != nil {
+				p.stop()
+			}
+			p.fleet.Close()
+		}()
+		test(p)
+	})
+}
+
+func (p *publishing) start() {
+	node := &Node{
+		Name: "node-a", Hypervisor: p.host, Clock: clock.RealClock{}, Log: logr.Discard(),
+		Receive: ReceiveConfig{MigrationAddress: "192.0.2.1"},
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = NewPublisher(node, p.api).Start(ctx)
+	}()
+	p.stop = sync.OnceFunc(func() {
+		cancel()
+		<-ended
+	})
+	p.pass(time.Second)
+}
+
+func (p *publishing) pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// flip changes a guest's state, and libvirt tells.
+func (p *publishing) flip(uuid string, paused bool) {
+	do := p.host.Resume
+	if paused {
+		do = p.host.Suspend
+	}
+	if err := do(context.Background(), uuid); err != nil {
+		p.t.Error(err)
+	}
+}
+
+func TestAChangeIsPublishedAtOnce(t *testing.T) {
+	whilePublishing(t, func(p *publishing) {
+		p.start()
+		p.pass(time.Minute)
+		before, _ := p.api.count()
+		p.flip(guestUUID, true)
+		p.pass(2 * publishDelay)
+		if after, _ := p.api.count(); after != before+1 {
+			t.Errorf("there were %d publications, want 1", after-before)
+		}
+		if d := p.api.requireShown(t).Status.Domains[0]; d.State != string(hypervisor.StatePaused) {
+			t.Errorf("the guest is shown as %+v", d)
+		}
+	})
+}
+
+// TestAGuestThatCrashesInALoop does not have the whole list written each time.
+func TestAGuestThatCrashesInALoop(t *testing.T) {
+	whilePublishing(t, func(p *publishing) {
+		p.start()
+		before, _ := p.api.count()
+		for n := range 600 {
+			p.flip(guestUUID, n%2 == 0)
+			p.pass(100 * time.Millisecond)
+		}
+		after, _ := p.api.count()
+		if n := after - before; n < 20 || n > 60/2+publishBurst {
+			t.Errorf("there were %d publications in a minute", n)
+		}
+		p.pass(publishSpacing)
+		if d := p.api.requireShown(t).Status.Domains[0]; d.State != string(hypervisor.StateRunning) {
+			t.Errorf("in the end, the guest is shown as %+v", d)
+		}
+	})
+}
+
+// TestRefusedPublicationsBackOff from an API server that takes none, and come soon
+// once it does.
+func TestRefusedPublicationsBackOff(t *testing.T) {
+	whilePublishing(t, func(p *publishing) {
+		p.api.refuse(errors.New("forbidden"))
+		p.start()
+		for n := range 600 {
+			p.flip(guestUUID, n%2 == 0)
+			p.pass(time.Second)
+		}
+		if _, attempts := p.api.count(); attempts < 20 || attempts > 40 {
+			t.Errorf("there were %d attempts in ten minutes", attempts)
+		}
+		p.api.refuse(nil)
+		p.pass(publishRetryMost * 5 / 4)
+		if writes, _ := p.api.count(); writes != 1 {
+			t.Errorf("there were %d publications", writes)
+		}
+	})
+}
+
+// TestTheHostIsReadSeldom: what it is does not change with its guests.
+func TestTheHostIsReadSeldom(t *testing.T) {
+	whilePublishing(t, func(p *publishing) {
+		p.start()
+		for n := range 60 {
+			p.flip(guestUUID, n%2 == 0)
+			p.pass(time.Second)
+		}
+		if n := p.host.Count(fake.MethodHostInfo, ""); n != 1 {
+			t.Errorf("the host was read %d times in a minute", n)
+		}
+		info, err := p.host.HostInfo(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		info.LibvirtVersion = "10.0.0"
+		p.host.SetInfo(info)
+		p.host.LoseConnection()
+		p.pass(publishSpacing)
+		if v := p.api.requireShown(t).Status.LibvirtVersion; v != "10.0.0" {
+			t.Errorf("after libvirt came back, its version is %s", v)
+		}
+	})
+}
+
+// TestAnAgentThatStartsWithoutLibvirt keeps what was published last.
+func TestAnAgentThatStartsWithoutLibvirt(t *testing.T) {
+	whilePublishing(t, func(p *publishing) {
+		p.start()
+		last := p.api.requireShown(t)
+		p.stop()
+		p.host.Disconnect()
+		p.start()
+		now := p.api.requireShown(t)
+		if now.Connected || !strings.Contains(now.Message, "cannot reach libvirt") {
+			t.Errorf("it says %+v", now)
+		}
+		if !reflect.DeepEqual(now.Status, last.Status) || len(now.Status.Domains) != 1 {
+			t.Errorf("the status is %+v, was %+v", now.Status, last.Status)
+		}
+		p.host.Reconnect()
+		p.pass(publishSpacing)
+		if now := p.api.requireShown(t); !now.Connected {
+			t.Errorf("after libvirt came back, it says %+v", now)
+		}
+	})
+}
+
+// TestAWedgedGuest does not make its node disconnected, and the others are shown as
+// they are.
+func TestAWedgedGuest(t *testing.T) {
+	const other, late = "22222222-2222-4222-8222-222222222222", "33333333-3333-4333-8333-333333333333"
+	for _, restarted := range []bool{false, true} {
+		t.Run(fmt.Sprintf("agent restarted: %t", restarted), func(t *testing.T) {
+			whilePublishing(t, func(p *publishing) {
+				p.host.AddGuest(fake.Guest{UUID: other, Name: "db", Persistent: true})
+				p.start()
+				release := p.host.Wedge(guestUUID)
+				if restarted {
+					p.stop()
+					p.start()
+				}
+				p.flip(other, true)
+				p.host.AddGuest(fake.Guest{UUID: late, Name: "late", State: hypervisor.StatePaused, Reason: hypervisor.ReasonUser})
+				p.flip(late, false)
+				p.pass(time.Minute)
+				now := p.api.requireShown(t)
+				if !now.Connected || !strings.Contains(now.Message, "web") {
+					t.Errorf("it says %t: %s", now.Connected, now.Message)
+				}
+				states := map[string]string{}
+				for _, d := range now.Status.Domains {
+					states[d.UUID] = d.State
+				}
+				want := map[string]string{guestUUID: "Running", other: "Paused", late: "Running"}
+				if restarted {
+					// Nothing told the new agent of it.
+					delete(want, late)
+					delete(states, late)
+				}
+				if !reflect.DeepEqual(states, want) {
+					t.Errorf("the guests are shown as %v, want %v", states, want)
+				}
+				if n := p.host.Hanging(fake.MethodLookupDomain); n > 1 {
+					t.Errorf("%d calls hang", n)
+				}
+				release()
+				p.pass(time.Minute)
+				if now := p.api.requireShown(t); now.Message != "" || len(now.Status.Domains) != 3 {
+					t.Errorf("afterwards it says %+v", now)
+				}
+			})
+		})
+	}
+}
+
+// TestALibvirtThatDoesNotAnswer for any guest is not connected.
+func TestALibvirtThatDoesNotAnswer(t *testing.T) {
+	whilePublishing(t, func(p *publishing) {
+		p.start()
+		defer p.host.Hang(fake.MethodListDomains)()
+		defer p.host.Hang(fake.MethodLookupDomain)()
+		defer p.host.Hang(fake.MethodHostInfo)()
+		p.pass(2 * time.Minute)
+		if now := p.api.requireShown(t); now.Connected || len(now.Status.Domains) != 1 {
+			t.Errorf("it says %+v", now)
+		}
+	})
+}
+
+// TestAHypervisorComesBack that was deleted, edited or restored.
+func TestAHypervisorComesBack(t *testing.T) {
+	for name, edit := range map[string]func(HypervisorReport) *HypervisorReport{
+		"deleted":  func(HypervisorReport) *HypervisorReport { return nil },
+		"edited":   func(r HypervisorReport) *HypervisorReport { r.Status.HostUUID = "another"; return &r },
+		"restored": func(r HypervisorReport) *HypervisorReport { r.Status.Domains = nil; return &r },
+	} {
+		t.Run(name, func(t *testing.T) {
+			whilePublishing(t, func(p *publishing) {
+				p.start()
+				p.pass(time.Minute)
+				want := p.api.requireShown(t)
+				before, _ := p.api.count()
+				p.api.edit(edit(want))
+				p.pass(time.Second)
+				if got := p.api.requireShown(t); !reflect.DeepEqual(got, want) {
+					t.Errorf("it says %+v, want %+v", got, want)
+				}
+				p.pass(time.Minute)
+				if after, _ := p.api.count(); after != before+1 {
+					t.Errorf("it was written %d times", after-before)
+				}
+			})
+		})
+	}
+}
+
+// TestTheLastWord of an agent that stops is how things are then.
+func TestTheLastWord(t *testing.T) {
+	whilePublishing(t, func(p *publishing) {
+		p.start()
+		p.host.SetState(guestUUID, hypervisor.StateShutoff, hypervisor.ReasonMigrated)
+		p.stop()
+		if d := p.api.requireShown(t).Status.Domains[0]; d.State != string(hypervisor.StateShutoff) {
+			t.Errorf("the guest is shown as %+v", d)
+		}
+	})
+}
+
+// TestSignsOfLife come often enough, and not in step.
+func TestSignsOfLife(t *testing.T) {
+	whilePublishing(t, func(p *publishing) {
+		p.start()
+		p.pass(10 * time.Minute)
+		p.api.mu.Lock()
+		beats := p.api.beats
+		p.api.unheard = errors.New("unavailable")
+		p.api.mu.Unlock()
+		intervals := map[time.Duration]bool{}
+		for i := 1; i < len(beats); i++ {
+			d := beats[i].Sub(beats[i-1])
+			intervals[d] = true
+			if d > HeartbeatInterval || d < HeartbeatInterval/2 {
+				t.Errorf("%s passed between two", d)
+			}
+		}
+		if len(intervals) < 10 {
+			t.Errorf("the intervals are %v", intervals)
+		}
+		p.pass(10 * time.Minute)
+		p.api.mu.Lock()
+		failed := len(p.api.beats) - len(beats)
+		p.api.mu.Unlock()
+		if failed > 75 {
+			t.Errorf("%d failed in ten minutes", failed)
+		}
+	})
+}
