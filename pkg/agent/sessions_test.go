@@ -403,7 +403,7 @@ func TestManyMigrationsShareTheWrites(t *testing.T) {
 		if told := time.Duration(elapsed(all[0])-began) * time.Millisecond; told < span-10*time.Second {
 			t.Errorf("in %s, the status went on by %s", span, told)
 		}
-	})
+	}, fake.WithWorkers(2*guests, guests))
 }
 
 // TestWhatWasHeardBeforeTheCallReturnedCounts: the switch to post-copy, and the end of

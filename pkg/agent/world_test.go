@@ -35,10 +35,10 @@ type world struct {
 }
 
 // inWorld runs a test in a world with a guest on node-a.
-func inWorld(t *testing.T, test func(w *world)) {
+func inWorld(t *testing.T, test func(w *world), options ...fake.Option) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, fleet: fake.NewFleet()}
+		w := &world{t: t, fleet: fake.NewFleet(options...)}
 		w.api = &memoryAPI{t: t, objects: map[types.UID]*v1alpha1.LiveMigration{}}
 		w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", Persistent: true})
 		w.a, w.b = newTestAgent(w, "node-a"), newTestAgent(w, "node-b")

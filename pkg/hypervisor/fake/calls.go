@@ -3,6 +3,7 @@ package fake
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/virtferry/virtferry/pkg/hypervisor"
@@ -119,7 +120,10 @@ func invoke[T any](ctx context.Context, h *Host, call *Call, effect func() (T, e
 	h.fleet.mu.Lock()
 	h.fleet.record(call)
 	h.fleet.mu.Unlock()
-	value, err := perform(ctx, h, call, effect)
+	value, err := perform(ctx, h, call, func(worker *request) (T, error) {
+		defer worker.finish()
+		return effect()
+	})
 	h.fleet.mu.Lock()
 	defer h.fleet.mu.Unlock()
 	call.Returned, call.Err = true, err
@@ -130,26 +134,42 @@ func invoke[T any](ctx context.Context, h *Host, call *Call, effect func() (T, e
 	return value, nil
 }
 
-func perform[T any](ctx context.Context, h *Host, call *Call, effect func() (T, error)) (T, error) {
+// perform has a worker of the host's daemon carry out a call, and waits for the
+// outcome for as long as a caller does. The effect finishes the worker's request,
+// or sees to it that somebody does.
+func perform[T any](ctx context.Context, h *Host, call *Call, effect func(worker *request) (T, error)) (T, error) {
 	var none T
 	method := call.Method
 	if err := h.admit(ctx, method); err != nil {
 		return none, err
 	}
-	h.fleet.mu.Lock()
-	stuck := h.stuck(call)
-	if stuck == nil {
-		defer h.fleet.mu.Unlock()
-		return apply(h, method, effect)
-	}
-	// Whoever releases the hang makes the call, be its caller there or not.
+	// Whether or not its caller is still there, a call is carried out once it can be.
 	result := make(chan outcome[T], 1)
-	stuck.calls = append(stuck.calls, func() {
-		value, err := apply(h, method, effect)
-		result <- outcome[T]{value, err}
-	})
+	h.fleet.mu.Lock()
 	lost := h.lost
+	h.workers.enqueue(slices.Contains(urgent, method), func(worker *request) {
+		carryOut := func() {
+			value, err := apply(h, method, worker, effect)
+			result <- outcome[T]{value, err}
+		}
+		if stuck := h.stuck(call); stuck != nil {
+			stuck.calls = append(stuck.calls, carryOut)
+		} else {
+			carryOut()
+		}
+	})
 	h.fleet.mu.Unlock()
+	select {
+	case r := <-result:
+		return r.value, r.err
+	default:
+	}
+	return await(ctx, h, method, result, lost)
+}
+
+// await waits for the outcome of a call.
+func await[T any](ctx context.Context, h *Host, method Method, result <-chan outcome[T], lost <-chan struct{}) (T, error) {
+	var none T
 	timer := time.NewTimer(h.fleet.real(h.fleet.callTimeout))
 	defer timer.Stop()
 	if method == MethodMigrate || method == MethodRecoverPostCopy {
@@ -195,16 +215,18 @@ func (h *Host) admit(ctx context.Context, method Method) error {
 
 // apply lets an effect happen unless a fault prevents it. The fleet's mutex is
 // held.
-func apply[T any](h *Host, method Method, effect func() (T, error)) (T, error) {
+func apply[T any](h *Host, method Method, worker *request, effect func(*request) (T, error)) (T, error) {
 	var none T
 	if !h.connected {
+		worker.finish()
 		return none, lostConnection(method)
 	}
 	if queue := h.failures[method]; len(queue) > 0 {
+		worker.finish()
 		h.failures[method] = queue[1:]
 		return none, injected(method, queue[0])
 	}
-	return effect()
+	return effect(worker)
 }
 
 // ended returns the error of a call whose context ended.

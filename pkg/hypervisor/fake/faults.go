@@ -166,5 +166,7 @@ func (h *Host) KillDaemon() {
 		d.completed = hypervisor.JobStats{}
 	}
 	h.down = true
+	h.workers.kill()
+	h.workers = newWorkers(h.fleet)
 	h.disconnect()
 }

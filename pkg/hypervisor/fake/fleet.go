@@ -33,6 +33,8 @@ type Fleet struct {
 	speed       float64
 	callTimeout time.Duration
 	bandwidth   uint64
+	// workers and priorityWorkers are how many each daemon has.
+	workers, priorityWorkers int
 	// running counts the goroutines of migrations.
 	running sync.WaitGroup
 
@@ -70,6 +72,7 @@ func WithBandwidth(bytesPerSecond uint64) Option {
 func NewFleet(options ...Option) *Fleet {
 	f := &Fleet{
 		speed: 1, callTimeout: defaultCallTimeout, bandwidth: defaultBandwidth,
+		workers: defaultWorkers, priorityWorkers: defaultPriorityWorkers,
 		hosts: map[string]*Host{}, aliases: map[string]*Host{}, migrations: map[*migration]bool{},
 		gates: map[gateKey]*Gate{}, scripts: map[string]Script{},
 	}

@@ -44,7 +44,8 @@ type Host struct {
 	failures    map[Method][]error
 	hangs       map[Method]*hang
 	// wedges hold up all calls about a domain.
-	wedges map[string]*hang
+	wedges  map[string]*hang
+	workers *workers
 	// lost is closed when the connection is lost, and replaced when it is back.
 	lost      chan struct{}
 	connected bool
@@ -87,6 +88,7 @@ func newHost(f *Fleet, name string) *Host {
 		failures:    map[Method][]error{},
 		hangs:       map[Method]*hang{},
 		wedges:      map[string]*hang{},
+		workers:     newWorkers(f),
 		lost:        make(chan struct{}),
 		connected:   true,
 	}

@@ -76,7 +76,15 @@ func (h *Host) ride(ctx context.Context, call *Call, start func() (*migrateCall,
 	h.fleet.record(call)
 	lost := h.lost
 	h.fleet.mu.Unlock()
-	c, err := perform(ctx, h, call, start)
+	c, err := perform(ctx, h, call, func(worker *request) (*migrateCall, error) {
+		c, err := start()
+		if err != nil {
+			worker.finish()
+			return nil, err
+		}
+		c.worker = worker
+		return c, nil
+	})
 	if err == nil {
 		select {
 		case <-c.done:

@@ -52,12 +52,16 @@ type migration struct {
 	wake chan struct{}
 	// call is the migrate call in flight, if there is one.
 	call *migrateCall
+	// atTarget is what the source's daemon has the destination's do, if it does.
+	atTarget *request
 }
 
 // migrateCall is a call of Migrate, or of RecoverPostCopy, on a migration.
 type migrateCall struct {
 	done chan struct{}
 	err  error
+	// worker is the request whose worker the call holds.
+	worker *request
 }
 
 func newMigrateCall() *migrateCall { return &migrateCall{done: make(chan struct{})} }
@@ -69,6 +73,7 @@ func (m *migration) answer(err error) {
 	}
 	m.call.err = err
 	close(m.call.done)
+	m.call.worker.finish()
 	m.call = nil
 }
 
@@ -173,7 +178,12 @@ func (m *migration) reach(stage Stage) bool {
 
 // prepare makes the destination's half.
 func (m *migration) prepare() bool {
-	if !m.reach(StagePreparing) || !m.sleep(prepareTime) {
+	if !m.reach(StagePreparing) {
+		return false
+	}
+	m.occupy()
+	defer m.vacate()
+	if !m.sleep(prepareTime) {
 		return false
 	}
 	from := m.source.domains[m.uuid]
@@ -338,8 +348,22 @@ func (m *migration) suspend(from *domain) {
 	}
 }
 
+// awaitTarget waits until the destination sees to the guest that has arrived. No
+// abort is heard meanwhile.
+func (m *migration) awaitTarget() bool {
+	begin := time.Now()
+	m.occupy()
+	if m.suspended {
+		m.downtime += m.fleet.since(begin)
+	}
+	return !m.finished
+}
+
 // switchOver makes the guest run at the destination.
 func (m *migration) switchOver() bool {
+	if !m.awaitTarget() {
+		return false
+	}
 	m.define()
 	if !m.suspended {
 		m.half.reason = hypervisor.ReasonUser
@@ -353,6 +377,7 @@ func (m *migration) switchOver() bool {
 	m.half.completed = m.finalStats(hypervisor.OperationMigrationIn)
 	// From here on nothing stops it.
 	m.cancelled = false
+	m.vacate()
 	if !m.reach(StageSwitched) {
 		return false
 	}
@@ -415,6 +440,7 @@ func (m *migration) finish(err error) {
 		m.half.in = nil
 	}
 	delete(m.fleet.migrations, m)
+	m.vacate()
 	m.answer(err)
 	m.change()
 }

@@ -40,6 +40,10 @@ func (m *migration) runPostCopy() bool {
 		return false
 	}
 	m.downtime += switchTime
+	// The destination has a worker wait for the rest of the memory.
+	if !m.awaitTarget() {
+		return false
+	}
 	if m.halfGone() {
 		m.postCopy.lost, m.postCopy.unplugged = true, true
 	} else {
@@ -49,6 +53,7 @@ func (m *migration) runPostCopy() bool {
 	if !m.reach(StagePostCopy) || !m.sendRest() {
 		return false
 	}
+	m.vacate()
 	m.half.in = nil
 	if m.suspended {
 		m.resumeHalf(hypervisor.ReasonMigrated, hypervisor.DetailMigrated)
@@ -112,6 +117,7 @@ func (m *migration) halfGone() bool {
 func (m *migration) awaitRecovery() bool {
 	p := &m.postCopy
 	p.broken = true
+	m.vacate()
 	m.source.domains[m.uuid].reason = hypervisor.ReasonPostcopyFailed
 	m.source.emit(m.uuid, hypervisor.LifecycleSuspended, hypervisor.DetailPostcopyFailed)
 	if p.lost {
@@ -130,6 +136,7 @@ func (m *migration) awaitRecovery() bool {
 			return false
 		}
 	}
+	m.occupy()
 	if !m.sleep(setupTime) {
 		return false
 	}

@@ -37,7 +37,8 @@ func runSource(ctx context.Context, kubeconfigs []string, guests int) error {
 	if len(kubeconfigs) != 1 {
 		return errors.New("-source wants the kubeconfig of the agent")
 	}
-	fleet := fake.NewFleet()
+	// Each migration holds one of the daemon's workers, and this is about the agent.
+	fleet := fake.NewFleet(fake.WithWorkers(2*guests, guests))
 	defer fleet.Close()
 	fleet.Host(targetNode)
 	for i := range guests {
