@@ -51,9 +51,10 @@ func dotted(version uint32) string {
 
 // ListDomains implements hypervisor.Host. A domain that vanishes while the
 // list is made is left out. It takes two requests and two more per domain,
-// none of which waits for a guest's job. libvirt's bulk statistics would be fewer
-// requests, but may. A guest whose lock libvirt holds for ever, as for storage that
-// does not respond, holds the list up all the same.
+// none of which waits for a guest's job, and all of which libvirtd serves with its
+// priority workers where migrations occupy all others. libvirt's bulk statistics
+// would be fewer requests, but may wait for both. A guest whose lock libvirt holds for
+// ever, as for storage that does not respond, holds the list up all the same.
 func (c *Client) ListDomains(ctx context.Context) ([]hypervisor.Domain, error) {
 	return call(ctx, c, "listing domains", listSubject, listDomains)
 }
@@ -101,7 +102,8 @@ func eachDomain(conn *lv.Connect, flags lv.ConnectListAllDomainsFlags, fn func(*
 	return err
 }
 
-// LookupDomain implements hypervisor.Host.
+// LookupDomain implements hypervisor.Host. As with ListDomains, none of its
+// requests needs a worker that migrations may occupy.
 func (c *Client) LookupDomain(ctx context.Context, uuid string) (hypervisor.Domain, error) {
 	return onDomain(ctx, c, "looking up the domain", uuid, func(handle *lv.Domain) (hypervisor.Domain, error) {
 		domain, err := describe(handle)
@@ -128,11 +130,11 @@ func describe(handle *lv.Domain) (hypervisor.Domain, error) {
 		return domain, err
 	}
 	domain.State, domain.Reason = stateOf(state, reason)
-	info, err := handle.GetInfo()
+	kibibytes, err := handle.GetMaxMemory()
 	if err != nil {
 		return domain, err
 	}
-	domain.MemoryBytes = info.MaxMem * 1024
+	domain.MemoryBytes = kibibytes * 1024
 	return domain, nil
 }
 
