@@ -26,11 +26,15 @@ const defaultGuestMemoryMiB = 128
 type GuestConfig struct {
 	Name       string
 	UUID       string        // Empty means a new one.
-	MemoryMiB  int           // 0 means 128.
+	MemoryMiB  int           // 0 means 128, and 16 for a tiny guest.
 	VCPUs      int           // 0 means 1.
 	Persistent bool          // Defined, then started; otherwise it is gone when it ends.
 	TickPeriod time.Duration // 0 means a second.
 	Load       Load
+	// Tiny makes a guest that boots at once, ticks once a second, holds 8 MiB that
+	// cannot be compressed, and does nothing else: dozens of them need little. It has
+	// no other load, and takes no commands.
+	Tiny bool
 	// TCPSerials are TCP ports on the host's address, each of which is bound to a
 	// serial port of the guest; there may be two.
 	TCPSerials []int
@@ -179,7 +183,14 @@ func (c GuestConfig) withDefaults() (GuestConfig, error) {
 	if c.UUID == "" {
 		c.UUID = uuid.NewString()
 	}
-	if c.MemoryMiB == 0 {
+	if c.Tiny && (c.TickPeriod != 0 || c.Load != (Load{})) {
+		return c, fmt.Errorf("checking guest %s: a tiny guest has its own period and load", c.Name)
+	}
+	switch {
+	case c.MemoryMiB != 0:
+	case c.Tiny:
+		c.MemoryMiB = tinyMemoryMiB
+	default:
 		c.MemoryMiB = defaultGuestMemoryMiB
 	}
 	if c.VCPUs == 0 {

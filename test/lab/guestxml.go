@@ -31,8 +31,10 @@ var domainTemplate = template.Must(template.New("domain").Funcs(template.FuncMap
   <os>
     <type arch='x86_64' machine='` + machineType + `'>hvm</type>
     <kernel>{{.Kernel}}</kernel>
+{{- if not .Tiny}}
     <initrd>{{.Initrd}}</initrd>
     <cmdline>{{xml .CommandLine}}</cmdline>
+{{- end}}
   </os>
   <features><acpi/></features>
   <clock offset='utc'/>
@@ -112,6 +114,9 @@ func domainXML(config GuestConfig, address string) (string, error) {
 		Console:     ConsolePath(config.Name),
 		Control:     controlPath(config.Name),
 		CommandLine: commandLine(config),
+	}
+	if config.Tiny {
+		data.Kernel = filepath.Join(imageDir, TinyFile)
 	}
 	var out bytes.Buffer
 	if err := domainTemplate.Execute(&out, data); err != nil {

@@ -40,13 +40,14 @@ var diskModules = []string{
 
 // Images are what guests boot from, and the QEMU that runs them.
 type Images struct {
-	Dir string // Holds KernelFile and InitrdFile, and a directory of programs.
+	Dir string // Holds KernelFile, InitrdFile and TinyFile, and a directory of programs.
 }
 
 // Names of the files in Images.Dir.
 const (
 	KernelFile  = "vmlinuz"
 	InitrdFile  = "initrd"
+	TinyFile    = "tiny"
 	programsDir = "bin"
 	qemuFile    = "qemu-system-x86_64"
 )
@@ -95,6 +96,9 @@ func PrepareImages(ctx context.Context, log func(format string, args ...any)) (I
 		if err := os.WriteFile(filepath.Join(tmp, programsDir, qemuFile), qemuWrapper, 0o755); err != nil {
 			return err
 		}
+		if err := buildTiny(ctx, filepath.Join(tmp, TinyFile)); err != nil {
+			return err
+		}
 		return buildInitrd(ctx, kernel, filepath.Join(tmp, InitrdFile))
 	})
 	if err != nil {
@@ -106,7 +110,8 @@ func PrepareImages(ctx context.Context, log func(format string, args ...any)) (I
 // imagesKey hashes the programs, the compiler and the kernel's version.
 func imagesKey(kernel string) (string, error) {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\n%s\n%s\n%s", runtime.Version(), filepath.Base(kernel), strings.Join(diskModules, "\n"), qemuWrapper)
+	fmt.Fprintf(h, "%s\n%s\n%s\n%s\n%d %s", runtime.Version(), filepath.Base(kernel), strings.Join(diskModules, "\n"), qemuWrapper,
+		tinyNoiseMiB, tinySource)
 	err := eachGuestSource(func(name string, content []byte) error {
 		fmt.Fprintf(h, "%s %d\n%s", name, len(content), content)
 		return nil
