@@ -68,6 +68,10 @@ test-e2e: lab-deps controlplane ## Run the end-to-end tests, in which real guest
 test-faults: lab-deps controlplane ## Kill and cut off each part at each phase of a migration, FAULT_RUNS times at random. Needs root.
 	go run -tags '$(TAGS)' ./test/faults
 
+.PHONY: test-storm
+test-storm: lab-deps controlplane ## Move dozens of guests both ways at once, and cancel some meanwhile. Needs root.
+	go run -tags '$(TAGS)' ./test/storm
+
 ##@ Measure and compare
 
 .PHONY: bench-overhead
