@@ -29,6 +29,10 @@ type fault struct {
 	reboots bool
 	// endsGuest says that the guest, or a copy of it, ends in a while.
 	endsGuest bool
+	// shared says that it hits every migration that is under way.
+	shared bool
+	// untilSettled says that it is repaired only once the status is settled.
+	untilSettled bool
 	// deletes says that the object may go.
 	deletes bool
 	// asks are the requests that it makes.
@@ -91,7 +95,7 @@ func cutOffAPI(name string, lasts time.Duration, which daemonOf, anytime ...endi
 // libvirtdKilled ends a libvirtd by a signal and starts it again.
 func libvirtdKilled(name string, signal syscall.Signal, which hostOf, anytime ...ending) fault {
 	return fault{
-		name: name, lasts: time.Second, anytime: anytime,
+		name: name, lasts: time.Second, shared: true, anytime: anytime,
 		inject: func(ctx context.Context, r *run) error { return which(r).KillLibvirtd(ctx, signal) },
 		repair: func(ctx context.Context, r *run) error { return which(r).StartLibvirtd(ctx) },
 	}
@@ -100,7 +104,7 @@ func libvirtdKilled(name string, signal syscall.Signal, which hostOf, anytime ..
 // libvirtdHung stops a libvirtd and lets it go on.
 func libvirtdHung(name string, lasts time.Duration, which hostOf, anytime ...ending) fault {
 	return fault{
-		name: fmt.Sprintf("%s hangs %v", name, lasts), lasts: lasts, anytime: anytime,
+		name: fmt.Sprintf("%s hangs %v", name, lasts), lasts: lasts, shared: lasts >= long, anytime: anytime,
 		inject: func(ctx context.Context, r *run) error { return which(r).KillLibvirtd(ctx, syscall.SIGSTOP) },
 		repair: func(ctx context.Context, r *run) error { return which(r).KillLibvirtd(ctx, syscall.SIGCONT) },
 	}
@@ -109,10 +113,48 @@ func libvirtdHung(name string, lasts time.Duration, which hostOf, anytime ...end
 // networkCut pulls the target's cables.
 func networkCut(lasts time.Duration, anytime ...ending) fault {
 	return fault{
-		name: fmt.Sprintf("network between hosts cut %v", lasts), lasts: lasts, anytime: anytime,
+		name: fmt.Sprintf("network between hosts cut %v", lasts), lasts: lasts, shared: lasts >= long, anytime: anytime,
 		inject: func(ctx context.Context, r *run) error { return r.target.CutOff(ctx) },
 		repair: func(ctx context.Context, r *run) error { return r.target.Reconnect(ctx) },
 	}
+}
+
+// targetDies has all of the target's host die. It comes back, without any guest, when
+// all is settled.
+func targetDies(anytime ...ending) fault {
+	return fault{
+		name: "target dies for good", untilSettled: true, anytime: anytime,
+		inject: func(ctx context.Context, r *run) error {
+			if err := r.killTarget(ctx, 0); err != nil {
+				return err
+			}
+			// A person says so: libvirt gives its connection up first.
+			sleep(ctx, long)
+			r.seen.remark("the target's Hypervisor is deleted")
+			hv := &v1alpha1.Hypervisor{ObjectMeta: metav1.ObjectMeta{Name: r.target.Name()}}
+			return client.IgnoreNotFound(r.world.api.Delete(ctx, hv))
+		},
+	}
+}
+
+// targetFails has the target's host die piece by piece: libvirt still learns that the
+// guest's copy is gone, and nobody says anything of the target after that.
+func targetFails(anytime ...ending) fault {
+	return fault{
+		name: "target dies after its QEMU", untilSettled: true, anytime: anytime,
+		inject: func(ctx context.Context, r *run) error { return r.killTarget(ctx, 2*time.Second) },
+	}
+}
+
+// killTarget kills the target's agent, its copy of the guest, and so much later all
+// the rest.
+func (r *run) killTarget(ctx context.Context, later time.Duration) error {
+	err := targetAgent(r).kill(ctx)
+	if killed := r.target.KillQEMU(r.guest.Name()); !errors.Is(killed, lab.ErrNotRunning) {
+		err = errors.Join(err, killed)
+	}
+	sleep(ctx, later)
+	return errors.Join(err, r.target.KillLibvirtd(ctx, syscall.SIGKILL), r.target.CutOff(ctx))
 }
 
 // sourceDeaf has nothing of what the target's QEMU says reach the source's, for

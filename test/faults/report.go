@@ -39,6 +39,9 @@ func (r *report) add(number int, c result) {
 	if c.guest.paused {
 		phase += ", paused"
 	}
+	if c.company {
+		phase += ", in company"
+	}
 	fmt.Fprintf(r.out, "%-4d %-36s %-33s %-26s %-28s %8.1f %6.1f %6.1f\n", number, c.fault.name, phase, oneOf(c.allowed),
 		was, c.settle.Seconds(), c.lag.Seconds(), c.took.Seconds())
 	r.settled, r.lags = append(r.settled, c.settle), append(r.lags, c.lag)

@@ -21,13 +21,18 @@ import (
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/migration"
 	"github.com/virtferry/virtferry/test/lab"
+	"github.com/virtferry/virtferry/test/traffic"
 )
 
 // scenario is a case: a fault at a phase, and what it may come to.
 type scenario struct {
-	fault   fault
-	phase   phase
-	guest   guestKind
+	fault fault
+	phase phase
+	guest guestKind
+	// company says that other guests move at the same time, both ways. They must
+	// arrive, whatever the fault does to the guest of the case; where it hits all
+	// that is under way, they may as well stay.
+	company bool
 	allowed []ending
 }
 
@@ -38,6 +43,9 @@ func (s scenario) name() string {
 	}
 	if s.guest.paused {
 		name += ", paused guest"
+	}
+	if s.company {
+		name += ", in company"
 	}
 	return name
 }
@@ -66,6 +74,9 @@ type run struct {
 	key            client.ObjectKey
 	seen           *observer
 	repaired       time.Time
+	company        []*companion
+	// arrivals counts the guests that are on their way to each host.
+	arrivals map[string]*traffic.Counter
 }
 
 // Limits of a case.
@@ -94,7 +105,13 @@ func (w *world) carryOut(ctx context.Context, number int, s scenario) (result, e
 	}
 	r := &run{
 		world: w, scenario: s, guest: guest, source: source, target: w.other(source),
-		key: client.ObjectKey{Namespace: "default", Name: fmt.Sprintf("case-%d", number)},
+		key:      client.ObjectKey{Namespace: "default", Name: fmt.Sprintf("case-%d", number)},
+		arrivals: map[string]*traffic.Counter{},
+	}
+	if s.company {
+		if r.company, err = w.gather(ctx, number); err != nil {
+			return result{}, fmt.Errorf("gathering the company: %w", err)
+		}
 	}
 	r.seen = newObserver(w.api, r.key)
 	following, stop := context.WithCancel(ctx)
@@ -102,6 +119,13 @@ func (w *world) carryOut(ctx context.Context, number int, s scenario) (result, e
 	for _, h := range w.lab.Hosts() {
 		events := w.events[h.Name()].Subscribe(following, guest.UUID())
 		wait.Go(func() { r.seen.followHost(h.Name(), events) })
+		counter, all := &traffic.Counter{}, w.events[h.Name()].Subscribe(following, "")
+		r.arrivals[h.Name()] = counter
+		wait.Go(func() {
+			for e := range all {
+				counter.Note(e)
+			}
+		})
 	}
 	defer wait.Wait()
 	defer stop()
@@ -175,7 +199,7 @@ func (r *run) begin(ctx context.Context) error {
 	if err := r.world.api.Create(ctx, lm); err != nil {
 		return fmt.Errorf("creating the LiveMigration: %w", err)
 	}
-	return nil
+	return r.setOut(ctx)
 }
 
 // ask annotates the object with a request.
@@ -272,7 +296,13 @@ func (r *run) judge(ctx context.Context, out *result) {
 		}
 	}
 	out.reason = reasonOf(seen.lm)
+	if r.scenario.fault.untilSettled {
+		if err := r.world.heal(ctx); err != nil {
+			out.violations = append(out.violations, err.Error())
+		}
+	}
 	out.violations = append(out.violations, r.check(ctx, verdictOf(seen.lm), out)...)
+	out.violations = append(out.violations, r.checkCompany(ctx)...)
 	if out.was == held && len(out.violations) == 0 {
 		out.violations = append(out.violations, r.decide(ctx)...)
 	}
@@ -341,6 +371,9 @@ func (r *run) cleanUp(ctx context.Context, out *result) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
+	if err := r.part(ctx); err != nil {
+		return err
+	}
 	lm := &v1alpha1.LiveMigration{ObjectMeta: metav1.ObjectMeta{Name: r.key.Name, Namespace: r.key.Namespace}}
 	if err := client.IgnoreNotFound(r.world.api.Delete(ctx, lm)); err != nil {
 		return fmt.Errorf("deleting the LiveMigration: %w", err)

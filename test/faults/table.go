@@ -250,21 +250,55 @@ func transientTable() []block {
 	}
 }
 
+// companyTable is a choice of the above with other migrations under way, both ways:
+// what hits one leaves the others alone, and no fault makes more of them copy at
+// once than the hosts bear.
+func companyTable() []block {
+	during := []phase{firstPass}
+	return []block{
+		{killed("source agent", sourceAgent), on(during, moved)},
+		{killed("target agent", targetAgent), on(during, moved)},
+		{killed("manager", theManager), on(during, moved)},
+		{apiServerKilled(), on(during, moved)},
+		{etcdKilled(), on(during, moved)},
+		{libvirtdKilled("source libvirtd killed", syscall.SIGKILL, theSource), on(during, stayed)},
+		{libvirtdKilled("target libvirtd killed", syscall.SIGKILL, theTarget), on(during, stayed)},
+		{libvirtdHung("source libvirtd", short, theSource), on(during, moved)},
+		{networkCut(short), on(during, moved)},
+		{networkCut(long), on(during, stayed)},
+		{qemuKilled("source", theSource), on(during, stopped)},
+		{qemuKilled("target", theTarget), on(during, stayed)},
+		{cancelRequested(), on(during, wasCancelled)},
+		{forceRequested(), on(during, moved)},
+	}
+}
+
+// deadTable: where the target can never be asked again, what the source's libvirt says
+// for certain is enough, and else the word of a person.
+func deadTable() []block {
+	return []block{
+		{targetFails(), on(copying, stayed)},
+		{targetDies(), on([]phase{firstPass}, stayed)},
+	}
+}
+
 // table returns all cases.
 func table() []scenario {
 	parts := []struct {
-		blocks []block
-		guest  guestKind
+		blocks  []block
+		guest   guestKind
+		company bool
 	}{
-		{slices.Concat(preCopyTable(), pauseTable(), requestTable(), postCopyTable()), guestKind{}},
-		{transientTable(), guestKind{transient: true}},
-		{pausedTable(), guestKind{paused: true}},
+		{blocks: slices.Concat(preCopyTable(), pauseTable(), requestTable(), postCopyTable(), deadTable())},
+		{blocks: transientTable(), guest: guestKind{transient: true}},
+		{blocks: pausedTable(), guest: guestKind{paused: true}},
+		{blocks: companyTable(), company: true},
 	}
 	var out []scenario
 	for _, part := range parts {
 		for _, b := range part.blocks {
 			for _, c := range b.cases {
-				out = append(out, scenario{fault: b.fault, phase: c.phase, guest: part.guest, allowed: c.allowed})
+				out = append(out, scenario{fault: b.fault, phase: c.phase, guest: part.guest, company: part.company, allowed: c.allowed})
 			}
 		}
 	}

@@ -37,7 +37,9 @@ type world struct {
 	events map[string]*libvirt.Client
 	// guests are kept from case to case for as long as they are well.
 	guests map[guestKind]*lab.Guest
-	made   int
+	// crowd are the guests that move beside that of a case.
+	crowd []*lab.Guest
+	made  int
 	// read is how much of each log was seen.
 	read map[string]int
 	stop context.CancelFunc
