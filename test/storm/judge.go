@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,7 +44,7 @@ func (s *storm) judge(ctx context.Context) []string {
 		}
 		return nil
 	})
-	for _, t := range s.traffic {
+	for _, t := range s.observers {
 		if guests, _, _ := t.peak(); guests > arrivingLimit {
 			note("%d guests were on their way to %s at once, %d may be", guests, t.host.Name(), arrivingLimit)
 		}
@@ -103,13 +104,19 @@ func (s *storm) leftovers(ctx context.Context, h *lab.Host) error {
 		}
 	}
 	slices.Sort(want)
-	var err error
-	for deadline := time.Now().Add(leftoverGrace); time.Now().Before(deadline); sleep(ctx, pollInterval) {
-		if err = has(ctx, h, want); err == nil {
+	ctx, cancel := context.WithTimeout(ctx, leftoverGrace)
+	defer cancel()
+	for last := error(nil); ; sleep(ctx, pollInterval) {
+		err := has(ctx, h, want)
+		switch {
+		case err == nil:
 			return nil
+		case ctx.Err() == nil:
+			last = err
+		default:
+			return cmp.Or(last, err)
 		}
 	}
-	return err
 }
 
 // has says whether a host has just these guests.
@@ -172,7 +179,7 @@ func (s *storm) report(out io.Writer, wrong []string) {
 		}
 		fmt.Fprintf(out, "%-12s %-8s %-12s %-24s %8s %9s\n", one.name, one.from.Name(), lm.Status.Phase, reason, over, cancelling)
 	}
-	for _, t := range s.traffic {
+	for _, t := range s.observers {
 		guests, busy, workers := t.peak()
 		fmt.Fprintf(out, "arriving_at_once_max@%s: %d\nbusy_workers_max@%s: %d of %d\n", t.host.Name(), guests, t.host.Name(), busy, workers)
 	}

@@ -44,7 +44,7 @@ type storm struct {
 	api        client.WithWatch
 	passengers []*passenger
 	watch      *watch
-	traffic    []*traffic
+	observers  []*observer
 	began      time.Time
 	took       time.Duration
 	// background are the goroutines that watch, until stop.
@@ -77,13 +77,16 @@ func prepare(ctx context.Context, l *lab.Lab, p plan) (*storm, error) {
 	}
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
+	for _, d := range l.Components() {
+		s.background.Go(func() { s.watch.supervise(watching, d) })
+	}
 	for _, h := range hosts {
-		t, err := newTraffic(h)
+		t, err := newObserver(h)
 		if err != nil {
 			s.close()
 			return nil, err
 		}
-		s.traffic = append(s.traffic, t)
+		s.observers = append(s.observers, t)
 		s.background.Go(func() { t.follow(watching) })
 	}
 	s.background.Go(func() { s.watch.followMigrations(watching) })
@@ -141,7 +144,7 @@ func (s *storm) rage(ctx context.Context) error {
 		}
 	}
 	left := map[*lab.Host]int{}
-	for _, t := range s.traffic {
+	for _, t := range s.observers {
 		left[t.host] = s.plan.cancels
 	}
 	for told := 0; !s.over() && ctx.Err() == nil; sleep(ctx, pollInterval) {

@@ -5,8 +5,6 @@ package main
 import (
 	"testing"
 	"time"
-
-	"github.com/virtferry/virtferry/pkg/hypervisor"
 )
 
 func TestThePlanComesFromTheEnvironment(t *testing.T) {
@@ -30,42 +28,6 @@ func TestThePlanComesFromTheEnvironment(t *testing.T) {
 			got, err := planFrom(func(name string) string { return tt.environment[name] })
 			if (err != nil) != tt.wrong || !tt.wrong && got != tt.want {
 				t.Errorf("the plan is %+v (%v), want %+v", got, err, tt.want)
-			}
-		})
-	}
-}
-
-func TestGuestsOnTheirWayAreCounted(t *testing.T) {
-	event := func(uuid string, lifecycle hypervisor.Lifecycle, detail string) hypervisor.Event {
-		return hypervisor.Event{Type: hypervisor.EventLifecycle, UUID: uuid, Lifecycle: lifecycle, Detail: detail}
-	}
-	started := func(uuid string) hypervisor.Event {
-		return event(uuid, hypervisor.LifecycleStarted, hypervisor.DetailMigrated)
-	}
-	tests := []struct {
-		name   string
-		events []hypervisor.Event
-		want   int
-	}{
-		{name: "one after the other", want: 1, events: []hypervisor.Event{
-			started("a"), event("a", hypervisor.LifecycleResumed, hypervisor.DetailMigrated), started("b"),
-		}},
-		{name: "the second begins when the first has failed", want: 1, events: []hypervisor.Event{
-			started("a"), event("a", hypervisor.LifecycleStopped, hypervisor.DetailFailed), started("b"),
-		}},
-		{name: "two at once", want: 2, events: []hypervisor.Event{
-			started("a"), started("b"), event("a", hypervisor.LifecycleResumed, hypervisor.DetailMigrated), started("c"),
-		}},
-		{name: "one that is merely started", events: []hypervisor.Event{event("a", hypervisor.LifecycleStarted, "Booted")}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			traffic := &traffic{arriving: map[string]bool{}}
-			for _, e := range tt.events {
-				traffic.note(e)
-			}
-			if got, _, _ := traffic.peak(); got != tt.want {
-				t.Errorf("%d guests were on their way at once, want %d", got, tt.want)
 			}
 		})
 	}

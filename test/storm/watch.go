@@ -17,6 +17,7 @@ import (
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/internal/statuscheck"
 	"github.com/virtferry/virtferry/pkg/migration"
+	"github.com/virtferry/virtferry/test/lab"
 )
 
 // watch follows all LiveMigrations and all Hypervisors.
@@ -66,6 +67,26 @@ func (w *watch) followNodes(ctx context.Context) {
 			w.noteNode(hv)
 		}
 	})
+}
+
+// supervise starts a daemon again that has ended by itself, as a kubelet does, until
+// ctx ends.
+func (w *watch) supervise(ctx context.Context, d *lab.Component) {
+	for ; ctx.Err() == nil; sleep(ctx, pollInterval) {
+		p := d.Process()
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.Exited():
+		}
+		err := d.Start()
+		w.mu.Lock()
+		w.complain("%s ended by itself: %s", d.Name(), p.LogTail(1))
+		if err != nil {
+			w.complain("%s: %v", d.Name(), err)
+		}
+		w.mu.Unlock()
+	}
 }
 
 // noteMigration checks a state of a LiveMigration and remembers it.
