@@ -6,6 +6,9 @@ import "context"
 type Host interface {
 	// HostInfo returns the identity and versions of the hypervisor.
 	HostInfo(ctx context.Context) (HostInfo, error)
+	// MaxWorkers returns how many calls the hypervisor's daemon serves at once, and
+	// zero where it does not tell. A migration away is one of them throughout.
+	MaxWorkers(ctx context.Context) (int, error)
 	// ListDomains returns every domain that the hypervisor knows, running or
 	// not, ordered by name.
 	ListDomains(ctx context.Context) ([]Domain, error)

@@ -15,6 +15,7 @@ type Method string
 // The methods.
 const (
 	MethodHostInfo          Method = "HostInfo"
+	MethodMaxWorkers        Method = "MaxWorkers"
 	MethodListDomains       Method = "ListDomains"
 	MethodLookupDomain      Method = "LookupDomain"
 	MethodSubscribe         Method = "Subscribe"
@@ -38,6 +39,7 @@ const (
 // operations are what errors call the methods.
 var operations = map[Method]string{
 	MethodHostInfo:          "reading the host",
+	MethodMaxWorkers:        "reading how many workers libvirt has",
 	MethodListDomains:       "listing domains",
 	MethodLookupDomain:      "looking up the domain",
 	MethodDomainXML:         "reading the domain's definition",
@@ -147,7 +149,7 @@ func perform[T any](ctx context.Context, h *Host, call *Call, effect func(worker
 	result := make(chan outcome[T], 1)
 	h.fleet.mu.Lock()
 	lost := h.lost
-	h.workers.enqueue(slices.Contains(urgent, method), func(worker *request) {
+	h.poolFor(method).enqueue(slices.Contains(urgent, method), func(worker *request) {
 		carryOut := func() {
 			value, err := apply(h, method, worker, effect)
 			result <- outcome[T]{value, err}

@@ -44,8 +44,9 @@ type Host struct {
 	failures    map[Method][]error
 	hangs       map[Method]*hang
 	// wedges hold up all calls about a domain.
-	wedges  map[string]*hang
-	workers *workers
+	wedges map[string]*hang
+	// workers are the daemon's, and adminWorkers those of its administration.
+	workers, adminWorkers *workers
 	// lost is closed when the connection is lost, and replaced when it is back.
 	lost      chan struct{}
 	connected bool
@@ -88,9 +89,9 @@ func newHost(f *Fleet, name string) *Host {
 		failures:    map[Method][]error{},
 		hangs:       map[Method]*hang{},
 		wedges:      map[string]*hang{},
-		workers:     newWorkers(f),
-		lost:        make(chan struct{}),
-		connected:   true,
+		workers:     newWorkers(f), adminWorkers: &workers{ordinary: adminWorkers},
+		lost:      make(chan struct{}),
+		connected: true,
 	}
 }
 

@@ -14,6 +14,11 @@ func (h *Host) HostInfo(ctx context.Context) (hypervisor.HostInfo, error) {
 	return invoke(ctx, h, &Call{Method: MethodHostInfo}, func() (hypervisor.HostInfo, error) { return h.info, nil })
 }
 
+// MaxWorkers implements hypervisor.Host.
+func (h *Host) MaxWorkers(ctx context.Context) (int, error) {
+	return invoke(ctx, h, &Call{Method: MethodMaxWorkers}, func() (int, error) { return h.workers.ordinary, nil })
+}
+
 // ListDomains implements hypervisor.Host.
 func (h *Host) ListDomains(ctx context.Context) ([]hypervisor.Domain, error) {
 	return invoke(ctx, h, &Call{Method: MethodListDomains}, func() ([]hypervisor.Domain, error) {

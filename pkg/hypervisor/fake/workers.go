@@ -10,6 +10,8 @@ import (
 const (
 	defaultWorkers         = 20
 	defaultPriorityWorkers = 5
+	// adminWorkers are those that serve its administration.
+	adminWorkers = 5
 )
 
 // WithWorkers sets how many workers the daemon of each host has, and how many
@@ -52,6 +54,14 @@ type request struct {
 	// taken is whether a worker has taken it, onPriority one for such requests, and
 	// done whether it has finished.
 	taken, onPriority, done bool
+}
+
+// poolFor returns the workers that serve a method.
+func (h *Host) poolFor(method Method) *workers {
+	if method == MethodMaxWorkers {
+		return h.adminWorkers
+	}
+	return h.workers
 }
 
 func newWorkers(f *Fleet) *workers {

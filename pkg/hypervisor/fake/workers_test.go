@@ -72,7 +72,11 @@ func TestMigrationsThatTakeAllWorkersLeaveTheAgentBlind(t *testing.T) {
 				wantKindOf(t, "JobStats", err, tt.want)
 				_, err = a.HostInfo(t.Context())
 				wantKindOf(t, "HostInfo", err, tt.want)
-				// What has a high priority is answered all the same.
+				// What has a high priority is answered all the same, as is the administration.
+				workers, err := a.MaxWorkers(t.Context())
+				if err != nil || workers != tt.workers {
+					t.Errorf("the host has %d workers (%v), want %d", workers, err, tt.workers)
+				}
 				_, err = a.LookupDomain(t.Context(), first)
 				wantKindOf(t, "LookupDomain", err, "")
 				_, err = a.ListDomains(t.Context())
