@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -35,6 +36,8 @@ type HypervisorReconciler struct {
 	Clock  clock.Clock
 	// Namespace is where the agents' leases are.
 	Namespace string
+	// WorkersNeeded is how many workers each node's libvirt daemon needs.
+	WorkersNeeded int
 
 	mu sync.Mutex
 	// renewals remembers when, by this process's clock, each lease was seen to
@@ -84,10 +87,9 @@ func (r *HypervisorReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	}
 	now := r.Clock.Now()
 	expires := r.expiry(hv, lease, now)
-	ready := readyCondition(hv, expires, now)
-	was := meta.FindStatusCondition(hv.Status.Conditions, v1alpha1.ConditionReady)
-	if was == nil || was.Status != ready.Status || was.Reason != ready.Reason || was.Message != ready.Message {
-		if err := r.apply(ctx, hv, was, ready); err != nil {
+	conditions := []metav1.Condition{readyCondition(hv, expires, now), workersCondition(hv, r.WorkersNeeded, now)}
+	if slices.ContainsFunc(conditions, func(c metav1.Condition) bool { return isNew(hv, c) }) {
+		if err := r.apply(ctx, hv, conditions); err != nil {
 			return ctrl.Result{}, err
 		}
 	}
@@ -151,18 +153,48 @@ func readyCondition(hv *v1alpha1.Hypervisor, expires, now time.Time) metav1.Cond
 	return c
 }
 
-func (r *HypervisorReconciler) apply(ctx context.Context, hv *v1alpha1.Hypervisor, was *metav1.Condition, ready metav1.Condition) error {
-	if was != nil && was.Status == ready.Status {
-		ready.LastTransitionTime = was.LastTransitionTime
+// workersCondition compares the workers that libvirt has with those that it needs.
+func workersCondition(hv *v1alpha1.Hypervisor, needed int, now time.Time) metav1.Condition {
+	c := metav1.Condition{
+		Type: v1alpha1.ConditionWorkersSufficient, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonEnoughWorkers,
+		Message:            fmt.Sprintf("libvirt has %d workers; %d are needed", hv.Status.MaxWorkers, needed),
+		LastTransitionTime: metav1.NewTime(now),
 	}
-	condition, err := applyconv.To[metaac.ConditionApplyConfiguration](&ready)
-	if err != nil {
-		return fmt.Errorf("preparing the condition: %w", err)
+	switch has := int(hv.Status.MaxWorkers); {
+	case has == 0:
+		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonWorkersUnknown
+		c.Message = fmt.Sprintf("libvirt does not tell how many workers it has: see that max_workers is not below %d in libvirtd.conf, "+
+			"or in virtqemud.conf where libvirt's daemons are separate", needed)
+	case has < needed:
+		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonTooFewWorkers
+		c.Message = fmt.Sprintf("libvirt has %d workers, but %d are needed for as many migrations as the manager allows: "+
+			"set max_workers = %d in libvirtd.conf, or in virtqemud.conf where libvirt's daemons are separate, and restart the daemon", has, needed, needed)
 	}
-	config := ac.Hypervisor(hv.Name).WithUID(hv.UID).WithStatus(ac.HypervisorStatus().WithConditions(condition))
-	err = r.Client.Status().Apply(ctx, config, client.FieldOwner(v1alpha1.OwnerManager), client.ForceOwnership)
+	return c
+}
+
+// isNew reports whether a Hypervisor does not show a condition.
+func isNew(hv *v1alpha1.Hypervisor, c metav1.Condition) bool {
+	was := meta.FindStatusCondition(hv.Status.Conditions, c.Type)
+	return was == nil || was.Status != c.Status || was.Reason != c.Reason || was.Message != c.Message
+}
+
+func (r *HypervisorReconciler) apply(ctx context.Context, hv *v1alpha1.Hypervisor, conditions []metav1.Condition) error {
+	status := ac.HypervisorStatus()
+	for _, c := range conditions {
+		if was := meta.FindStatusCondition(hv.Status.Conditions, c.Type); was != nil && was.Status == c.Status {
+			c.LastTransitionTime = was.LastTransitionTime
+		}
+		condition, err := applyconv.To[metaac.ConditionApplyConfiguration](&c)
+		if err != nil {
+			return fmt.Errorf("preparing the condition %s: %w", c.Type, err)
+		}
+		status.WithConditions(condition)
+	}
+	config := ac.Hypervisor(hv.Name).WithUID(hv.UID).WithStatus(status)
+	err := r.Client.Status().Apply(ctx, config, client.FieldOwner(v1alpha1.OwnerManager), client.ForceOwnership)
 	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("applying the Ready condition: %w", err)
+		return fmt.Errorf("applying the conditions of the Hypervisor: %w", err)
 	}
 	return nil
 }

@@ -21,6 +21,10 @@ const (
 	// ConditionLibvirtConnected says whether a Hypervisor's agent can talk to
 	// the node's libvirt. Written by the agent. Positive polarity.
 	ConditionLibvirtConnected = "LibvirtConnected"
+	// ConditionWorkersSufficient says whether a Hypervisor's libvirt daemon has as
+	// many workers as the migrations need that the manager lets go on at once.
+	// Unknown where libvirt does not tell. Written by the manager. Positive polarity.
+	ConditionWorkersSufficient = "WorkersSufficient"
 )
 
 // Reasons of a migration under way (Succeeded=Unknown, Reconciling=True).
@@ -131,4 +135,11 @@ const (
 	ReasonConnected = "Connected"
 	// ReasonDisconnected: the agent cannot reach libvirt.
 	ReasonDisconnected = "Disconnected"
+	// ReasonEnoughWorkers: libvirt has as many workers as migrations need.
+	ReasonEnoughWorkers = "EnoughWorkers"
+	// ReasonTooFewWorkers: with as many migrations as the manager lets go on at once,
+	// calls to libvirt may have to wait for the end of one.
+	ReasonTooFewWorkers = "TooFewWorkers"
+	// ReasonWorkersUnknown: libvirt does not tell how many workers it has.
+	ReasonWorkersUnknown = "WorkersUnknown"
 )

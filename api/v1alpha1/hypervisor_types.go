@@ -37,8 +37,8 @@ type HypervisorList struct {
 
 // HypervisorStatus is what the node's agent and the manager observe.
 type HypervisorStatus struct {
-	// conditions: LibvirtConnected, written by the agent, and Ready, written by
-	// the manager.
+	// conditions: LibvirtConnected, written by the agent, and Ready and
+	// WorkersSufficient, written by the manager.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -60,6 +60,11 @@ type HypervisorStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	MigrationAddress string `json:"migrationAddress,omitempty"`
+	// maxWorkers is how many calls the node's libvirt daemon serves at once; absent
+	// where it does not tell. Each guest that leaves occupies one of its workers.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	MaxWorkers int32 `json:"maxWorkers,omitempty"`
 	// domainCount is how many guests the node's libvirt knows.
 	// +optional
 	// +kubebuilder:validation:Minimum=0

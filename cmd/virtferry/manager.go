@@ -15,6 +15,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/virtferry/virtferry/controllers"
+	"github.com/virtferry/virtferry/pkg/migration"
 )
 
 type managerFlags struct {
@@ -79,6 +80,7 @@ func setupManager(mgr ctrl.Manager, namespace string) error {
 	}
 	err = (&controllers.HypervisorReconciler{
 		Client: mgr.GetClient(), Clock: clock.RealClock{}, Namespace: namespace,
+		WorkersNeeded: migration.WorkersNeeded(1, 2, 2),
 	}).SetupWithManager(mgr)
 	if err != nil {
 		return err

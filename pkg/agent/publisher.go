@@ -62,6 +62,7 @@ type Publisher struct {
 	recorder  HypervisorRecorder
 	inventory inventory
 	pace      pace
+	workers   workers
 	last      *HypervisorReport
 	published atomic.Bool
 }
@@ -178,7 +179,7 @@ func (p *Publisher) report(ctx context.Context) (HypervisorReport, error) {
 			Connected: true, Message: found.warning,
 			Status: v1alpha1.HypervisorStatus{
 				HostUUID: found.host.UUID, LibvirtVersion: found.host.LibvirtVersion, HypervisorVersion: found.host.HypervisorVersion,
-				MigrationAddress: p.node.Receive.MigrationAddress,
+				MigrationAddress: p.node.Receive.MigrationAddress, MaxWorkers: p.maxWorkers(ctx),
 				DomainCount:      int32(len(found.domains)), //nolint:gosec // No host has so many.
 				Domains:          listDomains(found.domains),
 			},

@@ -255,6 +255,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: libvirtVersion
       type:
         scalar: string
+    - name: maxWorkers
+      type:
+        scalar: numeric
     - name: migrationAddress
       type:
         scalar: string

@@ -11,8 +11,8 @@ import (
 //
 // HypervisorStatus is what the node's agent and the manager observe.
 type HypervisorStatusApplyConfiguration struct {
-	// conditions: LibvirtConnected, written by the agent, and Ready, written by
-	// the manager.
+	// conditions: LibvirtConnected, written by the agent, and Ready and
+	// WorkersSufficient, written by the manager.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// hostUUID is libvirt's UUID of the host. No two nodes may have the same.
 	HostUUID *string `json:"hostUUID,omitempty"`
@@ -22,6 +22,9 @@ type HypervisorStatusApplyConfiguration struct {
 	HypervisorVersion *string `json:"hypervisorVersion,omitempty"`
 	// migrationAddress is the address on which the node receives guests.
 	MigrationAddress *string `json:"migrationAddress,omitempty"`
+	// maxWorkers is how many calls the node's libvirt daemon serves at once; absent
+	// where it does not tell. Each guest that leaves occupies one of its workers.
+	MaxWorkers *int32 `json:"maxWorkers,omitempty"`
 	// domainCount is how many guests the node's libvirt knows.
 	DomainCount *int32 `json:"domainCount,omitempty"`
 	// domains are these guests, those that are active first. Where they are more
@@ -78,6 +81,14 @@ func (b *HypervisorStatusApplyConfiguration) WithHypervisorVersion(value string)
 // If called multiple times, the MigrationAddress field is set to the value of the last call.
 func (b *HypervisorStatusApplyConfiguration) WithMigrationAddress(value string) *HypervisorStatusApplyConfiguration {
 	b.MigrationAddress = &value
+	return b
+}
+
+// WithMaxWorkers sets the MaxWorkers field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MaxWorkers field is set to the value of the last call.
+func (b *HypervisorStatusApplyConfiguration) WithMaxWorkers(value int32) *HypervisorStatusApplyConfiguration {
+	b.MaxWorkers = &value
 	return b
 }
 
