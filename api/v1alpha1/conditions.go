@@ -95,6 +95,9 @@ const (
 	ReasonSourceCheckFailed = "SourceCheckFailed"
 	// ReasonTargetCheckFailed: the target's host cannot take the guest.
 	ReasonTargetCheckFailed = "TargetCheckFailed"
+	// ReasonNotStarted: the source's agent could not reach its libvirt, or the API
+	// server, in the moment of the start. Nothing was started.
+	ReasonNotStarted = "NotStarted"
 	// ReasonUnsafe: libvirt holds the migration for a danger to the disks.
 	ReasonUnsafe = "Unsafe"
 	// ReasonMigrationFailed: libvirt gave the migration up.

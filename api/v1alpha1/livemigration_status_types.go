@@ -280,7 +280,8 @@ const (
 	CallSucceeded CallResult = "Succeeded"
 	// CallFailed: libvirt says that it was not.
 	CallFailed CallResult = "Failed"
-	// CallUnknown: the answer was lost with a connection or an agent.
+	// CallUnknown: the answer was lost with a connection or an agent, or leaves open
+	// what became of the guest, as the two libvirts have lost each other.
 	CallUnknown CallResult = "Unknown"
 )
 

@@ -22,7 +22,12 @@ type sighting struct {
 	seen   bool
 	domain *hypervisor.Domain
 	job    hypervisor.JobStats
+	// foreign is whether the job is a migration that somebody else has started.
+	foreign bool
 }
+
+// ours reports whether our migration was seen to run.
+func (s sighting) ours() bool { return s.job.MigratingOut() && !s.foreign }
 
 // look reads the guest and its job. The job is read first: if it has ended, the
 // domain's state is that from after its end.

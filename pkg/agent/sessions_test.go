@@ -30,7 +30,7 @@ func TestEndings(t *testing.T) {
 		{fake.EndsPoweredOff, v1alpha1.PhaseFailed, v1alpha1.ReasonGuestStopped, nil},
 		{fake.EndsCrashed, v1alpha1.PhaseFailed, v1alpha1.ReasonGuestStopped, nil},
 		{fake.EndsTargetLost, v1alpha1.PhaseFailed, v1alpha1.ReasonMigrationFailed, []string{"node-a"}},
-		{fake.EndsShellLeft, v1alpha1.PhaseFailed, v1alpha1.ReasonInterrupted, []string{"node-a"}},
+		{fake.EndsShellLeft, v1alpha1.PhaseFailed, v1alpha1.ReasonMigrationFailed, []string{"node-a"}},
 		{fake.EndsSourceKept, v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated, []string{"node-b"}},
 		{fake.EndsNeither, v1alpha1.PhaseUnknown, v1alpha1.ReasonOutcomeUnknown, nil},
 	} {

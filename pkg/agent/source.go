@@ -29,7 +29,12 @@ type sourceSession struct {
 	section  *v1alpha1.SourceStatus
 	progress *v1alpha1.ProgressStatus
 
+	// call is the migrate call, which was made at called, and intent is when this
+	// session was about to make it, as far as it knows not to have recorded that: a
+	// recorded start of that time whose call was not made never had one.
 	call     migration.CallState
+	called   time.Time
+	intent   *metav1.MicroTime
 	callErr  error
 	returned chan error
 	// abandon lets go of the call that is in flight.
@@ -153,7 +158,7 @@ func (s *sourceSession) noteReturn(err error) {
 	}
 	s.callErr = err
 	s.call = migration.CallReturned
-	if err != nil && hypervisor.KindOf(err).OutcomeUnknown() {
+	if err != nil && hypervisor.KindOf(err).CallLost() {
 		s.call = migration.CallLost
 	}
 	s.log.Info("The migrate call returned", "result", s.call, "error", err)
@@ -178,16 +183,26 @@ func (s *sourceSession) noteRecovery(err error) {
 func (s *sourceSession) noteEvent(e hypervisor.Event) {
 	switch e.Type {
 	case hypervisor.EventJobCompleted:
-		stats := e.Stats
-		stats.Type = hypervisor.JobCompleted
-		s.progress = migration.Progress(s.progress, stats)
-		if s.section != nil && s.section.End != nil {
-			s.report(true)
-		}
+		s.noteCompleted(e.Stats)
 	case hypervisor.EventLifecycle:
 		s.noteStop(e)
 		s.noteSwitch(e)
 	case hypervisor.EventIteration, hypervisor.EventResync:
+	}
+}
+
+// noteCompleted takes over the final statistics of our own migration. A domain has other
+// jobs, such as backups.
+func (s *sourceSession) noteCompleted(stats hypervisor.JobStats) {
+	stats.Type = hypervisor.JobUnbounded
+	ours := migration.Ours(s.section, s.called, stats, s.node.Clock.Now())
+	if !ours || s.callState() == migration.CallNotMade {
+		return
+	}
+	stats.Type = hypervisor.JobCompleted
+	s.progress = migration.Progress(s.progress, stats)
+	if s.section.End != nil {
+		s.report(true)
 	}
 }
 
@@ -209,7 +224,7 @@ func (s *sourceSession) noteStop(e hypervisor.Event) {
 // noteSwitch remembers an event that tells of a post-copy which may be over before
 // anybody looks.
 func (s *sourceSession) noteSwitch(e hypervisor.Event) {
-	started := s.section != nil && s.section.StartRequestedTime != nil && s.section.End == nil
+	started := s.section != nil && s.section.StartRequestedTime != nil && s.section.End == nil && !s.now.foreign
 	if !started || e.Lifecycle != hypervisor.LifecycleSuspended || e.Detail != hypervisor.DetailPostcopy {
 		return
 	}
@@ -295,20 +310,29 @@ func (s *sourceSession) pause(now time.Time) time.Duration {
 
 func (s *sourceSession) facts() migration.SourceFacts {
 	return migration.SourceFacts{
-		Object: s.lm, Section: s.section, Call: s.call,
-		Seen: s.now.seen, Domain: s.now.domain, Job: s.now.job,
+		Object: s.lm, Section: s.section, Call: s.callState(),
+		Seen: s.now.seen, Domain: s.now.domain, Job: s.now.job, Foreign: s.now.foreign,
 		QuietSince: s.quietSince, WholeSince: s.wholeSince, LastAbort: s.lastAbort, LastRecover: s.lastRecover,
 	}
 }
 
+// callState is where this process stands with its migrate call. That of an intent whose
+// record was not confirmed is never made.
+func (s *sourceSession) callState() migration.CallState {
+	recorded := s.section != nil && s.section.StartRequestedTime != nil
+	if recorded && s.call == migration.CallNone && s.intent != nil && s.intent.Equal(s.section.StartRequestedTime) {
+		return migration.CallNotMade
+	}
+	return s.call
+}
+
 func (s *sourceSession) look(ctx context.Context) {
-	before := s.now
 	s.now = look(ctx, s.hv, s.lm.Status.DomainUUID)
-	switch ended := before.seen && before.job.Active() && !s.now.job.Active(); {
-	case !s.now.seen, s.now.job.MigratingOut():
+	s.now.foreign = migration.Foreign(s.section, s.called, s.now.job, s.node.Clock.Now())
+	switch {
+	case !s.now.seen, s.now.ours():
 		s.quietSince = time.Time{}
-	case s.quietSince.IsZero(), ended:
-		// When another job has ended, ours may begin that has waited for it.
+	case s.quietSince.IsZero():
 		s.quietSince = s.node.Clock.Now()
 	}
 	switch whole := migration.Whole(migration.CurrentTarget(s.lm)); {
@@ -341,7 +365,7 @@ func (s *sourceSession) follow(ctx context.Context) time.Duration {
 		return retryInterval
 	}
 	s.abandonHungCall()
-	if !s.now.job.MigratingOut() {
+	if !s.now.ours() {
 		s.notePostCopy()
 		if migration.InPostCopy(s.section) {
 			s.noteRequests()
@@ -365,6 +389,11 @@ func (s *sourceSession) follow(ctx context.Context) time.Duration {
 
 // end reports what the call returned and what became of the guest here.
 func (s *sourceSession) end() {
+	if s.callState() == migration.CallNotMade {
+		s.call, s.callErr = migration.CallReturned, &hypervisor.Error{
+			Op: "migrating", Kind: hypervisor.KindNotSent, Message: "the API server did not confirm in time that the start was recorded",
+		}
+	}
 	end := &v1alpha1.SourceEnd{
 		Call:   callResult(s.call, s.callErr),
 		Domain: migration.Observe(s.now.domain, s.now.job),
@@ -388,6 +417,8 @@ func (s *sourceSession) end() {
 func callResult(state migration.CallState, err error) v1alpha1.CallResult {
 	switch {
 	case state != migration.CallReturned:
+		return v1alpha1.CallUnknown
+	case err != nil && hypervisor.KindOf(err).OutcomeUnknown():
 		return v1alpha1.CallUnknown
 	case err != nil:
 		return v1alpha1.CallFailed

@@ -109,19 +109,24 @@ func (s *sourceSession) start(ctx context.Context) time.Duration {
 		return retryInterval
 	}
 	section := s.section.DeepCopy()
-	section.StartRequestedTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
+	if s.intent == nil {
+		// It stays the same until it is known not to have been recorded.
+		s.intent = new(metav1.NewMicroTime(s.node.Clock.Now().Truncate(time.Microsecond)))
+	}
+	section.StartRequestedTime = s.intent
 	switch err := s.recordIntent(ctx, section); {
 	case errors.Is(err, ErrGone):
 		return 0
 	case errors.Is(err, ErrConflict):
+		s.intent = nil
 		return s.reread(ctx)
 	case err != nil:
 		s.log.Error(err, "Recording the intent failed; looking again whether it was recorded", "after", retryInterval)
 		s.reread(ctx)
 		return retryInterval
 	}
-	s.section, s.stopped = section, nil
-	s.call = migration.CallInFlight
+	s.section, s.stopped, s.intent = section, nil, nil
+	s.call, s.called = migration.CallInFlight, s.node.Clock.Now()
 	s.knobs = newKnobs(params)
 	s.log.Info("Starting the migration", "target", s.lm.Status.TargetNode, "destination", params.DestinationURI)
 	uuid := s.lm.Status.DomainUUID
@@ -150,7 +155,7 @@ func (s *sourceSession) handOver(ctx context.Context) {
 	defer cancel()
 	for s.call == migration.CallInFlight && s.section.JobStartedTime == nil && ctx.Err() == nil {
 		s.look(ctx)
-		if s.now.job.MigratingOut() {
+		if s.now.ours() {
 			return
 		}
 		select {
@@ -171,7 +176,7 @@ const atOnce = -1
 
 // reread takes the object over from the API server itself. A record whose
 // answer was lost may have been written: then this process, which has not made
-// the call, must not make it either, and goes on as one that adopts.
+// the call, does not make it either, and says so.
 func (s *sourceSession) reread(ctx context.Context) time.Duration {
 	lm, err := s.node.Recorder.Refresh(ctx, s.lm)
 	if err != nil {

@@ -183,7 +183,7 @@ func abortReason(r monitor.Reason) string {
 // notePostCopy records when the guest went ahead to the target, and whether what
 // follows it was interrupted.
 func (s *sourceSession) notePostCopy() {
-	if s.now.domain == nil || !s.now.domain.InPostCopy() {
+	if s.now.domain == nil || !s.now.domain.InPostCopy() || s.now.foreign {
 		return
 	}
 	now := metav1.NewMicroTime(s.node.Clock.Now())

@@ -12,15 +12,21 @@ type Kind string
 const (
 	// KindNoDomain is an unknown domain.
 	KindNoDomain Kind = "NoDomain"
-	// KindConnectionLost is a connection that broke, ours or the one between
-	// the two libvirts: the call's outcome is unknown.
+	// KindConnectionLost is a connection of ours that broke: the call's outcome is
+	// unknown, and it may still be under way.
 	KindConnectionLost Kind = "ConnectionLost"
+	// KindPeerLost is a migration that ended because the two libvirts could not
+	// connect, or lost each other: it is over, but what became of the guest is unknown.
+	KindPeerLost Kind = "PeerLost"
 	// KindTimeout is a call that did not return in time and was abandoned: its
 	// outcome is unknown.
 	KindTimeout Kind = "Timeout"
 	// KindCanceled is a call that was abandoned because its context ended: its
 	// outcome is unknown.
 	KindCanceled Kind = "Canceled"
+	// KindNotSent is a migration that was never asked for, because our own
+	// connection failed before: nothing was started.
+	KindNotSent Kind = "NotSent"
 	// KindAborted is a job that was aborted on request.
 	KindAborted Kind = "Aborted"
 	// KindUnsafe is libvirt's refusal of a migration that may harm the disks.
@@ -53,8 +59,14 @@ var (
 	ErrPostCopyRuns = errors.New("the migration's post-copy phase has not failed")
 )
 
-// OutcomeUnknown reports whether a call that failed so may still take effect.
+// OutcomeUnknown reports whether a call that failed so may still take effect, or may
+// have taken effect.
 func (k Kind) OutcomeUnknown() bool {
+	return k == KindPeerLost || k.CallLost()
+}
+
+// CallLost reports whether a call that failed so may still be under way.
+func (k Kind) CallLost() bool {
 	return k == KindConnectionLost || k == KindTimeout || k == KindCanceled
 }
 

@@ -31,9 +31,11 @@ type Migrator interface {
 	// Migrate starts a peer-to-peer migration and returns when libvirt's call
 	// returns. A nil error is libvirt's word that the domain now runs on the
 	// destination. An error of kind KindConnectionLost, KindTimeout or
-	// KindCanceled leaves the outcome open: the job may still be running. So
-	// does any error once the migration has switched to post-copy: the guest is
-	// at the destination then, and what it lacks is at the source. Migrate is
+	// KindCanceled leaves the outcome open: the job may still be running. With
+	// KindPeerLost it is over, and the outcome is open as well. So it is with
+	// any error once the migration has switched to post-copy: the guest is
+	// at the destination then, and what it lacks is at the source. KindNotSent says
+	// that nothing was started for want of a connection. Migrate is
 	// not idempotent: a caller persists its intent first.
 	Migrate(ctx context.Context, uuid string, params MigrateParams) error
 	// RecoverPostCopy takes a migration up again whose post-copy phase broke,

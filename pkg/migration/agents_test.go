@@ -14,7 +14,12 @@ func TestDecideSource(t *testing.T) {
 	out := hypervisor.JobStats{Type: hypervisor.JobUnbounded, Operation: hypervisor.OperationMigrationOut}
 	running := &hypervisor.Domain{State: hypervisor.StateRunning}
 	off := &hypervisor.Domain{State: hypervisor.StateShutoff, Reason: hypervisor.ReasonMigrated}
-	quiet := epoch.Add(-SettleTime)
+	quiet, waited := epoch.Add(-SettleTime), epoch.Add(-JobWait)
+	seenBefore := func() builder {
+		b := makeMigration("m").started()
+		b.lm.Status.Source.JobStartedTime = new(metav1.NewMicroTime(epoch))
+		return b
+	}
 	refused := makeMigration("m").admitted().checked()
 	refused.lm.Status.Source.Problem = &v1alpha1.Problem{Reason: "Test"}
 	half := func(reason hypervisor.Reason) *hypervisor.Domain {
@@ -67,7 +72,7 @@ func TestDecideSource(t *testing.T) {
 		{"given up, and libvirt did not listen", givenUp(),
 			SourceFacts{Call: CallInFlight, Seen: true, Domain: running, Job: out, LastAbort: epoch.Add(-AbortInterval)}, SourceAbort},
 		{"given up, adopted", givenUp(), SourceFacts{Call: CallNone, Seen: true, Domain: running, Job: out}, SourceAbort},
-		{"given up, and the job is gone", givenUp(), SourceFacts{Call: CallNone, Seen: true, Domain: running, QuietSince: quiet}, SourceEnd},
+		{"given up, and the job is gone", givenUp(), SourceFacts{Call: CallNone, Seen: true, Domain: running, QuietSince: waited}, SourceEnd},
 		{"call in flight, guest gone", makeMigration("m").started(), SourceFacts{Call: CallInFlight, Seen: true, Domain: off, QuietSince: quiet}, SourceFollow},
 		{"call in flight, guest gone for long", makeMigration("m").started(),
 			SourceFacts{Call: CallInFlight, Seen: true, Domain: off, QuietSince: epoch.Add(-HungTime)}, SourceEnd},
@@ -80,11 +85,29 @@ func TestDecideSource(t *testing.T) {
 		{"adopted, job running, deleted", makeMigration("m").started().deleted(), SourceFacts{Call: CallNone, Seen: true, Domain: running, Job: out}, SourceAbort},
 		{"adopted, hypervisor away", makeMigration("m").started(), SourceFacts{Call: CallNone}, SourceFollow},
 		{"adopted, no job yet", makeMigration("m").started(), SourceFacts{Call: CallNone, Seen: true, Domain: running, QuietSince: epoch}, SourceFollow},
-		{"adopted, no job for long", makeMigration("m").started(), SourceFacts{Call: CallNone, Seen: true, Domain: running, QuietSince: quiet}, SourceEnd},
+		{"adopted, no job, which may yet begin", makeMigration("m").started(), SourceFacts{Call: CallNone, Seen: true, Domain: running, QuietSince: quiet}, SourceFollow},
+		{"adopted, no job for as long as libvirt lets a call wait", makeMigration("m").started(),
+			SourceFacts{Call: CallNone, Seen: true, Domain: running, QuietSince: waited}, SourceEnd},
+		{"adopted, the job was seen, and is gone", seenBefore(), SourceFacts{Call: CallNone, Seen: true, Domain: running, QuietSince: quiet}, SourceEnd},
 		{"adopted, guest gone", makeMigration("m").started(), SourceFacts{Call: CallNone, Seen: true, QuietSince: epoch}, SourceEnd},
 		{"adopted, guest migrated", makeMigration("m").started(), SourceFacts{Call: CallNone, Seen: true, Domain: off, QuietSince: epoch}, SourceEnd},
 		{"answer lost, job running", makeMigration("m").started(), SourceFacts{Call: CallLost, Seen: true, Domain: running, Job: out}, SourceFollow},
-		{"answer lost, no job for long", makeMigration("m").started(), SourceFacts{Call: CallLost, Seen: true, Domain: running, QuietSince: quiet}, SourceEnd},
+		{"answer lost, no job, which may yet begin", makeMigration("m").started(), SourceFacts{Call: CallLost, Seen: true, Domain: running, QuietSince: quiet}, SourceFollow},
+		{"answer lost, no job for as long as libvirt lets a call wait", makeMigration("m").started(),
+			SourceFacts{Call: CallLost, Seen: true, Domain: running, QuietSince: waited}, SourceEnd},
+		{"answer lost, the job was seen, and is gone", seenBefore(), SourceFacts{Call: CallLost, Seen: true, Domain: running, QuietSince: quiet}, SourceEnd},
+		{"never called", makeMigration("m").started(), SourceFacts{Call: CallNotMade, Seen: true, Domain: running, QuietSince: epoch}, SourceEnd},
+		{"never called, and somebody else migrates the guest", makeMigration("m").started().deleted(),
+			SourceFacts{Call: CallNotMade, Seen: true, Domain: running, Job: out}, SourceEnd},
+
+		{"call in flight behind somebody else's migration, deleted", makeMigration("m").started().deleted(),
+			SourceFacts{Call: CallInFlight, Seen: true, Domain: running, Job: out, Foreign: true, QuietSince: quiet}, SourceFollow},
+		{"call in flight behind somebody else's post-copy", makeMigration("m").started(),
+			SourceFacts{Call: CallInFlight, Seen: true, Domain: half("PostcopyFailed"), Job: out, Foreign: true, QuietSince: quiet}, SourceFollow},
+		{"adopted, and somebody else migrates the guest", makeMigration("m").started().deleted(),
+			SourceFacts{Call: CallNone, Seen: true, Domain: running, Job: out, Foreign: true, QuietSince: quiet}, SourceFollow},
+		{"adopted, and somebody else still migrates the guest", makeMigration("m").started(),
+			SourceFacts{Call: CallNone, Seen: true, Domain: running, Job: out, Foreign: true, QuietSince: waited}, SourceEnd},
 
 		{"post-copy", inPostCopy(), SourceFacts{Call: CallInFlight, Seen: true, Domain: half("Postcopy"), Job: out}, SourceFollow},
 		{"post-copy, deleted", inPostCopy().deleted(), SourceFacts{Call: CallInFlight, Seen: true, Domain: half("Postcopy"), Job: out}, SourceFollow},
@@ -242,6 +265,41 @@ func TestWhyAGuestStoppedIsRemembered(t *testing.T) {
 	} {
 		if got := SideSince(*observed(c.reported), c.now, hypervisor.JobStats{}); got != *observed(c.want) {
 			t.Errorf("%s: got %+v, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+// TestForeign: a job that is older than our call cannot be ours, whoever asks.
+func TestForeign(t *testing.T) {
+	called := epoch.Add(10 * time.Second)
+	now := epoch.Add(20 * time.Second)
+	for _, c := range []struct {
+		name   string
+		called time.Time
+		seen   bool
+		age    time.Duration
+		want   bool
+	}{
+		{"it began with our call", called, false, 10 * time.Second, false},
+		{"it began after our call", called, false, time.Second, false},
+		{"it is older than our call", called, false, 11 * time.Second, true},
+		{"it is older, but was once taken for ours: a clock was set", called, true, 11 * time.Second, false},
+		{"adopted: it began after the record of the start", time.Time{}, false, 19 * time.Second, false},
+		{"adopted: it is older than the record of the start", time.Time{}, false, 21 * time.Second, true},
+	} {
+		section := makeMigration("m").started().obj().Status.Source
+		if c.seen {
+			section.JobStartedTime = new(metav1.NewMicroTime(called))
+		}
+		job := hypervisor.JobStats{Type: hypervisor.JobUnbounded, Operation: hypervisor.OperationMigrationOut, Elapsed: c.age}
+		if got := Foreign(section, c.called, job, now); got != c.want {
+			t.Errorf("%s: Foreign() = %t", c.name, got)
+		}
+		if got := Ours(section, c.called, job, now); got == c.want {
+			t.Errorf("%s: Ours() = %t", c.name, got)
+		}
+		if job.Operation = hypervisor.OperationOther; Ours(section, c.called, job, now) || Foreign(section, c.called, job, now) {
+			t.Errorf("%s: a job that is no migration is taken for one", c.name)
 		}
 	}
 }

@@ -306,10 +306,16 @@ func failed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) Outcome {
 	}
 	aborted := steering != nil && steering.Abort != nil
 	switch {
-	case CancelRequested(lm) && (aborted || kind == hypervisor.KindAborted || end.Call == v1alpha1.CallUnknown):
+	case CancelRequested(lm) && (aborted || kind == hypervisor.KindAborted || kind == hypervisor.KindNotSent || end.Call == v1alpha1.CallUnknown):
 		out.Verdict, out.Reason, out.Message = VerdictCancelled, v1alpha1.ReasonCancelled, still+"; the migration was cancelled"
 	case aborted && steering.Abort.Reason != v1alpha1.ReasonCancelled:
 		out.Reason, out.Message = steering.Abort.Reason, still+"; the migration was given up: "+steering.Abort.Message
+	case kind == hypervisor.KindNotSent:
+		out.Reason = v1alpha1.ReasonNotStarted
+		out.Message = fmt.Sprintf("%s. Nothing was started: %s. Create another LiveMigration to try again", still, end.ErrorMessage)
+	case kind == hypervisor.KindPeerLost:
+		out.Message = fmt.Sprintf("%s; the two libvirts could not connect, or lost each other: %s. See to the network between %s and %s "+
+			"and to libvirt on %[4]s, and create another LiveMigration", still, end.ErrorMessage, lm.Status.SourceNode, lm.Status.TargetNode)
 	case end.Call == v1alpha1.CallUnknown:
 		out.Reason = v1alpha1.ReasonInterrupted
 		out.Message = still + "; the migration was interrupted by a restart of libvirt or of the agent. " +

@@ -7,13 +7,15 @@ import (
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 )
 
-// SettleTime is how long no job must be seen before a migrate call whose answer
-// was lost is taken to be over: the call may have been on its way to libvirt,
-// and its job not begun, when the answer was lost.
+// SettleTime is how long no job must be seen before a migrate call whose answer was
+// lost, and whose job was seen, is taken to be over. One call makes one job.
 const SettleTime = 2 * time.Second
 
-// JobWait is more than the 30 seconds for which libvirt lets a call wait for another
-// job of its domain.
+// JobWait is the same for a call whose job was never seen: it is more than the 30
+// seconds for which libvirt lets a call wait for its turn. What it waits for need not be
+// visible: not every operation that occupies a domain counts as a job. It is counted from
+// libvirt's first answer after the call, before which libvirt has taken up the call
+// itself: it takes calls up in their order.
 const JobWait = 35 * time.Second
 
 // HungTime is how long the source may take to see that the migration is over: a migrate
@@ -45,6 +47,9 @@ const (
 	CallReturned CallState = "Returned"
 	// CallLost: the call has returned without an answer.
 	CallLost CallState = "Lost"
+	// CallNotMade: this very process has recorded the start, and knows that it has not
+	// made the call and never will: it has not heard in time that the start is recorded.
+	CallNotMade CallState = "NotMade"
 )
 
 // SourceFacts is what the source's agent knows of a migration.
@@ -62,7 +67,10 @@ type SourceFacts struct {
 	// Domain is the guest; nil where the hypervisor does not know it.
 	Domain *hypervisor.Domain
 	Job    hypervisor.JobStats
-	// QuietSince is since when no job has been seen; zero while there is one.
+	// Foreign is whether Job is a migration that somebody else has started; see Foreign.
+	Foreign bool
+	// QuietSince is since when no migration of ours has been seen; zero while there is
+	// one.
 	QuietSince time.Time
 	// WholeSince is since when this process knows that the target has the whole
 	// guest; zero where it does not.
@@ -137,7 +145,9 @@ func DecideSource(f SourceFacts, now time.Time) SourceAction {
 func decideSourceStarted(f SourceFacts, now time.Time) SourceAction {
 	underWay := underWay(f)
 	switch {
-	case f.Seen && half(f.Domain):
+	case f.Seen && f.Call == CallNotMade:
+		return SourceEnd
+	case f.Seen && half(f.Domain) && !f.Foreign:
 		return decideSourcePostCopy(f, now)
 	case f.Seen && hung(f, now):
 		return SourceEnd
@@ -150,16 +160,44 @@ func decideSourceStarted(f SourceFacts, now time.Time) SourceAction {
 	}
 }
 
+// Foreign reports whether a migration that runs away from here is somebody else's. One
+// that is older than our call is: ours waits for its turn. Called is when the call was
+// made by this process, and zero in one that has adopted the attempt; then the record of
+// the start stands for it. Both and the job's age are by the clock of this host. A job
+// that was once taken for ours stays ours, as a clock may be set.
+func Foreign(section *v1alpha1.SourceStatus, called time.Time, job hypervisor.JobStats, now time.Time) bool {
+	if section == nil || section.StartRequestedTime == nil || section.JobStartedTime != nil || !job.MigratingOut() {
+		return false
+	}
+	return tooOld(section, called, job, now)
+}
+
+// Ours reports whether a job is the migration that was started for this attempt.
+func Ours(section *v1alpha1.SourceStatus, called time.Time, job hypervisor.JobStats, now time.Time) bool {
+	return section != nil && section.StartRequestedTime != nil && job.MigratingOut() && !Foreign(section, called, job, now)
+}
+
+func tooOld(section *v1alpha1.SourceStatus, called time.Time, job hypervisor.JobStats, now time.Time) bool {
+	if called.IsZero() {
+		called = section.StartRequestedTime.Time
+	}
+	return job.Elapsed > now.Sub(called)+ageTolerance
+}
+
+// ageTolerance is by how much libvirt and an agent may differ about a job's age.
+const ageTolerance = 100 * time.Millisecond
+
 // underWay reports whether the migration may still be. Once its call has returned, a job
 // that moves the guest is somebody else's.
 func underWay(f SourceFacts) bool {
-	return f.Call == CallInFlight || f.Call != CallReturned && f.Seen && f.Job.MigratingOut()
+	return f.Call == CallInFlight || f.Call != CallReturned && f.Seen && f.Job.MigratingOut() && !f.Foreign
 }
 
-// mayAbort: an abort that was ordered is asked for until the job is gone.
+// mayAbort: an abort that was ordered is asked for until the job is gone. Somebody
+// else's migration is not aborted for ours, which waits for it.
 func mayAbort(f SourceFacts, now time.Time) bool {
 	ordered := f.Section.Steering != nil && f.Section.Steering.Abort != nil && f.Seen && f.Job.MigratingOut()
-	return !InPostCopy(f.Section) && (ordered || CancelDue(f.Object, f.Section)) && now.Sub(f.LastAbort) >= AbortInterval
+	return !InPostCopy(f.Section) && !f.Foreign && (ordered || CancelDue(f.Object, f.Section)) && now.Sub(f.LastAbort) >= AbortInterval
 }
 
 // hung reports whether the call has not returned though nothing is left here that
@@ -169,11 +207,12 @@ func hung(f SourceFacts, now time.Time) bool {
 	return f.Call == CallInFlight && gone && !f.QuietSince.IsZero() && now.Sub(f.QuietSince) >= HungTime
 }
 
-// over reports whether a job that is not seen has ended, rather than not begun: it
-// may be waiting for another job of the guest.
+// over reports whether a job that is not seen has ended, rather than not begun: the call
+// may be waiting for its turn. Of a guest that is gone from here there is nothing left
+// to move.
 func over(f SourceFacts, now time.Time) bool {
 	settle := SettleTime
-	if f.Job.Active() && f.Section.JobStartedTime == nil {
+	if f.Section.JobStartedTime == nil {
 		settle = JobWait
 	}
 	return f.Call == CallReturned || f.Domain == nil || !f.Domain.Active() ||

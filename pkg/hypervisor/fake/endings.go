@@ -40,11 +40,11 @@ func (m *migration) settle(c cause) {
 		m.finish(failed("operation failed: job 'migration out' failed: Unable to write to socket: Bad file descriptor"))
 	case EndsShellLeft:
 		m.resume(from)
-		m.finish(fault(MethodMigrate, hypervisor.KindConnectionLost, "internal error: client socket is closed"))
+		m.finish(peerLost(MethodMigrate))
 	case EndsBothRunning:
 		from.state, from.reason = hypervisor.StateRunning, hypervisor.ReasonMigrationCanceled
 		m.source.emit(m.uuid, hypervisor.LifecycleResumed, "Migrated")
-		m.finish(fault(MethodMigrate, hypervisor.KindConnectionLost, "internal error: client socket is closed"))
+		m.finish(peerLost(MethodMigrate))
 	case EndsNeither:
 		m.source.emit(m.uuid, hypervisor.LifecycleStopped, "Failed")
 		m.dropHalf("Failed")
@@ -61,7 +61,11 @@ func (m *migration) settle(c cause) {
 			m.removeHalf()
 		}
 		m.resume(from)
-		m.finish(fault(MethodMigrate, hypervisor.KindConnectionLost, "internal error: client socket is closed"))
+		if c.daemon == m.source {
+			m.finish(lostConnection(MethodMigrate))
+		} else {
+			m.finish(peerLost(MethodMigrate))
+		}
 	case EndsWell, EndsSourceKept, EndsPostCopyBroken, EndsGuestLost, EndsUnheard, endsNowhere:
 		m.finish(lostConnection(MethodMigrate))
 	}

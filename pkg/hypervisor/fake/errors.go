@@ -26,7 +26,7 @@ func Error(kind hypervisor.Kind, message string) *hypervisor.Error {
 	switch kind {
 	case hypervisor.KindNoDomain:
 		e.Code = codeNoDomain
-	case hypervisor.KindConnectionLost:
+	case hypervisor.KindConnectionLost, hypervisor.KindPeerLost:
 		e.Code, e.Domain = codeSystem, domainRPC
 	case hypervisor.KindAborted:
 		e.Code = codeAborted
@@ -38,7 +38,7 @@ func Error(kind hypervisor.Kind, message string) *hypervisor.Error {
 		e.Code = codeOperationInvalid
 	case hypervisor.KindBusy:
 		e.Code = 68
-	case hypervisor.KindTimeout, hypervisor.KindCanceled:
+	case hypervisor.KindTimeout, hypervisor.KindCanceled, hypervisor.KindNotSent:
 		e.Domain = 0
 	case hypervisor.KindOther:
 		e.Code = codeOperationFailed
@@ -75,6 +75,10 @@ func injected(method Method, err error) error {
 
 func noDomain(method Method, uuid string) error {
 	return fault(method, hypervisor.KindNoDomain, "Domain not found: no domain with matching uuid '"+uuid+"'")
+}
+
+func peerLost(method Method) error {
+	return fault(method, hypervisor.KindPeerLost, "internal error: client socket is closed")
 }
 
 func lostConnection(method Method) error {

@@ -323,14 +323,14 @@ func TestMigrateRefusals(t *testing.T) {
 		{"shut off", Guest{State: hypervisor.StateShutoff}, func(*pair, *hypervisor.MigrateParams) {}, hypervisor.KindOperationInvalid},
 		{"unsafe", Guest{Unsafe: true}, func(*pair, *hypervisor.MigrateParams) {}, hypervisor.KindUnsafe},
 		{"unsafe is allowed", Guest{Unsafe: true}, func(_ *pair, m *hypervisor.MigrateParams) { m.AllowUnsafe = true }, ""},
-		{"unknown host", Guest{}, func(_ *pair, m *hypervisor.MigrateParams) { m.DestinationURI = "qemu+tcp://nowhere/system" }, hypervisor.KindConnectionLost},
-		{"no URI", Guest{}, func(_ *pair, m *hypervisor.MigrateParams) { m.DestinationURI = "::" }, hypervisor.KindConnectionLost},
+		{"unknown host", Guest{}, func(_ *pair, m *hypervisor.MigrateParams) { m.DestinationURI = "qemu+tcp://nowhere/system" }, hypervisor.KindPeerLost},
+		{"no URI", Guest{}, func(_ *pair, m *hypervisor.MigrateParams) { m.DestinationURI = "::" }, hypervisor.KindPeerLost},
 		{"address", Guest{}, func(p *pair, m *hypervisor.MigrateParams) {
 			p.b.AddAddress("192.0.2.2")
 			m.DestinationURI = "qemu+tls://192.0.2.2:16514/system"
 		}, ""},
 		{"same host", Guest{}, func(p *pair, m *hypervisor.MigrateParams) { m.DestinationURI = p.a.URI() }, hypervisor.KindOther},
-		{"daemon is down", Guest{}, func(p *pair, _ *hypervisor.MigrateParams) { p.b.KillDaemon() }, hypervisor.KindConnectionLost},
+		{"daemon is down", Guest{}, func(p *pair, _ *hypervisor.MigrateParams) { p.b.KillDaemon() }, hypervisor.KindPeerLost},
 		{"runs there", Guest{}, func(p *pair, _ *hypervisor.MigrateParams) { p.b.AddGuest(Guest{UUID: vm, Name: "vm"}) }, hypervisor.KindOperationInvalid},
 		{"defined there", Guest{}, func(p *pair, _ *hypervisor.MigrateParams) {
 			p.b.AddGuest(Guest{UUID: vm, Name: "vm", Persistent: true, State: hypervisor.StateShutoff})

@@ -35,11 +35,11 @@ func TestScripts(t *testing.T) {
 			"1", "Started/Migrated Stopped/Failed",
 		},
 		{
-			Script{Ending: EndsShellLeft}, true, hypervisor.KindConnectionLost, "Running/Booted persistent", "Paused/Migration",
+			Script{Ending: EndsShellLeft}, true, hypervisor.KindPeerLost, "Running/Booted persistent", "Paused/Migration",
 			"1", "Started/Migrated",
 		},
 		{
-			Script{Ending: EndsBothRunning}, true, hypervisor.KindConnectionLost,
+			Script{Ending: EndsBothRunning}, true, hypervisor.KindPeerLost,
 			"Running/MigrationCanceled persistent", "Running/Migrated persistent",
 			"1 2 Suspended/Migrated 3 Resumed/Migrated", "Started/Migrated Defined/Added Resumed/Migrated",
 		},
@@ -78,7 +78,7 @@ func TestScripts(t *testing.T) {
 func TestShellCanBeDestroyedAndTheGuestMigratedAgain(t *testing.T) {
 	withPair(t, Guest{Persistent: true}, func(p *pair) {
 		p.fleet.ScriptNext(vm, Script{Ending: EndsShellLeft})
-		p.wantKind(p.a.Migrate(p.Context(), vm, p.params()), hypervisor.KindConnectionLost)
+		p.wantKind(p.a.Migrate(p.Context(), vm, p.params()), hypervisor.KindPeerLost)
 		if err := p.b.DestroyIncoming(p.Context(), vm); err != nil {
 			t.Fatal(err)
 		}
@@ -250,12 +250,12 @@ func TestKillDaemon(t *testing.T) {
 				gate := p.fleet.Hold(vm, test.stage)
 				result := p.start(p.Context(), p.params())
 				<-gate.Reached()
-				h := p.a
+				h, want := p.a, hypervisor.KindConnectionLost
 				if test.target {
-					h = p.b
+					h, want = p.b, hypervisor.KindPeerLost
 				}
 				h.KillDaemon()
-				p.wantKind(<-result, hypervisor.KindConnectionLost)
+				p.wantKind(<-result, want)
 				h.Reconnect()
 				gate.Release()
 				time.Sleep(time.Minute)

@@ -119,9 +119,9 @@ func (h *Host) begin(uuid string, params hypervisor.MigrateParams) (*migrateCall
 	target := h.fleet.resolve(params.DestinationURI)
 	switch {
 	case target == nil:
-		return nil, fault(method, hypervisor.KindConnectionLost, "Unable to resolve address: Name or service not known")
+		return nil, fault(method, hypervisor.KindPeerLost, "Unable to resolve address: Name or service not known")
 	case target.down:
-		return nil, fault(method, hypervisor.KindConnectionLost, "unable to connect to server: Connection refused")
+		return nil, fault(method, hypervisor.KindPeerLost, "unable to connect to server: Connection refused")
 	}
 	if err := target.accept(h, d); err != nil {
 		return nil, err

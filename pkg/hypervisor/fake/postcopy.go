@@ -174,7 +174,7 @@ func (f *Fleet) BreakPostCopy(uuid string) {
 
 // LoseSupervision makes the two libvirts of a migration in its post-copy phase
 // lose each other, while the memory's stream survives: Migrate fails with
-// KindConnectionLost and the source shows ReasonPostcopyFailed, but the phase
+// KindPeerLost and the source shows ReasonPostcopyFailed, but the phase
 // goes on to its end, after which the source keeps its definition.
 func (f *Fleet) LoseSupervision(uuid string) {
 	f.mu.Lock()
@@ -199,7 +199,7 @@ func (m *migration) loseSupervision() {
 		from.reason = hypervisor.ReasonPostcopyFailed
 		m.source.emit(m.uuid, hypervisor.LifecycleSuspended, hypervisor.DetailPostcopyFailed)
 	}
-	m.answer(fault(MethodMigrate, hypervisor.KindConnectionLost, "internal error: client socket is closed"))
+	m.answer(peerLost(MethodMigrate))
 }
 
 // RecoverPostCopy implements hypervisor.Migrator.
@@ -225,7 +225,7 @@ func (h *Host) RecoverPostCopy(ctx context.Context, uuid string, params hypervis
 			return nil, fault(method, hypervisor.KindOperationInvalid,
 				"Requested operation is not valid: domain '"+d.guest.Name+"' is not processing incoming migration")
 		case h.fleet.resolve(params.DestinationURI) != d.out.target || d.out.target.down:
-			return nil, fault(method, hypervisor.KindConnectionLost, "unable to connect to server: Connection refused")
+			return nil, fault(method, hypervisor.KindPeerLost, "unable to connect to server: Connection refused")
 		}
 		m := d.out
 		m.call = newMigrateCall()

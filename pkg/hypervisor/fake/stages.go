@@ -75,10 +75,10 @@ const (
 	// source; KindOther.
 	EndsTargetLost Ending = "TargetLost"
 	// EndsShellLeft has the two hosts lose each other: the guest goes on at the
-	// source, and the destination keeps a paused half of it; KindConnectionLost.
+	// source, and the destination keeps a paused half of it; KindPeerLost.
 	EndsShellLeft Ending = "ShellLeft"
 	// EndsBothRunning has the last message between the hosts get lost: the guest
-	// runs on both sides; KindConnectionLost.
+	// runs on both sides; KindPeerLost.
 	EndsBothRunning Ending = "BothRunning"
 	// EndsSourceKept moves the guest, but the source keeps its definition
 	// although it should not, and says nothing; KindConnectionLost.
@@ -95,7 +95,7 @@ const (
 	EndsGuestLost Ending = "GuestLost"
 	// EndsUnheard has the source's emulator never hear that all of the guest has
 	// arrived in post-copy: the guest runs at the destination, and the source keeps a
-	// half that waits for ever; KindConnectionLost. A migration that does not switch
+	// half that waits for ever; KindPeerLost. A migration that does not switch
 	// to post-copy ends well.
 	EndsUnheard Ending = "Unheard"
 	// EndsNeither leaves the guest on neither side; KindOther.

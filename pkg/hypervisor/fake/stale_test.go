@@ -15,7 +15,7 @@ func TestArrivalIsNotHeardOf(t *testing.T) {
 		if err := p.a.StartPostCopy(p.Context(), vm); err != nil {
 			t.Error(err)
 		}
-		p.wantKind(<-result, hypervisor.KindConnectionLost)
+		p.wantKind(<-result, hypervisor.KindPeerLost)
 		for range 2 {
 			p.want(p.a, "Paused/PostcopyFailed persistent")
 			p.want(p.b, "Running/Migrated persistent")

@@ -142,7 +142,7 @@ func TestBrokenPostCopyIsRecovered(t *testing.T) {
 		p.wantCause(p.b.Resume(p.Context(), vm), hypervisor.ErrInPostCopy)
 		p.wantCause(p.a.Resume(p.Context(), vm), hypervisor.ErrInPostCopy)
 		params := hypervisor.MigrateParams{DestinationURI: "qemu+tcp://nowhere/system"}
-		p.wantKind(p.a.RecoverPostCopy(p.Context(), vm, params), hypervisor.KindConnectionLost)
+		p.wantKind(p.a.RecoverPostCopy(p.Context(), vm, params), hypervisor.KindPeerLost)
 		params.DestinationURI = p.b.URI()
 		if err := p.a.RecoverPostCopy(p.Context(), vm, params); err != nil {
 			t.Fatal(err)
@@ -229,10 +229,11 @@ func TestPostCopyOutlivesItsSupervision(t *testing.T) {
 		lose    func(p *pair)
 		wantA   string
 		wantOnA string
+		want    hypervisor.Kind
 	}{
-		{"the source's daemon is killed", func(p *pair) { p.a.KillDaemon(); p.a.Reconnect() }, "Paused/Postcopy persistent", "Resync"},
-		{"the destination's daemon is killed", func(p *pair) { p.b.KillDaemon(); p.b.Reconnect() }, "Paused/PostcopyFailed persistent", "Suspended/PostcopyFailed"},
-		{"the daemons lose each other", func(p *pair) { p.fleet.LoseSupervision(vm) }, "Paused/PostcopyFailed persistent", "Suspended/PostcopyFailed"},
+		{"the source's daemon is killed", func(p *pair) { p.a.KillDaemon(); p.a.Reconnect() }, "Paused/Postcopy persistent", "Resync", hypervisor.KindConnectionLost},
+		{"the destination's daemon is killed", func(p *pair) { p.b.KillDaemon(); p.b.Reconnect() }, "Paused/PostcopyFailed persistent", "Suspended/PostcopyFailed", hypervisor.KindPeerLost},
+		{"the daemons lose each other", func(p *pair) { p.fleet.LoseSupervision(vm) }, "Paused/PostcopyFailed persistent", "Suspended/PostcopyFailed", hypervisor.KindPeerLost},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -246,7 +247,7 @@ func TestPostCopyOutlivesItsSupervision(t *testing.T) {
 				<-gate.Reached()
 				p.wantEvents(p.onA, "1 2 3 Suspended/Migrated Suspended/Postcopy 4")
 				test.lose(p)
-				p.wantKind(<-result, hypervisor.KindConnectionLost)
+				p.wantKind(<-result, test.want)
 				p.want(p.a, test.wantA)
 				p.want(p.b, "Running/Postcopy persistent")
 				p.wantKind(p.a.RecoverPostCopy(p.Context(), vm, p.slowly()), hypervisor.KindOperationInvalid)

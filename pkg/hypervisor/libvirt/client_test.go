@@ -198,7 +198,7 @@ func TestClientCannotConnect(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 	params := hypervisor.MigrateParams{DestinationURI: "test:///default", LiveXML: "x"}
-	if err := c.Migrate(t.Context(), testDomain, params); hypervisor.KindOf(err) != hypervisor.KindConnectionLost {
+	if err := c.Migrate(t.Context(), testDomain, params); hypervisor.KindOf(err) != hypervisor.KindNotSent {
 		t.Errorf("got %v", err)
 	}
 }

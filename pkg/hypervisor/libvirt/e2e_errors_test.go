@@ -39,10 +39,10 @@ func TestE2EMigrateErrors(t *testing.T) {
 		}, hypervisor.KindConfigUnsupported},
 		{"nobody listens", guest.UUID(), func(p *hypervisor.MigrateParams) {
 			p.DestinationURI = "qemu+tcp://node-b:1/system"
-		}, hypervisor.KindConnectionLost},
+		}, hypervisor.KindPeerLost},
 		{"unknown host", guest.UUID(), func(p *hypervisor.MigrateParams) {
 			p.DestinationURI = "qemu+tcp://nowhere.invalid/system"
-		}, hypervisor.KindConnectionLost},
+		}, hypervisor.KindPeerLost},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -77,7 +77,11 @@ func TestE2EDaemonDiesDuringAMigration(t *testing.T) {
 			signalDaemon(t, host, syscall.SIGKILL)
 			err := <-result
 			t.Logf("after %v: %v", time.Since(begin), err)
-			wantKind(t, err, hypervisor.KindConnectionLost)
+			want := hypervisor.KindConnectionLost
+			if host != nodeA() {
+				want = hypervisor.KindPeerLost
+			}
+			wantKind(t, err, want)
 			if err := host.StartLibvirtd(t.Context()); err != nil {
 				t.Fatal(err)
 			}

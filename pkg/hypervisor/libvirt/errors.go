@@ -74,6 +74,25 @@ func convert(op string, err error) error {
 	return out
 }
 
+// notSent returns the error of a call that moves a domain and was not made.
+func notSent(op string, err error) error {
+	message := "connecting to libvirt failed"
+	if done := (*hypervisor.Error)(nil); errors.As(convert(op, err), &done) {
+		message += ": " + done.Message
+	}
+	return &hypervisor.Error{Op: op, Kind: hypervisor.KindNotSent, Message: message}
+}
+
+// peerLost returns the error of a migration whose two daemons have lost each other.
+func peerLost(op string, err error) error {
+	if done := (*hypervisor.Error)(nil); errors.As(convert(op, err), &done) {
+		named := *done
+		named.Kind = hypervisor.KindPeerLost
+		return &named
+	}
+	return err
+}
+
 // messageOf returns an error's message. That of a parser goes on with a part of
 // the line that it could not read, which may begin within a secret.
 func messageOf(e lv.Error) string {

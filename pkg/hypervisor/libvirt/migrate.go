@@ -65,12 +65,12 @@ type departure struct {
 // leave makes a call that moves a domain away, on a connection of its own.
 func (c *Client) leave(ctx context.Context, uuid string, d departure) error {
 	if err := c.control.enter(); err != nil {
-		return convert(d.op, err)
+		return notSent(d.op, err)
 	}
 	defer c.control.spawned.Done()
 	l, err := c.dialOwn(ctx)
 	if err != nil {
-		return convert(d.op, err)
+		return notSent(d.op, err)
 	}
 	aborted := c.aborts.watch(uuid)
 	results := make(chan error, 1)
@@ -121,11 +121,17 @@ func (c *Client) dialOwn(ctx context.Context) (*link, error) {
 // migrate makes the call, which returns when the migration is over.
 func migrate(conn *lv.Connect, uuid string, d departure) error {
 	domain, err := conn.LookupDomainByUUIDString(uuid)
-	if err != nil {
+	switch {
+	case err != nil && hypervisor.KindOf(convert(d.op, err)).OutcomeUnknown():
+		return notSent(d.op, err)
+	case err != nil:
 		return err
 	}
 	defer func() { _ = domain.Free() }()
 	err = domain.MigrateToURI3(d.to, d.parameters, d.flags)
+	if hypervisor.KindOf(convert(d.op, err)) == hypervisor.KindConnectionLost && answers(conn) {
+		return peerLost(d.op, err)
+	}
 	if e := (lv.Error{}); errors.As(err, &e) && e.Code == lv.ERR_NO_DOMAIN {
 		// The destination lost its half of the domain and the source passes
 		// that on: it must not look as if the source did not know the domain.
@@ -135,6 +141,14 @@ func migrate(conn *lv.Connect, uuid string, d departure) error {
 		}
 	}
 	return err
+}
+
+// answers reports whether a connection has survived a call on it: then it was libvirt
+// itself that could not reach the other. A daemon that hangs makes it wait until the
+// connection's keepalive gives up.
+func answers(conn *lv.Connect) bool {
+	_, err := conn.GetLibVersion()
+	return err == nil
 }
 
 // migrateArguments translates the parameters of a migration. The client
