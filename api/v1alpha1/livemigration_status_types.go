@@ -264,6 +264,19 @@ type SourceEnd struct {
 	// domain is the guest on this side after the end.
 	// +required
 	Domain DomainObservation `json:"domain,omitzero"`
+	// observation counts the changes of domain, and how often the agent has asked for
+	// a new look at the target before it does something because of what is there.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Observation int64 `json:"observation,omitempty"`
+	// answersTarget is the target.observation that was known when domain was read.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	AnswersTarget int64 `json:"answersTarget,omitempty"`
+	// copyPausedTime is when the agent recorded that it pauses its copy of a guest that
+	// runs on both sides. It does so once.
+	// +optional
+	CopyPausedTime *metav1.MicroTime `json:"copyPausedTime,omitempty"`
 	// time is when the end was seen.
 	// +required
 	Time metav1.MicroTime `json:"time,omitzero"`
@@ -314,8 +327,12 @@ type TargetStatus struct {
 	// before the migration. One that came with a failed migration is removed.
 	// +optional
 	DefinedBefore *bool `json:"definedBefore,omitempty"`
-	// arrivedTime is when the guest was first seen running, or whole and
-	// paused, on this side.
+	// incomingTime is when this side was first seen to have the half of a guest that a
+	// migration brings. A guest that somebody starts here from a definition has none.
+	// +optional
+	IncomingTime *metav1.MicroTime `json:"incomingTime,omitempty"`
+	// arrivedTime is when the guest was first seen running, or whole and paused, on
+	// this side, brought by a migration.
 	// +optional
 	ArrivedTime *metav1.MicroTime `json:"arrivedTime,omitempty"`
 	// wholeTime is when this side's hypervisor was first seen to say, after the
@@ -330,6 +347,15 @@ type TargetStatus struct {
 	// domain is the guest on this side, as last seen.
 	// +optional
 	Domain *DomainObservation `json:"domain,omitempty"`
+	// observation counts the changes of domain, and how often the agent has asked for
+	// a new look at the source before it does something because of what is there.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Observation int64 `json:"observation,omitempty"`
+	// answersSource is the source.end.observation that was known when domain was read.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	AnswersSource int64 `json:"answersSource,omitempty"`
 	// confirmedTime is when domain was read after the end on the source.
 	// +optional
 	ConfirmedTime *metav1.MicroTime `json:"confirmedTime,omitempty"`

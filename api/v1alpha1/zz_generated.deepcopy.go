@@ -1341,6 +1341,10 @@ func (in *SerialMigrateData) DeepCopy() *SerialMigrateData {
 func (in *SourceEnd) DeepCopyInto(out *SourceEnd) {
 	*out = *in
 	out.Domain = in.Domain
+	if in.CopyPausedTime != nil {
+		in, out := &in.CopyPausedTime, &out.CopyPausedTime
+		*out = (*in).DeepCopy()
+	}
 	in.Time.DeepCopyInto(&out.Time)
 }
 
@@ -1523,6 +1527,10 @@ func (in *TargetStatus) DeepCopyInto(out *TargetStatus) {
 		in, out := &in.DefinedBefore, &out.DefinedBefore
 		*out = new(bool)
 		**out = **in
+	}
+	if in.IncomingTime != nil {
+		in, out := &in.IncomingTime, &out.IncomingTime
+		*out = (*in).DeepCopy()
 	}
 	if in.ArrivedTime != nil {
 		in, out := &in.ArrivedTime, &out.ArrivedTime

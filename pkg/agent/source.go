@@ -51,6 +51,10 @@ type sourceSession struct {
 	// a definition is gone afterwards, and cannot be asked.
 	stopped *v1alpha1.DomainObservation
 	knobs   knobs
+	// asked is when the target was last told of something new here after the end, and
+	// pausing whether it is recorded that this copy is paused, and not done yet.
+	asked   time.Time
+	pausing bool
 }
 
 // runSource runs a session until its migration is done or ctx ends.
@@ -216,7 +220,7 @@ func (s *sourceSession) noteStop(e hypervisor.Event) {
 	}
 	s.stopped = &v1alpha1.DomainObservation{State: string(hypervisor.StateShutoff), Reason: e.Detail}
 	if s.section != nil && s.section.End != nil && migration.SideOf(&s.section.End.Domain) == migration.SideGone {
-		s.section.End.Domain = *s.stopped
+		s.see(*s.stopped)
 		s.report(true)
 	}
 }
@@ -266,7 +270,8 @@ func (s *sourceSession) act(ctx context.Context, action migration.SourceAction, 
 		return 0
 	case migration.SourceWait, migration.SourceDone:
 		return s.pause(now)
-	case migration.SourceUndefine, migration.SourceResume, migration.SourceDestroyStale, migration.SourcePauseCopy, migration.SourceObserve:
+	case migration.SourceUndefine, migration.SourceResume, migration.SourceDestroyStale, migration.SourcePauseCopy,
+		migration.SourceObserve, migration.SourceAsk:
 		return s.cleanUp(ctx, action)
 	}
 	s.log.Error(errors.New("unknown act"), "Cannot carry out what was decided", "act", action)
@@ -283,9 +288,11 @@ func (s *sourceSession) cleanUp(ctx context.Context, action migration.SourceActi
 	case migration.SourceDestroyStale:
 		s.settle(ctx, "Removing the copy that is left of the guest, which runs on the target", s.hv.DestroyStale)
 	case migration.SourcePauseCopy:
-		s.settle(ctx, "Pausing the guest, which runs on the target as well", s.hv.Suspend)
+		s.pauseCopy(ctx)
 	case migration.SourceObserve:
 		s.observe()
+	case migration.SourceAsk:
+		s.ask()
 	}
 	return followInterval
 }
@@ -313,6 +320,7 @@ func (s *sourceSession) facts() migration.SourceFacts {
 		Object: s.lm, Section: s.section, Call: s.callState(),
 		Seen: s.now.seen, Domain: s.now.domain, Job: s.now.job, Foreign: s.now.foreign,
 		QuietSince: s.quietSince, WholeSince: s.wholeSince, LastAbort: s.lastAbort, LastRecover: s.lastRecover,
+		Asked: s.asked, Pausing: s.pausing,
 	}
 }
 
@@ -406,6 +414,7 @@ func (s *sourceSession) end() {
 		end.ErrorKind, end.ErrorMessage = string(hypervisor.KindOf(s.callErr)), messageOf(s.callErr)
 	}
 	s.section.End = end
+	s.see(end.Domain)
 	if migration.HasLeft(s.section, migration.CurrentTarget(s.lm)) {
 		s.progress = migration.NoteSwitchover(migration.Complete(s.progress), s.section)
 	}
@@ -435,7 +444,9 @@ func (s *sourceSession) undefine(ctx context.Context) time.Duration {
 		s.log.Error(err, "Removing the definition failed; trying again", "after", followInterval)
 		return followInterval
 	}
-	s.section.End.Domain.Defined = false
+	now := s.section.End.Domain
+	now.Defined = false
+	s.see(now)
 	s.report(true)
 	return 0
 }

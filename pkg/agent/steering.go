@@ -282,26 +282,6 @@ func (s *sourceSession) recoverPostCopy(ctx context.Context) time.Duration {
 	return followFirst
 }
 
-// settle does what is left to do here after the end, and reports what came of it.
-func (s *sourceSession) settle(ctx context.Context, what string, do func(ctx context.Context, uuid string) error) {
-	s.log.Info(what)
-	if err := do(ctx, s.lm.Status.DomainUUID); err != nil {
-		s.log.Error(err, "That failed; trying again", "after", followInterval)
-		return
-	}
-	s.look(ctx)
-	s.observe()
-}
-
-// observe reports the guest as it is after the end.
-func (s *sourceSession) observe() {
-	if !s.now.seen {
-		return
-	}
-	s.section.End.Domain = migration.SideSince(s.section.End.Domain, s.now.domain, s.now.job)
-	s.report(true)
-}
-
 // messageOf returns a hypervisor's message without the name of the call.
 func messageOf(err error) string {
 	if herr, ok := errors.AsType[*hypervisor.Error](err); ok {

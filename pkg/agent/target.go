@@ -25,6 +25,10 @@ type targetSession struct {
 	out     *reporter[*v1alpha1.TargetStatus]
 	lm      *v1alpha1.LiveMigration
 	section *v1alpha1.TargetStatus
+	// asked is when the source was last told of something new here, or asked to look
+	// again, and incoming whether a half that a migration brings was heard of.
+	asked    time.Time
+	incoming bool
 }
 
 // runTarget runs a session until its migration is done or ctx ends.
@@ -78,7 +82,9 @@ func (s *targetSession) await(ctx context.Context, events <-chan hypervisor.Even
 		return false
 	case <-s.box.changed:
 	case <-timer:
-	case _, ok := <-events:
+	case event, ok := <-events:
+		started := event.Type == hypervisor.EventLifecycle && event.Lifecycle == hypervisor.LifecycleStarted
+		s.incoming = s.incoming || started && event.Detail == hypervisor.DetailMigrated
 		return ok
 	}
 	return true
@@ -87,7 +93,7 @@ func (s *targetSession) await(ctx context.Context, events <-chan hypervisor.Even
 // step takes one act and says how long to wait for the next; done ends the
 // session.
 func (s *targetSession) step(ctx context.Context) (wait time.Duration, done bool) {
-	facts := migration.TargetFacts{Object: s.lm, Section: s.section}
+	facts := migration.TargetFacts{Object: s.lm, Section: s.section, Asked: s.asked}
 	switch action := migration.DecideTarget(facts, s.node.Clock.Now()); action {
 	case migration.TargetDone:
 		return 0, true
@@ -101,6 +107,12 @@ func (s *targetSession) step(ctx context.Context) (wait time.Duration, done bool
 		return s.observe(ctx, false), false
 	case migration.TargetConfirm:
 		return s.observe(ctx, true), false
+	case migration.TargetAsk:
+		s.section = s.section.DeepCopy()
+		s.section.Observation++
+		s.asked = s.node.Clock.Now()
+		s.out.report(s.section, true)
+		return followInterval, false
 	case migration.TargetRemoveIncoming:
 		return s.settle(ctx, "Removing the shell that the migration left behind; the guest lives on the source", s.hv.DestroyIncoming), false
 	case migration.TargetResume:
@@ -122,9 +134,12 @@ func (s *targetSession) observe(ctx context.Context, confirm bool) time.Duration
 		return retryInterval
 	}
 	section := s.section.DeepCopy()
-	section.Domain = new(migration.Observe(seen.domain, seen.job))
+	if migration.SeeTarget(section, migration.CurrentSource(s.lm), migration.Observe(seen.domain, seen.job)) {
+		s.asked = s.node.Clock.Now()
+	}
 	arrived := migration.SideOf(section.Domain) == migration.SideLive
-	if arrived || section.Domain.State == string(hypervisor.StateRunning) {
+	s.noteIncoming(section)
+	if migration.Brought(section) && (arrived || section.Domain.State == string(hypervisor.StateRunning)) {
 		s.noteArrival(section)
 	}
 	s.notePostCopy(section)
@@ -154,6 +169,14 @@ func (s *targetSession) lookOnly(ctx context.Context) time.Duration {
 	}
 	s.out.report(s.section, true)
 	return 0
+}
+
+// noteIncoming remembers when a half was first seen here that a migration brings: a guest
+// that was started from a definition has none.
+func (s *targetSession) noteIncoming(section *v1alpha1.TargetStatus) {
+	if section.IncomingTime == nil && (s.incoming || migration.ShowsIncoming(section.Domain)) {
+		section.IncomingTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
+	}
 }
 
 // noteArrival remembers when the guest was first seen here, be it whole or in
@@ -228,7 +251,7 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 		section.MigrateURI = s.node.Receive.migrateURI()
 		section.Offer = s.node.Receive.offer(ports)
 		section.Host = s.hostFacts(host)
-		section.Domain = new(migration.Observe(domain, hypervisor.JobStats{}))
+		migration.SeeTarget(section, nil, migration.Observe(domain, hypervisor.JobStats{}))
 		section.DefinedBefore = new(section.Domain.Defined)
 	}
 	s.section = section

@@ -14,6 +14,7 @@ func TestDecideSource(t *testing.T) {
 	out := hypervisor.JobStats{Type: hypervisor.JobUnbounded, Operation: hypervisor.OperationMigrationOut}
 	running := &hypervisor.Domain{State: hypervisor.StateRunning}
 	off := &hypervisor.Domain{State: hypervisor.StateShutoff, Reason: hypervisor.ReasonMigrated}
+	defined := &hypervisor.Domain{State: hypervisor.StateShutoff, Reason: hypervisor.ReasonMigrated, Persistent: true}
 	quiet, waited := epoch.Add(-SettleTime), epoch.Add(-JobWait)
 	seenBefore := func() builder {
 		b := makeMigration("m").started()
@@ -39,6 +40,11 @@ func TestDecideSource(t *testing.T) {
 	}
 	pausedByUs := func() builder {
 		return makeMigration("m").ended(v1alpha1.CallFailed, "Other", "Paused/User").onTarget("Absent", true).pausedByUs()
+	}
+	pausedOnce := func() builder {
+		b := makeMigration("m").ended(v1alpha1.CallUnknown, "", "Running").onTarget("Running/Migrated", true)
+		b.lm.Status.Source.End.CopyPausedTime = new(metav1.NewMicroTime(epoch))
+		return b
 	}
 	targetRefused := makeMigration("m").admitted().checked().ready()
 	targetRefused.lm.Status.Target.Problem = &v1alpha1.Problem{Reason: "Test"}
@@ -135,6 +141,8 @@ func TestDecideSource(t *testing.T) {
 
 		{"failed, paused by us", pausedByUs(), SourceFacts{Seen: true, Domain: half("User")}, SourceResume},
 		{"failed, paused by us, hypervisor away", pausedByUs(), SourceFacts{}, SourceWait},
+		{"failed, paused by us, and the target was read before that was seen", asked(pausedByUs(), 2, 1, 0, 0), SourceFacts{Seen: true, Domain: half("User")}, SourceWait},
+		{"failed, paused by us, and the target has news", asked(pausedByUs(), 2, 2, 3, 2), SourceFacts{Seen: true, Domain: half("User")}, SourceObserve},
 		{"failed, resumed", pausedByUs(), SourceFacts{Seen: true, Domain: running}, SourceObserve},
 		{"failed, and the target not read yet", makeMigration("m").ended(v1alpha1.CallFailed, "", "Paused/User").onTarget("Absent", false).pausedByUs(),
 			SourceFacts{Seen: true, Domain: half("User")}, SourceWait},
@@ -155,8 +163,15 @@ func TestDecideSource(t *testing.T) {
 			SourceFacts{Seen: true, Domain: half("PostcopyFailed"), Job: out}, SourceWait},
 		{"the half of somebody else's post-copy", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Paused/Postcopy+MigrationOut").onTarget("Running/Migrated", true).whole(),
 			SourceFacts{Seen: true, Domain: half("Postcopy"), Job: out}, SourceWait},
-		{"the guest runs on both sides", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Running/Booted").onTarget("Running/Migrated", true),
+		{"the guest runs on both sides", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Running").onTarget("Running/Migrated", true),
 			SourceFacts{Seen: true, Domain: running}, SourcePauseCopy},
+		{"the guest runs on both sides, and was paused here before", pausedOnce(),
+			SourceFacts{Seen: true, Domain: running}, SourceWait},
+		{"the guest runs on both sides, and this process has recorded to pause it", pausedOnce(),
+			SourceFacts{Seen: true, Domain: running, Pausing: true}, SourcePauseCopy},
+		{"the guest runs on both sides, as the target was before the guest was seen to run here",
+			asked(makeMigration("m").ended(v1alpha1.CallUnknown, "", "Running/Unpaused").onTarget("Running/Migrated", true), 3, 2, 0, 0),
+			SourceFacts{Seen: true, Domain: &hypervisor.Domain{State: hypervisor.StateRunning, Reason: hypervisor.ReasonUnpaused}}, SourceWait},
 		{"the guest runs on both sides, and the target was not read since", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Running").onTarget("Running/Migrated", false),
 			SourceFacts{Seen: true, Domain: running}, SourceWait},
 		{"a person has destroyed a copy", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Paused/User").onTarget("Running/Migrated", true),
@@ -165,8 +180,10 @@ func TestDecideSource(t *testing.T) {
 			SourceFacts{Seen: true}, SourceWait},
 
 		{"ended", makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent"), SourceFacts{}, SourceWait},
-		{"ended, definition left", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Shutoff/Migrated*").onTarget("Running/Migrated*", false),
-			SourceFacts{Seen: true, Domain: off}, SourceUndefine},
+		{"ended, definition left", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Shutoff/Migrated*").onTarget("Running/Migrated*", true),
+			SourceFacts{Seen: true, Domain: defined}, SourceUndefine},
+		{"ended, definition left, and the target was not read since", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Shutoff/Migrated*").onTarget("Running/Migrated*", false),
+			SourceFacts{Seen: true, Domain: defined}, SourceWait},
 		{"ended, definition left, hypervisor away", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Shutoff/Migrated*").onTarget("Running/Migrated", false),
 			SourceFacts{}, SourceWait},
 		{"ended, definition left, but somebody started the guest", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Shutoff/Migrated*").onTarget("Running/Migrated", false),
@@ -174,7 +191,7 @@ func TestDecideSource(t *testing.T) {
 		{"settled", makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent").finished(metav1.ConditionTrue, v1alpha1.PhaseSucceeded), SourceFacts{}, SourceDone},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			c.facts.Object, c.facts.Section = c.b.obj(), CurrentSource(c.b.obj())
+			c.facts.Object, c.facts.Section, c.facts.Asked = c.b.obj(), CurrentSource(c.b.obj()), epoch
 			if got := DecideSource(c.facts, epoch); got != c.want {
 				t.Errorf("DecideSource() = %s, want %s", got, c.want)
 			}
@@ -235,12 +252,14 @@ func TestDecideTarget(t *testing.T) {
 		{"a shell is left, libvirt may yet remove it", leftover(), epoch, TargetObserve},
 		{"a shell is left", leftover(), epoch.Add(IncomingGrace), TargetRemoveIncoming},
 		{"a definition is left", cameAlong, epoch, TargetUndefine},
+		{"a shell is left, and the source was not read since", asked(leftover(), 1, 1, 2, 1), epoch.Add(IncomingGrace), TargetObserve},
+		{"a shell is left, and the source has news", asked(leftover(), 2, 1, 1, 1), epoch.Add(IncomingGrace), TargetConfirm},
 		{"arrived paused by us", makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent").onTarget("Paused/User", true).pausedByUs(), epoch, TargetResume},
 		{"arrived paused by its user", makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent").onTarget("Paused/User", true), epoch, TargetObserve},
 		{"settled", leftover().finished(metav1.ConditionFalse, v1alpha1.PhaseFailed), epoch.Add(IncomingGrace), TargetDone},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got := DecideTarget(TargetFacts{Object: c.b.obj(), Section: CurrentTarget(c.b.obj())}, c.now); got != c.want {
+			if got := DecideTarget(TargetFacts{Object: c.b.obj(), Section: CurrentTarget(c.b.obj()), Asked: epoch}, c.now); got != c.want {
 				t.Errorf("DecideTarget() = %s, want %s", got, c.want)
 			}
 		})
@@ -265,6 +284,65 @@ func TestWhyAGuestStoppedIsRemembered(t *testing.T) {
 	} {
 		if got := SideSince(*observed(c.reported), c.now, hypervisor.JobStats{}); got != *observed(c.want) {
 			t.Errorf("%s: got %+v, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+// asked has each side's observation, and which of the other's it was read after.
+func asked(b builder, source, targetAnswers, target, sourceAnswers int64) builder {
+	s, t := b.lm.Status.Source.End, b.lm.Status.Target
+	s.Observation, t.AnswersSource, t.Observation, s.AnswersTarget = source, targetAnswers, target, sourceAnswers
+	return b
+}
+
+// TestNothingIsDoneOnOldNews: whatever is to be done after the end, it is done only when
+// the other side was read a moment ago.
+func TestNothingIsDoneOnOldNews(t *testing.T) {
+	both := asked(makeMigration("m").ended(v1alpha1.CallUnknown, "", "Running/Booted").onTarget("Running/Migrated", true), 2, 2, 3, 3)
+	shell := asked(makeMigration("m").ended(v1alpha1.CallFailed, "", "Running/Booted").onTarget("Paused/Migration", true), 2, 2, 3, 3)
+	for asked, fresh := range map[time.Time]bool{
+		{}: false, epoch: true, epoch.Add(IncomingGrace - AnswerAge): false,
+	} {
+		now := epoch.Add(IncomingGrace)
+		source, target := SourceAsk, TargetAsk
+		if fresh {
+			source, target = SourcePauseCopy, TargetRemoveIncoming
+		}
+		f := SourceFacts{
+			Object: both.obj(), Section: CurrentSource(both.obj()), Seen: true, Asked: asked,
+			Domain: &hypervisor.Domain{State: hypervisor.StateRunning, Reason: hypervisor.ReasonBooted},
+		}
+		if got := DecideSource(f, now); got != source {
+			t.Errorf("asked at %s: the source's agent does %s", asked, got)
+		}
+		if got := DecideTarget(TargetFacts{Object: shell.obj(), Section: CurrentTarget(shell.obj()), Asked: asked}, now); got != target {
+			t.Errorf("asked at %s: the target's agent does %s", asked, got)
+		}
+	}
+}
+
+// TestObservationsGrow with what is new, and say what they were read after.
+func TestObservationsGrow(t *testing.T) {
+	b := makeMigration("m").ended(v1alpha1.CallUnknown, "", "Running/Booted").onTarget("Absent", true)
+	source, target := b.lm.Status.Source, b.lm.Status.Target
+	for i, step := range []struct {
+		source, target string
+		want           [4]int64
+	}{
+		{source: "Running/Booted", want: [4]int64{1, 0, 0, 0}},
+		{target: "Absent", want: [4]int64{1, 1, 0, 0}},
+		{target: "Running/Migrated", want: [4]int64{1, 1, 1, 0}},
+		{source: "Running/Booted", want: [4]int64{1, 1, 1, 1}},
+		{source: "Paused/User", want: [4]int64{2, 1, 1, 1}},
+		{target: "Running/Migrated", want: [4]int64{2, 2, 1, 1}},
+	} {
+		if step.source != "" {
+			SeeSource(source, target, *observed(step.source))
+		} else {
+			SeeTarget(target, source, *observed(step.target))
+		}
+		if got := [4]int64{source.End.Observation, target.AnswersSource, target.Observation, source.End.AnswersTarget}; got != step.want {
+			t.Errorf("step %d: got %v, want %v", i, got, step.want)
 		}
 	}
 }

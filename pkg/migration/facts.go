@@ -84,13 +84,15 @@ func Interrupted(source *v1alpha1.SourceStatus) bool {
 }
 
 // Supersedes reports whether a section of the current attempt says of the start or the
-// end what another one of the same attempt lacks. Neither is ever taken back: another
-// process of the source's agent has gone further.
+// end what another one of the same attempt lacks, or has later news of the guest after
+// it. None of that is ever taken back: another process of the source's agent has gone
+// further.
 func Supersedes(recorded, known *v1alpha1.SourceStatus) bool {
 	if recorded == nil || known == nil || recorded.AttemptID != known.AttemptID {
 		return false
 	}
-	return recorded.StartRequestedTime != nil && known.StartRequestedTime == nil || recorded.End != nil && known.End == nil
+	return recorded.StartRequestedTime != nil && known.StartRequestedTime == nil ||
+		recorded.End != nil && (known.End == nil || recorded.End.Observation > known.End.Observation)
 }
 
 // SourceChanged reports whether the source's agent has something to say that is

@@ -36,7 +36,8 @@ const (
 	VerdictUnknown Verdict = "Unknown"
 )
 
-// Outcome is a verdict with its reason in words.
+// Outcome is a verdict with its reason in words, and what is left to do after the end. An
+// agent does that only when the other side has been read since; see decideSourceAfterEnd.
 type Outcome struct {
 	Verdict Verdict
 	// Reason is a reason of the Succeeded condition.
@@ -73,8 +74,8 @@ func Judge(lm *v1alpha1.LiveMigration, now time.Time) Outcome {
 	if source == nil || source.End == nil {
 		return judgeRecovery(lm, source, target)
 	}
-	row := rowFor(sourceSideOf(source, target), targetSideOf(target))
-	confirmed := target != nil && target.ConfirmedTime != nil
+	row := rowFor(sourceSideOf(source, target), targetSideOf(source, target))
+	confirmed := TargetAnswers(source, target)
 	switch {
 	case row == nil, row.verdict != VerdictSucceeded && !confirmed:
 		return undecided(lm, now, ConfirmTimeout, "it is not certain where the guest runs")
@@ -116,11 +117,23 @@ func arrivedWhole(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) 
 	return target != nil && target.ArrivedTime != nil
 }
 
-func targetSideOf(target *v1alpha1.TargetStatus) Side {
+// targetSideOf reduces the target's last sight of the guest. Only what this migration has
+// brought is the guest having arrived, unless the source knows better.
+func targetSideOf(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) Side {
 	if target == nil {
 		return SideUnseen
 	}
-	return SideOf(target.Domain)
+	side := SideOf(target.Domain)
+	if side == SideLive && target.ArrivedTime == nil && !Brought(target) && !hasLeft(source) {
+		return SideStarted
+	}
+	return side
+}
+
+// hasLeft reports whether the source's libvirt says that the guest has gone to the target.
+func hasLeft(source *v1alpha1.SourceStatus) bool {
+	return InPostCopy(source) || source != nil && source.End != nil &&
+		(source.End.Call == v1alpha1.CallSucceeded || SideOf(&source.End.Domain) == SideMigrated)
 }
 
 // mayRemoveIncoming: at the moment of a switch-over the guest on the target looks
@@ -168,7 +181,10 @@ func (row outcomeRow) outcome(lm *v1alpha1.LiveMigration, source *v1alpha1.Sourc
 
 func guestStopped(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) Outcome {
 	out := Outcome{Verdict: VerdictFailed, Reason: v1alpha1.ReasonGuestStopped}
-	if InPostCopy(source) {
+	if targetSideOf(source, CurrentTarget(lm)) == SideStarted {
+		out.Message = fmt.Sprintf("The guest stopped on %s (%s) while it was being migrated, and was started anew on %s, where it runs now",
+			lm.Status.SourceNode, describe(&source.End.Domain), lm.Status.TargetNode)
+	} else if InPostCopy(source) {
 		out.Message = fmt.Sprintf("The guest had gone on to %s in post-copy and has stopped there; start it anew", lm.Status.TargetNode)
 	} else {
 		out.Message = fmt.Sprintf("The guest stopped on %s (%s) while it was being migrated; it was not started on %s",

@@ -289,12 +289,13 @@ func TestSectionsOfAnotherAttemptDoNotCount(t *testing.T) {
 // TestOutcomeTableIsComplete: each combination of sides has one row, and one only.
 func TestOutcomeTableIsComplete(t *testing.T) {
 	sides := []Side{
-		SideUnseen, SideGone, SideMigrated, SideStopped, SideLive, SideLeaving, SideIncoming, SideHeld, SidePostcopy, SideStale,
+		SideUnseen, SideGone, SideMigrated, SideStopped, SideLive, SideStarted, SideLeaving, SideIncoming, SideHeld, SidePostcopy, SideStale,
 	}
 	for _, source := range sides {
 		for _, target := range sides {
-			// A target holds nothing: only a source's guest can be held, or stale.
-			if target == SideHeld || target == SideStale {
+			// A target holds nothing: only a source's guest can be held, or stale. And only
+			// a target's can have been started where it was to arrive.
+			if target == SideHeld || target == SideStale || source == SideStarted {
 				continue
 			}
 			rows := 0
@@ -452,6 +453,39 @@ func TestOnlyOneOfTwoRunningCopiesIsPaused(t *testing.T) {
 		b := makeMigration("m").ended(v1alpha1.CallUnknown, "", "Running/Booted").onTarget(target, true)
 		if got := Judge(b.obj(), epoch).PauseSource; got != want {
 			t.Errorf("%s: PauseSource is %t", target, got)
+		}
+	}
+}
+
+// TestOnlyWhatTheMigrationBroughtHasArrived: a guest that somebody has started on the
+// target from an old definition has not, and the source's copy is the one with the work.
+func TestOnlyWhatTheMigrationBroughtHasArrived(t *testing.T) {
+	const failed, ok, unknown = v1alpha1.CallFailed, v1alpha1.CallSucceeded, v1alpha1.CallUnknown
+	for _, c := range []struct {
+		name     string
+		call     v1alpha1.CallResult
+		source   string
+		incoming bool
+		verdict  Verdict
+		reason   string
+		pause    bool
+		says     string
+	}{
+		{"the guest lives on the source", failed, "Running/Booted", false, VerdictUnknown, "OutcomeUnknown", false, "started there from a definition"},
+		{"the same, and nobody knows what the call returned", unknown, "Running/Booted", false, VerdictUnknown, "OutcomeUnknown", false, "started there from a definition"},
+		{"the guest stopped on the source", failed, "Shutoff/Shutdown", false, VerdictFailed, "GuestStopped", false, "started anew on node-b"},
+		{"the guest is gone from the source", unknown, "Absent", false, VerdictUnknown, "OutcomeUnknown", false, "started there from a definition"},
+		{"it arrived, and was rebooted by libvirt before it was seen", ok, "Absent", false, VerdictSucceeded, "Migrated", false, "node-b"},
+		{"the same, and the answer was lost", unknown, "Shutoff/Migrated", false, VerdictSucceeded, "Migrated", false, "node-b"},
+		{"its half was seen to come", unknown, "Running/Booted", true, VerdictUnknown, "OutcomeUnknown", true, "both"},
+	} {
+		b := makeMigration("m").ended(c.call, "Other", c.source).onTarget("Running/Booted", true)
+		if c.incoming {
+			b.lm.Status.Target.IncomingTime = new(metav1.NewMicroTime(epoch))
+		}
+		got := Judge(b.obj(), epoch.Add(ConfirmTimeout))
+		if got.Verdict != c.verdict || got.Reason != c.reason || got.PauseSource != c.pause || got.DestroySource || !strings.Contains(got.Message, c.says) {
+			t.Errorf("%s: got %+v", c.name, got)
 		}
 	}
 }

@@ -44,6 +44,28 @@ var outcomeTable = []outcomeRow{
 		meaning: "the guest stopped while it was being migrated",
 	},
 	{
+		source: []Side{SideLive}, target: []Side{SideStarted},
+		verdict: VerdictUnknown,
+		meaning: "the guest stays on the source; the target runs a copy that the migration did not bring, but that somebody has started " +
+			"there from a definition; destroy that copy",
+	},
+	{
+		source: []Side{SideStopped}, target: []Side{SideStarted},
+		verdict: VerdictFailed, reason: v1alpha1.ReasonGuestStopped,
+		meaning: "the guest stopped while it was being migrated, and was started anew on the target",
+	},
+	{
+		source: []Side{SideGone, SideMigrated}, target: []Side{SideStarted},
+		verdict: VerdictUnknown, patience: BriefTimeout,
+		meaning: "the guest has left the source, and the target runs one that was started there from a definition",
+	},
+	{
+		source: []Side{SideHeld}, target: []Side{SideStarted},
+		verdict: VerdictUnknown,
+		meaning: "the source holds the guest paused at its switch-over, and the target runs a copy that the migration did not bring, " +
+			"but that somebody has started there from a definition; keep one of them, and destroy the other",
+	},
+	{
 		source: []Side{SideLive}, target: []Side{SideLive},
 		verdict: VerdictUnknown, pauseSource: true,
 		meaning: "the guest is active on both sides, and the source's copy is paused so that only one runs; destroy that copy, " +
@@ -106,14 +128,14 @@ var outcomeTable = []outcomeRow{
 	},
 	{
 		source: []Side{SideStale}, target: []Side{
-			SideLive, SideGone, SideStopped, SideMigrated, SideLeaving, SideIncoming, SidePostcopy,
+			SideLive, SideStarted, SideGone, SideStopped, SideMigrated, SideLeaving, SideIncoming, SidePostcopy,
 		},
 		verdict: VerdictUnknown, patience: ConfirmTimeout, destroySource: true,
 		meaning: "all of the guest has arrived on the target, and the source has not heard of it; what it holds is stale, must " +
 			"never be resumed, and has to go",
 	},
 	{
-		source: []Side{SidePostcopy}, target: []Side{SideLive, SideLeaving},
+		source: []Side{SidePostcopy}, target: []Side{SideLive, SideStarted, SideLeaving},
 		verdict: VerdictUnknown, patience: ConfirmTimeout,
 		meaning: "the guest runs on the target; what the source holds is a stale part, which must never be resumed; destroy it",
 	},
@@ -125,7 +147,7 @@ var outcomeTable = []outcomeRow{
 	},
 	{
 		source: []Side{SideLeaving, SideIncoming}, target: []Side{
-			SideLive, SideGone, SideStopped, SideMigrated, SideLeaving, SideIncoming, SidePostcopy,
+			SideLive, SideStarted, SideGone, SideStopped, SideMigrated, SideLeaving, SideIncoming, SidePostcopy,
 		},
 		verdict: VerdictUnknown, patience: ConfirmTimeout,
 		meaning: "another migration of the guest seems to be under way",
@@ -140,7 +162,7 @@ var outcomeTable = []outcomeRow{
 	},
 	{
 		source: []Side{SideUnseen}, target: []Side{
-			SideLive, SideGone, SideStopped, SideMigrated, SideLeaving, SideIncoming, SidePostcopy,
+			SideLive, SideStarted, SideGone, SideStopped, SideMigrated, SideLeaving, SideIncoming, SidePostcopy,
 		},
 		verdict: VerdictUnknown, patience: ConfirmTimeout,
 		meaning: "the source has not been seen",

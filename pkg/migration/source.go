@@ -79,6 +79,12 @@ type SourceFacts struct {
 	LastAbort time.Time
 	// LastRecover is when this process last tried to resume post-copy.
 	LastRecover time.Time
+	// Asked is when this process last told the target of something new after the end, or
+	// asked it to look again; zero if it has not.
+	Asked time.Time
+	// Pausing is whether this process has recorded that it pauses its copy, and has not
+	// done so yet.
+	Pausing bool
 }
 
 // SourceAction is the source agent's next act.
@@ -113,6 +119,9 @@ const (
 	// SourceObserve: report the guest as it is now, where a person has changed it
 	// since the end.
 	SourceObserve SourceAction = "Observe"
+	// SourceAsk: ask the target to be read once more, before something is done because of
+	// what it shows.
+	SourceAsk SourceAction = "Ask"
 	// SourceDone: the agent has no more part in the migration.
 	SourceDone SourceAction = "Done"
 )
@@ -243,25 +252,37 @@ func decideSourcePostCopy(f SourceFacts, now time.Time) SourceAction {
 	return SourceFollow
 }
 
+// decideSourceAfterEnd reports first what is new here. What is done here because of what
+// the target shows is done only when the target was read after that, and a moment ago.
 func decideSourceAfterEnd(f SourceFacts, now time.Time) SourceAction {
-	if Finished(f.Object) {
+	switch target := CurrentTarget(f.Object); {
+	case Finished(f.Object):
 		return SourceDone
-	}
-	if !f.Seen {
+	case !f.Seen:
+		return SourceWait
+	case SideSince(f.Section.End.Domain, f.Domain, f.Job) != f.Section.End.Domain, target != nil && !SourceAnswers(f.Section, target):
+		return SourceObserve
+	case f.Domain == nil || !TargetAnswers(f.Section, target):
 		return SourceWait
 	}
-	if f.Domain != nil {
-		if action := cleanUpSource(Judge(f.Object, now), f.Domain); action != SourceWait {
-			return action
-		}
+	action := cleanUpSource(f, Judge(withSource(f.Object, f.Section), now))
+	if action != SourceWait && !recent(f.Asked, now) {
+		return SourceAsk
 	}
-	if side := SideSince(f.Section.End.Domain, f.Domain, f.Job); side != f.Section.End.Domain {
-		return SourceObserve
-	}
-	return SourceWait
+	return action
 }
 
-func cleanUpSource(out Outcome, d *hypervisor.Domain) SourceAction {
+// withSource returns the object with the agent's own section, which may be newer.
+func withSource(lm *v1alpha1.LiveMigration, section *v1alpha1.SourceStatus) *v1alpha1.LiveMigration {
+	own := *lm
+	own.Status.Source = section
+	return &own
+}
+
+// cleanUpSource chooses what to do about the domain that is left here. A copy is paused
+// once: a person who resumes it knows why.
+func cleanUpSource(f SourceFacts, out Outcome) SourceAction {
+	d := f.Domain
 	switch {
 	case out.UndefineSource && !d.Active():
 		return SourceUndefine
@@ -269,7 +290,7 @@ func cleanUpSource(out Outcome, d *hypervisor.Domain) SourceAction {
 		return SourceResume
 	case out.DestroySource && d.Active():
 		return SourceDestroyStale
-	case out.PauseSource && d.State == hypervisor.StateRunning:
+	case out.PauseSource && d.State == hypervisor.StateRunning && (f.Section.End.CopyPausedTime == nil || f.Pausing):
 		return SourcePauseCopy
 	default:
 		return SourceWait

@@ -262,7 +262,7 @@ func (s *summarizer) judge() Outcome {
 		out.Recheck = deadline
 		return out
 	}
-	row := rowFor(SideUnseen, targetSideOf(CurrentTarget(s.lm)))
+	row := rowFor(SideUnseen, targetSideOf(CurrentSource(s.lm), CurrentTarget(s.lm)))
 	return Outcome{
 		Verdict: VerdictUnknown, Reason: v1alpha1.ReasonOutcomeUnknown,
 		Message: sight(s.lm, row.meaning) + s.notReady(s.lm.Status.SourceNode),

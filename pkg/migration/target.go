@@ -17,6 +17,9 @@ type TargetFacts struct {
 	// Section is the agent's own section of the current attempt, which may be
 	// newer than the one in Object; nil where there is none.
 	Section *v1alpha1.TargetStatus
+	// Asked is when this process last told the source of something new, or asked it to
+	// look again; zero if it has not.
+	Asked time.Time
 }
 
 // TargetAction is the target agent's next act.
@@ -40,6 +43,9 @@ const (
 	TargetResume TargetAction = "Resume"
 	// TargetUndefine: remove the definition that the migration left behind.
 	TargetUndefine TargetAction = "Undefine"
+	// TargetAsk: ask the source to be read once more, before something is done because of
+	// what it shows.
+	TargetAsk TargetAction = "Ask"
 	// TargetDone: the agent has no more part in the migration.
 	TargetDone TargetAction = "Done"
 )
@@ -61,10 +67,28 @@ func DecideTarget(f TargetFacts, now time.Time) TargetAction {
 		return TargetPrepare
 	case source.End == nil:
 		return TargetObserve
-	case section.ConfirmedTime == nil:
+	case !TargetAnswers(source, section):
 		return TargetConfirm
 	}
-	return cleanUpTarget(Judge(lm, now), section, now)
+	return decideTargetAfterEnd(f, source, now)
+}
+
+// decideTargetAfterEnd does nothing because of what the source shows unless the source
+// was read after what is shown here, and a moment ago.
+func decideTargetAfterEnd(f TargetFacts, source *v1alpha1.SourceStatus, now time.Time) TargetAction {
+	own := *f.Object
+	own.Status.Target = f.Section
+	action := cleanUpTarget(Judge(&own, now), f.Section, now)
+	switch {
+	case action == TargetObserve:
+		return action
+	case !SourceAnswers(source, f.Section):
+		return TargetObserve
+	case !recent(f.Asked, now):
+		return TargetAsk
+	default:
+		return action
+	}
 }
 
 // decideLook reads the guest once: the manager makes another attempt if it wants to

@@ -872,9 +872,15 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.virtferry.virtferry.api.v1alpha1.SourceEnd
   map:
     fields:
+    - name: answersTarget
+      type:
+        scalar: numeric
     - name: call
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.CallResult
+    - name: copyPausedTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
     - name: domain
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.DomainObservation
@@ -884,6 +890,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: errorMessage
       type:
         scalar: string
+    - name: observation
+      type:
+        scalar: numeric
     - name: time
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
@@ -1007,6 +1016,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.virtferry.virtferry.api.v1alpha1.TargetStatus
   map:
     fields:
+    - name: answersSource
+      type:
+        scalar: numeric
     - name: arrivedTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
@@ -1031,12 +1043,18 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: host
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.TargetHost
+    - name: incomingTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
     - name: lostTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
     - name: migrateURI
       type:
         scalar: string
+    - name: observation
+      type:
+        scalar: numeric
     - name: offer
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.MigrateData

@@ -20,6 +20,14 @@ type SourceEndApplyConfiguration struct {
 	ErrorMessage *string `json:"errorMessage,omitempty"`
 	// domain is the guest on this side after the end.
 	Domain *DomainObservationApplyConfiguration `json:"domain,omitempty"`
+	// observation counts the changes of domain, and how often the agent has asked for
+	// a new look at the target before it does something because of what is there.
+	Observation *int64 `json:"observation,omitempty"`
+	// answersTarget is the target.observation that was known when domain was read.
+	AnswersTarget *int64 `json:"answersTarget,omitempty"`
+	// copyPausedTime is when the agent recorded that it pauses its copy of a guest that
+	// runs on both sides. It does so once.
+	CopyPausedTime *v1.MicroTime `json:"copyPausedTime,omitempty"`
 	// time is when the end was seen.
 	Time *v1.MicroTime `json:"time,omitempty"`
 }
@@ -59,6 +67,30 @@ func (b *SourceEndApplyConfiguration) WithErrorMessage(value string) *SourceEndA
 // If called multiple times, the Domain field is set to the value of the last call.
 func (b *SourceEndApplyConfiguration) WithDomain(value *DomainObservationApplyConfiguration) *SourceEndApplyConfiguration {
 	b.Domain = value
+	return b
+}
+
+// WithObservation sets the Observation field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Observation field is set to the value of the last call.
+func (b *SourceEndApplyConfiguration) WithObservation(value int64) *SourceEndApplyConfiguration {
+	b.Observation = &value
+	return b
+}
+
+// WithAnswersTarget sets the AnswersTarget field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the AnswersTarget field is set to the value of the last call.
+func (b *SourceEndApplyConfiguration) WithAnswersTarget(value int64) *SourceEndApplyConfiguration {
+	b.AnswersTarget = &value
+	return b
+}
+
+// WithCopyPausedTime sets the CopyPausedTime field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the CopyPausedTime field is set to the value of the last call.
+func (b *SourceEndApplyConfiguration) WithCopyPausedTime(value v1.MicroTime) *SourceEndApplyConfiguration {
+	b.CopyPausedTime = &value
 	return b
 }
 

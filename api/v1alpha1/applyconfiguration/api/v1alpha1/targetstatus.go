@@ -27,8 +27,11 @@ type TargetStatusApplyConfiguration struct {
 	// definedBefore is whether the domain had a persistent definition on this side
 	// before the migration. One that came with a failed migration is removed.
 	DefinedBefore *bool `json:"definedBefore,omitempty"`
-	// arrivedTime is when the guest was first seen running, or whole and
-	// paused, on this side.
+	// incomingTime is when this side was first seen to have the half of a guest that a
+	// migration brings. A guest that somebody starts here from a definition has none.
+	IncomingTime *v1.MicroTime `json:"incomingTime,omitempty"`
+	// arrivedTime is when the guest was first seen running, or whole and paused, on
+	// this side, brought by a migration.
 	ArrivedTime *v1.MicroTime `json:"arrivedTime,omitempty"`
 	// wholeTime is when this side's hypervisor was first seen to say, after the
 	// source had switched to post-copy, that all of the guest has arrived: it
@@ -39,6 +42,11 @@ type TargetStatusApplyConfiguration struct {
 	LostTime *v1.MicroTime `json:"lostTime,omitempty"`
 	// domain is the guest on this side, as last seen.
 	Domain *DomainObservationApplyConfiguration `json:"domain,omitempty"`
+	// observation counts the changes of domain, and how often the agent has asked for
+	// a new look at the source before it does something because of what is there.
+	Observation *int64 `json:"observation,omitempty"`
+	// answersSource is the source.end.observation that was known when domain was read.
+	AnswersSource *int64 `json:"answersSource,omitempty"`
 	// confirmedTime is when domain was read after the end on the source.
 	ConfirmedTime *v1.MicroTime `json:"confirmedTime,omitempty"`
 	// downtimeMilliseconds is the guest's pause as this side's hypervisor
@@ -110,6 +118,14 @@ func (b *TargetStatusApplyConfiguration) WithDefinedBefore(value bool) *TargetSt
 	return b
 }
 
+// WithIncomingTime sets the IncomingTime field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the IncomingTime field is set to the value of the last call.
+func (b *TargetStatusApplyConfiguration) WithIncomingTime(value v1.MicroTime) *TargetStatusApplyConfiguration {
+	b.IncomingTime = &value
+	return b
+}
+
 // WithArrivedTime sets the ArrivedTime field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the ArrivedTime field is set to the value of the last call.
@@ -139,6 +155,22 @@ func (b *TargetStatusApplyConfiguration) WithLostTime(value v1.MicroTime) *Targe
 // If called multiple times, the Domain field is set to the value of the last call.
 func (b *TargetStatusApplyConfiguration) WithDomain(value *DomainObservationApplyConfiguration) *TargetStatusApplyConfiguration {
 	b.Domain = value
+	return b
+}
+
+// WithObservation sets the Observation field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Observation field is set to the value of the last call.
+func (b *TargetStatusApplyConfiguration) WithObservation(value int64) *TargetStatusApplyConfiguration {
+	b.Observation = &value
+	return b
+}
+
+// WithAnswersSource sets the AnswersSource field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the AnswersSource field is set to the value of the last call.
+func (b *TargetStatusApplyConfiguration) WithAnswersSource(value int64) *TargetStatusApplyConfiguration {
+	b.AnswersSource = &value
 	return b
 }
 

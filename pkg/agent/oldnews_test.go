@@ -1,0 +1,104 @@
+package agent
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
+	"github.com/virtferry/virtferry/pkg/migration"
+)
+
+// TestTheOnlyCopyLeftIsNotPausedAgain: both copies ran, and the source's was paused. Then
+// the target's host dies, and a person resumes the only copy that is left.
+func TestTheOnlyCopyLeftIsNotPausedAgain(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		inWorld(t, func(w *world) {
+			w.fleet.ScriptNext(guestUUID, fake.Script{Ending: fake.EndsBothRunning})
+			lm := w.settle(w.migrate(guestUUID))
+			time.Sleep(5 * time.Second)
+			w.requireCalls(fake.MethodSuspend, 1)
+			w.b.stop()
+			w.fleet.Host("node-b").Disconnect()
+			w.fleet.Host("node-b").RemoveGuest(guestUUID)
+			if restart {
+				w.a.restart()
+			}
+			if err := w.fleet.Host("node-a").Resume(t.Context(), guestUUID); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Minute)
+			w.requireCalls(fake.MethodSuspend, 1)
+			w.requireOnce("node-a")
+			if now := w.api.get(lm); migration.Finished(now) {
+				t.Errorf("it is settled though the target was not seen since: %+v", now.Status.Conditions)
+			}
+			w.fleet.Host("node-b").Reconnect()
+			w.b.start()
+			w.await(lm, "an outcome", migration.Finished)
+			w.requireOnce("node-a")
+			w.requireCalls(fake.MethodSuspend, 1)
+		})
+	}
+}
+
+// TestACopyIsNotPausedUnlessThatIsRecorded: who comes after must know.
+func TestACopyIsNotPausedUnlessThatIsRecorded(t *testing.T) {
+	inWorld(t, func(w *world) {
+		var mu sync.Mutex
+		refused := false
+		w.api.before = func(_ int, by *testAgent) bool {
+			mu.Lock()
+			defer mu.Unlock()
+			lm := w.api.all()[0]
+			ended := lm.Status.Source != nil && lm.Status.Source.End != nil
+			refuse := by == w.a && ended && lm.Status.Target.ConfirmedTime != nil && !refused
+			refused = refused || refuse
+			if refuse {
+				if n := w.fleet.Count(fake.MethodSuspend, guestUUID); n != 0 {
+					t.Errorf("it was paused %d times before that was recorded", n)
+				}
+			}
+			return refuse
+		}
+		w.fleet.ScriptNext(guestUUID, fake.Script{Ending: fake.EndsBothRunning})
+		lm := w.settle(w.migrate(guestUUID))
+		time.Sleep(5 * time.Second)
+		w.requireCalls(fake.MethodSuspend, 1)
+		if now := w.api.get(lm); now.Status.Source.End.CopyPausedTime == nil || !refused {
+			t.Errorf("refused %t, recorded %v", refused, now.Status.Source.End.CopyPausedTime)
+		}
+	})
+}
+
+// TestAFreshBootIsNoArrival: somebody starts an old definition of the guest on the target
+// while the guest is being migrated. libvirt refuses to migrate, and the guest with the
+// work is the source's.
+func TestAFreshBootIsNoArrival(t *testing.T) {
+	inWorld(t, func(w *world) {
+		b := w.fleet.Host("node-b")
+		var once sync.Once
+		w.api.after = func(_ int, by *testAgent) bool {
+			lm := w.api.all()[0]
+			if ready := lm.Status.Target; by == w.b && ready != nil && ready.ReadyTime != nil {
+				once.Do(func() { b.AddGuest(fake.Guest{UUID: guestUUID, Name: "web", Persistent: true}) })
+			}
+			return false
+		}
+		lm := w.settle(w.migrate(guestUUID))
+		w.requireEnd(lm, v1alpha1.PhaseUnknown, v1alpha1.ReasonOutcomeUnknown, "")
+		if message := lm.Status.Conditions[0].Message; !strings.Contains(message, "destroy that copy") {
+			t.Errorf("the message is %q", message)
+		}
+		time.Sleep(time.Minute)
+		w.requireCalls(fake.MethodSuspend, 0)
+		w.requireCalls(fake.MethodDestroyStale, 0)
+		b.SetState(guestUUID, hypervisor.StateShutoff, hypervisor.ReasonDestroyed)
+		w.await(lm, "an outcome", migration.Finished)
+		w.requireEnd(w.api.get(lm), v1alpha1.PhaseFailed, v1alpha1.ReasonMigrationFailed, "")
+		w.requireOnce("node-a")
+	})
+}

@@ -1,0 +1,74 @@
+package agent
+
+import (
+	"context"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/migration"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+)
+
+// What the source's agent does after the end.
+
+// see takes over what is seen of the guest here.
+func (s *sourceSession) see(now v1alpha1.DomainObservation) {
+	if migration.SeeSource(s.section, migration.CurrentTarget(s.lm), now) {
+		s.asked = s.node.Clock.Now()
+	}
+}
+
+// observe reports the guest as it is after the end.
+func (s *sourceSession) observe() {
+	if !s.now.seen {
+		return
+	}
+	s.see(migration.SideSince(s.section.End.Domain, s.now.domain, s.now.job))
+	s.report(true)
+}
+
+// ask has the target look again.
+func (s *sourceSession) ask() {
+	s.section.End.Observation++
+	s.asked = s.node.Clock.Now()
+	s.report(true)
+}
+
+// settle does what is left to do here after the end, and reports what came of it.
+func (s *sourceSession) settle(ctx context.Context, what string, do func(ctx context.Context, uuid string) error) {
+	s.log.Info(what)
+	if err := do(ctx, s.lm.Status.DomainUUID); err != nil {
+		s.log.Error(err, "That failed; trying again", "after", followInterval)
+		return
+	}
+	s.look(ctx)
+	s.observe()
+}
+
+// pauseCopy pauses the guest here because it runs on the target as well, once: a person
+// who resumes it must not find it paused again. So it is recorded before, and an API
+// server that cannot be reached delays it. It could a moment ago.
+func (s *sourceSession) pauseCopy(ctx context.Context) {
+	if !s.pausing {
+		s.section.End.CopyPausedTime, s.pausing = new(metav1.NewMicroTime(s.node.Clock.Now())), true
+		s.report(true)
+	}
+	if !s.out.flush(ctx, recordPatience) {
+		s.log.Info("Recording that the guest is paused failed; trying again", "after", followInterval)
+		return
+	}
+	s.log.Info("Pausing the guest, which runs on the target as well")
+	err := s.hv.Suspend(ctx, s.lm.Status.DomainUUID)
+	if err != nil && !hypervisor.KindOf(err).OutcomeUnknown() {
+		s.log.Error(err, "That failed; trying again", "after", followInterval)
+		return
+	}
+	if err != nil {
+		s.log.Error(err, "Whether that has worked is not known")
+	}
+	s.pausing = false
+	s.look(ctx)
+	s.observe()
+}

@@ -1,0 +1,71 @@
+package migration
+
+import (
+	"time"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+)
+
+// AnswerAge is how old the other side's answer may be when an agent acts on it after the
+// end. The agent counts from when it asked, by its own clock: the other side was read
+// after that.
+const AnswerAge = 15 * time.Second
+
+// TargetAnswers reports whether the target was read after the source's present
+// observation was known there. Clocks of two nodes cannot tell that.
+func TargetAnswers(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) bool {
+	return source != nil && source.End != nil && target != nil && target.ConfirmedTime != nil &&
+		target.AnswersSource >= source.End.Observation
+}
+
+// SourceAnswers is TargetAnswers the other way round.
+func SourceAnswers(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) bool {
+	return source != nil && source.End != nil && target != nil && source.End.AnswersTarget >= target.Observation
+}
+
+// recent reports whether what was asked then may still be acted on; zero is never.
+func recent(asked, now time.Time) bool { return !asked.IsZero() && now.Sub(asked) < AnswerAge }
+
+// SeeSource takes over what is seen of the guest on the source after the end. It reports
+// whether that is new, and the target has to be asked what it shows now.
+func SeeSource(section *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus, now v1alpha1.DomainObservation) (news bool) {
+	end := section.End
+	if news = end.Observation == 0 || end.Domain != now; news {
+		end.Domain = now
+		end.Observation++
+	}
+	if target != nil {
+		end.AnswersTarget = max(end.AnswersTarget, target.Observation)
+	}
+	return news
+}
+
+// SeeTarget is SeeSource for the target, before and after the end.
+func SeeTarget(section *v1alpha1.TargetStatus, source *v1alpha1.SourceStatus, now v1alpha1.DomainObservation) (news bool) {
+	if news = section.Domain == nil || *section.Domain != now; news {
+		section.Domain = &now
+		section.Observation++
+	}
+	if source != nil && source.End != nil {
+		section.AnswersSource = max(section.AnswersSource, source.End.Observation)
+	}
+	return news
+}
+
+// Brought reports whether what the target shows is something that a migration brings: its
+// half, or a guest that has arrived. A guest that was started there from a definition is
+// not.
+func Brought(target *v1alpha1.TargetStatus) bool {
+	return target.IncomingTime != nil || target.Domain.Reason != string(hypervisor.ReasonBooted)
+}
+
+// ShowsIncoming reports whether a domain is, or was, made by an incoming migration.
+func ShowsIncoming(d *v1alpha1.DomainObservation) bool {
+	switch SideOf(d) { //nolint:exhaustive // No other says so.
+	case SideIncoming, SidePostcopy:
+		return true
+	default:
+		return d != nil && d.State == string(hypervisor.StateRunning) && d.Reason == string(hypervisor.ReasonMigrated)
+	}
+}
