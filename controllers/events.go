@@ -5,6 +5,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/migration"
 )
 
 // emitTransition emits an event for a change of the reason of the Succeeded
@@ -16,13 +17,10 @@ func (r *LiveMigrationReconciler) emitTransition(before, after *v1alpha1.LiveMig
 		return
 	}
 	kind := corev1.EventTypeNormal
-	if meta.IsStatusConditionTrue(after.Status.Conditions, v1alpha1.ConditionStalled) {
+	if meta.IsStatusConditionTrue(after.Status.Conditions, v1alpha1.ConditionStalled) || is.Reason == v1alpha1.ReasonArrivedNotRunning {
 		kind = corev1.EventTypeWarning
 	}
 	const most = 1000 // The API takes notes of up to 1 kB.
-	note := is.Message
-	if len(note) > most {
-		note = note[:most] + "…"
-	}
+	note := migration.Shorten(is.Message, most)
 	r.Events.Eventf(after, nil, kind, is.Reason, "Migrate", "%s", note)
 }

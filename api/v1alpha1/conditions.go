@@ -64,8 +64,12 @@ const (
 
 // Reasons of success (Succeeded=True).
 const (
-	// ReasonMigrated: the guest runs on the target and nowhere else.
+	// ReasonMigrated: the guest runs on the target and nowhere else, or stands paused
+	// there as its user had paused it.
 	ReasonMigrated = "Migrated"
+	// ReasonArrivedNotRunning: the guest is on the target and nowhere else, but does not
+	// run there: it was suspended, has crashed, or a disk of it fails.
+	ReasonArrivedNotRunning = "ArrivedNotRunning"
 	// ReasonAlreadyOnTarget: the guest ran on the target before anything was
 	// done; nothing was touched.
 	ReasonAlreadyOnTarget = "AlreadyOnTarget"

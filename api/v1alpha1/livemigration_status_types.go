@@ -180,10 +180,13 @@ type AttemptStatus struct {
 	// left over.
 	// +optional
 	CleanUpTime *metav1.MicroTime `json:"cleanUpTime,omitempty"`
-	// sourceMissingTime is since when the source node, which has not reported the
-	// end, has no Hypervisor.
+	// sourceMissingTime is since when the source node has no Hypervisor: somebody has
+	// said that the node is gone. Only once the migration may have started.
 	// +optional
 	SourceMissingTime *metav1.MicroTime `json:"sourceMissingTime,omitempty"`
+	// targetMissingTime is the same for the target node.
+	// +optional
+	TargetMissingTime *metav1.MicroTime `json:"targetMissingTime,omitempty"`
 }
 
 // SourceStatus is what the source node's agent does and sees. A report that was
@@ -273,6 +276,11 @@ type SourceEnd struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	AnswersTarget int64 `json:"answersTarget,omitempty"`
+	// neverLeft is whether the guest is known not to have left this side: the agent
+	// that made the call has followed it to its end without a gap, and the guest was
+	// never suspended for a switch-over.
+	// +optional
+	NeverLeft bool `json:"neverLeft,omitempty"`
 	// copyPausedTime is when the agent recorded that it pauses its copy of a guest that
 	// runs on both sides. It does so once.
 	// +optional

@@ -53,8 +53,11 @@ type sourceSession struct {
 	knobs   knobs
 	// asked is when the target was last told of something new here after the end, and
 	// pausing whether it is recorded that this copy is paused, and not done yet.
-	asked   time.Time
-	pausing bool
+	asked    time.Time
+	pausing  bool
+	evidence evidence
+	// reason is libvirt's reason for the guest to run before the start.
+	reason hypervisor.Reason
 }
 
 // runSource runs a session until its migration is done or ctx ends.
@@ -185,6 +188,7 @@ func (s *sourceSession) noteRecovery(err error) {
 }
 
 func (s *sourceSession) noteEvent(e hypervisor.Event) {
+	s.evidence.noteEvent(e)
 	switch e.Type {
 	case hypervisor.EventJobCompleted:
 		s.noteCompleted(e.Stats)
@@ -336,6 +340,7 @@ func (s *sourceSession) callState() migration.CallState {
 
 func (s *sourceSession) look(ctx context.Context) {
 	s.now = look(ctx, s.hv, s.lm.Status.DomainUUID)
+	s.evidence.noteSight(s.now)
 	s.now.foreign = migration.Foreign(s.section, s.called, s.now.job, s.node.Clock.Now())
 	switch {
 	case !s.now.seen, s.now.ours():
@@ -406,6 +411,8 @@ func (s *sourceSession) end() {
 		Call:   callResult(s.call, s.callErr),
 		Domain: migration.Observe(s.now.domain, s.now.job),
 		Time:   metav1.NewMicroTime(s.node.Clock.Now()),
+
+		NeverLeft: s.neverLeft(),
 	}
 	if s.now.domain == nil && s.stopped != nil {
 		end.Domain = *s.stopped

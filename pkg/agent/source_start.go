@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,16 +20,7 @@ type refusal struct{ v1alpha1.Problem }
 func (r *refusal) Error() string { return r.Reason + ": " + r.Message }
 
 func refuse(reason, format string, args ...any) error {
-	return &refusal{v1alpha1.Problem{Reason: reason, Message: shorten(fmt.Sprintf(format, args...))}}
-}
-
-// shorten keeps a message within what the API takes.
-func shorten(message string) string {
-	const most = 16000
-	if len(message) > most {
-		return strings.ToValidUTF8(message[:most], "") + " … and more"
-	}
-	return message
+	return &refusal{v1alpha1.Problem{Reason: reason, Message: migration.Shorten(fmt.Sprintf(format, args...), migration.MaxProblemMessage)}}
 }
 
 // check looks whether the guest can be sent, and reports what the target has to
@@ -127,6 +117,7 @@ func (s *sourceSession) start(ctx context.Context) time.Duration {
 	}
 	s.section, s.stopped, s.intent = section, nil, nil
 	s.call, s.called = migration.CallInFlight, s.node.Clock.Now()
+	s.evidence = evidence{reason: s.reason}
 	s.knobs = newKnobs(params)
 	s.log.Info("Starting the migration", "target", s.lm.Status.TargetNode, "destination", params.DestinationURI)
 	uuid := s.lm.Status.DomainUUID
@@ -226,6 +217,10 @@ func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, e
 	}
 	s.section.GuestPaused = domain.State == hypervisor.StatePaused
 	s.section.GuestPersistent = domain.Persistent
+	s.reason = ""
+	if domain.State == hypervisor.StateRunning {
+		s.reason = domain.Reason
+	}
 	p, options := s.baseParams(), s.rewriteOptions()
 	if p.LiveXML, err = s.rewrite(ctx, hypervisor.XMLMigratable, options); err != nil {
 		return p, err

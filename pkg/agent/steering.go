@@ -282,10 +282,12 @@ func (s *sourceSession) recoverPostCopy(ctx context.Context) time.Duration {
 	return followFirst
 }
 
-// messageOf returns a hypervisor's message without the name of the call.
+// messageOf returns a hypervisor's message without the name of the call, as far as the
+// API takes it.
 func messageOf(err error) string {
+	message := err.Error()
 	if herr, ok := errors.AsType[*hypervisor.Error](err); ok {
-		return herr.Message
+		message = herr.Message
 	}
-	return err.Error()
+	return migration.Shorten(message, migration.MaxMessage)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/migration"
 	"github.com/virtferry/virtferry/pkg/monitor"
 )
 
@@ -128,5 +129,5 @@ func monitorOrder(step *v1alpha1.SteeringStep, began time.Time, elapsed time.Dur
 
 // newStep returns the record of an action that is about to be taken.
 func newStep(action monitor.Action, now time.Time) *v1alpha1.SteeringStep {
-	return &v1alpha1.SteeringStep{Time: metav1.NewMicroTime(now), Reason: string(action.Reason), Message: action.Message}
+	return &v1alpha1.SteeringStep{Time: metav1.NewMicroTime(now), Reason: string(action.Reason), Message: migration.Shorten(action.Message, migration.MaxMessage)}
 }

@@ -37,7 +37,10 @@ func (d Domain) Active() bool {
 	switch d.State {
 	case StateRunning, StateBlocked, StatePaused, StateShutdown, StatePMSuspended:
 		return true
-	case StateNoState, StateShutoff, StateCrashed:
+	case StateCrashed:
+		// The guest has panicked, and its emulator is kept for somebody to look at it.
+		return d.Reason == ReasonPanicked
+	case StateNoState, StateShutoff:
 		return false
 	}
 	return false
@@ -90,6 +93,7 @@ const (
 	ReasonIOError           Reason = "IOError"
 	ReasonAPIError          Reason = "APIError"
 	ReasonCrashed           Reason = "Crashed"
+	ReasonPanicked          Reason = "Panicked"
 	ReasonFailed            Reason = "Failed"
 	ReasonDestroyed         Reason = "Destroyed"
 	ReasonShutdown          Reason = "Shutdown"

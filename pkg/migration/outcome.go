@@ -77,8 +77,12 @@ func Judge(lm *v1alpha1.LiveMigration, now time.Time) Outcome {
 	row := rowFor(sourceSideOf(source, target), targetSideOf(source, target))
 	confirmed := TargetAnswers(source, target)
 	switch {
+	case row != nil && !confirmed && neverLeft(source):
+		return stayedUnconfirmed(lm, source, now)
 	case row == nil, row.verdict != VerdictSucceeded && !confirmed:
 		return undecided(lm, now, ConfirmTimeout, "it is not certain where the guest runs")
+	case row.lostOnDeletion && !lm.DeletionTimestamp.IsZero() && !now.Before(settleBy(lm, now, row.patience)):
+		return nowhere(lm)
 	case row.patience > 0:
 		out := undecided(lm, now, row.patience, row.meaning)
 		out.RemoveIncoming = row.removeIncoming && mayRemoveIncoming(source)
@@ -124,10 +128,44 @@ func targetSideOf(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) 
 		return SideUnseen
 	}
 	side := SideOf(target.Domain)
-	if side == SideLive && target.ArrivedTime == nil && !Brought(target) && !hasLeft(source) {
+	if side == SideLive && startedThere(source, target) {
 		return SideStarted
 	}
 	return side
+}
+
+// startedThere reports whether a guest on the target was not brought there.
+func startedThere(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) bool {
+	if target.IncomingTime != nil || target.Domain.Reason == string(hypervisor.ReasonMigrated) || hasLeft(source) {
+		return false
+	}
+	return target.ArrivedTime == nil && !Brought(target) || neverLeft(source)
+}
+
+// neverLeft reports whether the guest is on the source and has never been suspended to
+// leave it: then it is nowhere else, whoever can be asked.
+func neverLeft(source *v1alpha1.SourceStatus) bool {
+	return source != nil && source.End != nil && source.End.NeverLeft && SideOf(&source.End.Domain) == SideLive
+}
+
+// stayedUnconfirmed is the failure of a migration whose target cannot be read, which has
+// had its time to clean up.
+func stayedUnconfirmed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now time.Time) Outcome {
+	if recheck := settleBy(lm, now, ConfirmTimeout); now.Before(recheck) {
+		return Outcome{Verdict: VerdictPending, Recheck: recheck, Message: sight(lm, "waiting until both sides agree")}
+	}
+	out := failed(lm, source)
+	out.Message += fmt.Sprintf(". %s has not been seen since; when it is back, see with `virsh list --all` there that nothing of "+
+		"the guest is left", lm.Status.TargetNode)
+	return out
+}
+
+// nowhere is the end of a migration whose object is being deleted and whose guest is on
+// neither side: nothing is left to be kept safe.
+func nowhere(lm *v1alpha1.LiveMigration) Outcome {
+	return Outcome{Verdict: VerdictFailed, Reason: v1alpha1.ReasonGuestStopped, Message: fmt.Sprintf(
+		"The guest is neither on %s nor on %s any more: it has stopped since, or somebody has moved it on. Start it where it belongs, "+
+			"unless it runs elsewhere", lm.Status.SourceNode, lm.Status.TargetNode)}
 }
 
 // hasLeft reports whether the source's libvirt says that the guest has gone to the target.
@@ -187,8 +225,8 @@ func guestStopped(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) Out
 	} else if InPostCopy(source) {
 		out.Message = fmt.Sprintf("The guest had gone on to %s in post-copy and has stopped there; start it anew", lm.Status.TargetNode)
 	} else {
-		out.Message = fmt.Sprintf("The guest stopped on %s (%s) while it was being migrated; it was not started on %s",
-			lm.Status.SourceNode, describe(&source.End.Domain), lm.Status.TargetNode)
+		out.Message = fmt.Sprintf("The guest stopped on %s (%s) while it was being migrated; it was not started on %s. Start it where "+
+			"it is to run", lm.Status.SourceNode, describe(&source.End.Domain), lm.Status.TargetNode)
 	}
 	return out
 }
@@ -211,8 +249,8 @@ func withoutDefinition(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus
 		out.Message += fmt.Sprintf("; the definition that it left on %s is being removed", lm.Status.TargetNode)
 		return out
 	}
-	out.Message += fmt.Sprintf("; the definition that it left on %s could not be removed: do so with `virsh undefine` there, "+
-		"so that nobody starts the guest twice", lm.Status.TargetNode)
+	out.Message += fmt.Sprintf("; the definition that it left on %s could not be removed: %s, so that nobody starts the guest twice",
+		lm.Status.TargetNode, ask(lm.Status.TargetNode, "do so with `virsh undefine`"))
 	return out
 }
 
@@ -220,15 +258,15 @@ func withoutDefinition(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus
 // might start it and run the guest twice, and while the guest stands paused.
 func succeeded(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now time.Time) Outcome {
 	st := &lm.Status
+	reason, message := arrival(lm, source)
 	out := Outcome{
-		Verdict: VerdictSucceeded, Reason: v1alpha1.ReasonMigrated,
-		Message:        fmt.Sprintf("The guest runs on %s", st.TargetNode),
+		Verdict: VerdictSucceeded, Reason: reason, Message: message,
 		UndefineSource: source.End.Domain.Defined && st.Target.Domain.Defined,
 		ResumeTarget:   PausedByUs(source) && resumable(st.Target.Domain),
 	}
 	if source.End.Domain.Defined && !st.Target.Domain.Defined {
-		out.Message += fmt.Sprintf("; its only definition is on %s: define it on %[2]s with what `virsh dumpxml` prints there, and then "+
-			"undefine it on %[1]s, so that nobody starts the guest twice", st.SourceNode, st.TargetNode)
+		out.Message += fmt.Sprintf("; its only definition is on %s: ask the administrator to define it on %[2]s with what `virsh dumpxml` "+
+			"prints there, and then to undefine it on %[1]s, so that nobody starts the guest twice", st.SourceNode, st.TargetNode)
 	}
 	if recheck := cleanUpBy(lm, now); now.Before(recheck) {
 		switch {
@@ -241,13 +279,9 @@ func succeeded(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now ti
 		}
 		return out
 	}
-	if out.ResumeTarget {
-		out.Message = fmt.Sprintf("The guest is on %s, paused; the migration paused it and could not resume it: do so with "+
-			"`virsh resume` there", st.TargetNode)
-	}
 	if out.UndefineSource {
-		out.Message += fmt.Sprintf("; its definition on %s could not be removed: do so with `virsh undefine` there, "+
-			"so that nobody starts the guest twice", st.SourceNode)
+		out.Message += fmt.Sprintf("; its definition on %s could not be removed: %s, so that nobody starts the guest twice",
+			st.SourceNode, ask(st.SourceNode, "do so with `virsh undefine`"))
 	}
 	return out
 }
@@ -298,6 +332,11 @@ func (out Outcome) cleansUp() bool {
 // stands paused by the agent and is known not to have run on the target.
 func stayed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now time.Time) Outcome {
 	out := failed(lm, source)
+	if source.End.CopyPausedTime != nil && resumable(&source.End.Domain) {
+		out.Message += fmt.Sprintf(". It was paused there because it ran on %s as well. Now that it is the only copy, %s",
+			lm.Status.TargetNode, ask(lm.Status.SourceNode, "resume it with `virsh resume`"))
+		return out
+	}
 	if !PausedByUs(source) || !resumable(&source.End.Domain) {
 		return out
 	}
@@ -307,8 +346,8 @@ func stayed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now time.
 		out.Message = fmt.Sprintf("The guest is on %s and is being resumed there", lm.Status.SourceNode)
 		return out
 	}
-	out.Message += fmt.Sprintf(". It was paused for its migration: resume it with `virsh resume` on %s, unless it has run on %s since",
-		lm.Status.SourceNode, lm.Status.TargetNode)
+	out.Message += fmt.Sprintf(". It was paused for its migration: unless it has run on %s since, %s",
+		lm.Status.TargetNode, ask(lm.Status.SourceNode, "resume it with `virsh resume`"))
 	return out
 }
 
@@ -323,9 +362,10 @@ func failed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) Outcome {
 	aborted := steering != nil && steering.Abort != nil
 	switch {
 	case CancelRequested(lm) && (aborted || kind == hypervisor.KindAborted || kind == hypervisor.KindNotSent || end.Call == v1alpha1.CallUnknown):
-		out.Verdict, out.Reason, out.Message = VerdictCancelled, v1alpha1.ReasonCancelled, still+"; the migration was cancelled"
+		out.Verdict, out.Reason, out.Message = VerdictCancelled, v1alpha1.ReasonCancelled, still+"; the migration was cancelled. Create another LiveMigration to move it"
 	case aborted && steering.Abort.Reason != v1alpha1.ReasonCancelled:
-		out.Reason, out.Message = steering.Abort.Reason, still+"; the migration was given up: "+steering.Abort.Message
+		out.Reason = steering.Abort.Reason
+		out.Message = fmt.Sprintf("%s; the migration was given up: %s. %s", still, steering.Abort.Message, afterAbort(out.Reason))
 	case kind == hypervisor.KindNotSent:
 		out.Reason = v1alpha1.ReasonNotStarted
 		out.Message = fmt.Sprintf("%s. Nothing was started: %s. Create another LiveMigration to try again", still, end.ErrorMessage)
@@ -338,12 +378,25 @@ func failed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) Outcome {
 			"Create another LiveMigration to try again"
 	case kind == hypervisor.KindUnsafe:
 		out.Reason = v1alpha1.ReasonUnsafe
-		out.Message = fmt.Sprintf("%s; libvirt holds the migration for unsafe: %s. Put the disks on shared storage, or set "+
-			"options.allowUnsafe if you know that both hosts see the same disks", still, end.ErrorMessage)
+		out.Message = fmt.Sprintf("%s; libvirt refused to migrate it, as its disks might get damaged: %s. Put the disks on storage that "+
+			"both hosts share, or, if you know that both hosts see the same disks, create another LiveMigration with options.allowUnsafe",
+			still, end.ErrorMessage)
+	case end.ErrorMessage == "":
+		out.Message = still + ", although libvirt called the migration a success. Create another LiveMigration to try again"
 	default:
-		out.Message = fmt.Sprintf("%s; libvirt gave the migration up: %s", still, end.ErrorMessage)
+		out.Message = fmt.Sprintf("%s; libvirt gave the migration up: %s. When the cause is mended, create another LiveMigration", still, end.ErrorMessage)
 	}
 	return out
+}
+
+// afterAbort says what to do about a migration that was given up.
+func afterAbort(reason string) string {
+	switch reason {
+	case v1alpha1.ReasonWillNotConverge, v1alpha1.ReasonCompletionTimeout, v1alpha1.ReasonProgressTimeout:
+		return "Create another LiveMigration that allows more: a longer maxDowntimeMilliseconds, allowPostCopy, allowPause, autoConverge, or longer timeouts"
+	default:
+		return "See to the link between the two hosts, and create another LiveMigration"
+	}
 }
 
 // undecided waits for reports as long as patience lasts and then says what is known.
@@ -368,8 +421,8 @@ func sight(lm *v1alpha1.LiveMigration, meaning string) string {
 	if t := CurrentTarget(lm); t != nil {
 		target = t.Domain
 	}
-	return fmt.Sprintf("On %s the guest is %s, on %s it is %s: %s. If it stays so, look with `virsh domstate --reason %s` "+
-		"on both hosts before you touch anything", lm.Status.SourceNode, describe(source), lm.Status.TargetNode,
+	return fmt.Sprintf("On %s the guest is %s, on %s it is %s: %s. If it stays so, have the administrator look with "+
+		"`virsh domstate --reason %s` on both hosts before anything is touched", lm.Status.SourceNode, describe(source), lm.Status.TargetNode,
 		describe(target), meaning, lm.Status.DomainUUID)
 }
 

@@ -39,6 +39,7 @@ func TestSideOf(t *testing.T) {
 		"Shutoff/Crashed":                SideStopped,
 		"Shutoff/Unknown":                SideStopped,
 		"Crashed/Unknown":                SideStopped,
+		"Crashed/Panicked":               SideLive,
 		"NoState/Unknown":                SideStopped,
 		"a state that does not exist/x*": SideStopped,
 	} {
@@ -66,8 +67,8 @@ func TestJudge(t *testing.T) {
 	}{
 		{name: "the guest has moved", call: ok, source: "Absent", target: "Running/Migrated*",
 			now: want{VerdictSucceeded, "Migrated"}, late: want{VerdictSucceeded, "Migrated"}},
-		{name: "the guest has moved, paused by its user", call: ok, source: "Absent", target: "Paused/User",
-			now: want{VerdictSucceeded, "Migrated"}, late: want{VerdictSucceeded, "Migrated"}},
+		{name: "the guest has moved, suspended by somebody", call: ok, source: "Absent", target: "Paused/User",
+			now: want{VerdictSucceeded, "ArrivedNotRunning"}, late: want{VerdictSucceeded, "ArrivedNotRunning"}},
 		{name: "the guest has moved though the call failed", call: failed, kind: "Other", source: "Shutoff/Migrated", target: "Running/Migrated",
 			now: want{VerdictSucceeded, "Migrated"}, late: want{VerdictSucceeded, "Migrated"}},
 		{name: "the guest has moved and nobody saw it", call: unknown, source: "Absent", target: "Running/Migrated",

@@ -18,6 +18,8 @@ type outcomeRow struct {
 	removeIncoming bool
 	destroySource  bool
 	pauseSource    bool
+	// lostOnDeletion is whether an object that is being deleted ends with the row.
+	lostOnDeletion bool
 	meaning        string
 }
 
@@ -68,8 +70,8 @@ var outcomeTable = []outcomeRow{
 	{
 		source: []Side{SideLive}, target: []Side{SideLive},
 		verdict: VerdictUnknown, pauseSource: true,
-		meaning: "the guest is active on both sides, and the source's copy is paused so that only one runs; destroy that copy, " +
-			"or pause the target's and resume the source's",
+		meaning: "the guest was set going on both sides, and the source's copy is paused, once, so that only one runs; destroy that " +
+			"copy or, where it is the right one, destroy the target's and resume it",
 	},
 	{
 		source: []Side{SideLive}, target: []Side{SideLeaving, SidePostcopy},
@@ -100,7 +102,7 @@ var outcomeTable = []outcomeRow{
 	},
 	{
 		source: []Side{SideGone, SideMigrated}, target: []Side{SideGone, SideStopped, SideMigrated},
-		verdict: VerdictUnknown, patience: BriefTimeout,
+		verdict: VerdictUnknown, patience: BriefTimeout, lostOnDeletion: true,
 		meaning: "the guest has left the source and does not run on the target; it may have stopped there since, " +
 			"or somebody has moved it on",
 	},

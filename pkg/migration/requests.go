@@ -110,7 +110,7 @@ func tokenProblem(value string) string {
 }
 
 func settle(r *v1alpha1.RequestStatus, state v1alpha1.RequestState, now time.Time, message string) {
-	r.State, r.Message, r.SettledTime = state, message, new(metav1.NewMicroTime(now))
+	r.State, r.Message, r.SettledTime = state, Shorten(message, MaxMessage), new(metav1.NewMicroTime(now))
 }
 
 // forgetOldest drops settled requests beyond those that are kept, but none that
@@ -210,6 +210,7 @@ func ReportRequests(lm *v1alpha1.LiveMigration, section *v1alpha1.SourceStatus, 
 		} else {
 			reportForceComplete(&report, section, cancel)
 		}
+		report.Message = Shorten(report.Message, MaxMessage)
 		if report.State != r.State || report.Message != r.Message {
 			reports = append(reports, report)
 		}

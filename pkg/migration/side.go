@@ -60,7 +60,7 @@ func SideOf(o *v1alpha1.DomainObservation) Side {
 	case state == hypervisor.StatePaused && (reason == hypervisor.ReasonMigration || reason == hypervisor.ReasonStartingUp ||
 		o.Job == string(hypervisor.OperationMigrationIn)):
 		return SideIncoming
-	case hypervisor.Domain{State: state}.Active():
+	case hypervisor.Domain{State: state, Reason: reason}.Active():
 		return SideLive
 	case reason == hypervisor.ReasonMigrated:
 		return SideMigrated

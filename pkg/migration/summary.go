@@ -2,6 +2,7 @@ package migration
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -47,6 +48,7 @@ type Summary struct {
 func Summarize(f ManagerFacts, now time.Time) Summary {
 	lm := f.Object.DeepCopy()
 	lm.Status.Requests = Requests(f.Object, now)
+	noteMissing(lm, f.Nodes, now)
 	noteEnd(lm, now)
 	s := &summarizer{ManagerFacts: f, lm: lm, now: now}
 	s.out.Status = managerOwned(&lm.Status)
@@ -75,7 +77,6 @@ func noteEnd(lm *v1alpha1.LiveMigration, now time.Time) {
 		return
 	}
 	a := lm.Status.Attempt
-	a.SourceMissingTime = nil
 	if a.EndSeenTime == nil {
 		a.EndSeenTime = new(metav1.NewMicroTime(now))
 	}
@@ -246,10 +247,15 @@ func (s *summarizer) afterStart() {
 	}
 }
 
-// judge adds to Judge what the manager alone sees: that a source which has not
-// reported the end cannot be expected to.
+// judge adds to Judge what the manager alone sees: that a node is gone for good, and that
+// a source which has not reported the end cannot be expected to.
 func (s *summarizer) judge() Outcome {
-	out := Judge(s.lm, s.now)
+	gone := missingNodes(s.lm.Status.Attempt, s.now)
+	out := Judge(gone.presume(s.lm, s.isReady(s.lm.Status.TargetNode), s.now), s.now)
+	out.Message += gone.says(s.lm)
+	if out.Recheck.IsZero() || !gone.recheck.IsZero() && gone.recheck.Before(out.Recheck) {
+		out.Recheck = gone.recheck
+	}
 	if out.Verdict != VerdictPending || CurrentSource(s.lm).End != nil {
 		return out
 	}
@@ -272,17 +278,16 @@ func (s *summarizer) judge() Outcome {
 // sourceAway says since when the source's node is not ready, or has no Hypervisor at
 // all: somebody may have removed it with the node.
 func (s *summarizer) sourceAway() (since time.Time, ready bool) {
-	a := s.out.Status.Attempt
 	for _, n := range s.Nodes {
 		if n.Name == s.lm.Status.SourceNode {
-			a.SourceMissingTime = nil
 			return n.Since, n.Ready || n.Since.IsZero()
 		}
 	}
-	if a.SourceMissingTime == nil {
-		a.SourceMissingTime = new(metav1.NewMicroTime(s.now))
-	}
-	return a.SourceMissingTime.Time, false
+	return s.lm.Status.Attempt.SourceMissingTime.Time, false
+}
+
+func (s *summarizer) isReady(node string) bool {
+	return slices.ContainsFunc(s.Nodes, func(n Node) bool { return n.Name == node && n.Ready })
 }
 
 // pausing says why the guest stands still, to be put behind a message.
@@ -380,7 +385,7 @@ func (s *summarizer) progressing(phase v1alpha1.LiveMigrationPhase, reason, mess
 
 func (s *summarizer) set(condition string, status metav1.ConditionStatus, reason, message string) {
 	meta.SetStatusCondition(&s.out.Status.Conditions, metav1.Condition{
-		Type: condition, Status: status, Reason: reason, Message: message,
+		Type: condition, Status: status, Reason: reason, Message: Shorten(message, MaxConditionMessage),
 		ObservedGeneration: s.lm.Generation, LastTransitionTime: metav1.NewTime(s.now),
 	})
 }

@@ -68,12 +68,14 @@ func TestLibvirtGivesUp(t *testing.T) {
 	}{
 		{
 			"an error", sourceFailed(hypervisor.KindOther, "unable to connect to server at '192.0.2.2:49152'"), v1alpha1.ReasonMigrationFailed,
-			"The guest still runs on " + a.node + "; libvirt gave the migration up: unable to connect to server at '192.0.2.2:49152'",
+			"The guest still runs on " + a.node + "; libvirt gave the migration up: unable to connect to server at '192.0.2.2:49152'. " +
+				"When the cause is mended, create another LiveMigration",
 		},
 		{
 			"a danger", sourceFailed(hypervisor.KindUnsafe, "Migration without shared storage is unsafe"), v1alpha1.ReasonUnsafe,
-			"The guest still runs on " + a.node + "; libvirt holds the migration for unsafe: Migration without shared storage is unsafe. " +
-				"Put the disks on shared storage, or set options.allowUnsafe if you know that both hosts see the same disks",
+			"The guest still runs on " + a.node + "; libvirt refused to migrate it, as its disks might get damaged: Migration without shared storage is unsafe. " +
+				"Put the disks on storage that both hosts share, or, if you know that both hosts see the same disks, create another LiveMigration " +
+				"with options.allowUnsafe",
 		},
 		{
 			"a restart", func(r *agent.SourceReport) {
@@ -88,7 +90,7 @@ func TestLibvirtGivesUp(t *testing.T) {
 				sourceFailed(hypervisor.KindOther, "domain is not running")(r)
 				r.Section.End.Domain = v1alpha1.DomainObservation{State: string(hypervisor.StateShutoff), Reason: "Shutdown"}
 			}, v1alpha1.ReasonGuestStopped,
-			"The guest stopped on " + a.node + " (Shutoff/Shutdown) while it was being migrated; it was not started on " + b.node,
+			"The guest stopped on " + a.node + " (Shutoff/Shutdown) while it was being migrated; it was not started on " + b.node + ". Start it where it is to run",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -119,7 +119,7 @@ func TestClientWaitsForRun(t *testing.T) {
 	if _, err := c.ListDomains(ctx); hypervisor.KindOf(err) != hypervisor.KindTimeout {
 		t.Errorf("got %v", err)
 	}
-	if err := c.Migrate(ctx, testDomain, hypervisor.MigrateParams{DestinationURI: "test:///default", LiveXML: "x"}); hypervisor.KindOf(err) != hypervisor.KindTimeout {
+	if err := c.Migrate(ctx, testDomain, hypervisor.MigrateParams{DestinationURI: "test:///default", LiveXML: "x"}); hypervisor.KindOf(err) != hypervisor.KindNotSent {
 		t.Errorf("got %v", err)
 	}
 	result := make(chan error, 1)

@@ -47,6 +47,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: sourceMissingTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: targetMissingTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
 - name: com.github.virtferry.virtferry.api.v1alpha1.AutoConvergeOptions
   map:
     fields:
@@ -890,6 +893,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: errorMessage
       type:
         scalar: string
+    - name: neverLeft
+      type:
+        scalar: boolean
     - name: observation
       type:
         scalar: numeric

@@ -27,9 +27,11 @@ type AttemptStatusApplyConfiguration struct {
 	// guest that was paused for its migration, or to remove a definition that is
 	// left over.
 	CleanUpTime *v1.MicroTime `json:"cleanUpTime,omitempty"`
-	// sourceMissingTime is since when the source node, which has not reported the
-	// end, has no Hypervisor.
+	// sourceMissingTime is since when the source node has no Hypervisor: somebody has
+	// said that the node is gone. Only once the migration may have started.
 	SourceMissingTime *v1.MicroTime `json:"sourceMissingTime,omitempty"`
+	// targetMissingTime is the same for the target node.
+	TargetMissingTime *v1.MicroTime `json:"targetMissingTime,omitempty"`
 }
 
 // AttemptStatusApplyConfiguration constructs a declarative configuration of the AttemptStatus type for use with
@@ -91,5 +93,13 @@ func (b *AttemptStatusApplyConfiguration) WithCleanUpTime(value v1.MicroTime) *A
 // If called multiple times, the SourceMissingTime field is set to the value of the last call.
 func (b *AttemptStatusApplyConfiguration) WithSourceMissingTime(value v1.MicroTime) *AttemptStatusApplyConfiguration {
 	b.SourceMissingTime = &value
+	return b
+}
+
+// WithTargetMissingTime sets the TargetMissingTime field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the TargetMissingTime field is set to the value of the last call.
+func (b *AttemptStatusApplyConfiguration) WithTargetMissingTime(value v1.MicroTime) *AttemptStatusApplyConfiguration {
+	b.TargetMissingTime = &value
 	return b
 }

@@ -25,6 +25,10 @@ type SourceEndApplyConfiguration struct {
 	Observation *int64 `json:"observation,omitempty"`
 	// answersTarget is the target.observation that was known when domain was read.
 	AnswersTarget *int64 `json:"answersTarget,omitempty"`
+	// neverLeft is whether the guest is known not to have left this side: the agent
+	// that made the call has followed it to its end without a gap, and the guest was
+	// never suspended for a switch-over.
+	NeverLeft *bool `json:"neverLeft,omitempty"`
 	// copyPausedTime is when the agent recorded that it pauses its copy of a guest that
 	// runs on both sides. It does so once.
 	CopyPausedTime *v1.MicroTime `json:"copyPausedTime,omitempty"`
@@ -83,6 +87,14 @@ func (b *SourceEndApplyConfiguration) WithObservation(value int64) *SourceEndApp
 // If called multiple times, the AnswersTarget field is set to the value of the last call.
 func (b *SourceEndApplyConfiguration) WithAnswersTarget(value int64) *SourceEndApplyConfiguration {
 	b.AnswersTarget = &value
+	return b
+}
+
+// WithNeverLeft sets the NeverLeft field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the NeverLeft field is set to the value of the last call.
+func (b *SourceEndApplyConfiguration) WithNeverLeft(value bool) *SourceEndApplyConfiguration {
+	b.NeverLeft = &value
 	return b
 }
 

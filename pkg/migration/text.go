@@ -1,0 +1,72 @@
+package migration
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+)
+
+// What the API takes of messages, in characters; see the markers of the types.
+const (
+	// MaxConditionMessage bounds a condition's message.
+	MaxConditionMessage = 32768
+	// MaxProblemMessage bounds that of a problem.
+	MaxProblemMessage = 16384
+	// MaxMessage bounds all others: errors of libvirt's, steps, requests.
+	MaxMessage = 1024
+)
+
+// Shorten keeps a message within so many bytes, and thereby characters. It cuts no
+// character in two, and leaves none that is not valid.
+func Shorten(message string, most int) string {
+	const more = " … and more"
+	message = strings.ToValidUTF8(message, "\uFFFD")
+	if len(message) <= most {
+		return message
+	}
+	return strings.ToValidUTF8(message[:most-len(more)], "") + more
+}
+
+// arrival says in what state the guest is on the target, with a reason of the Succeeded
+// condition. One that does not run there has arrived as well: its only copy is there.
+func arrival(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) (reason, message string) {
+	node, d := lm.Status.TargetNode, lm.Status.Target.Domain
+	state := hypervisor.State(d.State)
+	switch {
+	case state == hypervisor.StateRunning, state == hypervisor.StateBlocked:
+		return v1alpha1.ReasonMigrated, fmt.Sprintf("The guest runs on %s", node)
+	case source.GuestPaused && resumable(d):
+		return v1alpha1.ReasonMigrated, fmt.Sprintf("The guest is on %s, paused as it was before", node)
+	case PausedByUs(source) && resumable(d):
+		return v1alpha1.ReasonMigrated, fmt.Sprintf("The guest is on %s, paused; the migration paused it and could not resume it: %s",
+			node, ask(node, "resume it with `virsh resume`"))
+	}
+	what, remedy := standstill(d)
+	return v1alpha1.ReasonArrivedNotRunning, fmt.Sprintf("The guest is on %s and nowhere else, but does not run: %s (%s). On %[1]s, %[4]s",
+		node, what, describe(d), remedy)
+}
+
+// standstill says why a guest does not run, and what an administrator of its node may do.
+func standstill(d *v1alpha1.DomainObservation) (what, remedy string) {
+	switch state, reason := hypervisor.State(d.State), hypervisor.Reason(d.Reason); {
+	case state == hypervisor.StatePMSuspended:
+		return "it sleeps, suspended to memory", "its administrator can wake it with `virsh dompmwakeup`"
+	case state == hypervisor.StateShutdown:
+		return "it is shutting down", "its administrator can start it again when it has stopped"
+	case state == hypervisor.StateCrashed, reason == hypervisor.ReasonCrashed:
+		return "its operating system has crashed", "its administrator can look at its console and restart it with `virsh reset` and `virsh resume`"
+	case reason == hypervisor.ReasonIOError:
+		return "it was paused because one of its disks fails", "its administrator has to see to the storage, and then resume it with `virsh resume`"
+	case resumable(d):
+		return "somebody has suspended it", "its administrator can resume it with `virsh resume`"
+	default:
+		return "it was paused", "its administrator can see why with `virsh domstate --reason`, and resume it with `virsh resume`"
+	}
+}
+
+// ask says whom to ask: whoever may use the API need not have access to the hosts.
+func ask(node, what string) string {
+	return fmt.Sprintf("ask the administrator of %s to %s", node, what)
+}

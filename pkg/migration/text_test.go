@@ -1,0 +1,94 @@
+package migration
+
+import (
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+)
+
+// TestAbsurdMessagesFit what the API takes, whatever libvirt says.
+func TestAbsurdMessagesFit(t *testing.T) {
+	for name, absurd := range map[string]string{
+		"long": strings.Repeat("no ", 100_000), "of many bytes": strings.Repeat("né→🐧", 50_000), "not valid": strings.Repeat("\xff\xfe", 100_000), "short": "no",
+		"just too long": strings.Repeat("🐧", MaxMessage/4) + "!",
+	} {
+		for _, most := range []int{MaxMessage, MaxProblemMessage, MaxConditionMessage} {
+			got := Shorten(absurd, most)
+			if len(got) > most || utf8.RuneCountInString(got) > most || !utf8.ValidString(got) || got == "" {
+				t.Errorf("%s: %d bytes of %d, valid %t", name, len(got), most, utf8.ValidString(got))
+			}
+		}
+		b := makeMigration("m").ended(v1alpha1.CallFailed, "Other", "Running/Booted").onTarget("Absent", true)
+		b.lm.Status.Source.End.ErrorMessage = absurd
+		s := Summarize(ManagerFacts{Object: b.obj(), Nodes: []Node{{Name: "node-a", Ready: true}, {Name: "node-b", Ready: true}}}, epoch)
+		for _, c := range s.Status.Conditions {
+			if utf8.RuneCountInString(c.Message) > MaxConditionMessage || !utf8.ValidString(c.Message) {
+				t.Errorf("%s: the condition %s has a message of %d characters", name, c.Type, utf8.RuneCountInString(c.Message))
+			}
+		}
+		forced := makeMigration("m").started()
+		forced.lm.Status.Requests = []v1alpha1.RequestStatus{{Type: v1alpha1.RequestForceComplete, Token: "1", State: v1alpha1.RequestQueued}}
+		forced.lm.Status.Source.Steering = &v1alpha1.SteeringStatus{PostCopy: &v1alpha1.SteeringStep{Error: absurd}}
+		for _, r := range ReportRequests(forced.obj(), forced.lm.Status.Source, epoch) {
+			if utf8.RuneCountInString(r.Message) > MaxMessage || !utf8.ValidString(r.Message) {
+				t.Errorf("%s: a request has a message of %d characters", name, utf8.RuneCountInString(r.Message))
+			}
+		}
+	}
+}
+
+// TestAGuestThatArrivedAndDoesNotRun: it is on the target, which is success, and somebody
+// has to see to it.
+func TestAGuestThatArrivedAndDoesNotRun(t *testing.T) {
+	for _, c := range []struct {
+		target       string
+		pausedBefore bool
+		reason, says string
+	}{
+		{"Running/Migrated", false, "Migrated", "The guest runs on node-b"},
+		{"Blocked/Unknown", false, "Migrated", "The guest runs on node-b"},
+		{"Paused/User", true, "Migrated", "paused as it was before"},
+		{"Running/Unpaused", true, "Migrated", "The guest runs on node-b"},
+		{"Paused/User", false, "ArrivedNotRunning", "somebody has suspended it"},
+		{"Paused/IOError", false, "ArrivedNotRunning", "one of its disks fails"},
+		{"Paused/IOError", true, "ArrivedNotRunning", "one of its disks fails"},
+		{"Paused/Crashed", false, "ArrivedNotRunning", "has crashed"},
+		{"Crashed/Panicked", false, "ArrivedNotRunning", "has crashed"},
+		{"Paused/Watchdog", false, "ArrivedNotRunning", "Watchdog"},
+		{"PMSuspended/Unknown", false, "ArrivedNotRunning", "sleeps"},
+		{"Shutdown/User", false, "ArrivedNotRunning", "shutting down"},
+	} {
+		b := makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent").onTarget(c.target, true)
+		b.lm.Status.Source.GuestPaused = c.pausedBefore
+		got := Judge(b.obj(), epoch)
+		if got.Verdict != VerdictSucceeded || got.Reason != c.reason || !strings.Contains(got.Message, c.says) || !strings.Contains(got.Message, "node-b") {
+			t.Errorf("%s, paused before %t: %+v", c.target, c.pausedBefore, got)
+		}
+	}
+}
+
+// TestEveryFailureHasBothHalves: where the guest is, and what to do.
+func TestEveryFailureHasBothHalves(t *testing.T) {
+	for _, kind := range []string{"Other", "Unsafe", "PeerLost", "NotSent", "Aborted", "Busy"} {
+		for _, call := range []v1alpha1.CallResult{v1alpha1.CallFailed, v1alpha1.CallUnknown} {
+			for _, abort := range []string{"", v1alpha1.ReasonWillNotConverge, v1alpha1.ReasonCompletionTimeout, v1alpha1.ReasonProgressTimeout, v1alpha1.ReasonPauseTimeout, v1alpha1.ReasonCancelled} {
+				for _, deleted := range []bool{false, true} {
+					b := makeMigration("m").ended(call, kind, "Running/Booted").onTarget("Absent", true)
+					if abort != "" {
+						b.lm.Status.Source.Steering = &v1alpha1.SteeringStatus{Abort: &v1alpha1.SteeringStep{Reason: abort, Message: "it takes too long"}}
+					}
+					if deleted {
+						b.deleted()
+					}
+					got := Judge(b.obj(), epoch.Add(time.Hour))
+					if !strings.Contains(got.Message, "still runs on node-a") || !strings.Contains(got.Message, "reate another LiveMigration") {
+						t.Errorf("%s %s %q: %q", call, kind, abort, got.Message)
+					}
+				}
+			}
+		}
+	}
+}
