@@ -161,15 +161,20 @@ func TestOnlyOurOwnMigrationIsProgress(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		started bool
+		failed  bool
 		event   hypervisor.Event
 		want    bool
 	}{
-		{"our migration", true, done(hypervisor.OperationMigrationOut, time.Second), true},
-		{"a backup", true, done(hypervisor.OperationOther, time.Second), false},
-		{"somebody else's migration", true, done(hypervisor.OperationMigrationOut, time.Hour), false},
-		{"a migration before ours", false, done(hypervisor.OperationMigrationOut, time.Second), false},
+		{"our migration", true, false, done(hypervisor.OperationMigrationOut, time.Second), true},
+		{"a backup", true, false, done(hypervisor.OperationOther, time.Second), false},
+		{"somebody else's migration", true, false, done(hypervisor.OperationMigrationOut, time.Hour), false},
+		{"somebody else's migration after ours has failed", true, true, done(hypervisor.OperationMigrationOut, time.Second), false},
+		{"a migration before ours", false, false, done(hypervisor.OperationMigrationOut, time.Second), false},
 	} {
-		s := &sourceSession{node: &Node{Clock: clock.RealClock{}}, section: &v1alpha1.SourceStatus{}}
+		s := &sourceSession{node: &Node{Clock: clock.RealClock{}}, section: &v1alpha1.SourceStatus{}, lm: &v1alpha1.LiveMigration{}}
+		if c.failed {
+			s.section.End = &v1alpha1.SourceEnd{Call: v1alpha1.CallFailed, Domain: v1alpha1.DomainObservation{State: "Running"}}
+		}
 		if c.started {
 			s.section.StartRequestedTime, s.called = new(metav1.NewMicroTime(now.Add(-time.Minute))), now.Add(-time.Minute)
 		}

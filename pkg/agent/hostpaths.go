@@ -12,16 +12,19 @@ import (
 // does not allow: whoever writes a LiveMigration must not get at the host's
 // files and devices by it.
 func (c ReceiveConfig) checkPaths(node string, data *v1alpha1.MigrateData) error {
+	var problems []error
 	for _, p := range xmlrewrite.HostPaths(data) {
 		switch {
 		case !path.IsAbs(p.Path), path.Clean(p.Path) != p.Path:
-			return refuse(v1alpha1.ReasonInvalidMigrateData, "%s: %q must be an absolute path without . and .. in it", p.DataPath, p.Path)
+			problems = append(problems, refuse(v1alpha1.ReasonInvalidMigrateData,
+				"%s: %q must be an absolute path without . and .. in it", p.DataPath, p.Path))
 		case !c.allowsPath(p.Path):
-			return refuse(v1alpha1.ReasonTargetCheckFailed, "%s: %s does not allow guests to be given %q; it allows what is below: %s. "+
-				"Put it there, or widen the agent's --allowed-paths", p.DataPath, node, p.Path, strings.Join(c.AllowedPaths, ", "))
+			problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed,
+				"%s: %s does not allow guests to be given %q; it allows what is below: %s. Put it there, or have the agent's "+
+					"--allowed-paths widened", p.DataPath, node, p.Path, strings.Join(c.AllowedPaths, ", ")))
 		}
 	}
-	return nil
+	return allOf(problems)
 }
 
 func (c ReceiveConfig) allowsPath(p string) bool {

@@ -203,8 +203,8 @@ func (s *sourceSession) noteEvent(e hypervisor.Event) {
 // jobs, such as backups.
 func (s *sourceSession) noteCompleted(stats hypervisor.JobStats) {
 	stats.Type = hypervisor.JobUnbounded
-	ours := migration.Ours(s.section, s.called, stats, s.node.Clock.Now())
-	if !ours || s.callState() == migration.CallNotMade {
+	ours := migration.Ours(s.section, s.called, stats, s.node.Clock.Now()) && s.callState() != migration.CallNotMade
+	if !ours || s.section.End != nil && !migration.HasLeft(s.section, migration.CurrentTarget(s.lm)) {
 		return
 	}
 	stats.Type = hypervisor.JobCompleted
@@ -312,7 +312,7 @@ func (s *sourceSession) pause(now time.Time) time.Duration {
 		return 0
 	}
 	switch out := migration.Judge(s.lm, now); {
-	case out.UndefineSource, out.ResumeSource, out.DestroySource, out.PauseSource:
+	case out.UndefineSource, out.ResumeSource, out.DestroySource, out.PauseSource && s.section.End.CopyPausedTime == nil:
 		return retryInterval
 	default:
 		return afterEndInterval

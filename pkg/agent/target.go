@@ -279,13 +279,11 @@ func (s *targetSession) hostFacts(host hypervisor.HostInfo) *v1alpha1.TargetHost
 // domain it returns is a definition left from earlier, or nil.
 func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo) (*hypervisor.Domain, []int32, error) {
 	guest, node := migration.CurrentSource(s.lm).Guest, s.node.Name
-	if err := s.node.Receive.checkPaths(node, s.lm.Spec.MigrateData); err != nil {
-		return nil, nil, err
-	}
+	problems := []error{s.node.Receive.checkPaths(node, s.lm.Spec.MigrateData)}
 	if host.UUID == guest.HostUUID {
-		return nil, nil, refuse(v1alpha1.ReasonTargetCheckFailed,
-			"libvirt on %s and on %s has the same host UUID %s, and would refuse. Set a unique host_uuid in libvirtd.conf on each host",
-			s.lm.Status.SourceNode, node, host.UUID)
+		problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed,
+			"libvirt on %s and on %s has the same host UUID %s, and would refuse. Have a unique host_uuid set in libvirtd.conf on each host",
+			s.lm.Status.SourceNode, node, host.UUID))
 	}
 	defer s.node.ports.survey()()
 	domains, err := s.hv.ListDomains(ctx)
@@ -296,18 +294,40 @@ func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo) (
 	for _, d := range domains {
 		switch {
 		case d.UUID == s.lm.Status.DomainUUID && d.Active():
-			return nil, nil, refuse(v1alpha1.ReasonTargetCheckFailed,
-				"A guest with the UUID %s is active on %s already (%s/%s). Find out which copy is right and stop the other",
-				d.UUID, node, d.State, d.Reason)
+			problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed,
+				"A guest with the UUID %s is active on %s already (%s/%s). Find out which copy is right and have the other stopped",
+				d.UUID, node, d.State, d.Reason))
 		case d.UUID == s.lm.Status.DomainUUID:
 			known = &d
 		case d.Name == guest.Name:
-			return nil, nil, refuse(v1alpha1.ReasonTargetCheckFailed,
-				"Another guest named %q, with the UUID %s, is defined on %s. Rename or undefine it there", d.Name, d.UUID, node)
+			problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed,
+				"Another guest named %q, with the UUID %s, is defined on %s. Have it renamed or undefined there", d.Name, d.UUID, node))
 		}
 	}
 	ports, err := s.reservePorts(ctx, int(guest.SerialPorts), domains)
-	return known, ports, err
+	return known, ports, allOf(append(problems, err))
+}
+
+// allOf makes one refusal of several, under the reason of the first, so that nobody has to
+// try again for each. An error that is none goes first: it is worth another try.
+func allOf(problems []error) error {
+	var all *refusal
+	for _, err := range problems {
+		var r *refusal
+		switch {
+		case err == nil:
+		case !errors.As(err, &r):
+			return err
+		case all == nil:
+			all = &refusal{r.Problem}
+		default:
+			all.Message = migration.Shorten(all.Message+". "+r.Message, migration.MaxProblemMessage)
+		}
+	}
+	if all == nil {
+		return nil
+	}
+	return all
 }
 
 // reservePorts picks TCP ports that no guest on this host has.

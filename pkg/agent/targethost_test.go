@@ -48,3 +48,19 @@ func TestPinsAreCheckedAgainstTheTarget(t *testing.T) {
 		})
 	}
 }
+
+// TestAllProblemsAreToldAtOnce, so that nobody has to try again for each.
+func TestAllProblemsAreToldAtOnce(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.fleet.Host("node-a").SetInfo(hypervisor.HostInfo{UUID: "same"})
+		w.fleet.Host("node-b").SetInfo(hypervisor.HostInfo{UUID: "same"})
+		w.fleet.Host("node-b").AddGuest(fake.Guest{UUID: "33333333-3333-4333-8333-333333333333", Name: "web"})
+		lm := w.settle(w.migrate(guestUUID))
+		w.requireEnd(lm, v1alpha1.PhaseFailed, v1alpha1.ReasonTargetCheckFailed, "")
+		for _, part := range []string{"same host UUID", "Another guest named"} {
+			if message := lm.Status.Conditions[0].Message; !strings.Contains(message, part) {
+				t.Errorf("the message %q lacks %q", message, part)
+			}
+		}
+	})
+}

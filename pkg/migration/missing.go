@@ -41,7 +41,9 @@ type missing struct {
 	recheck time.Time
 }
 
-func missingNodes(a *v1alpha1.AttemptStatus, now time.Time) missing {
+// missingNodes says which nodes are gone. What the target showed when the source's node was
+// gone is known only where the target is read all the time, or is gone itself.
+func missingNodes(a *v1alpha1.AttemptStatus, targetRead bool, now time.Time) missing {
 	var m missing
 	gone := func(since *metav1.MicroTime) bool {
 		if since == nil {
@@ -53,15 +55,14 @@ func missingNodes(a *v1alpha1.AttemptStatus, now time.Time) missing {
 		}
 		return !now.Before(due)
 	}
-	m.source, m.target = gone(a.SourceMissingTime), gone(a.TargetMissingTime)
+	m.target = gone(a.TargetMissingTime)
+	m.source = gone(a.SourceMissingTime) && (m.target || targetRead)
 	return m
 }
 
 // presume returns the migration as it is where the nodes that are gone have no guest any
-// more. Nobody is there to clean up, nor to be waited for. What the target showed when
-// the source's node was gone is known only from a target that is read all the time.
-func (m missing) presume(lm *v1alpha1.LiveMigration, targetRead bool, now time.Time) *v1alpha1.LiveMigration {
-	m.source = m.source && (m.target || targetRead)
+// more. Nobody is there to clean up, nor to be waited for.
+func (m missing) presume(lm *v1alpha1.LiveMigration, now time.Time) *v1alpha1.LiveMigration {
 	if !m.source && !m.target {
 		return lm
 	}

@@ -250,8 +250,8 @@ func (s *summarizer) afterStart() {
 // judge adds to Judge what the manager alone sees: that a node is gone for good, and that
 // a source which has not reported the end cannot be expected to.
 func (s *summarizer) judge() Outcome {
-	gone := missingNodes(s.lm.Status.Attempt, s.now)
-	out := Judge(gone.presume(s.lm, s.isReady(s.lm.Status.TargetNode), s.now), s.now)
+	gone := missingNodes(s.lm.Status.Attempt, s.isReady(s.lm.Status.TargetNode), s.now)
+	out := Judge(gone.presume(s.lm, s.now), s.now)
 	out.Message += gone.says(s.lm)
 	if out.Recheck.IsZero() || !gone.recheck.IsZero() && gone.recheck.Before(out.Recheck) {
 		out.Recheck = gone.recheck
