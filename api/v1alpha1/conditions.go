@@ -102,7 +102,7 @@ const (
 	// ReasonNotStarted: the source's agent could not reach its libvirt, or the API
 	// server, in the moment of the start. Nothing was started.
 	ReasonNotStarted = "NotStarted"
-	// ReasonUnsafe: libvirt holds the migration for a danger to the disks.
+	// ReasonUnsafe: libvirt refuses the migration as a danger to the disks.
 	ReasonUnsafe = "Unsafe"
 	// ReasonMigrationFailed: libvirt gave the migration up.
 	ReasonMigrationFailed = "MigrationFailed"

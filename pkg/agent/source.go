@@ -29,9 +29,8 @@ type sourceSession struct {
 	section  *v1alpha1.SourceStatus
 	progress *v1alpha1.ProgressStatus
 
-	// call is the migrate call, which was made at called, and intent is when this
-	// session was about to make it, as far as it knows not to have recorded that: a
-	// recorded start of that time whose call was not made never had one.
+	// call is the migrate call, which was made at called, and intent the time that this
+	// session has tried to record for its start, and has not heard to be recorded.
 	call     migration.CallState
 	called   time.Time
 	intent   *metav1.MicroTime

@@ -100,7 +100,8 @@ func (s *sourceSession) start(ctx context.Context) time.Duration {
 	}
 	section := s.section.DeepCopy()
 	if s.intent == nil {
-		// It stays the same until it is known not to have been recorded.
+		// It stays the same however often this is tried: any of the records may have been
+		// written.
 		s.intent = new(metav1.NewMicroTime(s.node.Clock.Now().Truncate(time.Microsecond)))
 	}
 	section.StartRequestedTime = s.intent
@@ -108,7 +109,6 @@ func (s *sourceSession) start(ctx context.Context) time.Duration {
 	case errors.Is(err, ErrGone):
 		return 0
 	case errors.Is(err, ErrConflict):
-		s.intent = nil
 		return s.reread(ctx)
 	case err != nil:
 		s.log.Error(err, "Recording the intent failed; looking again whether it was recorded", "after", retryInterval)

@@ -96,7 +96,7 @@ func TestDeletionOfARunningMigrationAbortsIt(t *testing.T) {
 	}
 	b.asTarget(m, seesNothing)
 	done := m.awaitCancelled()
-	if want := "The guest still runs on " + a.node + "; the migration was cancelled"; succeeded(done).Message != want {
+	if want := "The guest still runs on " + a.node + "; the migration was cancelled. Create another LiveMigration to move it"; succeeded(done).Message != want {
 		t.Errorf("the message is %q, want %q", succeeded(done).Message, want)
 	}
 }
