@@ -88,14 +88,13 @@ func (m missing) presume(lm *v1alpha1.LiveMigration, now time.Time) *v1alpha1.Li
 
 // says adds to a message why nobody is asked any more.
 func (m missing) says(lm *v1alpha1.LiveMigration) string {
+	const format = ". %s has no Hypervisor any more, so it counts as gone with all that ran there"
 	var out string
-	for _, n := range []struct {
-		gone bool
-		name string
-	}{{m.source, lm.Status.SourceNode}, {m.target, lm.Status.TargetNode}} {
-		if n.gone {
-			out += fmt.Sprintf(". %s has no Hypervisor any more, so it counts as gone with all that ran there", n.name)
-		}
+	if m.source {
+		out = fmt.Sprintf(format, lm.Status.SourceNode)
+	}
+	if m.target {
+		out += fmt.Sprintf(format, lm.Status.TargetNode)
 	}
 	return out
 }

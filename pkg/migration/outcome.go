@@ -81,6 +81,15 @@ func Judge(lm *v1alpha1.LiveMigration, now time.Time) Outcome {
 		return stayedUnconfirmed(lm, source, now)
 	case row == nil, row.verdict != VerdictSucceeded && !confirmed:
 		return undecided(lm, now, ConfirmTimeout, "it is not certain where the guest runs")
+	default:
+		return row.judge(lm, now)
+	}
+}
+
+// judge judges by a row that counts.
+func (row outcomeRow) judge(lm *v1alpha1.LiveMigration, now time.Time) Outcome {
+	source, target := CurrentSource(lm), CurrentTarget(lm)
+	switch {
 	case row.lostOnDeletion && !lm.DeletionTimestamp.IsZero() && !now.Before(settleBy(lm, now, row.patience)):
 		return nowhere(lm)
 	case row.patience > 0:
@@ -219,12 +228,13 @@ func (row outcomeRow) outcome(lm *v1alpha1.LiveMigration, source *v1alpha1.Sourc
 
 func guestStopped(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) Outcome {
 	out := Outcome{Verdict: VerdictFailed, Reason: v1alpha1.ReasonGuestStopped}
-	if targetSideOf(source, CurrentTarget(lm)) == SideStarted {
+	switch {
+	case targetSideOf(source, CurrentTarget(lm)) == SideStarted:
 		out.Message = fmt.Sprintf("The guest stopped on %s (%s) while it was being migrated, and was started anew on %s, where it runs now",
 			lm.Status.SourceNode, describe(&source.End.Domain), lm.Status.TargetNode)
-	} else if InPostCopy(source) {
+	case InPostCopy(source):
 		out.Message = fmt.Sprintf("The guest had gone on to %s in post-copy and has stopped there; start it anew", lm.Status.TargetNode)
-	} else {
+	default:
 		out.Message = fmt.Sprintf("The guest stopped on %s (%s) while it was being migrated; it was not started on %s. Start it where "+
 			"it is to run", lm.Status.SourceNode, describe(&source.End.Domain), lm.Status.TargetNode)
 	}
@@ -360,33 +370,43 @@ func failed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) Outcome {
 		still = fmt.Sprintf("The guest is still on %s, paused", lm.Status.SourceNode)
 	}
 	aborted := steering != nil && steering.Abort != nil
+	ended := aborted || kind == hypervisor.KindAborted || kind == hypervisor.KindNotSent || end.Call == v1alpha1.CallUnknown
 	switch {
-	case CancelRequested(lm) && (aborted || kind == hypervisor.KindAborted || kind == hypervisor.KindNotSent || end.Call == v1alpha1.CallUnknown):
-		out.Verdict, out.Reason, out.Message = VerdictCancelled, v1alpha1.ReasonCancelled, still+"; the migration was cancelled. Create another LiveMigration to move it"
+	case CancelRequested(lm) && ended:
+		out.Verdict, out.Reason = VerdictCancelled, v1alpha1.ReasonCancelled
+		out.Message = still + "; the migration was cancelled. Create another LiveMigration to move it"
 	case aborted && steering.Abort.Reason != v1alpha1.ReasonCancelled:
 		out.Reason = steering.Abort.Reason
 		out.Message = fmt.Sprintf("%s; the migration was given up: %s. %s", still, steering.Abort.Message, afterAbort(out.Reason))
-	case kind == hypervisor.KindNotSent:
-		out.Reason = v1alpha1.ReasonNotStarted
-		out.Message = fmt.Sprintf("%s. Nothing was started: %s. Create another LiveMigration to try again", still, end.ErrorMessage)
-	case kind == hypervisor.KindPeerLost:
-		out.Message = fmt.Sprintf("%s; the two libvirts could not connect, or lost each other: %s. See to the network between %s and %s "+
-			"and to libvirt on %[4]s, and create another LiveMigration", still, end.ErrorMessage, lm.Status.SourceNode, lm.Status.TargetNode)
-	case end.Call == v1alpha1.CallUnknown:
-		out.Reason = v1alpha1.ReasonInterrupted
-		out.Message = still + "; the migration was interrupted by a restart of libvirt or of the agent. " +
-			"Create another LiveMigration to try again"
-	case kind == hypervisor.KindUnsafe:
-		out.Reason = v1alpha1.ReasonUnsafe
-		out.Message = fmt.Sprintf("%s; libvirt refused to migrate it, as its disks might get damaged: %s. Put the disks on storage that "+
-			"both hosts share, or, if you know that both hosts see the same disks, create another LiveMigration with options.allowUnsafe",
-			still, end.ErrorMessage)
-	case end.ErrorMessage == "":
-		out.Message = still + ", although libvirt called the migration a success. Create another LiveMigration to try again"
 	default:
-		out.Message = fmt.Sprintf("%s; libvirt gave the migration up: %s. When the cause is mended, create another LiveMigration", still, end.ErrorMessage)
+		out.Reason, out.Message = explain(lm, end)
+		out.Message = still + out.Message
 	}
 	return out
+}
+
+// explain says why libvirt's call did not succeed, and what to do, to be put behind where
+// the guest is.
+func explain(lm *v1alpha1.LiveMigration, end *v1alpha1.SourceEnd) (reason, message string) {
+	switch kind := hypervisor.Kind(end.ErrorKind); {
+	case kind == hypervisor.KindNotSent:
+		return v1alpha1.ReasonNotStarted, fmt.Sprintf(". Nothing was started: %s. Create another LiveMigration to try again", end.ErrorMessage)
+	case kind == hypervisor.KindPeerLost:
+		return v1alpha1.ReasonMigrationFailed, fmt.Sprintf("; the two libvirts could not connect, or lost each other: %s. See to the network "+
+			"between %s and %s and to libvirt on %[3]s, and create another LiveMigration", end.ErrorMessage, lm.Status.SourceNode, lm.Status.TargetNode)
+	case end.Call == v1alpha1.CallUnknown:
+		return v1alpha1.ReasonInterrupted, "; the migration was interrupted by a restart of libvirt or of the agent. " +
+			"Create another LiveMigration to try again"
+	case kind == hypervisor.KindUnsafe:
+		return v1alpha1.ReasonUnsafe, fmt.Sprintf("; libvirt refused to migrate it, as its disks might get damaged: %s. Put the disks on storage "+
+			"that both hosts share, or, if you know that both hosts see the same disks, create another LiveMigration with options.allowUnsafe",
+			end.ErrorMessage)
+	case end.ErrorMessage == "":
+		return v1alpha1.ReasonMigrationFailed, ", although libvirt called the migration a success. Create another LiveMigration to try again"
+	default:
+		return v1alpha1.ReasonMigrationFailed, fmt.Sprintf("; libvirt gave the migration up: %s. When the cause is mended, create another "+
+			"LiveMigration", end.ErrorMessage)
+	}
 }
 
 // afterAbort says what to do about a migration that was given up.

@@ -154,9 +154,7 @@ func DecideSource(f SourceFacts, now time.Time) SourceAction {
 func decideSourceStarted(f SourceFacts, now time.Time) SourceAction {
 	underWay := underWay(f)
 	switch {
-	case f.Seen && f.Call == CallNotMade:
-		return SourceEnd
-	case f.Seen && half(f.Domain) && !f.Foreign:
+	case ownHalf(f):
 		return decideSourcePostCopy(f, now)
 	case f.Seen && hung(f, now):
 		return SourceEnd
@@ -178,7 +176,10 @@ func Foreign(section *v1alpha1.SourceStatus, called time.Time, job hypervisor.Jo
 	if section == nil || section.StartRequestedTime == nil || section.JobStartedTime != nil || !job.MigratingOut() {
 		return false
 	}
-	return tooOld(section, called, job, now)
+	if called.IsZero() {
+		called = section.StartRequestedTime.Time
+	}
+	return job.Elapsed > now.Sub(called)+ageTolerance
 }
 
 // Ours reports whether a job is the migration that was started for this attempt.
@@ -186,20 +187,16 @@ func Ours(section *v1alpha1.SourceStatus, called time.Time, job hypervisor.JobSt
 	return section != nil && section.StartRequestedTime != nil && job.MigratingOut() && !Foreign(section, called, job, now)
 }
 
-func tooOld(section *v1alpha1.SourceStatus, called time.Time, job hypervisor.JobStats, now time.Time) bool {
-	if called.IsZero() {
-		called = section.StartRequestedTime.Time
-	}
-	return job.Elapsed > now.Sub(called)+ageTolerance
-}
-
 // ageTolerance is by how much libvirt and an agent may differ about a job's age.
 const ageTolerance = 100 * time.Millisecond
+
+// answered reports whether nothing can come of the call any more.
+func answered(call CallState) bool { return call == CallReturned || call == CallNotMade }
 
 // underWay reports whether the migration may still be. Once its call has returned, a job
 // that moves the guest is somebody else's.
 func underWay(f SourceFacts) bool {
-	return f.Call == CallInFlight || f.Call != CallReturned && f.Seen && f.Job.MigratingOut() && !f.Foreign
+	return f.Call == CallInFlight || !answered(f.Call) && f.Seen && f.Job.MigratingOut() && !f.Foreign
 }
 
 // mayAbort: an abort that was ordered is asked for until the job is gone. Somebody
@@ -224,8 +221,13 @@ func over(f SourceFacts, now time.Time) bool {
 	if f.Section.JobStartedTime == nil {
 		settle = JobWait
 	}
-	return f.Call == CallReturned || f.Domain == nil || !f.Domain.Active() ||
+	return answered(f.Call) || f.Domain == nil || !f.Domain.Active() ||
 		!f.QuietSince.IsZero() && now.Sub(f.QuietSince) >= settle
+}
+
+// ownHalf reports whether the domain is what our migration has left here in post-copy.
+func ownHalf(f SourceFacts) bool {
+	return f.Seen && half(f.Domain) && !f.Foreign && f.Call != CallNotMade
 }
 
 // half reports whether the domain is the source's part of a guest that runs on

@@ -40,11 +40,11 @@ func (m *migration) settle(c cause) {
 		m.finish(failed("operation failed: job 'migration out' failed: Unable to write to socket: Bad file descriptor"))
 	case EndsShellLeft:
 		m.resume(from)
-		m.finish(peerLost(MethodMigrate))
+		m.finish(peerLost())
 	case EndsBothRunning:
 		from.state, from.reason = hypervisor.StateRunning, hypervisor.ReasonMigrationCanceled
 		m.source.emit(m.uuid, hypervisor.LifecycleResumed, "Migrated")
-		m.finish(peerLost(MethodMigrate))
+		m.finish(peerLost())
 	case EndsNeither:
 		m.source.emit(m.uuid, hypervisor.LifecycleStopped, "Failed")
 		m.dropHalf("Failed")
@@ -55,17 +55,15 @@ func (m *migration) settle(c cause) {
 		m.resume(from)
 		m.finish(fault(MethodMigrate, hypervisor.KindAborted, "operation aborted: job 'migration out' canceled by client"))
 	case endsDaemonKilled:
+		err := peerLost()
 		if c.daemon == m.source {
+			err = lostConnection(MethodMigrate)
 			m.destroyHalf()
 		} else {
 			m.removeHalf()
 		}
 		m.resume(from)
-		if c.daemon == m.source {
-			m.finish(lostConnection(MethodMigrate))
-		} else {
-			m.finish(peerLost(MethodMigrate))
-		}
+		m.finish(err)
 	case EndsWell, EndsSourceKept, EndsPostCopyBroken, EndsGuestLost, EndsUnheard, endsNowhere:
 		m.finish(lostConnection(MethodMigrate))
 	}

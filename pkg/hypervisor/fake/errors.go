@@ -77,8 +77,9 @@ func noDomain(method Method, uuid string) error {
 	return fault(method, hypervisor.KindNoDomain, "Domain not found: no domain with matching uuid '"+uuid+"'")
 }
 
-func peerLost(method Method) error {
-	return fault(method, hypervisor.KindPeerLost, "internal error: client socket is closed")
+// peerLost returns the error of a migration whose two daemons have lost each other.
+func peerLost() error {
+	return fault(MethodMigrate, hypervisor.KindPeerLost, "internal error: client socket is closed")
 }
 
 func lostConnection(method Method) error {

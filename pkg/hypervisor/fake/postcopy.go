@@ -199,7 +199,7 @@ func (m *migration) loseSupervision() {
 		from.reason = hypervisor.ReasonPostcopyFailed
 		m.source.emit(m.uuid, hypervisor.LifecycleSuspended, hypervisor.DetailPostcopyFailed)
 	}
-	m.answer(peerLost(MethodMigrate))
+	m.answer(peerLost())
 }
 
 // RecoverPostCopy implements hypervisor.Migrator.
