@@ -10,6 +10,7 @@ import (
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/migration"
 )
 
 // How often a node is looked at and published.
@@ -185,7 +186,7 @@ func (p *Publisher) report(ctx context.Context) (HypervisorReport, error) {
 			},
 		}, nil
 	}
-	r := HypervisorReport{Message: shorten("The agent cannot reach libvirt: " + err.Error())}
+	r := HypervisorReport{Message: migration.Shorten("The agent cannot reach libvirt: "+err.Error(), migration.MaxConditionMessage)}
 	if p.last != nil {
 		r.Status = p.last.Status
 		return r, nil
