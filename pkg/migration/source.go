@@ -143,12 +143,16 @@ func DecideSource(f SourceFacts, now time.Time) SourceAction {
 	case section.Problem != nil:
 		return SourceWait
 	}
-	target := CurrentTarget(lm)
-	ready := target != nil && target.ReadyTime != nil && target.Problem == nil
-	if ready && lm.Status.Attempt.CopyGrantedTime != nil {
+	if mayStart(lm) {
 		return SourceStart
 	}
 	return SourceWait
+}
+
+// mayStart reports whether the target is ready, and the slot to copy is there.
+func mayStart(lm *v1alpha1.LiveMigration) bool {
+	target := CurrentTarget(lm)
+	return target != nil && target.ReadyTime != nil && target.Problem == nil && lm.Status.Attempt.CopyGrantedTime != nil
 }
 
 func decideSourceStarted(f SourceFacts, now time.Time) SourceAction {
