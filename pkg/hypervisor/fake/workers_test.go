@@ -144,7 +144,7 @@ func TestTwoHostsThatEmptyIntoEachOtherStandStill(t *testing.T) {
 		// Only a daemon's end helps.
 		b.KillDaemon()
 		for range 20 {
-			wantKindOf(t, "Migrate", <-there.results, hypervisor.KindConnectionLost)
+			wantKindOf(t, "Migrate", <-there.results, hypervisor.KindPeerLost)
 		}
 	})
 }
