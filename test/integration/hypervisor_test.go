@@ -70,6 +70,10 @@ func TestNodeIsReadyWhileItsAgentLives(t *testing.T) {
 	a.check(a.renewFor(2))
 	ready := w.awaitCondition("a", metav1.ConditionTrue)
 	requireCondition(t, ready, metav1.ConditionTrue, v1alpha1.ReasonAvailable, "The agent is alive and talks to libvirt")
+	workers := meta.FindStatusCondition(w.hypervisor("a").Status.Conditions, v1alpha1.ConditionWorkersSufficient)
+	if workers == nil || workers.Reason != v1alpha1.ReasonWorkersUnknown {
+		t.Errorf("the condition of the workers is %v", workers)
+	}
 
 	// It is lost, without any news, when its lease runs out.
 	requireCondition(t, w.awaitCondition("a", metav1.ConditionUnknown), metav1.ConditionUnknown, v1alpha1.ReasonAgentLost, lost)
