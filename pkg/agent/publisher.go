@@ -181,8 +181,8 @@ func (p *Publisher) report(ctx context.Context) (HypervisorReport, error) {
 			Status: v1alpha1.HypervisorStatus{
 				HostUUID: found.host.UUID, LibvirtVersion: found.host.LibvirtVersion, HypervisorVersion: found.host.HypervisorVersion,
 				MigrationAddress: p.node.Receive.MigrationAddress, MaxWorkers: p.maxWorkers(ctx),
-				DomainCount:      int32(len(found.domains)), //nolint:gosec // No host has so many.
-				Domains:          listDomains(found.domains),
+				DomainCount: int32(len(found.domains)), //nolint:gosec // No host has so many.
+				Domains:     listDomains(found.domains),
 			},
 		}, nil
 	}

@@ -49,9 +49,6 @@ type Client struct {
 	hub     *hub
 	control *pool[*link]
 	aborts  aborts
-	// asking is whether a call to the daemon's administration is under way: one that
-	// hangs is not to be followed by more.
-	asking atomic.Bool
 
 	running atomic.Bool
 	// started is closed when Run begins.

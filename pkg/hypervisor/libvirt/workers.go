@@ -2,14 +2,14 @@ package libvirt
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"path"
 	"strings"
-
-	lv "libvirt.org/go/libvirt"
-
-	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"time"
 )
 
 const (
@@ -25,7 +25,11 @@ const (
 
 // MaxWorkers implements hypervisor.Host. The daemon tells it on a socket of its own
 // for administration, which an installation may lack: then it is not known. What is
-// asked there is served by workers of its own, but may hang all the same.
+// asked there is served by workers of its own.
+//
+// libvirt's library for it, libvirt-admin, cannot be used: it registers the same
+// types as libvirt's client library, and a process that has both crashes. So this is
+// the one place that speaks libvirt's protocol itself.
 func (c *Client) MaxWorkers(ctx context.Context) (int, error) {
 	admin, ok := findAdmin(c.config.URI, exists)
 	if !ok {
@@ -33,39 +37,16 @@ func (c *Client) MaxWorkers(ctx context.Context) (int, error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.config.CallTimeout, errDeadline)
 	defer cancel()
-	select {
-	case <-c.started:
-	case <-ctx.Done():
-		return 0, convert(opWorkers, context.Cause(ctx))
+	workers, err := admin.maxWorkers(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
 	}
-	if !c.asking.CompareAndSwap(false, true) {
-		return 0, fault(opWorkers, hypervisor.KindTimeout, "an earlier call has not come back")
-	}
-	if err := c.control.enter(); err != nil {
-		c.asking.Store(false)
-		return 0, convert(opWorkers, err)
-	}
-	results := make(chan outcome[int], 1)
-	go func() {
-		defer c.control.spawned.Done()
-		workers, err := admin.maxWorkers()
-		c.asking.Store(false)
-		results <- outcome[int]{workers, err}
-	}()
-	select {
-	case result := <-results:
-		return result.value, convert(opWorkers, result.err)
-	case <-ctx.Done():
-		c.log.Warn("Abandoned a libvirt call", "call", opWorkers)
-		return 0, convert(opWorkers, context.Cause(ctx))
-	case <-c.control.closing:
-		return 0, convert(opWorkers, errClosing)
-	}
+	return workers, convert(opWorkers, err)
 }
 
 // admin says where a daemon is administered.
 type admin struct {
-	uri string
+	socket string
 	// server is, in the daemon, the one that serves everybody.
 	server string
 }
@@ -93,7 +74,7 @@ func findAdmin(uri string, exists func(path string) bool) (admin, bool) {
 	if name == singleSocket {
 		name = singleDaemon
 	}
-	return admin{uri: name + ":///system?socket=" + url.QueryEscape(socket), server: name}, true
+	return admin{socket: socket, server: name}, true
 }
 
 func exists(path string) bool {
@@ -101,22 +82,31 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// maxWorkers asks the daemon. It may hang.
-func (a admin) maxWorkers() (int, error) {
-	conn, err := lv.NewAdmConnect(a.uri, 0)
+// maxWorkers asks the daemon.
+func (a admin) maxWorkers(ctx context.Context) (int, error) {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "unix", a.socket)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _, _ = conn.Close() }()
-	server, err := conn.LookupServer(a.server, 0)
+	defer conn.Close()
+	// What has passed ends whatever waits for the daemon.
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })
+	defer stop()
+	if _, err := adminCall(conn, adminOpen, words(0)); err != nil {
+		return 0, fmt.Errorf("opening the connection: %w", err)
+	}
+	reply, err := adminCall(conn, adminGetThreadPool, append(text(a.server), words(0)...))
 	if err != nil {
 		return 0, err
 	}
-	// It fails only for a handle that is none.
-	defer func() { _ = server.Free() }()
-	pool, err := server.GetThreadPoolParameters(0)
+	parameters, err := readParameters(reply)
 	if err != nil {
 		return 0, err
 	}
-	return int(pool.MaxWorkers), nil //nolint:gosec // No daemon has so many.
+	workers, ok := parameters["maxWorkers"]
+	if !ok {
+		return 0, errors.New("libvirt does not say how many workers it has")
+	}
+	return int(workers), nil
 }
