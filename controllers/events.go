@@ -16,6 +16,9 @@ func (r *LiveMigrationReconciler) emitTransition(before, after *v1alpha1.LiveMig
 	if is == nil || was != nil && was.Reason == is.Reason {
 		return
 	}
+	if is.Reason == v1alpha1.ReasonWaitingForSlot {
+		return // Thousands may come to wait at once, and nothing has been done yet.
+	}
 	kind := corev1.EventTypeNormal
 	if meta.IsStatusConditionTrue(after.Status.Conditions, v1alpha1.ConditionStalled) || is.Reason == v1alpha1.ReasonArrivedNotRunning {
 		kind = corev1.EventTypeWarning

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -14,8 +15,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/migration"
@@ -37,19 +36,26 @@ type LiveMigrationReconciler struct {
 	Reader client.Reader
 	Events events.EventRecorder
 	Clock  clock.Clock
+	// Namespace is where the ledger of slots is kept.
+	Namespace string
+	// Limits bound how many migrations go on at once.
+	Limits migration.Limits
 
-	// admission makes the decision to let a migration go ahead, and its record,
-	// one step: no two of the same guest go ahead at once.
-	admission sync.Mutex
+	once  sync.Once
+	turns *queue
 }
+
+// concurrency is how many migrations are reconciled at a time. They wait for the API
+// server more than they compute.
+const concurrency = 16
 
 // SetupWithManager registers the reconciler.
 func (r *LiveMigrationReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	err := ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.LiveMigration{}).
-		Watches(&v1alpha1.LiveMigration{}, handler.EnqueueRequestsFromMapFunc(r.waitingFor)).
-		Watches(&v1alpha1.Hypervisor{}, handler.EnqueueRequestsFromMapFunc(r.concerning)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 8}).
+		Named("livemigration").
+		Watches(&v1alpha1.LiveMigration{}, migrationHandler{r.queue()}).
+		Watches(&v1alpha1.Hypervisor{}, hypervisorHandler{r.queue()}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency}).
 		Complete(r)
 	if err != nil {
 		return fmt.Errorf("setting up the LiveMigration controller: %w", err)
@@ -57,18 +63,21 @@ func (r *LiveMigrationReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return nil
 }
 
+func (r *LiveMigrationReconciler) queue() *queue {
+	r.once.Do(func() { r.turns = newQueue(r.Client, r.Reader, r.Namespace, r.Limits, r.Clock) })
+	return r.turns
+}
+
 // Reconcile implements reconcile.Reconciler.
 func (r *LiveMigrationReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	lm := &v1alpha1.LiveMigration{}
-	if err := r.Client.Get(ctx, req.NamespacedName, lm); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+	switch err := r.Client.Get(ctx, req.NamespacedName, lm); {
+	case apierrors.IsNotFound(err):
+		return ctrl.Result{}, r.queue().Settle(ctx)
+	case err != nil:
+		return ctrl.Result{}, fmt.Errorf("reading the LiveMigration: %w", err)
 	}
 	lm = lm.DeepCopy()
-	if needsFinalizer(lm) {
-		if err := r.applyFinalizers(ctx, lm, v1alpha1.FinalizerGuestSafe); err != nil {
-			return retryConflict(err)
-		}
-	}
 	recheck, err := r.reconcileStatus(ctx, lm)
 	if err != nil {
 		return retryConflict(err)
@@ -77,6 +86,9 @@ func (r *LiveMigrationReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 		if err := r.applyFinalizers(ctx, lm); err != nil {
 			return retryConflict(err)
 		}
+	}
+	if err := r.queue().Settle(ctx); err != nil {
+		return ctrl.Result{}, err
 	}
 	if recheck.IsZero() {
 		return ctrl.Result{}, nil
@@ -87,7 +99,7 @@ func (r *LiveMigrationReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 // retryConflict waits for the news of an object that has changed while it was
 // being reconciled: its event brings it back.
 func retryConflict(err error) (ctrl.Result, error) {
-	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || errors.Is(err, errStale) {
 		return ctrl.Result{RequeueAfter: conflictRetry}, nil
 	}
 	return ctrl.Result{}, err
@@ -97,10 +109,6 @@ func retryConflict(err error) (ctrl.Result, error) {
 // once, brings nothing new.
 const conflictRetry = time.Second
 
-func needsFinalizer(lm *v1alpha1.LiveMigration) bool {
-	return lm.DeletionTimestamp.IsZero() && !migration.Finished(lm) && !hasFinalizer(lm)
-}
-
 func hasFinalizer(lm *v1alpha1.LiveMigration) bool {
 	return slices.Contains(lm.Finalizers, v1alpha1.FinalizerGuestSafe)
 }
@@ -108,87 +116,29 @@ func hasFinalizer(lm *v1alpha1.LiveMigration) bool {
 // reconcileStatus decides and writes. It leaves lm as it is in the API server
 // afterwards.
 func (r *LiveMigrationReconciler) reconcileStatus(ctx context.Context, lm *v1alpha1.LiveMigration) (time.Time, error) {
-	facts, err := r.observe(ctx, r.Client, lm)
+	summary, err := r.decide(ctx, lm)
 	if err != nil {
 		return time.Time{}, err
-	}
-	summary := migration.Summarize(facts, r.Clock.Now())
-	if settlesPlace(lm, &summary.Status) {
-		r.admission.Lock()
-		defer r.admission.Unlock()
-		if facts, err = r.observe(ctx, r.Reader, lm); err != nil {
-			return time.Time{}, err
-		}
-		summary = migration.Summarize(facts, r.Clock.Now())
 	}
 	before := lm.DeepCopy()
 	if err := r.applyStatus(ctx, lm, &summary.Status); err != nil {
 		return time.Time{}, err
 	}
+	r.queue().Put(lm.DeepCopy())
 	r.emitTransition(before, lm)
 	return summary.Recheck, nil
 }
 
-// settlesPlace reports whether a decision depends on what other migrations do:
-// then it is made again with their latest state.
-func settlesPlace(lm *v1alpha1.LiveMigration, next *v1alpha1.LiveMigrationStatus) bool {
-	had, has := lm.Status.Attempt, next.Attempt
-	admitted := has != nil && (had == nil || had.ID != has.ID)
-	return admitted || has == nil && next.Phase == v1alpha1.PhaseSucceeded
-}
-
-// observe gathers the facts by the given reader.
-func (r *LiveMigrationReconciler) observe(ctx context.Context, reader client.Reader, lm *v1alpha1.LiveMigration) (migration.ManagerFacts, error) {
-	facts := migration.ManagerFacts{Object: lm, NewAttempt: uuid.NewString}
-	if migration.Finished(lm) {
-		return facts, nil
+// decide says what is to be done with a migration. One that may go ahead is held by its
+// finalizer before.
+func (r *LiveMigrationReconciler) decide(ctx context.Context, lm *v1alpha1.LiveMigration) (migration.Summary, error) {
+	summary, err := r.queue().Decide(ctx, lm, uuid.NewString)
+	if !errors.Is(err, errNotHeld) {
+		return summary, err
 	}
-	var hypervisors v1alpha1.HypervisorList
-	if err := reader.List(ctx, &hypervisors); err != nil {
-		return facts, fmt.Errorf("listing the Hypervisors: %w", err)
+	if err := r.applyFinalizers(ctx, lm, v1alpha1.FinalizerGuestSafe); err != nil {
+		return summary, err
 	}
-	for i := range hypervisors.Items {
-		facts.Nodes = append(facts.Nodes, nodeOf(&hypervisors.Items[i]))
-	}
-	if !migration.Started(lm) {
-		var all v1alpha1.LiveMigrationList
-		if err := reader.List(ctx, &all); err != nil {
-			return facts, fmt.Errorf("listing the LiveMigrations: %w", err)
-		}
-		facts.All = all.Items
-	}
-	return facts, nil
-}
-
-// waitingFor returns the migrations that may go on when one has ended.
-func (r *LiveMigrationReconciler) waitingFor(ctx context.Context, o client.Object) []reconcile.Request {
-	lm, ok := o.(*v1alpha1.LiveMigration)
-	if !ok || !migration.Finished(lm) && lm.DeletionTimestamp.IsZero() {
-		return nil
-	}
-	return r.requests(ctx, func(other *v1alpha1.LiveMigration) bool {
-		return other.UID != lm.UID && other.Status.Attempt == nil
-	})
-}
-
-// concerning returns the migrations that a change of a hypervisor may concern.
-func (r *LiveMigrationReconciler) concerning(ctx context.Context, o client.Object) []reconcile.Request {
-	return r.requests(ctx, func(lm *v1alpha1.LiveMigration) bool {
-		return lm.Status.Attempt == nil || lm.Status.SourceNode == o.GetName() || lm.Status.TargetNode == o.GetName()
-	})
-}
-
-func (r *LiveMigrationReconciler) requests(ctx context.Context, concerns func(*v1alpha1.LiveMigration) bool) []reconcile.Request {
-	var all v1alpha1.LiveMigrationList
-	if err := r.Client.List(ctx, &all); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "Listing the LiveMigrations failed")
-		return nil
-	}
-	var out []reconcile.Request
-	for i := range all.Items {
-		if lm := &all.Items[i]; !migration.Finished(lm) && concerns(lm) {
-			out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(lm)})
-		}
-	}
-	return out
+	r.queue().Put(lm.DeepCopy())
+	return r.queue().Decide(ctx, lm, uuid.NewString)
 }

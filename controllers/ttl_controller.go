@@ -7,7 +7,9 @@ import (
 
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/migration"
@@ -24,11 +26,20 @@ type TTLReconciler struct {
 
 // SetupWithManager registers the reconciler.
 func (r *TTLReconciler) SetupWithManager(mgr ctrl.Manager) error {
-	err := ctrl.NewControllerManagedBy(mgr).Named("livemigration-ttl").For(&v1alpha1.LiveMigration{}).Complete(r)
+	err := ctrl.NewControllerManagedBy(mgr).
+		Named("livemigration-ttl").
+		For(&v1alpha1.LiveMigration{}, builder.WithPredicates(predicate.NewPredicateFuncs(expires))).
+		Complete(r)
 	if err != nil {
 		return fmt.Errorf("setting up the time-to-live controller: %w", err)
 	}
 	return nil
+}
+
+// expires reports whether an object's time to live counts.
+func expires(o client.Object) bool {
+	lm, ok := o.(*v1alpha1.LiveMigration)
+	return ok && lm.Spec.TTLSecondsAfterFinished != nil && lm.Status.CompletionTime != nil
 }
 
 // Reconcile implements reconcile.Reconciler.

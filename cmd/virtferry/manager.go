@@ -6,11 +6,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -21,6 +18,9 @@ import (
 type managerFlags struct {
 	commonFlags
 	leaderElect bool
+	limits      migration.Limits
+	qps         float32
+	burst       int
 }
 
 func newManagerCommand() *cobra.Command {
@@ -32,15 +32,44 @@ func newManagerCommand() *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return runManager(cmd.Context(), &f) },
 	}
 	f.register(cmd)
-	cmd.Flags().BoolVar(&f.leaderElect, "leader-elect", true, "make sure that only one manager is active in the cluster")
+	flags, limits := cmd.Flags(), migration.DefaultLimits()
+	flags.BoolVar(&f.leaderElect, "leader-elect", true, "make sure that only one manager is active in the cluster")
+	flags.IntVar(&f.limits.Source, "max-outgoing-per-node", limits.Source, "how many guests a node sends at a time")
+	flags.IntVar(&f.limits.Target, "max-incoming-per-node", limits.Target, "how many guests a node receives at a time")
+	flags.IntVar(&f.limits.Cluster, "max-migrations", limits.Cluster,
+		"how many guests are copied at a time in the whole cluster; 0 is as many as there are nodes that are ready")
+	flags.IntVar(&f.limits.Preparing, "max-preparing-per-node", limits.Preparing,
+		"how many migrations from or to a node are prepared at a time while they wait for a slot")
+	flags.Float32Var(&f.qps, "kube-api-qps", 300, "how many requests the manager sends to the API server a second")
+	flags.IntVar(&f.burst, "kube-api-burst", 600, "how many requests it may send at once")
 	return cmd
 }
 
+// checkLimits checks the flags that say how many guests move at once.
+func (f *managerFlags) checkLimits() error {
+	for _, limit := range []struct {
+		flag         string
+		value, least int
+	}{
+		{"max-outgoing-per-node", f.limits.Source, 1}, {"max-incoming-per-node", f.limits.Target, 1},
+		{"max-migrations", f.limits.Cluster, 0}, {"max-preparing-per-node", f.limits.Preparing, 0},
+	} {
+		if limit.value < limit.least {
+			return fmt.Errorf("--%s is %d: it must be at least %d", limit.flag, limit.value, limit.least)
+		}
+	}
+	return nil
+}
+
 func runManager(ctx context.Context, f *managerFlags) error {
+	if err := f.checkLimits(); err != nil {
+		return err
+	}
 	config, err := f.restConfig()
 	if err != nil {
 		return err
 	}
+	config.QPS, config.Burst = f.qps, f.burst
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        newScheme(),
 		Logger:                        f.logger(),
@@ -54,14 +83,12 @@ func runManager(ctx context.Context, f *managerFlags) error {
 		LeaseDuration:                 new(15 * time.Second),
 		RenewDeadline:                 new(10 * time.Second),
 		RetryPeriod:                   new(2 * time.Second),
-		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
-			&coordinationv1.Lease{}: {Namespaces: map[string]cache.Config{f.namespace: {}}},
-		}},
+		Cache:                         controllers.CacheOptions(f.namespace),
 	})
 	if err != nil {
 		return fmt.Errorf("creating the manager: %w", err)
 	}
-	if err := setupManager(mgr, f.namespace); err != nil {
+	if err := setupManager(mgr, f); err != nil {
 		return err
 	}
 	if err := mgr.Start(ctx); err != nil {
@@ -70,17 +97,18 @@ func runManager(ctx context.Context, f *managerFlags) error {
 	return nil
 }
 
-func setupManager(mgr ctrl.Manager, namespace string) error {
+func setupManager(mgr ctrl.Manager, f *managerFlags) error {
 	err := (&controllers.LiveMigrationReconciler{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(),
 		Events: mgr.GetEventRecorder("virtferry-manager"), Clock: clock.RealClock{},
+		Namespace: f.namespace, Limits: f.limits,
 	}).SetupWithManager(mgr)
 	if err != nil {
 		return err
 	}
 	err = (&controllers.HypervisorReconciler{
-		Client: mgr.GetClient(), Clock: clock.RealClock{}, Namespace: namespace,
-		WorkersNeeded: migration.WorkersNeeded(1, 2, 2),
+		Client: mgr.GetClient(), Clock: clock.RealClock{}, Namespace: f.namespace,
+		WorkersNeeded: migration.WorkersNeeded(f.limits.Source, f.limits.Target, f.limits.Preparing),
 	}).SetupWithManager(mgr)
 	if err != nil {
 		return err

@@ -184,11 +184,19 @@ func (m *memoryAPI) update(uid types.UID, change func(*v1alpha1.LiveMigration)) 
 	lm := m.objects[uid].DeepCopy()
 	before := lm.DeepCopy()
 	change(lm)
-	nodes := []migration.Node{
-		{Name: "node-a", Ready: true, Domains: []v1alpha1.HypervisorDomain{{UUID: lm.Spec.Domain, Name: "web", State: "Running", Reason: "Booted"}}},
-		{Name: "node-b", Ready: true},
+	nodes := migration.NewInventory(
+		migration.Node{Name: "node-a", Ready: true, Domains: []v1alpha1.HypervisorDomain{
+			{UUID: lm.Spec.Domain, Name: "web", State: "Running", Reason: "Booted"},
+		}},
+		migration.Node{Name: "node-b", Ready: true},
+	)
+	nobody := func(string) (migration.Arrival, bool) { return migration.Arrival{}, false }
+	facts := migration.ManagerFacts{
+		Object: lm, Nodes: nodes, NewAttempt: func() string { return "attempt-" + string(uid) },
+		Turn: migration.Turn{
+			Resolution: migration.Resolve(&lm.Spec, lm.Status.DomainUUID, nodes, nobody, time.Now()), Admit: true, Grant: true,
+		},
 	}
-	facts := migration.ManagerFacts{Object: lm, Nodes: nodes, NewAttempt: func() string { return "attempt-" + string(uid) }}
 	summary := migration.Summarize(facts, time.Now())
 	next := summary.Status
 	next.Source, next.Target, next.Progress = lm.Status.Source, lm.Status.Target, lm.Status.Progress

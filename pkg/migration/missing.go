@@ -2,7 +2,6 @@ package migration
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,13 +16,13 @@ const MissingTimeout = 60 * time.Second
 
 // noteMissing remembers since when the nodes of a migration that may have been started
 // have no Hypervisor.
-func noteMissing(lm *v1alpha1.LiveMigration, nodes []Node, now time.Time) {
+func noteMissing(lm *v1alpha1.LiveMigration, nodes *Inventory, now time.Time) {
 	if !Started(lm) || Finished(lm) {
 		return
 	}
 	a := lm.Status.Attempt
 	note := func(name string, since **metav1.MicroTime) {
-		switch known := slices.ContainsFunc(nodes, func(n Node) bool { return n.Name == name }); {
+		switch _, known := nodes.Node(name); {
 		case known:
 			*since = nil
 		case *since == nil:

@@ -61,7 +61,7 @@ func TestANodeThatWasDeletedCountsAsGone(t *testing.T) {
 			b := c.b
 			var last Summary
 			for _, after := range []time.Duration{0, MissingTimeout - time.Second} {
-				last = Summarize(ManagerFacts{Object: b.obj(), Nodes: nodes}, epoch.Add(after))
+				last = Summarize(ManagerFacts{Object: b.obj(), Nodes: NewInventory(nodes...)}, epoch.Add(after))
 				take(b, last)
 				if last.Status.CompletionTime != nil {
 					t.Fatalf("settled after %s: %+v", after, last.Status.Conditions)
@@ -70,7 +70,7 @@ func TestANodeThatWasDeletedCountsAsGone(t *testing.T) {
 					t.Fatalf("after %s it is looked at again at %s", after, last.Recheck)
 				}
 			}
-			last = Summarize(ManagerFacts{Object: b.obj(), Nodes: nodes}, epoch.Add(MissingTimeout))
+			last = Summarize(ManagerFacts{Object: b.obj(), Nodes: NewInventory(nodes...)}, epoch.Add(MissingTimeout))
 			condition := last.Status.Conditions[0]
 			if last.Status.Phase != c.phase || condition.Reason != c.reason || !strings.Contains(condition.Message, c.says) {
 				t.Errorf("it is %s %s: %s", last.Status.Phase, condition.Reason, condition.Message)
@@ -94,15 +94,15 @@ func take(b builder, s Summary) {
 func TestANodeThatComesBackWasNotGone(t *testing.T) {
 	b := makeMigration("m").ended(v1alpha1.CallUnknown, "", "Running/Booted").onTarget("Running/Migrated", true)
 	all := []Node{{Name: "node-a", Ready: true}, {Name: "node-b", Ready: true}}
-	take(b, Summarize(ManagerFacts{Object: b.obj(), Nodes: all[:1]}, epoch))
+	take(b, Summarize(ManagerFacts{Object: b.obj(), Nodes: NewInventory(all[:1]...)}, epoch))
 	if b.lm.Status.Attempt.TargetMissingTime == nil {
 		t.Error("nobody has noticed")
 	}
-	take(b, Summarize(ManagerFacts{Object: b.obj(), Nodes: all}, epoch.Add(time.Second)))
+	take(b, Summarize(ManagerFacts{Object: b.obj(), Nodes: NewInventory(all...)}, epoch.Add(time.Second)))
 	if b.lm.Status.Attempt.TargetMissingTime != nil {
 		t.Error("it still counts as missing")
 	}
-	take(b, Summarize(ManagerFacts{Object: b.obj(), Nodes: all[:1]}, epoch.Add(MissingTimeout)))
+	take(b, Summarize(ManagerFacts{Object: b.obj(), Nodes: NewInventory(all[:1]...)}, epoch.Add(MissingTimeout)))
 	if b.lm.Status.Phase != v1alpha1.PhaseUnknown {
 		t.Errorf("the phase is %s", b.lm.Status.Phase)
 	}

@@ -22,7 +22,7 @@ func (b builder) asks(annotation, token string) builder {
 
 // summarized lets the manager decide and takes its status over.
 func (b builder) summarized(now time.Time) builder {
-	st := Summarize(ManagerFacts{Object: b.lm, Nodes: twoNodes(), NewAttempt: func() string { return "attempt-1" }}, now).Status
+	st := Summarize(ManagerFacts{Object: b.lm, Nodes: NewInventory(twoNodes()...), NewAttempt: func() string { return "attempt-1" }}, now).Status
 	st.Source, st.Target, st.Progress = b.lm.Status.Source, b.lm.Status.Target, b.lm.Status.Progress
 	b.lm.Status = st
 	return b

@@ -3,24 +3,34 @@ package migration
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 )
 
-// Node is a hypervisor as the manager sees it.
-type Node struct {
-	Name string
-	// Ready is whether its agent is alive and talks to libvirt; Message says
-	// why not.
-	Ready   bool
-	Message string
-	// Since is since when that has been so.
-	Since   time.Time
-	Domains []v1alpha1.HypervisorDomain
+// NewsDelay is how long the published lists of guests may lag behind a
+// migration that has just ended.
+const NewsDelay = 30 * time.Second
+
+// Arrival is the end of a successful migration: the guest has come to a node.
+type Arrival struct {
+	Node string
+	Time time.Time
+}
+
+// Arrivals returns where a guest, by its UUID, has arrived last, as far as that is
+// recorded.
+type Arrivals func(domainUUID string) (Arrival, bool)
+
+// ArrivalOf returns where a migration has brought its guest, if it has.
+func ArrivalOf(lm *v1alpha1.LiveMigration) (a Arrival, ok bool) {
+	st := &lm.Status
+	if st.Phase != v1alpha1.PhaseSucceeded || st.Attempt == nil || LooksOnly(lm) || st.CompletionTime == nil {
+		return Arrival{}, false
+	}
+	return Arrival{Node: st.TargetNode, Time: st.CompletionTime.Time}, true
 }
 
 // Resolution says which guest a migration moves, from where and to where.
@@ -29,78 +39,158 @@ type Resolution struct {
 	DomainName string
 	SourceNode string
 	TargetNode string
-	// AlreadyOnTarget is whether there is nothing to do.
+	// AlreadyOnTarget is whether there seems to be nothing to do.
 	AlreadyOnTarget bool
 	// Problem is why the migration cannot go ahead; nil if it can.
 	Problem *v1alpha1.Problem
 	// Transient is whether the problem may be one of news that has not come in
-	// yet, so that it is worth a short wait.
-	Transient bool
+	// yet, so that it is worth a short wait; AwaitUntil is for how long, where that
+	// is known.
+	Transient  bool
+	AwaitUntil time.Time
 }
 
-// place is a guest on a node.
-type place struct {
-	node   Node
-	domain v1alpha1.HypervisorDomain
+// Resolve finds the guest and its nodes in the inventory. No list may have a guest that
+// is on its way from one to another, so known is the UUID it was found to have before,
+// or empty.
+func Resolve(spec *v1alpha1.LiveMigrationSpec, known string, inv *Inventory, arrivals Arrivals, now time.Time) Resolution {
+	res := find(spec, inv, arrivals)
+	if res.DomainUUID == "" {
+		res.DomainUUID = known
+	}
+	if arrival, ok := arrivals(res.DomainUUID); ok && res.DomainUUID != "" {
+		res.awaitNews(arrival, now)
+	}
+	return res
 }
 
-// Resolve finds the guest and its nodes among the hypervisors.
-func Resolve(spec *v1alpha1.LiveMigrationSpec, nodes []Node) Resolution {
-	target := slices.IndexFunc(nodes, func(n Node) bool { return n.Name == spec.TargetNode })
-	if target < 0 {
-		return problem(v1alpha1.ReasonNodeNotFound, true,
-			"No agent serves the target node %q; the nodes with one are: %s. Correct targetNode or start the agent there",
-			spec.TargetNode, names(nodes))
+func find(spec *v1alpha1.LiveMigrationSpec, inv *Inventory, arrivals Arrivals) Resolution {
+	target, ok := inv.Node(spec.TargetNode)
+	if !ok {
+		return nodeNotFound("target", "targetNode", spec.TargetNode, inv)
 	}
-	if spec.SourceNode != "" && !slices.ContainsFunc(nodes, func(n Node) bool { return n.Name == spec.SourceNode }) {
-		return problem(v1alpha1.ReasonNodeNotFound, true,
-			"No agent serves the source node %q; the nodes with one are: %s. Correct sourceNode or start the agent there",
-			spec.SourceNode, names(nodes))
+	source, ok := inv.Node(spec.SourceNode)
+	if !ok && spec.SourceNode != "" {
+		return nodeNotFound("source", "sourceNode", spec.SourceNode, inv)
 	}
-	known := places(spec.Domain, nodes)
+	known := settledBySource(spec, inv.places(spec.Domain))
+	if len(known) == 0 && source.Unlisted > 0 && isUUID(spec.Domain) {
+		// Its agent knows the guests that are too many for a list.
+		return betweenNodes(spec, &source, &target, Resolution{DomainUUID: strings.ToLower(spec.Domain)})
+	}
 	if len(known) == 0 {
 		return problem(v1alpha1.ReasonDomainNotFound, true,
-			"No node has a guest %q; `kubectl get hypervisors -o yaml` lists those there are%s",
-			spec.Domain, lostNodes(nodes))
+			"No node lists a guest %q%s. Check how it is spelled, and that the agent of its node is running",
+			spec.Domain, missingFrom(inv))
 	}
 	if ids := uuids(known); len(ids) > 1 {
 		return problem(v1alpha1.ReasonDomainAmbiguous, false,
-			"Several guests are named %q: %s. Give the UUID of the one that is meant as domain", spec.Domain, strings.Join(ids, ", "))
+			"%d guests are named %q: %s. Give the UUID of the guest to move as domain, or the node it runs on as sourceNode",
+			len(ids), spec.Domain, enumerate(ids))
 	}
 	active := slices.DeleteFunc(slices.Clone(known), func(p place) bool { return !whole(p.domain) })
-	res := resolveActive(spec, nodes[target], known[0], active)
+	if arrival, ok := arrivals(known[0].domain.UUID); ok {
+		active = withoutOldNews(active, arrival)
+	}
+	res := resolveActive(spec, &target, known[0], active)
 	res.DomainUUID, res.DomainName = known[0].domain.UUID, known[0].domain.Name
 	return res
 }
 
-func resolveActive(spec *v1alpha1.LiveMigrationSpec, target Node, known place, active []place) Resolution {
+func nodeNotFound(role, field, name string, inv *Inventory) Resolution {
+	return problem(v1alpha1.ReasonNodeNotFound, true,
+		"No agent serves the %s node %q. Nodes with an agent: %s. Correct %s, or start the agent there", role, name, inv.names(), field)
+}
+
+// settledBySource narrows guests that share a name down to that of the source node.
+func settledBySource(spec *v1alpha1.LiveMigrationSpec, known []place) []place {
+	if spec.SourceNode == "" || len(uuids(known)) < 2 {
+		return known
+	}
+	there := slices.DeleteFunc(slices.Clone(known), func(p place) bool { return p.node.Name != spec.SourceNode })
+	ids := uuids(there)
+	if len(ids) != 1 {
+		return known
+	}
+	return slices.DeleteFunc(known, func(p place) bool { return p.domain.UUID != ids[0] })
+}
+
+// withoutOldNews leaves out what nodes that are not ready have listed of a guest which
+// has arrived elsewhere, and is listed there: they say what was once.
+func withoutOldNews(active []place, arrival Arrival) []place {
+	listed := slices.ContainsFunc(active, func(p place) bool { return p.node.Name == arrival.Node })
+	if !listed {
+		return active
+	}
+	return slices.DeleteFunc(active, func(p place) bool { return !p.node.Ready && p.node.Name != arrival.Node })
+}
+
+func resolveActive(spec *v1alpha1.LiveMigrationSpec, target *Node, known place, active []place) Resolution {
 	switch {
 	case len(active) == 0:
 		return problem(v1alpha1.ReasonDomainNotRunning, true,
-			"The guest %q is not running (%s on %s): only a running guest can be moved live. Start it first",
+			"The guest %q is not running (%s on %s), and only a running guest can be moved live. Start it first",
 			spec.Domain, known.domain.State, known.node.Name)
 	case len(active) > 1:
-		return problem(v1alpha1.ReasonDomainOnSeveralNodes, true,
-			"The guest %q is active on %s at the same time. Nothing was touched: find out which copy is right and stop the other",
-			spec.Domain, placeNames(active))
+		return onSeveralNodes(spec, active)
 	}
-	at := active[0].node
-	res := Resolution{SourceNode: at.Name, TargetNode: target.Name}
+	return betweenNodes(spec, active[0].node, target, Resolution{})
+}
+
+// betweenNodes adds to res the node that the guest is on, and whether it can go from there
+// to the target.
+func betweenNodes(spec *v1alpha1.LiveMigrationSpec, at, target *Node, res Resolution) Resolution {
+	res.SourceNode, res.TargetNode = at.Name, target.Name
 	switch {
+	case spec.SourceNode != "" && spec.SourceNode != at.Name:
+		res.fail(v1alpha1.ReasonDomainNotOnSource, true,
+			"The guest %q runs on %s, not on %s. Nothing was touched. Correct sourceNode, or leave it out", spec.Domain, at.Name, spec.SourceNode)
 	case at.Name == target.Name && !target.Ready:
 		res.fail(v1alpha1.ReasonNodeNotReady, true, "The guest %q seems to run on %s already, but that node is not ready: %s",
 			spec.Domain, target.Name, target.Message)
 	case at.Name == target.Name:
 		res.AlreadyOnTarget = true
-	case spec.SourceNode != "" && spec.SourceNode != at.Name:
-		res.fail(v1alpha1.ReasonDomainNotOnSource, true,
-			"The guest %q runs on %s, not on %s. Correct sourceNode or leave it out", spec.Domain, at.Name, spec.SourceNode)
 	case !at.Ready:
-		res.fail(v1alpha1.ReasonNodeNotReady, true, "The source node %s is not ready: %s", at.Name, at.Message)
+		res.fail(v1alpha1.ReasonNodeNotReady, true, "The source node %s is not ready: %s. The guest stays there", at.Name, at.Message)
 	case !target.Ready:
-		res.fail(v1alpha1.ReasonNodeNotReady, true, "The target node %s is not ready: %s", target.Name, target.Message)
+		res.fail(v1alpha1.ReasonNodeNotReady, true, "The target node %s is not ready: %s. The guest stays on %s",
+			target.Name, target.Message, at.Name)
 	}
 	return res
+}
+
+// onSeveralNodes tells apart the halves of one guest, of which none may be stopped, and
+// copies.
+func onSeveralNodes(spec *v1alpha1.LiveMigrationSpec, active []place) Resolution {
+	halves := slices.ContainsFunc(active, func(p place) bool {
+		return SideOf(&v1alpha1.DomainObservation{State: p.domain.State, Reason: p.domain.Reason}) == SidePostcopy
+	})
+	if halves {
+		return problem(v1alpha1.ReasonDomainOnSeveralNodes, true,
+			"The guest %q is in the middle of a post-copy migration between %s: each node has a part of its memory. Stop neither; "+
+				"try again when that migration has ended", spec.Domain, placeNames(active))
+	}
+	var unheard strings.Builder
+	for _, p := range active {
+		if !p.node.Ready {
+			fmt.Fprintf(&unheard, " What is known of %s may be old, as that node is not ready: %s. If it is switched off for good, "+
+				"an administrator can delete its Hypervisor.", p.node.Name, p.node.Message)
+		}
+	}
+	return problem(v1alpha1.ReasonDomainOnSeveralNodes, true,
+		"The guest %q is active on %s at the same time. Nothing was touched.%s Find out which copy is right, and have the other stopped",
+		spec.Domain, placeNames(active), unheard.String())
+}
+
+// awaitNews makes a resolution that contradicts a migration which has just ended wait
+// for the lists of guests to catch up.
+func (r *Resolution) awaitNews(arrival Arrival, now time.Time) {
+	until := arrival.Time.Add(NewsDelay)
+	if r.SourceNode == arrival.Node || !now.Before(until) {
+		return
+	}
+	r.fail(v1alpha1.ReasonResolving, true, "The guest was moved to %s just now; waiting for that node to report it", arrival.Node)
+	r.AlreadyOnTarget, r.AwaitUntil = false, until
 }
 
 func problem(reason string, transient bool, format string, args ...any) Resolution {
@@ -112,21 +202,6 @@ func problem(reason string, transient bool, format string, args ...any) Resoluti
 func (r *Resolution) fail(reason string, transient bool, format string, args ...any) {
 	r.Problem = &v1alpha1.Problem{Reason: reason, Message: fmt.Sprintf(format, args...)}
 	r.Transient = transient
-}
-
-// places returns where guests of that name or UUID are known.
-func places(domain string, nodes []Node) []place {
-	id, err := uuid.Parse(domain)
-	byUUID := err == nil && len(domain) == len(id.String())
-	var found []place
-	for _, n := range nodes {
-		for _, d := range n.Domains {
-			if byUUID && strings.EqualFold(d.UUID, domain) || !byUUID && d.Name == domain {
-				found = append(found, place{node: n, domain: d})
-			}
-		}
-	}
-	return found
 }
 
 // whole reports whether the domain is a guest rather than the shell of an
@@ -150,30 +225,27 @@ func placeNames(ps []place) string {
 	for _, p := range ps {
 		out = append(out, p.node.Name)
 	}
-	slices.Sort(out)
-	return strings.Join(out, " and ")
+	if len(out) == 2 {
+		return out[0] + " and " + out[1]
+	}
+	return enumerate(out)
 }
 
-func names(nodes []Node) string {
-	if len(nodes) == 0 {
-		return "none"
+func missingFrom(inv *Inventory) string {
+	var where string
+	if lost := inv.notReady(); lost != "" {
+		where = ". It may be on a node that is not ready: " + lost
 	}
-	var out []string
-	for _, n := range nodes {
-		out = append(out, n.Name)
+	if partial := inv.partial(); partial != "" {
+		where += ". It may be among the guests that are too many to be listed (" + partial + "): then give its UUID as domain, and that node as sourceNode"
 	}
-	slices.Sort(out)
-	const most = 10
-	if len(out) > most {
-		return fmt.Sprintf("%s and %d more", strings.Join(out[:most], ", "), len(out)-most)
-	}
-	return strings.Join(out, ", ")
+	return where
 }
 
-func lostNodes(nodes []Node) string {
-	lost := slices.DeleteFunc(slices.Clone(nodes), func(n Node) bool { return n.Ready })
-	if len(lost) == 0 {
-		return ""
+// plural counts things.
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
 	}
-	return fmt.Sprintf(". It may be on a node that is not ready: %s", names(lost))
+	return strconv.Itoa(n) + " " + many
 }

@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/virtferry/virtferry/api/v1alpha1"
 )
 
@@ -31,12 +29,18 @@ func lost(n Node) Node {
 	return n
 }
 
+func partial(n Node) Node {
+	n.Unlisted = 7
+	return n
+}
+
 func TestResolve(t *testing.T) {
 	const running = "web=Running/Booted"
 	for _, c := range []struct {
 		name    string
 		spec    v1alpha1.LiveMigrationSpec
 		nodes   []Node
+		arrival string // Where the guest arrived an hour ago.
 		reason  string
 		passing bool
 		message string
@@ -51,7 +55,7 @@ func TestResolve(t *testing.T) {
 		{name: "with a shell on the target", nodes: []Node{node("node-a", running), node("node-b", "web=Paused/Migration")}},
 		{name: "from the named source", spec: v1alpha1.LiveMigrationSpec{SourceNode: "node-a"}, nodes: []Node{node("node-a", running), node("node-b")}},
 		{name: "unknown target", nodes: []Node{node("node-a", running)},
-			reason: v1alpha1.ReasonNodeNotFound, passing: true, message: `"node-b"; the nodes with one are: node-a`},
+			reason: v1alpha1.ReasonNodeNotFound, passing: true, message: `"node-b". Nodes with an agent: node-a`},
 		{name: "unknown source", spec: v1alpha1.LiveMigrationSpec{SourceNode: "node-x"}, nodes: []Node{node("node-a", running), node("node-b")},
 			reason: v1alpha1.ReasonNodeNotFound, passing: true, message: `"node-x"`},
 		{name: "unknown guest", nodes: []Node{node("node-a"), lost(node("node-b"))},
@@ -64,10 +68,30 @@ func TestResolve(t *testing.T) {
 			reason: v1alpha1.ReasonDomainNotRunning, passing: true},
 		{name: "running twice", nodes: []Node{node("node-a", running), node("node-c", running), node("node-b")},
 			reason: v1alpha1.ReasonDomainOnSeveralNodes, passing: true, message: "node-a and node-c"},
+		{name: "running on a node that it has left, which is switched off",
+			nodes: []Node{lost(node("node-c", running)), node("node-a", running), node("node-b")}, arrival: "node-a"},
+		{name: "running on a node that is switched off, and nobody knows that it has left",
+			nodes:  []Node{lost(node("node-c", running)), node("node-a", running), node("node-b")},
+			reason: v1alpha1.ReasonDomainOnSeveralNodes, passing: true, message: "node-c may be old, as that node is not ready: gone fishing"},
+		{name: "running on a node that is ready, though it has arrived elsewhere",
+			nodes:   []Node{node("node-c", running), node("node-a", running), node("node-b")},
+			arrival: "node-a", reason: v1alpha1.ReasonDomainOnSeveralNodes, passing: true},
+		{name: "running on a node that is switched off, having arrived where it is not listed",
+			nodes:   []Node{lost(node("node-c", running)), node("node-a"), node("node-b")},
+			arrival: "node-a", reason: v1alpha1.ReasonNodeNotReady, passing: true},
+		{name: "two guests of one name, one of them on the named source", spec: v1alpha1.LiveMigrationSpec{SourceNode: "node-a"},
+			nodes: []Node{node("node-a", running), node("node-b"), node("node-c", "other-web=Running/Booted")}},
+		{name: "two guests of one name, none of them on the named source", spec: v1alpha1.LiveMigrationSpec{SourceNode: "node-d"},
+			nodes:  []Node{node("node-a", running), node("node-b"), node("node-c", "other-web=Running/Booted"), node("node-d")},
+			reason: v1alpha1.ReasonDomainAmbiguous, message: "2 guests are named"},
+		{name: "among the guests that are too many for a list", nodes: []Node{partial(node("node-a")), node("node-b")},
+			reason: v1alpha1.ReasonDomainNotFound, passing: true, message: "too many to be listed (node-a): then give its UUID"},
+		{name: "among them, by its UUID and its node", spec: v1alpha1.LiveMigrationSpec{Domain: guestUUID, SourceNode: "node-a"},
+			nodes: []Node{partial(node("node-a")), node("node-b")}},
 		{name: "running on the target and elsewhere", nodes: []Node{node("node-a", running), node("node-b", running)},
 			reason: v1alpha1.ReasonDomainOnSeveralNodes, passing: true},
 		{name: "in post-copy", nodes: []Node{node("node-a", "web=Paused/Postcopy"), node("node-b", "web=Running/Postcopy")},
-			reason: v1alpha1.ReasonDomainOnSeveralNodes, passing: true},
+			reason: v1alpha1.ReasonDomainOnSeveralNodes, passing: true, message: "post-copy migration between node-a and node-b: each node has a part of its memory. Stop neither"},
 		{name: "elsewhere than said", spec: v1alpha1.LiveMigrationSpec{SourceNode: "node-c"},
 			nodes:  []Node{node("node-a", running), node("node-c"), node("node-b")},
 			reason: v1alpha1.ReasonDomainNotOnSource, passing: true, message: "runs on node-a, not on node-c"},
@@ -82,7 +106,7 @@ func TestResolve(t *testing.T) {
 				spec.Domain = "web"
 			}
 			spec.TargetNode = "node-b"
-			got := Resolve(&spec, c.nodes)
+			got := Resolve(&spec, "", NewInventory(c.nodes...), arrivedAt(c.arrival, epoch.Add(-time.Hour)), epoch)
 			if c.reason == "" {
 				if got.Problem != nil || got.AlreadyOnTarget || got.DomainUUID != guestUUID || got.SourceNode != "node-a" || got.TargetNode != "node-b" {
 					t.Errorf("Resolve() = %+v, %+v", got, got.Problem)
@@ -96,60 +120,34 @@ func TestResolve(t *testing.T) {
 	}
 }
 
-func TestResolveAlreadyOnTarget(t *testing.T) {
-	for _, source := range []string{"", "node-a"} {
-		spec := v1alpha1.LiveMigrationSpec{Domain: "web", TargetNode: "node-b", SourceNode: source}
-		got := Resolve(&spec, []Node{node("node-a", "web=Shutoff/Migrated"), node("node-b", "web=Running/Migrated")})
-		if !got.AlreadyOnTarget || got.Problem != nil {
-			t.Errorf("source %q: Resolve() = %+v, %+v", source, got, got.Problem)
-		}
-		// The word of a node that is not heard from may be old.
-		got = Resolve(&spec, []Node{node("node-a", "web=Shutoff/Migrated"), lost(node("node-b", "web=Running/Migrated"))})
-		if got.AlreadyOnTarget || got.Problem == nil || got.Problem.Reason != v1alpha1.ReasonNodeNotReady {
-			t.Errorf("source %q: Resolve() = %+v, %+v", source, got, got.Problem)
-		}
+// arrivedAt returns the record of an arrival of the guest on a node; "" is none.
+func arrivedAt(node string, when time.Time) Arrivals {
+	return func(id string) (Arrival, bool) {
+		return Arrival{Node: node, Time: when}, node != "" && id == guestUUID
 	}
 }
 
-func TestGoesBefore(t *testing.T) {
-	mine := makeMigration("mine").created(time.Minute).obj()
-	byUUID := makeMigration("by-uuid").obj()
-	byUUID.Spec.Domain = strings.ToUpper(guestUUID)
-	stranger := makeMigration("stranger").obj()
-	stranger.Spec.Domain = "db"
+func TestResolveAlreadyOnTarget(t *testing.T) {
+	here := []Node{node("node-a", "web=Shutoff/Migrated"), node("node-b", "web=Running/Migrated")}
 	for _, c := range []struct {
-		name string
-		all  []*v1alpha1.LiveMigration
-		want string
+		name, source string
+		nodes        []Node
+		reason       string
 	}{
-		{"alone", nil, ""},
-		{"itself", []*v1alpha1.LiveMigration{mine}, ""},
-		{"an earlier one", []*v1alpha1.LiveMigration{makeMigration("early").obj()}, "early"},
-		{"a later one", []*v1alpha1.LiveMigration{makeMigration("late").created(time.Hour).obj()}, ""},
-		{"a later one that goes ahead", []*v1alpha1.LiveMigration{makeMigration("late").created(time.Hour).admitted().obj()}, "late"},
-		{"one that goes ahead, and an earlier one",
-			[]*v1alpha1.LiveMigration{makeMigration("early").obj(), makeMigration("late").created(time.Hour).admitted().obj()}, "late"},
-		{"the first of two earlier ones",
-			[]*v1alpha1.LiveMigration{makeMigration("second").created(time.Second).obj(), makeMigration("first").obj()}, "first"},
-		{"one that has ended", []*v1alpha1.LiveMigration{makeMigration("old").admitted().finished(metav1.ConditionTrue, v1alpha1.PhaseSucceeded).obj()}, ""},
-		{"one whose outcome is unknown",
-			[]*v1alpha1.LiveMigration{makeMigration("unknown").admitted().finished(metav1.ConditionUnknown, v1alpha1.PhaseUnknown).obj()}, "unknown"},
-		{"an earlier one that is being deleted", []*v1alpha1.LiveMigration{makeMigration("early").deleted().obj()}, ""},
-		{"a running one that is being deleted", []*v1alpha1.LiveMigration{makeMigration("early").admitted().deleted().obj()}, "early"},
-		{"an earlier one by UUID", []*v1alpha1.LiveMigration{byUUID}, "by-uuid"},
-		{"one of another guest", []*v1alpha1.LiveMigration{stranger}, ""},
+		{name: "on the target", nodes: here},
+		{name: "on the target, but said to come from elsewhere", source: "node-a", nodes: here, reason: v1alpha1.ReasonDomainNotOnSource},
+		{name: "on a target that is not heard from: its word may be old",
+			nodes: []Node{here[0], lost(here[1])}, reason: v1alpha1.ReasonNodeNotReady},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var all []v1alpha1.LiveMigration
-			for _, lm := range c.all {
-				all = append(all, *lm)
+			spec := v1alpha1.LiveMigrationSpec{Domain: "web", TargetNode: "node-b", SourceNode: c.source}
+			got := Resolve(&spec, "", NewInventory(c.nodes...), arrivedAt("", epoch), epoch)
+			reason := ""
+			if got.Problem != nil {
+				reason = got.Problem.Reason
 			}
-			got := ""
-			if other := GoesBefore(mine, guestUUID, "web", all); other != nil {
-				got = other.Name
-			}
-			if got != c.want {
-				t.Errorf("GoesBefore() = %q, want %q", got, c.want)
+			if reason != c.reason || got.AlreadyOnTarget != (c.reason == "") {
+				t.Errorf("Resolve() = %+v, %+v", got, got.Problem)
 			}
 		})
 	}

@@ -149,7 +149,8 @@ func DecideSource(f SourceFacts, now time.Time) SourceAction {
 	return SourceWait
 }
 
-// mayStart reports whether the target is ready, and the slot to copy is there.
+// mayStart reports whether the target is ready, and the manager has given the migration
+// its slot.
 func mayStart(lm *v1alpha1.LiveMigration) bool {
 	target := CurrentTarget(lm)
 	return target != nil && target.ReadyTime != nil && target.Problem == nil && lm.Status.Attempt.CopyGrantedTime != nil

@@ -2,7 +2,6 @@ package migration
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -26,10 +25,9 @@ type ManagerFacts struct {
 	// Object is the LiveMigration.
 	Object *v1alpha1.LiveMigration
 	// Nodes are the hypervisors.
-	Nodes []Node
-	// All are the LiveMigrations of the cluster, read no earlier than Object.
-	// They are needed only while Object has no attempt.
-	All []v1alpha1.LiveMigration
+	Nodes *Inventory
+	// Turn is what Object may do now. It is needed only while Object is not started.
+	Turn Turn
 	// NewAttempt names a new attempt.
 	NewAttempt func() string
 }
@@ -55,9 +53,12 @@ func Summarize(f ManagerFacts, now time.Time) Summary {
 	s.out.Status.ObservedGeneration = f.Object.Generation
 	switch {
 	case Finished(f.Object):
+		s.acknowledge()
 		s.recordDowntime()
 	case f.Object.Status.Attempt == nil:
 		s.beforeAttempt()
+	case LooksOnly(f.Object):
+		s.looking()
 	case !Started(f.Object):
 		s.beforeStart()
 	default:
@@ -105,72 +106,22 @@ type summarizer struct {
 	out Summary
 }
 
-func (s *summarizer) beforeAttempt() {
-	st := &s.out.Status
-	if st.StartTime == nil {
-		st.StartTime = &metav1.Time{Time: s.now}
+// acknowledge says that a change of the spec was seen after the end. It changes
+// nothing, but whoever waits for a condition waits for one of the latest generation.
+func (s *summarizer) acknowledge() {
+	for i := range s.out.Status.Conditions {
+		s.out.Status.Conditions[i].ObservedGeneration = s.lm.Generation
 	}
-	if CancelRequested(s.lm) {
-		s.finish(VerdictCancelled, v1alpha1.ReasonCancelled, "The migration was cancelled before it started")
-		return
-	}
-	res := s.resolve()
-	if res.DomainUUID != "" {
-		if other := GoesBefore(s.lm, res.DomainUUID, res.DomainName, s.All); other != nil {
-			s.progressing(v1alpha1.PhasePending, v1alpha1.ReasonWaitingForOtherMigration, fmt.Sprintf(
-				"Waiting for the LiveMigration %s/%s of the same guest to end", other.Namespace, other.Name))
-			return
-		}
-	}
-	patience := st.StartTime.Add(ResolveGrace)
-	if arrival, ok := RecentArrival(res.DomainUUID, s.All); ok && s.awaitNews(&res, arrival) {
-		patience = arrival.Time.Add(NewsDelay)
-	}
-	switch {
-	case res.Problem != nil && res.Transient && s.now.Before(patience):
-		s.progressing(v1alpha1.PhasePending, v1alpha1.ReasonResolving, res.Problem.Message)
-		s.out.Recheck = patience
-	case res.Problem != nil:
-		s.finish(VerdictFailed, res.Problem.Reason, res.Problem.Message)
-	case res.AlreadyOnTarget:
-		s.finish(VerdictSucceeded, v1alpha1.ReasonAlreadyOnTarget,
-			fmt.Sprintf("The guest runs on %s already; nothing was touched", res.TargetNode))
-	default:
-		st.SourceNode, st.TargetNode = res.SourceNode, res.TargetNode
-		st.Attempt = &v1alpha1.AttemptStatus{
-			ID: s.NewAttempt(), AdmittedTime: metav1.NewMicroTime(s.now), CopyGrantedTime: new(metav1.NewMicroTime(s.now)),
-		}
-		s.progressing(v1alpha1.PhasePreparing, v1alpha1.ReasonCheckingSource,
-			fmt.Sprintf("Checking the guest on %s", res.SourceNode))
-		s.out.Recheck = s.now.Add(PrepareTimeout)
-	}
-}
-
-// resolve finds the guest, and remembers which one it is: later no list may have
-// it, because it is on its way from one to another.
-func (s *summarizer) resolve() Resolution {
-	res := Resolve(&s.lm.Spec, s.Nodes)
-	if res.DomainUUID == "" {
-		res.DomainUUID = s.out.Status.DomainUUID
-	}
-	s.out.Status.DomainUUID = res.DomainUUID
-	return res
-}
-
-// awaitNews makes a resolution that contradicts a migration which has just
-// ended wait for the lists of guests to catch up, and reports whether it did.
-func (s *summarizer) awaitNews(res *Resolution, arrival Arrival) bool {
-	agrees := res.SourceNode == arrival.Node
-	if agrees || s.now.Sub(arrival.Time) >= NewsDelay {
-		return false
-	}
-	res.fail(v1alpha1.ReasonResolving, true, "The guest was moved to %s just now; waiting for that node to report it", arrival.Node)
-	return true
 }
 
 func (s *summarizer) beforeStart() {
 	source, target := CurrentSource(s.lm), CurrentTarget(s.lm)
-	deadline := s.lm.Status.Attempt.AdmittedTime.Add(PrepareTimeout)
+	s.noteGrant()
+	if source != nil && source.Guest != nil {
+		s.out.Status.ResolvingTime = nil
+	}
+	ready := target != nil && target.ReadyTime != nil
+	deadline, limited := s.startBy(ready)
 	switch {
 	case CancelRequested(s.lm):
 		s.finish(VerdictCancelled, v1alpha1.ReasonCancelled, "The migration was cancelled before it started")
@@ -178,30 +129,61 @@ func (s *summarizer) beforeStart() {
 		s.sourceProblem(source.Problem)
 	case target != nil && target.Problem != nil:
 		s.finish(VerdictFailed, target.Problem.Reason, target.Problem.Message)
-	case !s.now.Before(deadline):
+	case limited && !s.now.Before(deadline):
 		s.finish(VerdictFailed, v1alpha1.ReasonNodeNotReady, s.unprepared(source, target))
+	default:
+		s.preparing(source, ready)
+	}
+	if st := &s.out.Status; limited && st.CompletionTime == nil && st.Attempt != nil {
+		s.out.Recheck = deadline
+	}
+}
+
+// preparing says how far the agents have come.
+func (s *summarizer) preparing(source *v1alpha1.SourceStatus, ready bool) {
+	switch {
 	case source == nil:
 		s.progressing(v1alpha1.PhasePreparing, v1alpha1.ReasonCheckingSource,
 			fmt.Sprintf("Checking the guest on %s", s.lm.Status.SourceNode))
-	case target == nil || target.ReadyTime == nil:
+	case !ready:
 		s.progressing(v1alpha1.PhasePreparing, v1alpha1.ReasonPreparingTarget,
 			fmt.Sprintf("Preparing %s for the guest", s.lm.Status.TargetNode))
+	case s.out.Status.Attempt.CopyGrantedTime == nil:
+		s.progressing(v1alpha1.PhasePreparing, v1alpha1.ReasonWaitingForSlot, "Both nodes are prepared; "+s.waitingForSlot())
 	default:
 		s.progressing(v1alpha1.PhasePreparing, v1alpha1.ReasonStarting,
 			fmt.Sprintf("Starting the migration on %s", s.lm.Status.SourceNode))
 	}
-	if s.out.Status.CompletionTime == nil {
-		s.out.Recheck = deadline
+}
+
+// noteGrant takes over that it is the migration's turn to copy, or its place in the
+// line.
+func (s *summarizer) noteGrant() {
+	s.noteQueue()
+	if a := s.out.Status.Attempt; s.Turn.Grant && a.CopyGrantedTime == nil {
+		a.CopyGrantedTime = new(metav1.NewMicroTime(s.now))
+	}
+}
+
+// startBy is until when the agents may take to prepare the migration or, where it has
+// its slot, to start it. Waiting for the slot has no limit.
+func (s *summarizer) startBy(ready bool) (deadline time.Time, limited bool) {
+	a := s.out.Status.Attempt
+	switch {
+	case !ready:
+		return a.AdmittedTime.Add(PrepareTimeout), true
+	case a.CopyGrantedTime != nil:
+		return a.CopyGrantedTime.Add(PrepareTimeout), true
+	default:
+		return time.Time{}, false
 	}
 }
 
 // sourceProblem looks for the guest once more if it had left the node before
 // the source's agent looked: the list that the manager went by was old.
 func (s *summarizer) sourceProblem(p *v1alpha1.Problem) {
-	st := &s.out.Status
-	if p.Reason == v1alpha1.ReasonDomainNotOnSource && s.now.Sub(st.StartTime.Time) < ResolveGrace {
-		st.Attempt, st.SourceNode, st.TargetNode, st.DomainUUID = nil, "", "", ""
-		s.beforeAttempt()
+	if p.Reason == v1alpha1.ReasonDomainNotOnSource && s.awaitNews() {
+		s.lookAgain(p.Message)
 		return
 	}
 	s.finish(VerdictFailed, p.Reason, p.Message)
@@ -278,16 +260,15 @@ func (s *summarizer) judge() Outcome {
 // sourceAway says since when the source's node is not ready, or has no Hypervisor at
 // all: somebody may have removed it with the node.
 func (s *summarizer) sourceAway() (since time.Time, ready bool) {
-	for _, n := range s.Nodes {
-		if n.Name == s.lm.Status.SourceNode {
-			return n.Since, n.Ready || n.Since.IsZero()
-		}
+	if n, ok := s.Nodes.Node(s.lm.Status.SourceNode); ok {
+		return n.Since, n.Ready || n.Since.IsZero()
 	}
 	return s.lm.Status.Attempt.SourceMissingTime.Time, false
 }
 
 func (s *summarizer) isReady(node string) bool {
-	return slices.ContainsFunc(s.Nodes, func(n Node) bool { return n.Name == node && n.Ready })
+	n, ok := s.Nodes.Node(node)
+	return ok && n.Ready
 }
 
 // pausing says why the guest stands still, to be put behind a message.
@@ -318,15 +299,14 @@ func (s *summarizer) recovering(r *v1alpha1.RecoveryStatus) string {
 
 // notReady says why a node is not ready, to be put behind a message.
 func (s *summarizer) notReady(name string) string {
-	for _, n := range s.Nodes {
-		if n.Name == name && !n.Ready {
-			return fmt.Sprintf("; %s is not ready: %s", name, n.Message)
-		}
-		if n.Name == name {
-			return ""
-		}
+	switch n, ok := s.Nodes.Node(name); {
+	case !ok:
+		return fmt.Sprintf("; %s has no Hypervisor: no agent serves it", name)
+	case !n.Ready:
+		return fmt.Sprintf("; %s is not ready: %s", name, n.Message)
+	default:
+		return ""
 	}
-	return fmt.Sprintf("; %s has no Hypervisor: no agent serves it", name)
 }
 
 // recordDowntime takes the measured pause from the side that knows it.

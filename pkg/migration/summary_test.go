@@ -12,12 +12,41 @@ import (
 	"github.com/virtferry/virtferry/api/v1alpha1"
 )
 
+// summarize does what the manager does with the migration of a builder, where all are
+// the others that it knows of.
 func summarize(b builder, now time.Time, nodes []Node, all ...*v1alpha1.LiveMigration) Summary {
-	f := ManagerFacts{Object: b.obj(), Nodes: nodes, NewAttempt: func() string { return "attempt-1" }}
-	for _, lm := range all {
-		f.All = append(f.All, *lm)
+	inv := NewInventory(nodes...)
+	f := ManagerFacts{Object: b.obj(), Nodes: inv, NewAttempt: func() string { return "attempt-1" }}
+	var claims []*Claim
+	for _, lm := range append(all, b.obj()) {
+		if Finished(lm) {
+			continue
+		}
+		c := NewClaim(lm, now)
+		if c.Stage == StageWaiting || LooksOnly(lm) {
+			c.Resolve(Resolve(&lm.Spec, lm.Status.DomainUUID, inv, arrivalsOf(all), now))
+		}
+		claims = append(claims, c)
+	}
+	turns := Schedule(claims, DefaultLimits(), inv.Ready(), now)
+	for i, c := range claims {
+		if c.Object == b.obj() {
+			f.Turn = turns[i]
+		}
 	}
 	return Summarize(f, now)
+}
+
+// arrivalsOf returns what finished migrations say of where guests are.
+func arrivalsOf(all []*v1alpha1.LiveMigration) Arrivals {
+	return func(id string) (Arrival, bool) {
+		for _, lm := range all {
+			if a, ok := ArrivalOf(lm); ok && lm.Status.DomainUUID == id {
+				return a, true
+			}
+		}
+		return Arrival{}, false
+	}
 }
 
 func TestSummarize(t *testing.T) {
@@ -46,9 +75,9 @@ func TestSummarize(t *testing.T) {
 		message string
 	}{
 		{"new", makeMigration("m"), 0, good, nil, v1alpha1.PhasePreparing, v1alpha1.ReasonCheckingSource, "node-a"},
-		{"new, guest unknown yet", makeMigration("m"), 0, []Node{node("node-b")}, nil, v1alpha1.PhasePending, v1alpha1.ReasonResolving, "No node has"},
+		{"new, guest unknown yet", makeMigration("m"), 0, []Node{node("node-b")}, nil, v1alpha1.PhasePending, v1alpha1.ReasonResolving, "No node lists"},
 		{"new, deleted", makeMigration("m").deleted(), 0, good, nil, v1alpha1.PhaseCancelled, v1alpha1.ReasonCancelled, "before it started"},
-		{"new, there already", makeMigration("m"), 0, moved, nil, v1alpha1.PhaseSucceeded, v1alpha1.ReasonAlreadyOnTarget, "nothing was touched"},
+		{"new, there already by the list", makeMigration("m"), 0, moved, nil, v1alpha1.PhasePreparing, v1alpha1.ReasonCheckingTarget, "asking that node"},
 		{"new, another goes first", makeMigration("m").created(1), 0, good, []*v1alpha1.LiveMigration{makeMigration("o").admitted().obj()},
 			v1alpha1.PhasePending, v1alpha1.ReasonWaitingForOtherMigration, "default/o"},
 		{"new, the guest arrived on node-b just now but the lists are old", makeMigration("m"), time.Second, good, []*v1alpha1.LiveMigration{justMoved},
@@ -115,10 +144,19 @@ func TestGuestLeftBeforeTheCheck(t *testing.T) {
 	}
 	nodes := []Node{node("node-a"), node("node-b"), node("node-c", "web=Running/Migrated")}
 	again := summarize(b, epoch.Add(time.Second), nodes)
-	if again.Status.SourceNode != "node-c" || again.Status.Attempt == nil {
-		t.Errorf("the guest is not looked for again: %+v", again.Status)
+	if again.Status.Attempt != nil || again.Status.Phase != v1alpha1.PhasePending {
+		t.Fatalf("the attempt is not taken back: %+v", again.Status)
 	}
-	late := summarize(b, epoch.Add(ResolveGrace), nodes)
+	b.lm.Status = again.Status
+	next := summarize(b, epoch.Add(time.Second), nodes)
+	if next.Status.SourceNode != "node-c" || next.Status.Attempt == nil {
+		t.Errorf("the guest is not looked for again: %+v", next.Status)
+	}
+	b.lm.Status = next.Status
+	b.lm.Status.Source = &v1alpha1.SourceStatus{
+		AttemptID: "attempt-1", Problem: &v1alpha1.Problem{Reason: v1alpha1.ReasonDomainNotOnSource, Message: "Left again"},
+	}
+	late := summarize(b, epoch.Add(time.Second+ResolveGrace), nodes)
 	if late.Status.Phase != v1alpha1.PhaseFailed {
 		t.Errorf("the search has no end: %+v", late.Status)
 	}
@@ -178,7 +216,9 @@ func TestSourceThatIsGone(t *testing.T) {
 	b := makeMigration("m").started().onTarget("Paused/Migration+MigrationIn", false)
 	b.lm.Status.Source.JobStartedTime = new(metav1.NewMicroTime(epoch))
 	nodes := twoNodes()
-	summarize := func(now time.Time) Summary { return Summarize(ManagerFacts{Object: b.obj(), Nodes: nodes}, now) }
+	summarize := func(now time.Time) Summary {
+		return Summarize(ManagerFacts{Object: b.obj(), Nodes: NewInventory(nodes...)}, now)
+	}
 	if got := summarize(epoch).Status.Phase; got != v1alpha1.PhaseMigrating {
 		t.Errorf("at first it is %s", got)
 	}
@@ -202,7 +242,7 @@ func TestSourceThatIsGone(t *testing.T) {
 func TestASourceThatIsGone(t *testing.T) {
 	b := makeMigration("m").started()
 	summarize := func(after time.Duration, nodes ...Node) {
-		st := Summarize(ManagerFacts{Object: b.lm, Nodes: nodes}, epoch.Add(after)).Status
+		st := Summarize(ManagerFacts{Object: b.lm, Nodes: NewInventory(nodes...)}, epoch.Add(after)).Status
 		st.Source, st.Target = b.lm.Status.Source, b.lm.Status.Target
 		b.lm.Status = st
 	}

@@ -23,7 +23,7 @@ func TestAbsurdMessagesFit(t *testing.T) {
 		}
 		b := makeMigration("m").ended(v1alpha1.CallFailed, "Other", "Running/Booted").onTarget("Absent", true)
 		b.lm.Status.Source.End.ErrorMessage = absurd
-		s := Summarize(ManagerFacts{Object: b.obj(), Nodes: []Node{{Name: "node-a", Ready: true}, {Name: "node-b", Ready: true}}}, epoch)
+		s := Summarize(ManagerFacts{Object: b.obj(), Nodes: NewInventory(Node{Name: "node-a", Ready: true}, Node{Name: "node-b", Ready: true})}, epoch)
 		for _, c := range s.Status.Conditions {
 			if utf8.RuneCountInString(c.Message) > MaxConditionMessage || !utf8.ValidString(c.Message) {
 				t.Errorf("%s: the condition %s has a message of %d characters", name, c.Type, utf8.RuneCountInString(c.Message))

@@ -302,10 +302,10 @@ func TestPrintedHypervisors(t *testing.T) {
 	a := w.startAgent("a")
 	out := table(t, "hypervisors/"+a.node)
 	header, _ := printed(out, 1)
-	if diff := cmp.Diff([]string{"Name", "Ready", "Address", "Libvirt", "Qemu", "Age", "Message"}, header); diff != "" {
+	if diff := cmp.Diff([]string{"Name", "Ready", "Guests", "Address", "Libvirt", "Qemu", "Age", "Message"}, header); diff != "" {
 		t.Errorf("the columns differ (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]any{a.node, nil, "192.0.2.1", "9.0.0", "7.2.0"}, out.Rows[0].Cells[:5]); diff != "" {
+	if diff := cmp.Diff([]any{a.node, nil, nil, "192.0.2.1", "9.0.0", "7.2.0"}, out.Rows[0].Cells[:6]); diff != "" {
 		t.Errorf("the cells differ (-want +got):\n%s", diff)
 	}
 }

@@ -152,6 +152,16 @@ func numberRules() []createRule {
 			reject: []string{"{domain: web, targetNode: b, ttlSecondsAfterFinished: -1}"},
 		},
 		{
+			name: "the priority is not too low", field: "spec.priority", message: "should be greater than or equal to -100",
+			accept: []string{"{domain: web, targetNode: b, priority: -100}"},
+			reject: []string{"{domain: web, targetNode: b, priority: -101}"},
+		},
+		{
+			name: "the priority is not too high", field: "spec.priority", message: "should be less than or equal to 100",
+			accept: []string{"{domain: web, targetNode: b, priority: 100}"},
+			reject: []string{"{domain: web, targetNode: b, priority: 101}"},
+		},
+		{
 			name: "the downtime is not too short", field: "spec.options.maxDowntimeMilliseconds", message: "should be greater than or equal to 1",
 			accept: []string{"{domain: web, targetNode: b, options: {maxDowntimeMilliseconds: 1}}"},
 			reject: []string{"{domain: web, targetNode: b, options: {maxDowntimeMilliseconds: 0}}"},
@@ -337,6 +347,10 @@ func changeRules() map[string]changeRule {
 // states that it may go through.
 func mutableFields() map[string][]string {
 	return map[string][]string{
+		"priority": {
+			"{domain: web, targetNode: b}", "{domain: web, targetNode: b, priority: 7}",
+			"{domain: web, targetNode: b, priority: -7}", "{domain: web, targetNode: b}",
+		},
 		"ttlSecondsAfterFinished": {
 			"{domain: web, targetNode: b}", "{domain: web, targetNode: b, ttlSecondsAfterFinished: 60}",
 			"{domain: web, targetNode: b, ttlSecondsAfterFinished: 0}", "{domain: web, targetNode: b}",

@@ -32,20 +32,16 @@ func (m *move) awaitCancelled() *v1alpha1.LiveMigration {
 func TestDeletionBeforeTheStart(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	g, other := w.newGuest("web"), w.newGuest("db")
-	a, b := w.startAgent("a", g.running(), other.running()), w.startAgent("b")
+	g := w.newGuest("web")
+	a, b := w.startAgent("a", g.running()), w.startAgent("b")
 	w.startManager(clock.RealClock{})
 	w.awaitReady("a", "b")
-	first := w.migrate(other, "b")
-	carryOut(first, successfulMove(first, other, a, b)[:4])
 	for _, c := range []struct {
 		name   string
 		start  func() *move
 		reason string
 		acts   int
 	}{
-		{"while it waits for another", func() *move { return w.migrate(other, "b") }, v1alpha1.ReasonWaitingForOtherMigration, 0},
-		{"while the guest is looked for", func() *move { return w.migrate(w.newGuest("nowhere"), "b") }, v1alpha1.ReasonResolving, 0},
 		{"while the source is checked", func() *move { return w.migrate(g, "b") }, v1alpha1.ReasonCheckingSource, 0},
 		{"while the target prepares", func() *move { return w.migrate(g, "b") }, v1alpha1.ReasonPreparingTarget, 1},
 		{"when both are ready", func() *move { return w.migrate(g, "b") }, v1alpha1.ReasonStarting, 2},
@@ -66,6 +62,30 @@ func TestDeletionBeforeTheStart(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestDeletionWhileItWaits: nothing holds an object for which nothing was done.
+func TestDeletionWhileItWaits(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	g := w.newGuest("web")
+	a, b := w.startAgent("a", g.running()), w.startAgent("b")
+	w.startManager(clock.RealClock{})
+	w.awaitReady("a", "b")
+	first := w.migrate(g, "b")
+	carryOut(first, successfulMove(first, g, a, b)[:4])
+	second, third := w.migrate(g, "b"), w.migrate(g, "a")
+	lost := w.migrate(w.newGuest("nowhere"), "b")
+	lost.awaitReason(v1alpha1.ReasonResolving)
+	for _, m := range []*move{second, third} {
+		m.awaitReason(v1alpha1.ReasonWaitingForOtherMigration)
+	}
+	for _, m := range []*move{second, lost} {
+		m.delete(t.Context())
+		m.awaitGone()
+	}
+	carryOut(first, successfulMove(first, g, a, b)[4:])
+	carryOut(third, successfulMove(third, g, b, a))
 }
 
 // TestDeletionBeforeTheManagerKnows removes an object that nobody has acted on.

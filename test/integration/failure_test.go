@@ -123,28 +123,28 @@ func TestRequestsThatCannotBeMet(t *testing.T) {
 	}{
 		{
 			"no such target", v1alpha1.LiveMigrationSpec{Domain: web.name, TargetNode: "x"}, v1alpha1.ReasonNodeNotFound,
-			`No agent serves the target node "x"; the nodes with one are: ` + na + ", " + nb + ", " + nc + ". Correct targetNode or start the agent there",
+			`No agent serves the target node "x". Nodes with an agent: ` + na + ", " + nb + ", " + nc + ". Correct targetNode, or start the agent there",
 		},
 		{
 			"no such source", v1alpha1.LiveMigrationSpec{Domain: web.name, SourceNode: "x", TargetNode: nb}, v1alpha1.ReasonNodeNotFound,
-			`No agent serves the source node "x"; the nodes with one are: ` + na + ", " + nb + ", " + nc + ". Correct sourceNode or start the agent there",
+			`No agent serves the source node "x". Nodes with an agent: ` + na + ", " + nb + ", " + nc + ". Correct sourceNode, or start the agent there",
 		},
 		{
 			"no such guest", v1alpha1.LiveMigrationSpec{Domain: "nobody", TargetNode: nb}, v1alpha1.ReasonDomainNotFound,
-			"No node has a guest \"nobody\"; `kubectl get hypervisors -o yaml` lists those there are",
+			"No node lists a guest \"nobody\". Check how it is spelled, and that the agent of its node is running",
 		},
 		{
 			"a guest that is off", v1alpha1.LiveMigrationSpec{Domain: off.name, TargetNode: nb}, v1alpha1.ReasonDomainNotRunning,
-			"The guest \"" + off.name + "\" is not running (Shutoff on " + na + "): only a running guest can be moved live. Start it first",
+			"The guest \"" + off.name + "\" is not running (Shutoff on " + na + "), and only a running guest can be moved live. Start it first",
 		},
 		{
 			"a guest that is elsewhere", v1alpha1.LiveMigrationSpec{Domain: db.uuid, SourceNode: na, TargetNode: nc}, v1alpha1.ReasonDomainNotOnSource,
-			"The guest \"" + db.uuid + "\" runs on " + nb + ", not on " + na + ". Correct sourceNode or leave it out",
+			"The guest \"" + db.uuid + "\" runs on " + nb + ", not on " + na + ". Nothing was touched. Correct sourceNode, or leave it out",
 		},
 		{
 			"a guest that runs twice", v1alpha1.LiveMigrationSpec{Domain: twice.name, TargetNode: nb}, v1alpha1.ReasonDomainOnSeveralNodes,
 			"The guest \"" + twice.name + "\" is active on " + na + " and " + nb +
-				" at the same time. Nothing was touched: find out which copy is right and stop the other",
+				" at the same time. Nothing was touched. Find out which copy is right, and have the other stopped",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -176,7 +176,7 @@ func TestNameOfSeveralGuests(t *testing.T) {
 	uuids := []string{one.uuid, two.uuid}
 	slices.Sort(uuids)
 	w.migrate(one, "b").awaitFailed(v1alpha1.ReasonDomainAmbiguous, fmt.Sprintf(
-		"Several guests are named %q: %s. Give the UUID of the one that is meant as domain", one.name, strings.Join(uuids, ", ")))
+		"2 guests are named %q: %s. Give the UUID of the guest to move as domain, or the node it runs on as sourceNode", one.name, strings.Join(uuids, ", ")))
 }
 
 func TestGuestThatIsThereAlready(t *testing.T) {
@@ -187,13 +187,36 @@ func TestGuestThatIsThereAlready(t *testing.T) {
 	w.startManager(clock.RealClock{})
 	w.awaitReady("b")
 	m := w.migrate(g, "b")
+	m.awaitReason(v1alpha1.ReasonCheckingTarget)
+	b.asTarget(m, sees(hypervisor.StateRunning, true))
 	lm := m.awaitReason(v1alpha1.ReasonAlreadyOnTarget)
 	if c := succeeded(lm); c.Status != metav1.ConditionTrue || c.Message != "The guest runs on "+b.node+" already; nothing was touched" {
 		t.Errorf("Succeeded is %s: %s", c.Status, c.Message)
 	}
-	if lm.Status.Attempt != nil || lm.Status.SourceNode != "" {
-		t.Error("agents were bothered")
+	if lm.Status.SourceNode != "" {
+		t.Errorf("the source is %s", lm.Status.SourceNode)
 	}
+}
+
+// TestGuestThatOnlyAnOldListHas on the target: its agent is asked, and the guest is
+// looked for again.
+func TestGuestThatOnlyAnOldListHas(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	g := w.newGuest("web")
+	a, b := w.startAgent("a"), w.startAgent("b", g.running())
+	w.startManager(clock.RealClock{})
+	w.awaitReady("a", "b")
+	m := w.migrate(g, "b")
+	m.awaitReason(v1alpha1.ReasonCheckingTarget)
+	b.asTarget(m, seesNothing)
+	m.awaitReason(v1alpha1.ReasonResolving)
+	b.leaves(g)
+	a.arrives(g)
+	m.await("an attempt from where it is", func(lm *v1alpha1.LiveMigration) bool {
+		return lm.Status.Attempt != nil && lm.Status.SourceNode == a.node
+	})
+	carryOut(m, successfulMove(m, g, a, b))
 }
 
 // TestGuestIsLookedForAgain: the source's agent does not find the guest, because

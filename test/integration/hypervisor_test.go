@@ -187,7 +187,7 @@ func TestMigrationWaitsForANodeToBecomeReady(t *testing.T) {
 	w.awaitCondition("b", metav1.ConditionUnknown)
 	m := w.migrate(g, "b")
 	lm := m.awaitReason(v1alpha1.ReasonResolving)
-	want := "The target node " + b.node + " is not ready: The agent has stopped renewing its lease; see whether its pod runs"
+	want := "The target node " + b.node + " is not ready: The agent has stopped renewing its lease; see whether its pod runs. The guest stays on " + w.node("a")
 	if succeeded(lm).Message != want {
 		t.Errorf("the message is %q, want %q", succeeded(lm).Message, want)
 	}

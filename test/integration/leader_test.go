@@ -9,10 +9,10 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/controllers"
 )
 
 // startReplica runs one of several managers as cmd/virtferry does: over the whole
@@ -22,10 +22,8 @@ func (w *world) startReplica() (stop func()) {
 	return w.runManager(ctrl.Options{
 		LeaderElection: true, LeaderElectionID: leaderLease, LeaderElectionNamespace: systemNamespace,
 		LeaderElectionReleaseOnCancel: true, RetryPeriod: new(500 * time.Millisecond),
-		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
-			&coordinationv1.Lease{}: {Namespaces: map[string]cache.Config{systemNamespace: {}}},
-		}},
-	}, clock.RealClock{})
+		Cache: controllers.CacheOptions(systemNamespace),
+	}, managerSetup{clock: clock.RealClock{}, limits: plenty(), everywhere: true})
 }
 
 // leaderLease is the lease that the leader holds.

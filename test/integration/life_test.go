@@ -100,7 +100,7 @@ func TestFinalizerHoldsOnlyAMigrationUnderWay(t *testing.T) {
 	})
 	for _, lm := range m.history() {
 		held := slices.Contains(lm.Finalizers, v1alpha1.FinalizerGuestSafe)
-		if lm.Status.Phase != "" && !held && lm.Status.Phase != v1alpha1.PhaseSucceeded {
+		if lm.Status.Attempt != nil && !held && lm.Status.Phase != v1alpha1.PhaseSucceeded {
 			t.Errorf("the finalizer is missing in phase %s", lm.Status.Phase)
 		}
 		if !slices.Contains(lm.Finalizers, foreign) {

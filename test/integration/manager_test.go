@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/controllers"
+	"github.com/virtferry/virtferry/pkg/migration"
 )
 
 // asServiceAccount returns a configuration that acts with the rights of one of
@@ -48,23 +48,55 @@ func (c shiftedClock) Now() time.Time { return c.RealClock.Now().Add(c.ahead) }
 // Since implements clock.Clock.
 func (c shiftedClock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
 
+// plenty are limits that no test reaches.
+func plenty() migration.Limits {
+	return migration.Limits{Source: 100, Target: 100, Cluster: 1000, Preparing: 100}
+}
+
 // startManager runs a manager, with the rights of its service account, that sees
 // the objects of one world only. It runs until stop or the test's end. What its
 // controllers log as errors fails the test.
 func (w *world) startManager(clk clock.Clock) (stop func()) {
 	w.t.Helper()
-	return w.runManager(ctrl.Options{
-		Cache: cache.Options{
-			DefaultNamespaces: map[string]cache.Config{w.name: {}},
-			ByObject: map[client.Object]cache.ByObject{
-				&coordinationv1.Lease{}: {Namespaces: map[string]cache.Config{systemNamespace: {}}},
-				&v1alpha1.Hypervisor{}:  {Label: labels.SelectorFromSet(labels.Set{worldLabel: w.name})},
-			},
-		},
-	}, clk)
+	return w.runManager(ctrl.Options{Cache: w.cacheOptions()}, managerSetup{clock: clk, limits: plenty()})
 }
 
-func (w *world) runManager(options ctrl.Options, clk clock.Clock) (stop func()) {
+// cacheOptions are the manager's, for the objects of the world.
+func (w *world) cacheOptions() cache.Options {
+	options := controllers.CacheOptions(systemNamespace)
+	for object, by := range options.ByObject {
+		if _, ok := object.(*v1alpha1.LiveMigration); ok {
+			by.Namespaces = map[string]cache.Config{w.name: {}}
+			options.ByObject[object] = by
+		}
+	}
+	options.ByObject[&v1alpha1.Hypervisor{}] = cache.ByObject{Label: labels.SelectorFromSet(labels.Set{worldLabel: w.name})}
+	return options
+}
+
+// managerSetup is what differs between managers.
+type managerSetup struct {
+	clock  clock.Clock
+	limits migration.Limits
+	// everywhere is whether it sees the whole cluster.
+	everywhere bool
+	// through changes the client that it works with.
+	through func(client.Client) client.Client
+}
+
+// inNamespace reads what is in one namespace, as a cluster would look in which there is
+// nothing else.
+type inNamespace struct {
+	client.Reader
+	namespace string
+}
+
+// List implements client.Reader.
+func (r inNamespace) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	return r.Reader.List(ctx, list, append(opts, client.InNamespace(r.namespace))...)
+}
+
+func (w *world) runManager(options ctrl.Options, setup managerSetup) (stop func()) {
 	w.t.Helper()
 	log := &errorLog{}
 	options.Scheme = cluster.scheme
@@ -78,12 +110,22 @@ func (w *world) runManager(options ctrl.Options, clk clock.Clock) (stop func()) 
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	c, reader, ledger := mgr.GetClient(), mgr.GetAPIReader(), w.name
+	if setup.everywhere {
+		ledger = systemNamespace
+	} else {
+		reader = inNamespace{reader, w.name}
+	}
+	if setup.through != nil {
+		c = setup.through(c)
+	}
 	for _, reconciler := range []interface{ SetupWithManager(ctrl.Manager) error }{
 		&controllers.LiveMigrationReconciler{
-			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Events: mgr.GetEventRecorder(managerAccount), Clock: clk,
+			Client: c, Reader: reader, Events: mgr.GetEventRecorder(managerAccount), Clock: setup.clock,
+			Namespace: ledger, Limits: setup.limits,
 		},
-		&controllers.HypervisorReconciler{Client: mgr.GetClient(), Clock: clk, Namespace: systemNamespace},
-		&controllers.TTLReconciler{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Clock: clk},
+		&controllers.HypervisorReconciler{Client: mgr.GetClient(), Clock: setup.clock, Namespace: systemNamespace},
+		&controllers.TTLReconciler{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Clock: setup.clock},
 	} {
 		if err := reconciler.SetupWithManager(mgr); err != nil {
 			w.t.Fatal(err)

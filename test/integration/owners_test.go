@@ -65,6 +65,7 @@ func TestEveryFieldHasOneOwner(t *testing.T) {
 		v1alpha1.OwnerManager: {
 			`.metadata.finalizers`, ".status.conditions", ".status.observedGeneration", ".status.phase", ".status.domainUUID",
 			".status.sourceNode", ".status.targetNode", ".status.attempt", ".status.startTime",
+			".status.queue", ".status.resolvingTime",
 		},
 		v1alpha1.OwnerSourceAgent: {".status.source.", ".status.progress"},
 		v1alpha1.OwnerTargetAgent: {".status.target."},

@@ -223,7 +223,8 @@ func TestTheRestOfTheStatusIsTheManagers(t *testing.T) {
 		"conditions": []any{map[string]any{"type": "Succeeded", "status": "True", "reason": "Test", "message": "", "lastTransitionTime": now}},
 		"phase":      "Succeeded", "observedGeneration": 7, "domainUUID": "1", "sourceNode": "x", "targetNode": "x",
 		"requests": []any{map[string]any{"type": "Cancel", "token": "1", "state": "Queued", "requestedTime": microNow()}},
-		"attempt":  map[string]any{"admittedTime": microNow()}, "downtimeMilliseconds": 1, "startTime": now, "completionTime": now,
+		"attempt":  map[string]any{"admittedTime": microNow()}, "downtimeMilliseconds": 1, "startTime": now,
+		"queue": map[string]any{"order": 1}, "resolvingTime": microNow(), "completionTime": now,
 	}
 	for field := range reflect.TypeFor[v1alpha1.LiveMigrationStatus]().Fields() {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")

@@ -3,24 +3,18 @@
 package integration
 
 import (
-	"context"
 	"errors"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
-	"github.com/virtferry/virtferry/controllers"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/migration"
 )
@@ -173,27 +167,19 @@ func TestAdmissionIsDecidedByTheLatest(t *testing.T) {
 	first.await("its admission", func(lm *v1alpha1.LiveMigration) bool { return lm.Status.Attempt != nil })
 	stop()
 
-	second := w.migrate(g, "b")
-	late := interceptor.NewClient(cluster.client, interceptor.Funcs{
-		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
-			err := c.List(ctx, list, opts...)
-			if all, ok := list.(*v1alpha1.LiveMigrationList); ok {
-				all.Items = slices.DeleteFunc(all.Items, func(lm v1alpha1.LiveMigration) bool { return lm.Name == first.key().Name })
-			}
-			return err
-		},
-	})
-	r := &controllers.LiveMigrationReconciler{
-		Client: late, Reader: cluster.client, Events: events.NewFakeRecorder(10), Clock: clock.RealClock{},
-	}
-	for range 3 {
-		if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: second.key()}); err != nil {
-			t.Fatal(err)
+	// The next one's cache does not have the first.
+	options := w.cacheOptions()
+	for object, by := range options.ByObject {
+		if _, ok := object.(*v1alpha1.LiveMigration); ok {
+			by.Field = fields.OneTermNotEqualSelector("metadata.name", first.key().Name)
+			options.ByObject[object] = by
 		}
 	}
-	now := second.latest()
-	c := meta.FindStatusCondition(now.Status.Conditions, v1alpha1.ConditionSucceeded)
-	if now.Status.Attempt != nil || c == nil || c.Reason != v1alpha1.ReasonWaitingForOtherMigration {
-		t.Errorf("the second migration has attempt %+v and says %+v", now.Status.Attempt, c)
+	w.runManager(ctrl.Options{Cache: options}, managerSetup{clock: clock.RealClock{}, limits: plenty()})
+	second := w.migrate(g, "b")
+	second.awaitReason(v1alpha1.ReasonWaitingForOtherMigration)
+	time.Sleep(time.Second)
+	if now := second.latest(); now.Status.Attempt != nil {
+		t.Errorf("the second migration has the attempt %+v", now.Status.Attempt)
 	}
 }

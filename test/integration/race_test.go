@@ -55,7 +55,7 @@ func endings() []ending {
 func impatient(c client.Client) *controllers.LiveMigrationReconciler {
 	return &controllers.LiveMigrationReconciler{
 		Client: c, Reader: cluster.client, Events: events.NewFakeRecorder(10),
-		Clock: shiftedClock{ahead: migration.PrepareTimeout + time.Second},
+		Clock: shiftedClock{ahead: migration.PrepareTimeout + time.Second}, Namespace: "default", Limits: plenty(),
 	}
 }
 

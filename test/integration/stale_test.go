@@ -38,6 +38,7 @@ func TestOldViewsChangeNothing(t *testing.T) {
 		late := viewedAs(old)
 		r := &controllers.LiveMigrationReconciler{
 			Client: late, Reader: cluster.client, Events: recorder, Clock: shiftedClock{ahead: time.Hour},
+			Namespace: w.name, Limits: plenty(),
 		}
 		if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: m.key()}); err != nil {
 			t.Errorf("seen as %s at %s: %v", old.Status.Phase, old.ResourceVersion, err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -35,7 +36,19 @@ func newWorld(t *testing.T) *world {
 	if err := cluster.client.Create(t.Context(), namespace); err != nil {
 		t.Fatal(err)
 	}
-	return &world{t: t, name: namespace.Name}
+	w := &world{t: t, name: namespace.Name}
+	// In the world's namespace the manager may do what it may in the system's.
+	w.create(&rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: managerAccount, Namespace: w.name},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: managerAccount, Namespace: systemNamespace}},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: managerAccount},
+	})
+	role := &rbacv1.Role{}
+	if err := cluster.client.Get(t.Context(), client.ObjectKey{Namespace: systemNamespace, Name: managerAccount}, role); err != nil {
+		t.Fatal(err)
+	}
+	w.create(&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: managerAccount, Namespace: w.name}, Rules: role.Rules})
+	return w
 }
 
 // in is the world as part of a subtest.

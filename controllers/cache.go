@@ -1,0 +1,53 @@
+package controllers
+
+import (
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/migration"
+)
+
+// CacheOptions returns how the manager caches what it watches. Leases are watched in the
+// system's namespace alone. Objects are handed out as they are in the cache, so nobody
+// may change what is read from it.
+func CacheOptions(namespace string) cache.Options {
+	return cache.Options{
+		DefaultUnsafeDisableDeepCopy: new(true),
+		DefaultTransform:             cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&coordinationv1.Lease{}:   {Namespaces: map[string]cache.Config{namespace: {}}},
+			&v1alpha1.LiveMigration{}: {Transform: trim},
+		},
+	}
+}
+
+// trim drops what the manager does not need of a LiveMigration: most are kept for long
+// after they have ended.
+func trim(o any) (any, error) {
+	lm, ok := o.(*v1alpha1.LiveMigration)
+	if !ok {
+		return o, nil
+	}
+	lm.ManagedFields = nil
+	for annotation := range lm.Annotations {
+		if annotation != v1alpha1.AnnotationCancel && annotation != v1alpha1.AnnotationForceComplete {
+			delete(lm.Annotations, annotation)
+		}
+	}
+	lm.Spec.MigrateData = nil
+	if migration.Finished(lm) {
+		lm.Spec.Options, lm.Status.Source = nil, nil
+		if p := lm.Status.Progress; p != nil {
+			lm.Status.Progress = &v1alpha1.ProgressStatus{DowntimeMilliseconds: p.DowntimeMilliseconds}
+		}
+		if t := lm.Status.Target; t != nil {
+			lm.Status.Target = &v1alpha1.TargetStatus{AttemptID: t.AttemptID, DowntimeMilliseconds: t.DowntimeMilliseconds}
+		}
+	}
+	if t := lm.Status.Target; t != nil {
+		t.Offer = nil
+	}
+	return lm, nil
+}

@@ -1,0 +1,279 @@
+package controllers
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/migration"
+)
+
+// queue knows all migrations that have not ended, and the inventory, and decides whose
+// turn it is. Watches and the manager's own writes feed it; it never lists but when
+// another manager has written the ledger. See docs/decisions/0015.
+type queue struct {
+	ledger ledger
+	reader client.Reader
+	limits migration.Limits
+	clock  clock.Clock
+	// wake has a migration reconciled.
+	wake func(types.NamespacedName)
+
+	mu    sync.Mutex
+	nodes *migration.Inventory
+	// entries are the migrations that have not ended, and concerning those that
+	// depend on a node or a guest.
+	entries    map[types.UID]*entry
+	concerning map[string]sets.Set[types.UID]
+	arrivals   map[string]arrival
+	// dirty is whether there may be new turns, and paused until when they are not
+	// looked for, so that a crowd of changes costs little.
+	dirty  bool
+	paused time.Time
+	passed time.Time
+	passes int
+}
+
+// entry is a migration that has not ended.
+type entry struct {
+	lm *v1alpha1.LiveMigration
+	// order is that of the version at which this process first saw the object: it writes
+	// the finalizer before it writes down the order.
+	order   int64
+	keys    []string
+	turn    migration.Turn
+	decided bool
+	promise *promise
+}
+
+type arrival struct {
+	migration.Arrival
+	by types.UID
+}
+
+func newQueue(c client.Client, reader client.Reader, namespace string, limits migration.Limits, clk clock.Clock) *queue {
+	return &queue{
+		ledger: ledger{client: c, reader: reader, namespace: namespace}, reader: reader, limits: limits, clock: clk,
+		wake: func(types.NamespacedName) {}, nodes: migration.NewInventory(), entries: map[types.UID]*entry{},
+		concerning: map[string]sets.Set[types.UID]{}, arrivals: map[string]arrival{},
+	}
+}
+
+// Put takes in a migration as it is now, unless it is known to be newer. It keeps the
+// object.
+func (q *queue) Put(lm *v1alpha1.LiveMigration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.put(lm)
+}
+
+func (q *queue) put(lm *v1alpha1.LiveMigration) {
+	e := q.entries[lm.UID]
+	if e != nil && !newer(lm.ResourceVersion, e.lm.ResourceVersion) {
+		return
+	}
+	if migration.Finished(lm) {
+		if a, ok := migration.ArrivalOf(lm); ok && a.Time.After(q.arrivals[lm.Status.DomainUUID].Time) {
+			q.arrivals[lm.Status.DomainUUID] = arrival{Arrival: a, by: lm.UID}
+		}
+		q.drop(lm.UID)
+		return
+	}
+	if e == nil {
+		e = &entry{order: migration.Order(lm)}
+		q.entries[lm.UID] = e
+		q.dirty = true
+	} else {
+		q.dirty = q.dirty || changesTurns(e.lm, lm) || hasFinalizer(e.lm) != hasFinalizer(lm)
+	}
+	if e.promise != nil && e.promise.Version != lm.ResourceVersion {
+		e.promise, q.dirty = nil, true
+	}
+	e.lm = lm
+	q.index(lm.UID, e)
+}
+
+// changesTurns reports whether another's turn, or its own, may depend on what is new of
+// a migration.
+func changesTurns(before, after *v1alpha1.LiveMigration) bool {
+	b, a := migration.NewClaim(before, time.Time{}), migration.NewClaim(after, time.Time{})
+	return b.Stage != a.Stage || b.Ready != a.Ready || b.Gone != a.Gone || before.Generation != after.Generation ||
+		(before.Status.Attempt == nil) != (after.Status.Attempt == nil) || before.Status.DomainUUID != after.Status.DomainUUID
+}
+
+// Remove forgets a migration that is gone.
+func (q *queue) Remove(lm *v1alpha1.LiveMigration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.arrivals[lm.Status.DomainUUID].by == lm.UID {
+		delete(q.arrivals, lm.Status.DomainUUID)
+	}
+	q.drop(lm.UID)
+}
+
+func (q *queue) drop(uid types.UID) {
+	if e := q.entries[uid]; e != nil {
+		q.unindex(uid, e)
+		delete(q.entries, uid)
+		q.dirty = true
+	}
+}
+
+// index files an entry under all that it depends on.
+func (q *queue) index(uid types.UID, e *entry) {
+	q.unindex(uid, e)
+	spec, st, res := &e.lm.Spec, &e.lm.Status, &e.turn.Resolution
+	for _, node := range []string{spec.TargetNode, spec.SourceNode, st.SourceNode, res.SourceNode} {
+		if node != "" {
+			e.keys = append(e.keys, "node/"+node)
+		}
+	}
+	if !migration.Started(e.lm) {
+		e.keys = append(e.keys, "guest/"+strings.ToLower(spec.Domain), "guest/"+strings.ToLower(st.DomainUUID))
+	}
+	for _, key := range e.keys {
+		if q.concerning[key] == nil {
+			q.concerning[key] = sets.New[types.UID]()
+		}
+		q.concerning[key].Insert(uid)
+	}
+}
+
+func (q *queue) unindex(uid types.UID, e *entry) {
+	for _, key := range e.keys {
+		q.concerning[key].Delete(uid)
+		if len(q.concerning[key]) == 0 {
+			delete(q.concerning, key)
+		}
+	}
+	e.keys = nil
+}
+
+// PutNode takes in a node as it is now.
+func (q *queue) PutNode(n migration.Node) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.noteChange(n.Name, q.nodes.Put(n))
+}
+
+// RemoveNode forgets a node.
+func (q *queue) RemoveNode(name string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.noteChange(name, q.nodes.Remove(name))
+}
+
+// noteChange wakes those that what has changed on a node concerns.
+func (q *queue) noteChange(node string, change migration.Change) {
+	concerned := sets.New[types.UID]()
+	if change.Node {
+		concerned = concerned.Union(q.concerning["node/"+node])
+	}
+	for _, guest := range change.Guests {
+		concerned = concerned.Union(q.concerning["guest/"+strings.ToLower(guest)])
+	}
+	q.dirty = q.dirty || len(concerned) > 0
+	for uid := range concerned {
+		q.wake(client.ObjectKeyFromObject(q.entries[uid].lm))
+	}
+}
+
+// Decide says what to do with a migration: what its status is to be and when to look
+// again. It fails with errNotHeld where the migration could go ahead if it were held by
+// its finalizer, and with errStale.
+func (q *queue) Decide(ctx context.Context, lm *v1alpha1.LiveMigration, newAttempt func() string) (migration.Summary, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if e := q.entries[lm.UID]; e == nil || newer(lm.ResourceVersion, e.lm.ResourceVersion) {
+		q.put(lm.DeepCopy())
+	}
+	facts := migration.ManagerFacts{Object: lm, Nodes: q.nodes, NewAttempt: newAttempt}
+	if !migration.Finished(lm) && !migration.Started(lm) {
+		turn, err := q.turn(ctx, lm)
+		if err != nil {
+			return migration.Summary{}, err
+		}
+		facts.Turn = turn
+	}
+	return migration.Summarize(facts, q.clock.Now()), nil
+}
+
+// Settle looks for new turns if there may be any.
+func (q *queue) Settle(ctx context.Context) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.lookForTurns(ctx, nil)
+}
+
+// turn returns what a migration may do, having looked for new turns if there may be any.
+func (q *queue) turn(ctx context.Context, lm *v1alpha1.LiveMigration) (migration.Turn, error) {
+	e := q.entries[lm.UID]
+	if e == nil || e.lm.ResourceVersion != lm.ResourceVersion {
+		return migration.Turn{}, errStale
+	}
+	q.dirty = q.dirty || !e.decided || q.clock.Since(q.passed) >= passInterval || q.foundElsewhere(e)
+	if err := q.lookForTurns(ctx, e); err != nil {
+		return migration.Turn{}, err
+	}
+	switch {
+	case q.entries[lm.UID] != e || e.lm.ResourceVersion != lm.ResourceVersion:
+		return migration.Turn{}, errStale
+	case (e.turn.Admit || e.turn.Grant) && e.promise == nil:
+		return migration.Turn{}, errNotHeld
+	}
+	return e.turn, nil
+}
+
+// lookForTurns has a pass made, by this caller or by another, if anything has changed
+// since the last one.
+func (q *queue) lookForTurns(ctx context.Context, asking *entry) error {
+	for began := q.passes; q.dirty && q.passes == began; {
+		if wait := q.paused.Sub(q.clock.Now()); wait > 0 {
+			if err := q.sleep(ctx, wait); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := q.pass(ctx, asking); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// foundElsewhere reports whether the guest of a migration that waits is found otherwise
+// than when its turn was decided, if only because time has passed.
+func (q *queue) foundElsewhere(e *entry) bool {
+	if e.promise != nil || e.lm.Status.Attempt != nil && !migration.LooksOnly(e.lm) {
+		return false
+	}
+	return !sameResolution(e.turn.Resolution, q.resolve(e.lm))
+}
+
+// newer reports whether a version is later than another of the same object. One that
+// cannot be compared is taken for later, as any news must be.
+func newer(version, than string) bool {
+	order, err := resourceversion.CompareResourceVersion(version, than)
+	return err != nil || order > 0
+}
+
+// sameTurn reports whether the status would say the same of two turns.
+func sameTurn(a, b migration.Turn) bool {
+	sameBefore := a.Before == b.Before || a.Before != nil && b.Before != nil && a.Before.UID == b.Before.UID
+	return sameBefore && a.Admit == b.Admit && a.Grant == b.Grant && a.WaitingFor == b.WaitingFor &&
+		migration.ShownPosition(a.Position) == migration.ShownPosition(b.Position) && sameResolution(a.Resolution, b.Resolution)
+}
+
+func sameResolution(a, b migration.Resolution) bool {
+	sameProblem := a.Problem == b.Problem || a.Problem != nil && b.Problem != nil && *a.Problem == *b.Problem
+	a.Problem, b.Problem = nil, nil
+	return sameProblem && a == b
+}

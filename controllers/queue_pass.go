@@ -1,0 +1,266 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/migration"
+)
+
+const (
+	// passInterval is how often turns are looked for even if nothing changes.
+	passInterval = 30 * time.Second
+	// passShare bounds how much of its time the manager spends on looking for turns: a
+	// pass is followed by a pause that is so many times as long.
+	passShare = 4
+	// maxPromises bounds the ledger. Those that find no room in it are promised their
+	// slots when others have been kept.
+	maxPromises = 256
+)
+
+// errStale: the object was read before it last changed.
+var errStale = errors.New("the object has changed since it was read")
+
+// errNotHeld: the migration may go ahead as soon as it is held by its finalizer.
+var errNotHeld = errors.New("the object is not held by its finalizer")
+
+// pass looks for new turns, promises what there is, and wakes those whose turn has
+// changed but for the one who asks.
+func (q *queue) pass(ctx context.Context, asking *entry) error {
+	began := q.clock.Now()
+	if q.ledger.version == "" {
+		if err := q.resync(ctx); err != nil {
+			return err
+		}
+	}
+	entries, turns := q.schedule(began)
+	err := q.promise(ctx, entries, turns)
+	if errors.Is(err, errLedgerChanged) {
+		return nil // Whoever has written it has admitted something, too.
+	}
+	if err != nil {
+		return err
+	}
+	q.dirty = false
+	for i, e := range entries {
+		if q.take(e, turns[i]) && e != asking {
+			q.wake(client.ObjectKeyFromObject(e.lm))
+		}
+	}
+	q.passes++
+	q.passed = q.clock.Now()
+	q.paused = q.passed.Add(passShare * q.passed.Sub(began))
+	return nil
+}
+
+// take makes a turn the entry's, and reports whether it is another one.
+func (q *queue) take(e *entry, turn migration.Turn) bool {
+	if e.promise == nil && e.ready() && (turn.Admit || turn.Grant) {
+		// There was no room for it in the ledger.
+		turn.Admit, turn.Grant, q.dirty = false, false, true
+	}
+	same := e.decided && sameTurn(e.turn, turn)
+	moved := e.turn.Resolution.SourceNode != turn.Resolution.SourceNode
+	e.turn, e.decided = turn, true
+	if moved {
+		q.index(e.lm.UID, e)
+	}
+	return !same
+}
+
+// ready reports whether a promise to the migration could be kept: it must be held by its
+// finalizer first.
+func (e *entry) ready() bool { return hasFinalizer(e.lm) }
+
+// schedule says whose turn it is, by what is in memory. What was promised counts.
+func (q *queue) schedule(now time.Time) ([]*entry, []migration.Turn) {
+	claims := make([]*migration.Claim, 0, len(q.entries))
+	for _, e := range q.entries {
+		c := migration.NewClaim(e.lm, now)
+		if e.lm.Status.Queue == nil {
+			c.Order = e.order
+		}
+		if c.Stage == migration.StageWaiting || migration.LooksOnly(e.lm) {
+			c.Resolve(q.resolve(e.lm))
+		}
+		if p := e.promise; p != nil {
+			c.Promise(p.Copying, p.Source, p.Target)
+		}
+		claims = append(claims, c)
+	}
+	turns := migration.Schedule(claims, q.limits, q.nodes.Ready(), now)
+	entries := make([]*entry, len(claims))
+	for i, c := range claims {
+		entries[i] = q.entries[c.Object.UID]
+		if p := entries[i].promise; p != nil {
+			turns[i].Admit, turns[i].Grant = true, p.Copying
+		}
+	}
+	return entries, turns
+}
+
+func (q *queue) resolve(lm *v1alpha1.LiveMigration) migration.Resolution {
+	arrivals := func(uuid string) (migration.Arrival, bool) {
+		a, ok := q.arrivals[uuid]
+		return a.Arrival, ok
+	}
+	return migration.Resolve(&lm.Spec, lm.Status.DomainUUID, q.nodes, arrivals, q.clock.Now())
+}
+
+// promise writes into the ledger whose turn it is, before anybody is told.
+func (q *queue) promise(ctx context.Context, entries []*entry, turns []migration.Turn) error {
+	var promises []promise
+	var given []*entry
+	for _, e := range entries {
+		if e.promise != nil {
+			promises = append(promises, *e.promise)
+		}
+	}
+	for i, e := range entries {
+		turn := &turns[i]
+		if e.promise != nil || !e.ready() || !turn.Admit && !turn.Grant || len(promises) >= maxPromises {
+			continue
+		}
+		promises = append(promises, newPromise(e.lm, turn))
+		given = append(given, e)
+	}
+	if len(given) == 0 {
+		return nil
+	}
+	if err := q.ledger.write(ctx, promises); err != nil {
+		return err
+	}
+	for i, e := range given {
+		e.promise = &promises[len(promises)-len(given)+i]
+	}
+	return nil
+}
+
+func newPromise(lm *v1alpha1.LiveMigration, turn *migration.Turn) promise {
+	p := promise{
+		UID: lm.UID, Namespace: lm.Namespace, Name: lm.Name, Version: lm.ResourceVersion, Copying: turn.Grant,
+		Source: lm.Status.SourceNode, Target: lm.Status.TargetNode,
+	}
+	if lm.Status.Attempt != nil {
+		return p
+	}
+	p.Target = turn.Resolution.TargetNode
+	if !turn.Resolution.AlreadyOnTarget {
+		p.Source = turn.Resolution.SourceNode
+	}
+	return p
+}
+
+// resync takes over from another manager, or begins: it reads the ledger and then, past
+// all caches, everything that was let go ahead before that was written.
+func (q *queue) resync(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			q.ledger.version = ""
+		}
+	}()
+	promises, err := q.ledger.read(ctx)
+	if err != nil {
+		return err
+	}
+	if err := q.relist(ctx); err != nil {
+		return err
+	}
+	for i := range promises {
+		if err := q.adopt(ctx, &promises[i]); err != nil {
+			return err
+		}
+	}
+	q.dirty = true
+	return nil
+}
+
+// underWay selects the migrations that may hold slots.
+func underWay() fields.Selector {
+	idle := []v1alpha1.LiveMigrationPhase{
+		"", v1alpha1.PhasePending, v1alpha1.PhaseSucceeded, v1alpha1.PhaseFailed, v1alpha1.PhaseCancelled,
+	}
+	terms := make([]fields.Selector, 0, len(idle))
+	for _, phase := range idle {
+		terms = append(terms, fields.OneTermNotEqualSelector("status.phase", string(phase)))
+	}
+	return fields.AndSelectors(terms...)
+}
+
+// relistPage is how many objects are read at a time.
+const relistPage = 500
+
+func (q *queue) relist(ctx context.Context) error {
+	listed := map[types.UID]bool{}
+	list := &v1alpha1.LiveMigrationList{}
+	for {
+		err := q.reader.List(ctx, list, client.MatchingFieldsSelector{Selector: underWay()}, client.Limit(relistPage), client.Continue(list.Continue))
+		if err != nil {
+			return fmt.Errorf("listing the migrations under way: %w", err)
+		}
+		for i := range list.Items {
+			listed[list.Items[i].UID] = true
+			q.put(&list.Items[i])
+		}
+		if list.Continue == "" {
+			break
+		}
+	}
+	for uid, e := range q.entries {
+		if e.lm.Status.Attempt == nil || listed[uid] {
+			continue
+		}
+		if err := q.reread(ctx, uid, client.ObjectKeyFromObject(e.lm)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reread takes an object in as it is now.
+func (q *queue) reread(ctx context.Context, uid types.UID, key types.NamespacedName) error {
+	lm := &v1alpha1.LiveMigration{}
+	err := q.reader.Get(ctx, key, lm)
+	switch {
+	case apierrors.IsNotFound(err), err == nil && lm.UID != uid:
+		q.drop(uid)
+		return nil
+	case err != nil:
+		return fmt.Errorf("reading a migration: %w", err)
+	}
+	q.put(lm)
+	return nil
+}
+
+// adopt makes another manager's promise this one's, which is void if the object has
+// changed since: then it was kept, or cannot be any more.
+func (q *queue) adopt(ctx context.Context, p *promise) error {
+	if err := q.reread(ctx, p.UID, p.key()); err != nil {
+		return err
+	}
+	if e := q.entries[p.UID]; e != nil && e.lm.ResourceVersion == p.Version {
+		e.promise, e.decided = p, false
+		q.wake(p.key())
+	}
+	return nil
+}
+
+// sleep lets others at the queue for a while.
+func (q *queue) sleep(ctx context.Context, d time.Duration) error {
+	q.mu.Unlock()
+	defer q.mu.Lock()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-q.clock.After(d):
+		return nil
+	}
+}

@@ -1,0 +1,356 @@
+package migration
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+)
+
+// Limits bound how many migrations go on at once. libvirtd has a limited number of
+// workers, of which each migration holds one; and migrations that share a link keep
+// each other from converging.
+type Limits struct {
+	// Source and Target are how many guests a node may send and receive at a time,
+	// and Cluster how many may be copied in all; zero is as many as there are nodes
+	// that are ready.
+	Source, Target, Cluster int
+	// Preparing is how many migrations may be prepared on each side of a node beside
+	// those, so that they can start as soon as a slot is free.
+	Preparing int
+}
+
+// DefaultLimits are the limits that the manager has where nobody sets others.
+func DefaultLimits() Limits { return Limits{Source: 1, Target: 2, Preparing: 2} }
+
+const (
+	// priorityWeight is how much waiting a point of priority counts for. Without a
+	// bound those of a low priority could wait for ever.
+	priorityWeight = 10 * time.Minute
+	// reserveAfter is how long a migration that is the first to wait for a slot has
+	// waited when its other slot is kept free for it. Until then, others may use what
+	// it cannot.
+	reserveAfter = 2 * time.Minute
+	// readyGrace is how long a migration that was just admitted keeps its turn while
+	// the agents prepare it.
+	readyGrace = 5 * time.Second
+)
+
+// Stage is how far a migration has come, in terms of slots.
+type Stage int
+
+// The stages.
+const (
+	// StageWaiting: not let go ahead; it holds nothing.
+	StageWaiting Stage = iota
+	// StagePreparing: let go ahead, and waits for its slot for copying.
+	StagePreparing
+	// StageCopying: holds its slot for copying.
+	StageCopying
+	// StageEnding: the job is over, or there is none; it holds its guest alone.
+	StageEnding
+)
+
+// Claim is what a migration that has not ended has, or wants.
+type Claim struct {
+	Object *v1alpha1.LiveMigration
+	Stage  Stage
+	// Resolution says where the guest is, as long as the migration waits.
+	Resolution Resolution
+	// Guest is the guest's UUID or, as long as that is not known, what the user calls
+	// the guest.
+	Guest          string
+	Source, Target string
+	// Since is when the claim came to its stage.
+	Since time.Time
+	// Ready is whether the agents have prepared it.
+	Ready bool
+	// Gone is whether it is to be cancelled: it wants nothing any more.
+	Gone bool
+	// Order tells apart what was created in the same second: it is the version at which
+	// the object was first seen.
+	Order int64
+}
+
+// NewClaim returns the claim of a migration that has not ended. Its resolution is for
+// the caller to add where it waits.
+func NewClaim(lm *v1alpha1.LiveMigration, now time.Time) *Claim {
+	st := &lm.Status
+	c := &Claim{
+		Object: lm, Guest: strings.ToLower(cmp.Or(st.DomainUUID, lm.Spec.Domain)), Source: st.SourceNode, Target: st.TargetNode,
+		Order: Order(lm), Since: lm.CreationTimestamp.Time, Gone: CancelRequested(lm) && !Started(lm),
+	}
+	if st.Attempt == nil {
+		return c
+	}
+	c.Since = st.Attempt.AdmittedTime.Time
+	target := CurrentTarget(lm)
+	c.Ready = target != nil && target.ReadyTime != nil
+	switch source := CurrentSource(lm); {
+	case LooksOnly(lm), source != nil && source.End != nil, sourceGivenUp(lm, now):
+		c.Stage = StageEnding
+	case st.Attempt.CopyGrantedTime != nil:
+		c.Stage = StageCopying
+	default:
+		c.Stage = StagePreparing
+	}
+	return c
+}
+
+// Resolve adds where the guest of a migration that waits is.
+func (c *Claim) Resolve(r Resolution) {
+	c.Resolution, c.Source, c.Target = r, r.SourceNode, r.TargetNode
+	if r.DomainUUID != "" {
+		c.Guest = strings.ToLower(r.DomainUUID)
+	}
+}
+
+// Promise counts what the migration has been promised, and its status does not say yet.
+func (c *Claim) Promise(copying bool, source, target string) {
+	switch {
+	case source == "":
+		c.Stage = StageEnding
+	case copying:
+		c.Stage = StageCopying
+	default:
+		c.Stage = StagePreparing
+	}
+	c.Source, c.Target = source, target
+}
+
+// sourceGivenUp reports whether somebody has removed the Hypervisor of a source that has
+// not reported the end: it is not waited for any more.
+func sourceGivenUp(lm *v1alpha1.LiveMigration, now time.Time) bool {
+	since := lm.Status.Attempt.SourceMissingTime
+	return since != nil && now.Sub(since.Time) >= MissingTimeout
+}
+
+// Turn is what a migration may do now.
+type Turn struct {
+	Resolution Resolution
+	// Before is the migration of the same guest that goes first.
+	Before *v1alpha1.LiveMigration
+	// Admit is whether it may go ahead, and Grant whether it may copy.
+	Admit, Grant bool
+	// Order is the claim's.
+	Order int64
+	// WaitingFor is what it waits for, and Position its place among those that wait
+	// for the same.
+	WaitingFor v1alpha1.SlotKind
+	Position   int32
+}
+
+// Schedule says whose turn it is. The result has a turn for each claim, in the order of
+// the claims, which it sorts.
+//
+// It goes by priority and age, but gives a slot to a later one where an earlier one
+// could not use it: unless that waits for long.
+func Schedule(claims []*Claim, limits Limits, readyNodes int, now time.Time) []Turn {
+	slices.SortStableFunc(claims, compareTurn)
+	s := newScheduler(claims, limits, readyNodes, now)
+	turns := make([]Turn, len(claims))
+	for i, c := range claims {
+		turns[i].Resolution, turns[i].Order = c.Resolution, c.Order
+		switch c.Stage {
+		case StageWaiting:
+			s.waiting(c, &turns[i])
+		case StagePreparing:
+			s.preparing(c, &turns[i])
+		case StageCopying, StageEnding:
+		}
+	}
+	return turns
+}
+
+// compareTurn orders claims by their turns.
+func compareTurn(a, b *Claim) int {
+	return cmp.Or(
+		virtualAge(a.Object).Compare(virtualAge(b.Object)),
+		cmp.Compare(a.Order, b.Order),
+		cmp.Compare(a.Object.UID, b.Object.UID),
+	)
+}
+
+// virtualAge is when a migration would have been created without its priority. It
+// never changes, so nobody overtakes those that wait by waiting.
+func virtualAge(lm *v1alpha1.LiveMigration) time.Time {
+	var priority int32
+	if lm.Spec.Priority != nil {
+		priority = *lm.Spec.Priority
+	}
+	return lm.CreationTimestamp.Add(-time.Duration(priority) * priorityWeight)
+}
+
+// Order tells apart what was created in the same second: it is what the status says of
+// it or, before, the object's version.
+func Order(lm *v1alpha1.LiveMigration) int64 {
+	if lm.Status.Queue != nil {
+		return lm.Status.Queue.Order
+	}
+	return versionOf(lm)
+}
+
+// slot is a slot that migrations share.
+type slot struct {
+	kind v1alpha1.SlotKind
+	node string
+}
+
+// scheduler counts who has what.
+type scheduler struct {
+	limits Limits
+	now    time.Time
+	// copying and preparing count what is held or promised, and waiters those that
+	// wait for a slot.
+	copying, prepared map[slot]int
+	waiters           map[slot]int32
+	// guests are the migrations that hold a guest.
+	guests map[string]*v1alpha1.LiveMigration
+}
+
+func newScheduler(claims []*Claim, limits Limits, readyNodes int, now time.Time) *scheduler {
+	if limits.Cluster == 0 {
+		limits.Cluster = max(1, readyNodes)
+	}
+	s := &scheduler{
+		limits: limits, now: now, copying: map[slot]int{}, prepared: map[slot]int{}, waiters: map[slot]int32{},
+		guests: map[string]*v1alpha1.LiveMigration{},
+	}
+	for _, c := range claims {
+		switch c.Stage {
+		case StageCopying:
+			s.hold(s.copying, c)
+		case StagePreparing:
+			s.hold(s.prepared, c)
+		case StageWaiting, StageEnding:
+		}
+		if c.Stage != StageWaiting {
+			s.guests[c.Guest] = c.Object
+		}
+	}
+	return s
+}
+
+func slotsOf(c *Claim) [3]slot {
+	return [3]slot{{v1alpha1.SlotSource, c.Source}, {v1alpha1.SlotTarget, c.Target}, {v1alpha1.SlotCluster, ""}}
+}
+
+func (s *scheduler) hold(in map[slot]int, c *Claim) {
+	for _, x := range slotsOf(c) {
+		in[x]++
+	}
+}
+
+func (s *scheduler) limit(k v1alpha1.SlotKind) int {
+	switch k {
+	case v1alpha1.SlotSource:
+		return s.limits.Source
+	case v1alpha1.SlotTarget:
+		return s.limits.Target
+	case v1alpha1.SlotCluster:
+	}
+	return s.limits.Cluster
+}
+
+// lacks returns the first slot that there is none of for the claim.
+func (s *scheduler) lacks(c *Claim) (x slot, ok bool) {
+	for _, x := range slotsOf(c) {
+		if s.copying[x] >= s.limit(x.kind) {
+			return x, true
+		}
+	}
+	return slot{}, false
+}
+
+// waiting decides on a migration that has not been let go ahead.
+func (s *scheduler) waiting(c *Claim, turn *Turn) {
+	if c.Gone {
+		return
+	}
+	if first := s.guests[c.Guest]; first != nil {
+		turn.Before = first
+		return
+	}
+	s.guests[c.Guest] = c.Object
+	switch x, lacking := s.lacks(c); {
+	case c.Resolution.Problem != nil:
+	case c.Resolution.AlreadyOnTarget:
+		turn.Admit = true
+	case !lacking:
+		turn.Admit, turn.Grant = true, true
+		s.hold(s.copying, c)
+	default:
+		s.wait(x, c, turn)
+		turn.Admit = s.mayPrepare(c)
+		if turn.Admit {
+			s.hold(s.prepared, c)
+		}
+	}
+}
+
+// mayPrepare reports whether the agents may prepare one more.
+func (s *scheduler) mayPrepare(c *Claim) bool {
+	source, target := slot{v1alpha1.SlotSource, c.Source}, slot{v1alpha1.SlotTarget, c.Target}
+	return s.prepared[source] < s.limits.Preparing && s.prepared[target] < s.limits.Preparing
+}
+
+// preparing decides on a migration that was let go ahead and does not copy yet.
+func (s *scheduler) preparing(c *Claim, turn *Turn) {
+	if c.Gone {
+		return
+	}
+	switch x, lacking := s.lacks(c); {
+	case lacking:
+		s.wait(x, c, turn)
+	case c.Ready:
+		turn.Grant = true
+		s.hold(s.copying, c)
+	case s.now.Sub(c.Since) < readyGrace:
+		s.hold(s.copying, c)
+	}
+}
+
+// wait puts a migration in the line for a slot. What else it needs is kept free for
+// the first in the line, once that has waited for long.
+func (s *scheduler) wait(x slot, c *Claim, turn *Turn) {
+	s.waiters[x]++
+	turn.WaitingFor, turn.Position = x.kind, s.waiters[x]
+	if s.waiters[x] == 1 && s.now.Sub(c.Since) >= reserveAfter {
+		s.hold(s.copying, c)
+	}
+}
+
+// ShownPosition is a place in a line as people are told: the further back it is, the
+// rougher, so that a long line does not have to be told of each step.
+func ShownPosition(position int32) int32 {
+	if position <= 5 {
+		return position
+	}
+	for power := int32(10); ; power *= 10 {
+		for _, shown := range []int32{power, 2 * power, 5 * power} {
+			if shown >= position {
+				return shown
+			}
+		}
+	}
+}
+
+// versionOf returns an object's version as a number; zero if it has none. Versions of
+// objects of one kind grow in the order of their writes.
+func versionOf(lm *v1alpha1.LiveMigration) int64 {
+	n, err := strconv.ParseInt(lm.ResourceVersion, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return max(0, n)
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,296 @@
+package migration
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+)
+
+// claim reads "guest source target stage", where the stage may be waiting, preparing,
+// ready, copying or ending. It is created so many seconds after the epoch.
+func claim(t *testing.T, text string, created int) *Claim {
+	t.Helper()
+	f := strings.Fields(text)
+	if len(f) != 4 {
+		t.Fatalf("the claim %q has not four words", text)
+	}
+	lm := &v1alpha1.LiveMigration{ObjectMeta: metav1.ObjectMeta{
+		Name: f[0], Namespace: "default", UID: types.UID(fmt.Sprintf("%s-%d", f[0], created)),
+		CreationTimestamp: metav1.NewTime(epoch.Add(time.Duration(created) * time.Second)),
+	}}
+	stages := map[string]Stage{
+		"waiting": StageWaiting, "preparing": StagePreparing, "ready": StagePreparing, "copying": StageCopying, "ending": StageEnding,
+	}
+	stage, ok := stages[f[3]]
+	if !ok {
+		t.Fatalf("%q is no stage", f[3])
+	}
+	return &Claim{
+		Object: lm, Stage: stage, Guest: f[0], Source: f[1], Target: f[2], Since: lm.CreationTimestamp.Time, Ready: f[3] == "ready",
+		Resolution: Resolution{SourceNode: f[1], TargetNode: f[2]},
+	}
+}
+
+// turnOf writes a turn in a word.
+func turnOf(turn Turn) string {
+	switch {
+	case turn.Before != nil:
+		return "after " + turn.Before.Name
+	case turn.Admit && turn.Grant:
+		return "admit+grant"
+	case turn.Grant:
+		return "grant"
+	case turn.Admit && turn.WaitingFor != "":
+		return fmt.Sprintf("admit %s/%d", turn.WaitingFor, turn.Position)
+	case turn.Admit:
+		return "admit"
+	case turn.WaitingFor != "":
+		return fmt.Sprintf("%s/%d", turn.WaitingFor, turn.Position)
+	}
+	return "-"
+}
+
+func TestSchedule(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		limits Limits
+		nodes  int
+		after  time.Duration
+		claims []string
+		want   []string
+	}{
+		{name: "alone", claims: []string{"g1 a b waiting"}, want: []string{"admit+grant"}},
+		{name: "from different nodes", claims: []string{"g1 a c waiting", "g2 b c waiting"}, want: []string{"admit+grant", "admit+grant"}},
+		{name: "a node sends one and prepares two",
+			claims: []string{"g1 a b waiting", "g2 a c waiting", "g3 a d waiting", "g4 a e waiting"},
+			want:   []string{"admit+grant", "admit Source/1", "admit Source/2", "Source/3"}},
+		{name: "a node receives two",
+			claims: []string{"g1 a z copying", "g2 b z copying", "g3 c z waiting"},
+			want:   []string{"-", "-", "admit Target/1"}},
+		{name: "the cluster has its own limit", limits: Limits{Source: 9, Target: 9, Cluster: 1, Preparing: 9},
+			claims: []string{"g1 a b copying", "g2 c d waiting", "g3 e f ready"},
+			want:   []string{"-", "admit Cluster/1", "Cluster/2"}},
+		{name: "which is the number of nodes by default", nodes: 2,
+			claims: []string{"g1 a b copying", "g2 c d copying", "g3 e f ready"},
+			want:   []string{"-", "-", "Cluster/1"}},
+		{name: "prepared ones copy before younger ones are let go ahead",
+			claims: []string{"g1 a b ready", "g2 a c waiting"}, want: []string{"grant", "admit Source/1"}},
+		{name: "one that is being prepared keeps its turn for a while", after: readyGrace - time.Second,
+			claims: []string{"g1 a b preparing", "g2 a c waiting"}, want: []string{"-", "admit Source/1"}},
+		{name: "one that does not get ready does not hold others up", after: readyGrace,
+			claims: []string{"g1 a b preparing", "g2 a c waiting"}, want: []string{"-", "admit+grant"}},
+		{name: "one whose job is over holds its guest alone",
+			claims: []string{"g1 a b ending", "g1 b a waiting", "g2 a b waiting"}, want: []string{"-", "after g1", "admit+grant"}},
+		{name: "of one guest, one after the other",
+			claims: []string{"g1 a b waiting", "g1 a c waiting"}, want: []string{"admit+grant", "after g1"}},
+		{name: "one that goes ahead goes before an older one",
+			claims: []string{"g1 a b waiting", "g1 a c copying"}, want: []string{"after g1", "-"}},
+		{name: "a younger one takes what an older one cannot use", after: reserveAfter - time.Second,
+			claims: []string{"g1 x b copying", "g2 y b copying", "g3 a b ready", "g4 a c ready"},
+			want:   []string{"-", "-", "Target/1", "grant"}},
+		{name: "but not for long", after: reserveAfter + 10*time.Second,
+			claims: []string{"g1 x b copying", "g2 y b copying", "g3 a b ready", "g4 a c ready"},
+			want:   []string{"-", "-", "Target/1", "Source/1"}},
+		{name: "nothing is kept free for the second in the line", after: reserveAfter + 10*time.Second,
+			claims: []string{"g1 x b copying", "g2 y b copying", "g3 z b ready", "g4 a b ready", "g5 a c ready"},
+			want:   []string{"-", "-", "Target/1", "Target/2", "grant"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			limits, nodes := c.limits, c.nodes
+			if limits == (Limits{}) {
+				limits = DefaultLimits()
+			}
+			if nodes == 0 {
+				nodes = 100
+			}
+			var claims []*Claim
+			for i, text := range c.claims {
+				claims = append(claims, claim(t, text, i/100))
+			}
+			var got []string
+			for _, turn := range Schedule(claims, limits, nodes, epoch.Add(c.after)) {
+				got = append(got, turnOf(turn))
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("got  %q\nwant %q", got, c.want)
+			}
+		})
+	}
+}
+
+// TestScheduleHeedsWhatHasNoTurn: what cannot go ahead takes no slot, but keeps later
+// ones of its guest back.
+func TestScheduleHeedsWhatHasNoTurn(t *testing.T) {
+	lost, gone, there := claim(t, "g1 a b waiting", 0), claim(t, "g2 a b waiting", 0), claim(t, "g3 b b waiting", 0)
+	lost.Resolution.Problem = &v1alpha1.Problem{Reason: v1alpha1.ReasonDomainNotFound}
+	gone.Gone = true
+	there.Resolution.AlreadyOnTarget = true
+	stopped := claim(t, "g6 a c ready", 0)
+	stopped.Gone = true
+	claims := []*Claim{lost, gone, there, stopped, claim(t, "g1 a c waiting", 1), claim(t, "g2 a c waiting", 1)}
+	var got []string
+	for _, turn := range Schedule(claims, DefaultLimits(), 9, epoch) {
+		got = append(got, turnOf(turn))
+	}
+	if want := []string{"-", "-", "admit", "-", "after g1", "admit+grant"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestOrderOfTurns(t *testing.T) {
+	at := func(name string, created time.Duration, priority int32, version string) *v1alpha1.LiveMigration {
+		lm := makeMigration(name).created(created).obj()
+		lm.ResourceVersion = version
+		if priority != 0 {
+			lm.Spec.Priority = &priority
+		}
+		return lm
+	}
+	recorded := at("recorded", 0, 0, "900")
+	recorded.Status.Queue = &v1alpha1.QueueStatus{Order: 15}
+	want := []*v1alpha1.LiveMigration{
+		at("urgent", time.Hour, 10, "60"),
+		at("waiting for long", -11*time.Minute, 0, "70"),
+		at("important", 0, 1, "50"),
+		at("first", 0, 0, "9"), recorded, at("second", 0, 0, "20"),
+		at("late", time.Second, 0, "30"),
+		at("unimportant", 0, -1, "40"),
+	}
+	var got []*Claim
+	for _, lm := range want {
+		got = append(got, NewClaim(lm, epoch))
+	}
+	for range 20 {
+		rand.Shuffle(len(got), func(i, j int) { got[i], got[j] = got[j], got[i] })
+		slices.SortFunc(got, compareTurn)
+		for i := range want {
+			if got[i].Object != want[i] {
+				t.Fatalf("%s is at the place of %s", got[i].Object.Name, want[i].Name)
+			}
+		}
+	}
+}
+
+func TestNewClaim(t *testing.T) {
+	noGrant := func() builder {
+		b := makeMigration("m").admitted()
+		b.lm.Status.Attempt.CopyGrantedTime = nil
+		return b
+	}
+	looks := makeMigration("m").admitted()
+	looks.lm.Status.SourceNode = ""
+	missing := makeMigration("m").started()
+	missing.lm.Status.Attempt.SourceMissingTime = new(metav1.NewMicroTime(epoch))
+	for _, c := range []struct {
+		name        string
+		b           builder
+		after       time.Duration
+		stage       Stage
+		ready, gone bool
+	}{
+		{name: "new", b: makeMigration("m"), stage: StageWaiting},
+		{name: "new, deleted", b: makeMigration("m").deleted(), stage: StageWaiting, gone: true},
+		{name: "admitted", b: noGrant(), stage: StagePreparing},
+		{name: "prepared", b: noGrant().checked().ready(), stage: StagePreparing, ready: true},
+		{name: "granted", b: makeMigration("m").admitted(), stage: StageCopying},
+		{name: "started", b: makeMigration("m").started(), stage: StageCopying, ready: true},
+		{name: "started, deleted", b: makeMigration("m").started().deleted(), stage: StageCopying, ready: true},
+		{name: "over on the source", b: makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent"), stage: StageEnding, ready: true},
+		{name: "looks whether the guest is there", b: looks, stage: StageEnding},
+		{name: "the source's Hypervisor is missing", b: missing, after: ConfirmTimeout - 1, stage: StageCopying, ready: true},
+		{name: "the source's Hypervisor was removed", b: missing, after: ConfirmTimeout, stage: StageEnding, ready: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := NewClaim(c.b.obj(), epoch.Add(c.after))
+			if got.Stage != c.stage || got.Ready != c.ready || got.Gone != c.gone {
+				t.Errorf("got %+v", got)
+			}
+		})
+	}
+}
+
+func TestShownPosition(t *testing.T) {
+	for position, want := range map[int32]int32{0: 0, 1: 1, 5: 5, 6: 10, 10: 10, 11: 20, 20: 20, 21: 50, 51: 100, 4321: 5000, 9999: 10000} {
+		if got := ShownPosition(position); got != want {
+			t.Errorf("ShownPosition(%d) = %d, want %d", position, got, want)
+		}
+	}
+}
+
+// TestScheduleKeepsItsLimits plays random traffic and sees that no limit is exceeded,
+// that no two of one guest go on at once, and that everybody's turn comes.
+func TestScheduleKeepsItsLimits(t *testing.T) {
+	for seed := range uint64(50) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		limits := Limits{Source: 1 + random.IntN(2), Target: 1 + random.IntN(2), Cluster: 1 + random.IntN(4), Preparing: 1 + random.IntN(2)}
+		var all []*Claim
+		for i := range 60 {
+			c := claim(t, fmt.Sprintf("g%d n%d m%d waiting", random.IntN(40), random.IntN(4), random.IntN(4)), i)
+			c.Object.Spec.Priority = new(int32(random.IntN(3)))
+			all = append(all, c)
+		}
+		for now, steps := epoch.Add(time.Minute), 0; len(all) > 0; now, steps = now.Add(time.Second), steps+1 {
+			if steps > 5000 {
+				t.Fatalf("seed %d: %d have never got a turn", seed, len(all))
+			}
+			for i, turn := range Schedule(all, limits, 4, now) {
+				switch c := all[i]; {
+				case turn.Grant:
+					c.Stage, c.Since = StageCopying, now
+				case turn.Admit:
+					c.Stage, c.Since = StagePreparing, now
+				case c.Stage == StagePreparing && random.IntN(3) == 0:
+					c.Ready = true
+				}
+			}
+			requireLimits(t, all, limits)
+			all = slices.DeleteFunc(all, func(c *Claim) bool { return c.Stage == StageCopying && random.IntN(5) == 0 })
+		}
+	}
+}
+
+func requireLimits(t *testing.T, claims []*Claim, limits Limits) {
+	t.Helper()
+	guests, copying, prepared := map[string]int{}, map[string]int{}, map[string]int{}
+	for _, c := range claims {
+		if c.Stage != StageWaiting {
+			guests[c.Guest]++
+		}
+		in := map[Stage]map[string]int{StageCopying: copying, StagePreparing: prepared}[c.Stage]
+		if in != nil {
+			in["out "+c.Source]++
+			in["in "+c.Target]++
+			in["all"]++
+		}
+	}
+	for what, n := range copying {
+		limit := limits.Cluster
+		switch what[:2] {
+		case "ou":
+			limit = limits.Source
+		case "in":
+			limit = limits.Target
+		}
+		if n > limit {
+			t.Fatalf("%d copy: %s, with limits %+v", n, what, limits)
+		}
+	}
+	for what, n := range prepared {
+		if what != "all" && n > limits.Preparing {
+			t.Fatalf("%d are prepared: %s, with limits %+v", n, what, limits)
+		}
+	}
+	for guest, n := range guests {
+		if n > 1 {
+			t.Fatalf("%d migrations of %s go on", n, guest)
+		}
+	}
+}

@@ -1,0 +1,51 @@
+package migration
+
+import (
+	"slices"
+	"time"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+)
+
+// Settled reports whether there is nothing left for the manager to do about a migration:
+// it has ended, nothing holds its object, and its status says so of the latest spec and
+// of all requests.
+func Settled(lm *v1alpha1.LiveMigration) bool {
+	st := &lm.Status
+	if !Finished(lm) || st.ObservedGeneration != lm.Generation {
+		return false
+	}
+	if slices.Contains(lm.Finalizers, v1alpha1.FinalizerGuestSafe) {
+		return false
+	}
+	for i := range st.Conditions {
+		if st.Conditions[i].ObservedGeneration != lm.Generation {
+			return false
+		}
+	}
+	for _, a := range requestAnnotations {
+		if value, asked := lm.Annotations[a.annotation]; asked && !recorded(st.Requests, a.request, value) {
+			return false
+		}
+	}
+	return st.DowntimeMilliseconds != nil || !downtimeKnown(lm)
+}
+
+func recorded(requests []v1alpha1.RequestStatus, request v1alpha1.RequestType, value string) bool {
+	token := newRequest(request, value, time.Time{}).Token
+	for i := range requests {
+		if r := &requests[i]; r.Type == request && r.Token == token {
+			return settled(r.State)
+		}
+	}
+	return false
+}
+
+// downtimeKnown reports whether an agent has told how long the guest stood still.
+func downtimeKnown(lm *v1alpha1.LiveMigration) bool {
+	if p := lm.Status.Progress; p != nil && p.DowntimeMilliseconds != nil {
+		return true
+	}
+	t := CurrentTarget(lm)
+	return t != nil && t.DowntimeMilliseconds != nil
+}
