@@ -30,7 +30,8 @@ type environment struct {
 }
 
 func newEnvironment(ctx context.Context, l *lab.Lab) (*environment, error) {
-	manager, err := l.StartVirtferry(ctx)
+	// The tests share two hosts, and none waits for another's guest.
+	manager, err := l.StartVirtferry(ctx, "--max-outgoing-per-node=20", "--max-incoming-per-node=20", "--max-migrations=100")
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -65,7 +66,9 @@ func run(ctx context.Context, p plan) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Stop()) }()
-	if _, err := l.StartVirtferry(ctx); err != nil {
+	limit := strconv.Itoa(p.migrations)
+	_, err = l.StartVirtferry(ctx, "--max-outgoing-per-node="+limit, "--max-incoming-per-node="+limit, "--max-migrations="+limit)
+	if err != nil {
 		return err
 	}
 	agent, err := startSource(ctx, l, p.migrations)
