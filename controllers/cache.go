@@ -38,16 +38,33 @@ func trim(o any) (any, error) {
 	}
 	lm.Spec.MigrateData = nil
 	if migration.Finished(lm) {
-		lm.Spec.Options, lm.Status.Source = nil, nil
-		if p := lm.Status.Progress; p != nil {
-			lm.Status.Progress = &v1alpha1.ProgressStatus{DowntimeMilliseconds: p.DowntimeMilliseconds}
-		}
-		if t := lm.Status.Target; t != nil {
-			lm.Status.Target = &v1alpha1.TargetStatus{AttemptID: t.AttemptID, DowntimeMilliseconds: t.DowntimeMilliseconds}
-		}
+		trimFinished(lm)
 	}
 	if t := lm.Status.Target; t != nil {
 		t.Offer = nil
 	}
 	return lm, nil
+}
+
+// trimFinished keeps of a migration that has ended what a downtime is judged by that
+// comes to be known afterwards.
+func trimFinished(lm *v1alpha1.LiveMigration) {
+	if o := lm.Spec.Options; o != nil {
+		lm.Spec.Options = nil
+		if o.MaxDowntimeMilliseconds != nil {
+			lm.Spec.Options = &v1alpha1.MigrationOptions{MaxDowntimeMilliseconds: o.MaxDowntimeMilliseconds}
+		}
+	}
+	if s := lm.Status.Source; s != nil {
+		lm.Status.Source = nil
+		if s.GuestPaused {
+			lm.Status.Source = &v1alpha1.SourceStatus{AttemptID: s.AttemptID, GuestPaused: true}
+		}
+	}
+	if p := lm.Status.Progress; p != nil {
+		lm.Status.Progress = &v1alpha1.ProgressStatus{DowntimeMilliseconds: p.DowntimeMilliseconds}
+	}
+	if t := lm.Status.Target; t != nil {
+		lm.Status.Target = &v1alpha1.TargetStatus{AttemptID: t.AttemptID, DowntimeMilliseconds: t.DowntimeMilliseconds}
+	}
 }

@@ -125,7 +125,7 @@ func (r *LiveMigrationReconciler) reconcileStatus(ctx context.Context, lm *v1alp
 		return time.Time{}, err
 	}
 	r.queue().Put(lm.DeepCopy())
-	r.emitTransition(before, lm)
+	r.emit(before, lm)
 	return summary.Recheck, nil
 }
 

@@ -155,7 +155,7 @@ var code = regexp.MustCompile("`([A-Za-z.]+)`")
 func TestEveryWordOfTheStatusIsExplained(t *testing.T) {
 	t.Parallel()
 	page := pages(t)["docs/livemigration.md"]
-	words := slices.Concat(constants(t, "Condition"), constants(t, "Reason"), constants(t, "Phase"))
+	words := slices.Concat(constants(t, "Condition"), constants(t, "Reason"), constants(t, "Phase"), constants(t, "Notice"))
 	words = append(words, fieldNames(reflect.TypeFor[v1alpha1.LiveMigrationStatus]())...)
 	words = append(words, fieldNames(reflect.TypeFor[v1alpha1.LiveMigrationSpec]())...)
 	words = append(words, fieldNames(reflect.TypeFor[v1alpha1.HypervisorStatus]())...)

@@ -64,6 +64,11 @@ type LiveMigrationStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=36
 	DomainUUID string `json:"domainUUID,omitempty"`
+	// domainName is the guest's libvirt name, as soon as it is known. Written by
+	// the manager.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	DomainName string `json:"domainName,omitempty"`
 	// sourceNode is the node that the guest is moved from. Written by the manager
 	// when it lets the migration go ahead, and final once it is started. It stays
 	// empty where the guest is on the target already.
@@ -105,6 +110,13 @@ type LiveMigrationStatus struct {
 	// +listMapKey=token
 	// +kubebuilder:validation:MaxItems=16
 	Requests []RequestStatus `json:"requests,omitempty"`
+	// notices are what is worth knowing about the migration beside where it stands.
+	// Each was also told by one event. Written by the manager, and never removed.
+	// +optional
+	// +listType=map
+	// +listMapKey=reason
+	// +kubebuilder:validation:MaxItems=16
+	Notices []Notice `json:"notices,omitempty"`
 	// downtimeMilliseconds is how long the guest was paused for the
 	// switch-over, as the hypervisor measured it. Written by the manager.
 	// +optional
@@ -216,6 +228,15 @@ type SourceStatus struct {
 	// then it has one on the target as well.
 	// +optional
 	GuestPersistent bool `json:"guestPersistent,omitempty"`
+	// warnings are the parts of the guest's definition that depend on the source's
+	// host and were kept as they are, each with what to check. Set when the migration
+	// is started; where there are more than 16, the last entry says how many.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=512
+	Warnings []string `json:"warnings,omitempty"`
 	// jobStartedTime is when the migration job was first seen running.
 	// +optional
 	JobStartedTime *metav1.MicroTime `json:"jobStartedTime,omitempty"`

@@ -15,6 +15,7 @@ import (
 // +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
 // +kubebuilder:printcolumn:name="%",type=integer,JSONPath=`.status.progress.percent`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Guest",type=string,priority=1,JSONPath=`.status.domainName`
 // +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Succeeded")].reason`
 // +kubebuilder:printcolumn:name="Downtime-ms",type=integer,priority=1,JSONPath=`.status.downtimeMilliseconds`
 // +kubebuilder:printcolumn:name="Elapsed-ms",type=integer,priority=1,JSONPath=`.status.progress.elapsedMilliseconds`
@@ -23,6 +24,7 @@ import (
 // +kubebuilder:selectablefield:JSONPath=`.spec.targetNode`
 // +kubebuilder:selectablefield:JSONPath=`.status.phase`
 // +kubebuilder:selectablefield:JSONPath=`.status.domainUUID`
+// +kubebuilder:selectablefield:JSONPath=`.status.domainName`
 // +kubebuilder:selectablefield:JSONPath=`.status.sourceNode`
 // +kubebuilder:selectablefield:JSONPath=`.status.targetNode`
 type LiveMigration struct {

@@ -106,6 +106,9 @@ type SteeringStatus struct {
 	Requests []RequestReport `json:"requests,omitempty"`
 }
 
+// StepReasonRequested is the reason of a step that a request asks for.
+const StepReasonRequested = "Requested"
+
 // SteeringStep is something that the source's agent does to a running migration
 // once. It is recorded before it is done.
 type SteeringStep struct {

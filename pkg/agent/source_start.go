@@ -222,14 +222,21 @@ func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, e
 		s.reason = domain.Reason
 	}
 	p, options := s.baseParams(), s.rewriteOptions()
-	if p.LiveXML, err = s.rewrite(ctx, hypervisor.XMLMigratable, options); err != nil {
+	live, warnings, err := s.rewrite(ctx, hypervisor.XMLMigratable, options)
+	if err != nil {
 		return p, err
 	}
+	p.LiveXML = live
 	if p.Persist {
 		options.Inactive = true
-		p.PersistentXML, err = s.rewrite(ctx, hypervisor.XMLInactive, options)
+		persistent, more, err := s.rewrite(ctx, hypervisor.XMLInactive, options)
+		if err != nil {
+			return p, err
+		}
+		p.PersistentXML, warnings = persistent, append(warnings, more...)
 	}
-	return p, err
+	s.section.Warnings = migration.Warnings(warnings)
+	return p, nil
 }
 
 // rewriteOptions are what the target's agent has said of its host.
@@ -242,17 +249,21 @@ func (s *sourceSession) rewriteOptions() xmlrewrite.Options {
 	return options
 }
 
-func (s *sourceSession) rewrite(ctx context.Context, form hypervisor.XMLForm, opts xmlrewrite.Options) (hypervisor.DomainXML, error) {
-	xml, err := s.hv.DomainXML(ctx, s.lm.Status.DomainUUID, form)
+// rewrite returns one of the guest's definitions for the target, and what to check there.
+func (s *sourceSession) rewrite(
+	ctx context.Context, form hypervisor.XMLForm, opts xmlrewrite.Options,
+) (xml hypervisor.DomainXML, warnings []string, err error) {
+	have, err := s.hv.DomainXML(ctx, s.lm.Status.DomainUUID, form)
 	if err != nil {
-		return "", fmt.Errorf("reading the definition: %w", err)
+		return "", nil, fmt.Errorf("reading the definition: %w", err)
 	}
-	plan, err := xmlrewrite.NewPlan([]byte(xml), s.lm.Spec.MigrateData, opts)
+	plan, err := xmlrewrite.NewPlan([]byte(have), s.lm.Spec.MigrateData, opts)
 	if err != nil {
-		return "", refuse(v1alpha1.ReasonInvalidMigrateData, "The migrate data does not fit the guest: %s", err)
+		return "", nil, refuse(v1alpha1.ReasonInvalidMigrateData, "The migrate data does not fit the guest: %s", err)
 	}
 	for _, w := range plan.Warnings() {
-		s.log.Info("Keeping a part of the guest that is bound to its host", "part", w.String())
+		s.log.Info("Keeping a part of the guest that depends on its host", "part", w.String())
+		warnings = append(warnings, w.String())
 	}
-	return hypervisor.DomainXML(plan.Apply()), nil
+	return hypervisor.DomainXML(plan.Apply()), warnings, nil
 }

@@ -24,6 +24,9 @@ func (s *summarizer) beforeAttempt() {
 	if res.DomainUUID != "" {
 		st.DomainUUID = res.DomainUUID
 	}
+	if res.DomainName != "" {
+		st.DomainName = res.DomainName
+	}
 	switch other := s.Turn.Before; {
 	case other != nil:
 		st.ResolvingTime = nil

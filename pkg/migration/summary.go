@@ -64,6 +64,8 @@ func Summarize(f ManagerFacts, now time.Time) Summary {
 	default:
 		s.afterStart()
 	}
+	s.nameGuest()
+	s.note()
 	if s.out.Status.CompletionTime != nil {
 		settleAll(s.out.Status.Requests, s.out.Status.Phase, now)
 	}
@@ -111,6 +113,14 @@ type summarizer struct {
 func (s *summarizer) acknowledge() {
 	for i := range s.out.Status.Conditions {
 		s.out.Status.Conditions[i].ObservedGeneration = s.lm.Generation
+	}
+}
+
+// nameGuest takes the guest's name from the source's agent, which knows those of guests
+// that no list has.
+func (s *summarizer) nameGuest() {
+	if source := CurrentSource(s.lm); source != nil && source.Guest != nil {
+		s.out.Status.DomainName = source.Guest.Name
 	}
 }
 

@@ -283,6 +283,11 @@ func progressed(percent int32) func(*agent.SourceReport) {
 	}
 }
 
+// inPostCopy has the guest switched to post-copy.
+func inPostCopy(r *agent.SourceReport) {
+	r.Section.Steering = &v1alpha1.SteeringStatus{PostCopyTime: microNow()}
+}
+
 // sourceDone: libvirt says that the guest was migrated.
 func sourceDone(r *agent.SourceReport) {
 	r.Section.End = &v1alpha1.SourceEnd{

@@ -63,7 +63,7 @@ func TestEveryFieldHasOneOwner(t *testing.T) {
 	carryOut(m, successfulMove(m, g, a, b)[:7])
 	requireOwners(t, m.latest().ManagedFields, map[string][]string{
 		v1alpha1.OwnerManager: {
-			`.metadata.finalizers`, ".status.conditions", ".status.observedGeneration", ".status.phase", ".status.domainUUID",
+			`.metadata.finalizers`, ".status.conditions", ".status.observedGeneration", ".status.phase", ".status.domainUUID", ".status.domainName",
 			".status.sourceNode", ".status.targetNode", ".status.attempt", ".status.startTime",
 			".status.queue", ".status.resolvingTime",
 		},

@@ -225,6 +225,8 @@ func TestTheRestOfTheStatusIsTheManagers(t *testing.T) {
 		"requests": []any{map[string]any{"type": "Cancel", "token": "1", "state": "Queued", "requestedTime": microNow()}},
 		"attempt":  map[string]any{"admittedTime": microNow()}, "downtimeMilliseconds": 1, "startTime": now,
 		"queue": map[string]any{"order": 1}, "resolvingTime": microNow(), "completionTime": now,
+		"notices":    []any{map[string]any{"reason": "DowntimeExceeded", "message": "Test", "time": microNow()}},
+		"domainName": "x",
 	}
 	for field := range reflect.TypeFor[v1alpha1.LiveMigrationStatus]().Fields() {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")

@@ -80,6 +80,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.NetworkInterfaceSourceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("NetworkVolumeSource"):
 		return &apiv1alpha1.NetworkVolumeSourceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Notice"):
+		return &apiv1alpha1.NoticeApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("NUMAMigrateData"):
 		return &apiv1alpha1.NUMAMigrateDataApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("NVMeSource"):

@@ -414,12 +414,23 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - type
+    - name: domainName
+      type:
+        scalar: string
     - name: domainUUID
       type:
         scalar: string
     - name: downtimeMilliseconds
       type:
         scalar: numeric
+    - name: notices
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.Notice
+          elementRelationship: associative
+          keys:
+          - reason
     - name: observedGeneration
       type:
         scalar: numeric
@@ -692,6 +703,20 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: user
       type:
         scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.Notice
+  map:
+    fields:
+    - name: message
+      type:
+        scalar: string
+    - name: reason
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.NoticeReason
+    - name: time
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+- name: com.github.virtferry.virtferry.api.v1alpha1.NoticeReason
+  scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.PCIAddress
   scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.PCIDeviceMigrateData
@@ -935,6 +960,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: steering
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.SteeringStatus
+    - name: warnings
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
 - name: com.github.virtferry.virtferry.api.v1alpha1.SteeringStatus
   map:
     fields:

@@ -24,6 +24,9 @@ type LiveMigrationStatusApplyConfiguration struct {
 	// domainUUID is the guest's UUID, as soon as it is known. Written by the
 	// manager, and final once the migration goes ahead.
 	DomainUUID *string `json:"domainUUID,omitempty"`
+	// domainName is the guest's libvirt name, as soon as it is known. Written by
+	// the manager.
+	DomainName *string `json:"domainName,omitempty"`
 	// sourceNode is the node that the guest is moved from. Written by the manager
 	// when it lets the migration go ahead, and final once it is started. It stays
 	// empty where the guest is on the target already.
@@ -50,6 +53,9 @@ type LiveMigrationStatusApplyConfiguration struct {
 	// is done. Written by the manager. The oldest that are settled make way
 	// when there are more than 16.
 	Requests []RequestStatusApplyConfiguration `json:"requests,omitempty"`
+	// notices are what is worth knowing about the migration beside where it stands.
+	// Each was also told by one event. Written by the manager, and never removed.
+	Notices []NoticeApplyConfiguration `json:"notices,omitempty"`
 	// downtimeMilliseconds is how long the guest was paused for the
 	// switch-over, as the hypervisor measured it. Written by the manager.
 	DowntimeMilliseconds *int64 `json:"downtimeMilliseconds,omitempty"`
@@ -101,6 +107,14 @@ func (b *LiveMigrationStatusApplyConfiguration) WithPhase(value apiv1alpha1.Live
 // If called multiple times, the DomainUUID field is set to the value of the last call.
 func (b *LiveMigrationStatusApplyConfiguration) WithDomainUUID(value string) *LiveMigrationStatusApplyConfiguration {
 	b.DomainUUID = &value
+	return b
+}
+
+// WithDomainName sets the DomainName field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DomainName field is set to the value of the last call.
+func (b *LiveMigrationStatusApplyConfiguration) WithDomainName(value string) *LiveMigrationStatusApplyConfiguration {
+	b.DomainName = &value
 	return b
 }
 
@@ -177,6 +191,19 @@ func (b *LiveMigrationStatusApplyConfiguration) WithRequests(values ...*RequestS
 			panic("nil value passed to WithRequests")
 		}
 		b.Requests = append(b.Requests, *values[i])
+	}
+	return b
+}
+
+// WithNotices adds the given value to the Notices field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Notices field.
+func (b *LiveMigrationStatusApplyConfiguration) WithNotices(values ...*NoticeApplyConfiguration) *LiveMigrationStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithNotices")
+		}
+		b.Notices = append(b.Notices, *values[i])
 	}
 	return b
 }

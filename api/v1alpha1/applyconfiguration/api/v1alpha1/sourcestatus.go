@@ -26,6 +26,10 @@ type SourceStatusApplyConfiguration struct {
 	// guestPersistent is whether the guest has a definition that outlives it;
 	// then it has one on the target as well.
 	GuestPersistent *bool `json:"guestPersistent,omitempty"`
+	// warnings are the parts of the guest's definition that depend on the source's
+	// host and were kept as they are, each with what to check. Set when the migration
+	// is started; where there are more than 16, the last entry says how many.
+	Warnings []string `json:"warnings,omitempty"`
 	// jobStartedTime is when the migration job was first seen running.
 	JobStartedTime *v1.MicroTime `json:"jobStartedTime,omitempty"`
 	// steering is what the agent has done to the running job.
@@ -81,6 +85,16 @@ func (b *SourceStatusApplyConfiguration) WithGuestPaused(value bool) *SourceStat
 // If called multiple times, the GuestPersistent field is set to the value of the last call.
 func (b *SourceStatusApplyConfiguration) WithGuestPersistent(value bool) *SourceStatusApplyConfiguration {
 	b.GuestPersistent = &value
+	return b
+}
+
+// WithWarnings adds the given value to the Warnings field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Warnings field.
+func (b *SourceStatusApplyConfiguration) WithWarnings(values ...string) *SourceStatusApplyConfiguration {
+	for i := range values {
+		b.Warnings = append(b.Warnings, values[i])
+	}
 	return b
 }
 

@@ -1,0 +1,40 @@
+package agent
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
+	"github.com/virtferry/virtferry/pkg/monitor"
+)
+
+// TestWarningsOfTheRewriteAreReported: what is kept although it depends on the host is
+// in the status, once for both definitions, and told.
+func TestWarningsOfTheRewriteAreReported(t *testing.T) {
+	const uuid = "33333333-3333-4333-8333-333333333333"
+	xml := hypervisor.DomainXML(`<domain type='kvm'><name>console</name><uuid>` + uuid + `</uuid><devices>` +
+		`<graphics type='vnc' port='-1' autoport='yes' listen='0.0.0.0'><listen type='address' address='0.0.0.0'/></graphics></devices></domain>`)
+	inWorld(t, func(w *world) {
+		w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: uuid, Name: "console", Persistent: true, LiveXML: xml, PersistentXML: xml})
+		lm := w.settle(w.migrate(uuid))
+		if lm.Status.Phase != v1alpha1.PhaseSucceeded {
+			t.Fatalf("the migration ends in %s: %+v", lm.Status.Phase, lm.Status.Conditions)
+		}
+		warnings := lm.Status.Source.Warnings
+		if len(warnings) != 1 || !strings.Contains(warnings[0], "graphics listen on a wildcard") {
+			t.Errorf("the warnings are %q", warnings)
+		}
+		if n := lm.Status.Notices; len(n) == 0 || n[0].Reason != v1alpha1.NoticeHostPartsKept || !strings.Contains(n[0].Message, warnings[0]) {
+			t.Errorf("the notices are %+v", n)
+		}
+	})
+}
+
+// TestReasonOfARequestedStep: the manager knows by it whom to name.
+func TestReasonOfARequestedStep(t *testing.T) {
+	if string(monitor.ReasonRequested) != v1alpha1.StepReasonRequested {
+		t.Errorf("pkg/monitor says %q, the API %q", monitor.ReasonRequested, v1alpha1.StepReasonRequested)
+	}
+}

@@ -1,0 +1,156 @@
+package migration
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+)
+
+// DefaultMaxDowntimeMilliseconds is what an absent options.maxDowntimeMilliseconds means.
+const DefaultMaxDowntimeMilliseconds int64 = 500
+
+// Bounds of source.warnings; the API has the same.
+const (
+	maxWarnings      = 16
+	maxWarningLength = 512
+)
+
+// Warnings returns what source.warnings is to say: each warning once, and no more than
+// the API takes.
+func Warnings(all []string) []string {
+	var out []string
+	for _, w := range all {
+		if w = Shorten(w, maxWarningLength); w != "" && !slices.Contains(out, w) {
+			out = append(out, w)
+		}
+	}
+	if more := len(out) - (maxWarnings - 1); more > 1 {
+		out = append(out[:maxWarnings-1], fmt.Sprintf("%d more; the log of the source's agent has them all", more))
+	}
+	return out
+}
+
+// note adds what has come to be worth knowing to the notices, each once.
+func (s *summarizer) note() {
+	source := CurrentSource(s.lm)
+	if Started(s.lm) && !Finished(s.Object) {
+		s.notice(v1alpha1.NoticeHostPartsKept, s.partsKept(source))
+		s.notice(v1alpha1.NoticeCompletionForced, s.completionForced(source))
+		s.notice(v1alpha1.NoticePausedForCompletion, s.pausedForCompletion(source))
+		s.notice(v1alpha1.NoticePostCopyStarted, s.postCopyStarted(source))
+		s.notice(v1alpha1.NoticePostCopyCompleted, s.postCopyCompleted(source))
+	}
+	s.notice(v1alpha1.NoticeDowntimeExceeded, s.downtimeExceeded(source))
+}
+
+// notice adds a notice, unless it is there already or has nothing to say.
+func (s *summarizer) notice(reason v1alpha1.NoticeReason, message string) {
+	st := &s.out.Status
+	known := slices.ContainsFunc(st.Notices, func(n v1alpha1.Notice) bool { return n.Reason == reason })
+	if message == "" || known {
+		return
+	}
+	st.Notices = append(st.Notices, v1alpha1.Notice{
+		Reason: reason, Message: Shorten(message, MaxMessage), Time: metav1.NewMicroTime(s.now),
+	})
+}
+
+func (s *summarizer) partsKept(source *v1alpha1.SourceStatus) string {
+	if len(source.Warnings) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("Parts of the guest's definition that depend on its host were kept as they are. Check that they fit %s, and map them "+
+		"in spec.migrateData the next time if they do not: %s", s.lm.Status.TargetNode, strings.Join(source.Warnings, "; "))
+}
+
+// completionForced says who or what has the migration completed by force, and how.
+func (s *summarizer) completionForced(source *v1alpha1.SourceStatus) string {
+	if source.Steering == nil {
+		return ""
+	}
+	step, how, option := source.Steering.PostCopy, "switching to post-copy", "allowPostCopy"
+	if step == nil {
+		step, how, option = source.Steering.Pause, "pausing the guest until it has been copied", "allowPause"
+	}
+	if step == nil {
+		return ""
+	}
+	var asked string
+	switch step.Reason {
+	case v1alpha1.StepReasonRequested:
+		asked = "asked for by the annotation force-complete" + tokens(s.out.Status.Requests)
+	case v1alpha1.ReasonCompletionTimeout, v1alpha1.ReasonProgressTimeout:
+		asked = "asked for by options.onTimeout: ForceComplete"
+	default:
+		asked = "decided by the strategy Adaptive, which options." + option + " allows"
+	}
+	return fmt.Sprintf("Completing the migration by force, by %s. This was %s: %s", how, asked, step.Message)
+}
+
+// tokens names the requests to complete that stand.
+func tokens(requests []v1alpha1.RequestStatus) string {
+	var out []string
+	for _, r := range requests {
+		if r.Type == v1alpha1.RequestForceComplete && r.State != v1alpha1.RequestRefused {
+			out = append(out, strconv.Quote(r.Token))
+		}
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	const most = 3
+	if more := len(out) - most; more > 0 {
+		out = append(out[:most], fmt.Sprintf("%d more", more))
+	}
+	return " with the value " + strings.Join(out, ", ")
+}
+
+func (s *summarizer) pausedForCompletion(source *v1alpha1.SourceStatus) string {
+	if source.Steering == nil || source.Steering.PausedTime == nil {
+		return ""
+	}
+	return fmt.Sprintf("The guest is paused on %s until the rest of it has been copied to %s; it is resumed where it ends up",
+		s.lm.Status.SourceNode, s.lm.Status.TargetNode)
+}
+
+func (s *summarizer) postCopyStarted(source *v1alpha1.SourceStatus) string {
+	if !InPostCopy(source) {
+		return ""
+	}
+	return fmt.Sprintf("The guest has gone on to %s in post-copy; the rest of its memory follows from %s. Keep both hosts and the network "+
+		"between them up until it has: the migration cannot be cancelled any more", s.lm.Status.TargetNode, s.lm.Status.SourceNode)
+}
+
+func (s *summarizer) postCopyCompleted(source *v1alpha1.SourceStatus) string {
+	if !InPostCopy(source) || !Whole(CurrentTarget(s.lm)) && s.out.Status.Phase != v1alpha1.PhaseSucceeded {
+		return ""
+	}
+	return fmt.Sprintf("All of the guest's memory has arrived on %s; the guest does not depend on %s any more",
+		s.lm.Status.TargetNode, s.lm.Status.SourceNode)
+}
+
+// downtimeExceeded speaks when the downtime comes to be known. Of a guest that its user
+// had paused there is none.
+func (s *summarizer) downtimeExceeded(source *v1alpha1.SourceStatus) string {
+	was, is := s.lm.Status.DowntimeMilliseconds, s.out.Status.DowntimeMilliseconds
+	if was != nil || is == nil || s.out.Status.Phase != v1alpha1.PhaseSucceeded || source != nil && source.GuestPaused {
+		return ""
+	}
+	allowed := DefaultMaxDowntimeMilliseconds
+	if o := s.lm.Spec.Options; o != nil && o.MaxDowntimeMilliseconds != nil {
+		allowed = *o.MaxDowntimeMilliseconds
+	}
+	if *is <= allowed {
+		return ""
+	}
+	message := fmt.Sprintf("The guest stood still for %d ms, longer than options.maxDowntimeMilliseconds allows (%d ms)", *is, allowed)
+	if source != nil && source.Steering != nil && source.Steering.PausedTime != nil {
+		message += ", because it was paused so that its copying could end"
+	}
+	return message
+}
