@@ -203,6 +203,24 @@ func TestDecisions(t *testing.T) {
 			want:   []timed{first, {35, Abort, 0, ReasonProgressTimeout}},
 		},
 		{
+			name:   "a short timeout acts when it has passed, not passes later",
+			script: script{config: Config{ProgressTimeout: time.Second}, span: time.Minute},
+			want:   []timed{first, {6, Abort, 0, ReasonProgressTimeout}},
+		},
+		{
+			name:   "so does one whose action is to complete",
+			script: script{config: Config{ProgressTimeout: time.Second, OnTimeout: TimeoutForceComplete}, span: 20 * time.Second, at: paused(7)},
+			want:   []timed{first, {6, Pause, 0, ReasonProgressTimeout}},
+		},
+		{
+			name: "a pass that gains something is given its time, and the first that gains nothing is not",
+			script: script{config: Config{ProgressTimeout: time.Second}, span: time.Minute, at: func(second int64, in *Input) {
+				pass := second / 10
+				in.Sample = look(in.Sample.Elapsed, 1+pass, 1+second*10, max(500-pass*100, 200)-second%10)
+			}},
+			want: []timed{first, {40, Abort, 0, ReasonProgressTimeout}},
+		},
+		{
 			name: "one long pass is, as long as it flows",
 			script: script{config: Config{ProgressTimeout: 30 * time.Second}, span: 10 * time.Minute, at: func(second int64, in *Input) {
 				in.Sample = look(in.Sample.Elapsed, 2, second, 1000-second)
@@ -335,7 +353,7 @@ func TestAdoption(t *testing.T) {
 				in.Sample.Elapsed += 90 * time.Second
 				in.Sample.Iteration += 18
 			},
-			want: []timed{{15, Abort, 0, ReasonProgressTimeout}},
+			want: []timed{{11, Abort, 0, ReasonProgressTimeout}},
 		},
 		{
 			name:   "a pass that is long, and was under way before, is no standstill",
@@ -361,7 +379,7 @@ func TestAdoption(t *testing.T) {
 				in.Sample.Iteration += 18
 				in.Sample.Disk = Transfer{TotalBytes: gib, ProcessedBytes: gib}
 			},
-			want: []timed{{15, Abort, 0, ReasonProgressTimeout}},
+			want: []timed{{11, Abort, 0, ReasonProgressTimeout}},
 		},
 		{
 			name:   "disks that come closer do so for whoever takes over, too",

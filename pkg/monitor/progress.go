@@ -2,22 +2,19 @@ package monitor
 
 import "time"
 
-const (
-	// lowerPercent is what a beginning of a pass may leave at most, of the least
-	// that one left before, to count as closer to the end.
-	lowerPercent = 99
-	// idlePasses is how many passes must have begun since the job last came
-	// closer. One long pass over a large guest is no standstill.
-	idlePasses = 3
-)
+// lowerPercent is what a beginning of a pass may leave at most, of the least
+// that one left before, to count as closer to the end.
+const lowerPercent = 99
 
 // progress watches whether the job comes closer to its end.
 //
 // Only what says so counts. Within a pass what remains always falls, and jumps
 // back up at its end; what was processed always grows. So passes are compared by
 // their beginnings, and the first pass and the disks, which go through everything
-// once, by what is left of them. A job in which no memory flows stands still even
-// within a pass.
+// once, by what is left of them. Until the first pass that has gained nothing is
+// over, a job in which memory flows may still come closer: one long pass over a
+// large guest is no standstill. A job in which none flows stands still even within
+// a pass.
 type progress struct {
 	// at is when the job last came closer to its end.
 	at time.Duration
@@ -28,8 +25,9 @@ type progress struct {
 	lowestDisk, lowestMemory lowest
 	// lowestPass is the least that remained at the beginning of a pass.
 	lowestPass lowest
-	passesIdle int64
-	throttle   int64
+	// idle is whether a pass has begun since the job last came closer.
+	idle     bool
+	throttle int64
 	// adopted is whether another process has watched the job before: what is seen
 	// first is then nothing that the job has come to only now.
 	adopted bool
@@ -65,7 +63,7 @@ func (p progress) observe(s Sample, newPass bool) progress {
 			closer = true
 		}
 		if newPass {
-			p.passesIdle++
+			p.idle = true
 			if p.lowestPass.below(s.Memory.RemainingBytes, lowerPercent, fresh) {
 				closer = true
 			}
@@ -82,7 +80,7 @@ func (p progress) observe(s Sample, newPass bool) progress {
 		p.memory, p.passAt = s.Memory.ProcessedBytes, s.Elapsed
 	}
 	if closer {
-		p.at, p.passesIdle = max(p.at, s.Elapsed), 0
+		p.at, p.idle = max(p.at, s.Elapsed), false
 	}
 	return p
 }
@@ -90,7 +88,7 @@ func (p progress) observe(s Sample, newPass bool) progress {
 // standstill reports for how long the job has come no closer to its end, or 0
 // while that may still turn out to be wrong.
 func (p progress) standstill(now time.Duration) time.Duration {
-	if p.passesIdle >= idlePasses {
+	if p.idle {
 		return now - p.at
 	}
 	return now - max(p.at, p.passAt)
