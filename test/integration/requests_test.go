@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
@@ -126,6 +127,7 @@ func TestRequestsNeedRights(t *testing.T) {
 	}
 	write := rbacv1.PolicyRule{APIGroups: []string{v1alpha1.GroupName}, Resources: []string{"livemigrations"}, Verbs: []string{"create", "get", "patch", "update"}}
 	mayCancel := rbacv1.PolicyRule{APIGroups: []string{v1alpha1.GroupName}, Resources: []string{"livemigrations/cancel"}, Verbs: []string{"update"}}
+	mayForce := rbacv1.PolicyRule{APIGroups: []string{v1alpha1.GroupName}, Resources: []string{"livemigrations/force-complete"}, Verbs: []string{"update"}}
 	writer, canceller := as("writer", write), as("canceller", write, mayCancel)
 	denial := func(what string) string {
 		return "the annotation " + v1alpha1.GroupName + "/" + what + " needs the right to update livemigrations/" + what
@@ -150,4 +152,68 @@ func TestRequestsNeedRights(t *testing.T) {
 	forced := w.newMigration(w.newGuest("db"), "b")
 	forced.Annotations = force
 	requireDenied(t, writer.Create(t.Context(), forced), denial("force-complete"))
+	testTimeoutsNeedRights(t, w, writer, as("forcer", write, mayForce))
+}
+
+// testTimeoutsNeedRights: a timeout that forces the completion is a request to do
+// so, whenever it is set, made shorter or made to do that.
+func testTimeoutsNeedRights(t *testing.T, w *world, writer, forcer client.Client) {
+	const denial = "onTimeout: ForceComplete, and any change of the options beside it, needs the right to update livemigrations/force-complete"
+	var lm *v1alpha1.LiveMigration
+	create := func(c client.Client, action v1alpha1.TimeoutAction) error {
+		lm = w.newMigration(w.newGuest("db"), "b")
+		lm.Spec.Options = &v1alpha1.MigrationOptions{OnTimeout: action, ProgressTimeoutSeconds: new(int64(600))}
+		return c.Create(t.Context(), lm)
+	}
+	set := func(c client.Client, patch string) error {
+		return c.Patch(t.Context(), lm.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(patch)))
+	}
+	requireDenied(t, create(writer, v1alpha1.TimeoutForceComplete), denial)
+	if err := create(writer, v1alpha1.TimeoutAbort); err != nil {
+		t.Fatal(err)
+	}
+	for _, options := range []string{`{"onTimeout":"ForceComplete"}`, `{"onTimeout":"ForceComplete","progressTimeoutSeconds":1}`} {
+		requireDenied(t, set(writer, `{"spec":{"options":`+options+`}}`), denial)
+	}
+	if err := set(writer, `{"spec":{"options":{"onTimeout":"KeepGoing","progressTimeoutSeconds":1}}}`); err != nil {
+		t.Error(err)
+	}
+	if !poll(t.Context(), func() bool { return set(forcer, `{"spec":{"options":{"onTimeout":"ForceComplete"}}}`) == nil }) {
+		t.Fatal("whoever may force a completion may not let a timeout do so")
+	}
+	for _, options := range []string{`{"progressTimeoutSeconds":2}`, `{"completionTimeoutSecondsPerGiB":1}`} {
+		requireDenied(t, set(writer, `{"spec":{"options":`+options+`}}`), denial)
+	}
+	for _, other := range []string{`{"spec":{"ttlSecondsAfterFinished":5}}`, `{"metadata":{"labels":{"a":"b"}}}`, `{"spec":{"options":{"onTimeout":null}}}`} {
+		if err := set(writer, other); err != nil {
+			t.Errorf("%s: %v", other, err)
+		}
+	}
+}
+
+// TestMisspeltRequestsAreRefused: nothing would ever say that they ask for nothing.
+func TestMisspeltRequestsAreRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	lm := w.newMigration(w.newGuest("web"), "b")
+	w.create(lm)
+	for _, name := range []string{
+		"migration.virtferry.dev/force_complete", "migration.virtferry.dev/Cancel", "migration.virtferry.dev/abort",
+		"virtferry.dev/cancel", "virtferry.dev/force-complete",
+	} {
+		refusal := "the annotation " + name + " means nothing to Virtferry; requests are made by the annotations " +
+			v1alpha1.AnnotationCancel + " and " + v1alpha1.AnnotationForceComplete
+		created := w.newMigration(w.newGuest("db"), "b")
+		created.Annotations = map[string]string{name: "1"}
+		for _, err := range []error{annotate(t, cluster.client, lm, created.Annotations), cluster.client.Create(t.Context(), created)} {
+			if !apierrors.IsInvalid(err) || !strings.HasSuffix(err.Error(), refusal) {
+				t.Errorf("%s: the answer is %v, want %q", name, err, refusal)
+			}
+		}
+	}
+	for _, name := range []string{"note", "example.com/cancel", "notvirtferry.dev/cancel"} {
+		if err := annotate(t, cluster.client, lm, map[string]string{name: "1"}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
