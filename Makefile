@@ -117,6 +117,7 @@ fuzz: ## Fuzz the rewriting of domain XML, each target for FUZZTIME.
 .PHONY: generate
 generate: ## Generate deep copies, apply configurations, CRDs and roles.
 	$(CONTROLLER_GEN) object applyconfiguration crd paths=./api/v1alpha1 output:crd:dir=config/crd/bases
+	go run ./hack/crdbounds config/crd/bases/*.yaml
 	$(CONTROLLER_GEN) rbac:roleName=virtferry-manager,fileName=manager_role.yaml paths=./controllers output:rbac:dir=config/rbac
 	$(CONTROLLER_GEN) rbac:roleName=virtferry-agent,fileName=agent_role.yaml paths=./controllers/node output:rbac:dir=config/rbac
 

@@ -42,6 +42,10 @@ const (
 // LiveMigrationStatus is what Virtferry observes and does.
 //
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.completionTime) || has(self.completionTime)",message="completionTime is never removed"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.source) || has(self.source)",message="source is never removed"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.target) || has(self.target)",message="target is never removed"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.progress) || has(self.progress)",message="progress is never removed"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.attempt) || !has(oldSelf.source) || oldSelf.source.attemptID != oldSelf.attempt.id || !has(oldSelf.source.startRequestedTime) || (has(self.attempt) && self.attempt.id == oldSelf.attempt.id)",message="an attempt that has started is never removed or replaced"
 // +kubebuilder:validation:XValidation:rule="!has(self.source) || (has(self.attempt) && self.source.attemptID == self.attempt.id) || (has(oldSelf.source) && self.source.attemptID == oldSelf.source.attemptID)",message="source must be about the current attempt"
 // +kubebuilder:validation:XValidation:rule="!has(self.target) || (has(self.attempt) && self.target.attemptID == self.attempt.id) || (has(oldSelf.target) && self.target.attemptID == oldSelf.target.attemptID)",message="target must be about the current attempt"
 type LiveMigrationStatus struct {
@@ -337,18 +341,14 @@ type TargetStatus struct {
 	// readyTime is when the target was ready to receive the guest.
 	// +optional
 	ReadyTime *metav1.MicroTime `json:"readyTime,omitempty"`
-	// destinationURI is where the source's libvirt reaches this one.
+	// endpoint is where the source reaches this host. The source's agent makes the
+	// URIs from it that its libvirt is given.
 	// +optional
-	// +kubebuilder:validation:MaxLength=512
-	DestinationURI string `json:"destinationURI,omitempty"`
-	// migrateURI is where the source sends the guest's memory.
-	// +optional
-	// +kubebuilder:validation:MaxLength=512
-	MigrateURI string `json:"migrateURI,omitempty"`
+	Endpoint *TargetEndpoint `json:"endpoint,omitempty"`
 	// offer is what this host gives for the parts of the migrate data that the
 	// user left out.
 	// +optional
-	Offer *MigrateData `json:"offer,omitempty"`
+	Offer *TargetOffer `json:"offer,omitempty"`
 	// host is what the definition's places on the host are checked against.
 	// +optional
 	Host *TargetHost `json:"host,omitempty"`
@@ -398,17 +398,56 @@ type TargetStatus struct {
 	Problem *Problem `json:"problem,omitempty"`
 }
 
+// TargetEndpoint is where a host receives guests.
+type TargetEndpoint struct {
+	// transport is how the source's libvirt reaches this one.
+	// +required
+	Transport Transport `json:"transport,omitempty"`
+	// address is the host's IP address, without brackets, or its DNS name. The
+	// source's libvirt and the guest's memory go there.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="isIP(self) ? ip(self).isGlobalUnicast() || ip(self).isLinkLocalUnicast() : !format.dns1123Subdomain().validate(self).hasValue()",message="address must be the IP address of a host, without brackets, or a DNS name in lower case"
+	Address string `json:"address,omitempty"`
+}
+
+// Transport is how one libvirt reaches another.
+//
+// +kubebuilder:validation:Enum=tls;tcp;ssh
+type Transport string
+
+// The transports.
+const (
+	// TransportTLS is TCP, encrypted and authenticated by X.509 certificates.
+	TransportTLS Transport = "tls"
+	// TransportTCP is TCP as it is.
+	TransportTCP Transport = "tcp"
+	// TransportSSH is a tunnel through the hosts' SSH.
+	TransportSSH Transport = "ssh"
+)
+
+// TargetOffer is what a host gives for parts of the migrate data that the user
+// left out.
+type TargetOffer struct {
+	// graphics holds the addresses on which the guest's graphics listen here.
+	// +optional
+	Graphics *GraphicsMigrateData `json:"graphics,omitempty"`
+	// serial holds the address and the ports, reserved for the guest, on which its
+	// serial ports listen here.
+	// +optional
+	Serial *SerialMigrateData `json:"serial,omitempty"`
+}
+
 // TargetHost is what the target's host has. What is not known is left out, and is
 // not checked.
 type TargetHost struct {
 	// onlineCPUs are the host's CPUs, as a list such as 0-31.
 	// +optional
-	// +kubebuilder:validation:MaxLength=4096
-	OnlineCPUs string `json:"onlineCPUs,omitempty"`
+	OnlineCPUs CPUSet `json:"onlineCPUs,omitempty"`
 	// numaNodes are the host's NUMA nodes, as a list such as 0-1.
 	// +optional
-	// +kubebuilder:validation:MaxLength=4096
-	NUMANodes string `json:"numaNodes,omitempty"`
+	NUMANodes CPUSet `json:"numaNodes,omitempty"`
 	// cgroupVersion is the version of the host's control groups, which decides
 	// what CPU shares may be.
 	// +optional

@@ -21,8 +21,8 @@ type MigrateData struct {
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=256
-	// +kubebuilder:validation:XValidation:rule="self.all(v, !has(v.serial) || self.exists_one(w, has(w.serial) && w.serial == v.serial))",message="each serial may be listed only once"
-	// +kubebuilder:validation:XValidation:rule="self.all(v, !has(v.targetDevice) || self.exists_one(w, has(w.targetDevice) && w.targetDevice == v.targetDevice))",message="each targetDevice may be listed only once"
+	// +kubebuilder:validation:XValidation:rule="self.transformMapEntry(i, v, has(v.serial), {v.serial: i}).size() <= self.size()",message="each serial may be listed only once"
+	// +kubebuilder:validation:XValidation:rule="self.transformMapEntry(i, v, has(v.targetDevice), {v.targetDevice: i}).size() <= self.size()",message="each targetDevice may be listed only once"
 	Volumes []VolumeMigrateData `json:"volumes,omitzero"`
 
 	// rbdMonitors holds the Ceph monitors as the target reaches them. They are

@@ -1,5 +1,9 @@
 package v1alpha1
 
+// MaxInteger is the largest integer that the API takes where nothing less is the
+// bound: the largest that every reader of JSON takes as it is.
+const MaxInteger = 1<<53 - 1
+
 // FinalizerGuestSafe holds a LiveMigration that is being deleted until its
 // guest is known to be safe on one side.
 const FinalizerGuestSafe = GroupName + "/guest-safe"

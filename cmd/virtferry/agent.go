@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/controllers/node"
 	"github.com/virtferry/virtferry/pkg/agent"
 	"github.com/virtferry/virtferry/pkg/hypervisor/libvirt"
@@ -55,7 +56,7 @@ func newAgentCommand() *cobra.Command {
 		"IP address or host name at which other nodes' libvirt reaches this one; defaults to $NODE_IP")
 	flags.StringVar(&f.listenAddress, "listen-address", "",
 		"IP address on which graphics and serial consoles of received guests listen; defaults to --migration-address")
-	flags.StringVar(&f.transport, "transport", string(agent.TransportTLS), "how other nodes' libvirt reaches this one: tls, tcp or ssh")
+	flags.StringVar(&f.transport, "transport", string(v1alpha1.TransportTLS), "how other nodes' libvirt reaches this one: tls, tcp or ssh")
 	flags.StringVar(&f.serialPorts, "serial-ports", "10000-10999", "range of TCP ports for serial consoles of received guests")
 	flags.StringSliceVar(&f.allowedPaths, "allowed-paths", []string{"/var/lib/libvirt/images"},
 		"directories below which migrate data may name files, devices and sockets of this node")
@@ -66,20 +67,17 @@ func newAgentCommand() *cobra.Command {
 	return cmd
 }
 
-// maxHostName is how long a host's name may be.
-const maxHostName = 253
-
 // receiveConfig checks the flags that say how the node receives guests.
 func (f *agentFlags) receiveConfig() (agent.ReceiveConfig, error) {
-	c := agent.ReceiveConfig{MigrationAddress: f.migrationAddress, Transport: agent.Transport(f.transport)}
+	c := agent.ReceiveConfig{Endpoint: v1alpha1.TargetEndpoint{Transport: v1alpha1.Transport(f.transport), Address: f.migrationAddress}}
 	if f.nodeName == "" {
 		return c, errors.New("--node-name is missing: give the name of this node")
 	}
-	if f.migrationAddress == "" || len(f.migrationAddress) > maxHostName || strings.ContainsAny(f.migrationAddress, "/?#@[] ") {
-		return c, errors.New("--migration-address must be an IP address, without brackets, or a host name, at which other nodes reach this one")
+	if err := agent.CheckAddress(f.migrationAddress); err != nil {
+		return c, fmt.Errorf("--migration-address must be an IP address or a host name at which other nodes reach this one: %w", err)
 	}
-	switch c.Transport {
-	case agent.TransportTLS, agent.TransportTCP, agent.TransportSSH:
+	switch c.Endpoint.Transport {
+	case v1alpha1.TransportTLS, v1alpha1.TransportTCP, v1alpha1.TransportSSH:
 	default:
 		return c, fmt.Errorf("--transport is %q: give tls, tcp or ssh", f.transport)
 	}

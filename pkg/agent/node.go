@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"net"
 	"net/netip"
 	"strconv"
 	"sync/atomic"
@@ -42,23 +41,10 @@ func (n *Node) progressInterval() time.Duration {
 	return max(progressInterval, time.Duration(n.sending.Load())*progressSpacing)
 }
 
-// Transport is how one libvirt reaches another.
-type Transport string
-
-// The transports.
-const (
-	TransportTLS Transport = "tls"
-	TransportTCP Transport = "tcp"
-	TransportSSH Transport = "ssh"
-)
-
 // ReceiveConfig is what a node offers to the guests that it receives.
 type ReceiveConfig struct {
-	// MigrationAddress is the IP address or host name on which the node is
-	// reached by other nodes, for control and for the guests' memory.
-	MigrationAddress string
-	// Transport is how other nodes' libvirt reaches this one's.
-	Transport Transport
+	// Endpoint is where other nodes reach this one.
+	Endpoint v1alpha1.TargetEndpoint
 	// ListenAddress is where graphics and serial consoles of guests listen.
 	ListenAddress netip.Addr
 	// AllowedPaths are the directories below which migrate data may name paths
@@ -71,28 +57,10 @@ type ReceiveConfig struct {
 	SerialPorts PortRange
 }
 
-// destinationURI returns where another libvirt reaches this node's.
-func (c ReceiveConfig) destinationURI() string {
-	return "qemu+" + string(c.Transport) + "://" + bracket(c.MigrationAddress) + "/system"
-}
-
-// migrateURI returns where another hypervisor sends a guest's memory. It has no
-// port: libvirt picks one.
-func (c ReceiveConfig) migrateURI() string {
-	return "tcp://" + bracket(c.MigrationAddress)
-}
-
-func bracket(host string) string {
-	if ip := net.ParseIP(host); ip != nil && ip.To4() == nil {
-		return "[" + host + "]"
-	}
-	return host
-}
-
 // offer returns what the host gives for absent parts of the migrate data.
-func (c ReceiveConfig) offer(ports []int32) *v1alpha1.MigrateData {
+func (c ReceiveConfig) offer(ports []int32) *v1alpha1.TargetOffer {
 	address := c.ListenAddress.String()
-	return &v1alpha1.MigrateData{
+	return &v1alpha1.TargetOffer{
 		Graphics: &v1alpha1.GraphicsMigrateData{
 			VNCListenAddress: &address, SPICEListenAddress: &address, RDPListenAddress: &address,
 		},

@@ -180,7 +180,7 @@ func (p *Publisher) report(ctx context.Context) (HypervisorReport, error) {
 			Connected: true, Message: found.warning,
 			Status: v1alpha1.HypervisorStatus{
 				HostUUID: found.host.UUID, LibvirtVersion: found.host.LibvirtVersion, HypervisorVersion: found.host.HypervisorVersion,
-				MigrationAddress: p.node.Receive.MigrationAddress, MaxWorkers: p.maxWorkers(ctx),
+				MigrationAddress: p.node.Receive.Endpoint.Address, MaxWorkers: p.maxWorkers(ctx),
 				DomainCount: int32(len(found.domains)), //nolint:gosec // No host has so many.
 				Domains:     listDomains(found.domains),
 			},

@@ -135,7 +135,7 @@ func whilePublishing(t *testing.T, test func(p *publishing)) {
 func (p *publishing) start() {
 	node := &Node{
 		Name: "node-a", Hypervisor: p.host, Clock: clock.RealClock{}, Log: logr.Discard(),
-		Receive: ReceiveConfig{MigrationAddress: "192.0.2.1"},
+		Receive: ReceiveConfig{Endpoint: v1alpha1.TargetEndpoint{Address: "192.0.2.1"}},
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})

@@ -147,7 +147,7 @@ func offered(name string, port int32) *v1alpha1.LiveMigration {
 	lm := objectNamed(name)
 	lm.Status.Attempt = &v1alpha1.AttemptStatus{ID: "1"}
 	lm.Status.Target = &v1alpha1.TargetStatus{
-		AttemptID: "1", Offer: &v1alpha1.MigrateData{Serial: &v1alpha1.SerialMigrateData{Ports: []int32{port}}},
+		AttemptID: "1", Offer: &v1alpha1.TargetOffer{Serial: &v1alpha1.SerialMigrateData{Ports: []int32{port}}},
 	}
 	return lm
 }

@@ -184,7 +184,8 @@ func (s *sourceSession) reread(ctx context.Context) time.Duration {
 // baseParams are the parameters of the migration without its definitions.
 func (s *sourceSession) baseParams() hypervisor.MigrateParams {
 	target, o := migration.CurrentTarget(s.lm), s.lm.Spec.Options
-	p := hypervisor.MigrateParams{DestinationURI: target.DestinationURI, MigrateURI: target.MigrateURI, Persist: s.section.GuestPersistent}
+	p := hypervisor.MigrateParams{Persist: s.section.GuestPersistent}
+	p.DestinationURI, p.MigrateURI = endpointURIs(target.Endpoint)
 	if o == nil {
 		return p
 	}
@@ -211,6 +212,10 @@ func (s *sourceSession) mayPostCopy() bool {
 // params returns the parameters of the migration, and notes in section what they
 // depend on.
 func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, error) {
+	if err := checkTargetSection(migration.CurrentTarget(s.lm)); err != nil {
+		return hypervisor.MigrateParams{}, refuse(v1alpha1.ReasonTargetCheckFailed,
+			"What the agent of %s says of its host cannot be right: %s. Look at that agent", s.lm.Status.TargetNode, err)
+	}
 	domain, err := s.hv.LookupDomain(ctx, s.lm.Status.DomainUUID)
 	if err != nil {
 		return hypervisor.MigrateParams{}, fmt.Errorf("looking the guest up: %w", err)
@@ -242,9 +247,14 @@ func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, e
 // rewriteOptions are what the target's agent has said of its host.
 func (s *sourceSession) rewriteOptions() xmlrewrite.Options {
 	target := migration.CurrentTarget(s.lm)
-	options := xmlrewrite.Options{Offer: target.Offer}
+	options := xmlrewrite.Options{}
+	if o := target.Offer; o != nil {
+		options.Offer = &v1alpha1.MigrateData{Graphics: o.Graphics, Serial: o.Serial}
+	}
 	if h := target.Host; h != nil {
-		options.Target = xmlrewrite.TargetFacts{OnlineCPUs: h.OnlineCPUs, NUMANodes: h.NUMANodes, CgroupVersion: int(h.CgroupVersion)}
+		options.Target = xmlrewrite.TargetFacts{
+			OnlineCPUs: string(h.OnlineCPUs), NUMANodes: string(h.NUMANodes), CgroupVersion: int(h.CgroupVersion),
+		}
 	}
 	return options
 }

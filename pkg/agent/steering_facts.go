@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"math"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -87,7 +86,7 @@ func monitorTransfer(t hypervisor.Transfer) monitor.Transfer {
 	}
 }
 
-func clamp(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
+func clamp(n uint64) int64 { return int64(min(n, v1alpha1.MaxInteger)) }
 
 // monitorFacts returns what an earlier agent has recorded of a job that began at began
 // and has taken elapsed. A clock that was set meanwhile makes no order later than that.

@@ -247,8 +247,7 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 		return retryInterval
 	default:
 		section.ReadyTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
-		section.DestinationURI = s.node.Receive.destinationURI()
-		section.MigrateURI = s.node.Receive.migrateURI()
+		section.Endpoint = new(s.node.Receive.Endpoint)
 		section.Offer = s.node.Receive.offer(ports)
 		section.Host = s.hostFacts(host)
 		migration.SeeTarget(section, nil, migration.Observe(domain, hypervisor.JobStats{}))
@@ -271,7 +270,7 @@ func (s *targetSession) hostFacts(host hypervisor.HostInfo) *v1alpha1.TargetHost
 		s.log.Error(err, "The host's capabilities cannot be read; CPUs and NUMA nodes are not checked")
 		return out
 	}
-	out.OnlineCPUs, out.NUMANodes = facts.OnlineCPUs, facts.NUMANodes
+	out.OnlineCPUs, out.NUMANodes = cpuSetOf(facts.OnlineCPUs), cpuSetOf(facts.NUMANodes)
 	return out
 }
 

@@ -80,7 +80,7 @@ func (a *testAgent) startWith(objects ...*v1alpha1.LiveMigration) {
 	node := &Node{
 		Name: a.name, Hypervisor: a.w.fleet.Host(a.name), Recorder: &memoryRecorder{api: a.w.api, agent: a},
 		Receive: ReceiveConfig{
-			MigrationAddress: a.name, Transport: TransportTCP,
+			Endpoint:      v1alpha1.TargetEndpoint{Address: a.name, Transport: v1alpha1.TransportTCP},
 			ListenAddress: netip.MustParseAddr("192.0.2.1"), SerialPorts: PortRange{First: 10000, Last: 10009},
 		},
 		Clock: clock.RealClock{}, Log: logr.Discard(),
@@ -143,6 +143,8 @@ type memoryAPI struct {
 	// section, and may end the agent; they return whether they did.
 	writes        int
 	before, after func(write int, by *testAgent) (ended bool)
+	// spoil changes what the target's agent writes when it is ready.
+	spoil func(*v1alpha1.TargetStatus)
 }
 
 func (m *memoryAPI) all() []*v1alpha1.LiveMigration {
@@ -244,7 +246,11 @@ func (r *memoryRecorder) RecordSource(ctx context.Context, lm *v1alpha1.LiveMigr
 }
 
 func (r *memoryRecorder) RecordTarget(ctx context.Context, lm *v1alpha1.LiveMigration, section *v1alpha1.TargetStatus) error {
-	return r.write(ctx, lm, false, func(now *v1alpha1.LiveMigration) { now.Status.Target = section.DeepCopy() })
+	section = section.DeepCopy()
+	if r.api.spoil != nil && section.ReadyTime != nil {
+		r.api.spoil(section)
+	}
+	return r.write(ctx, lm, false, func(now *v1alpha1.LiveMigration) { now.Status.Target = section })
 }
 
 func (r *memoryRecorder) write(ctx context.Context, lm *v1alpha1.LiveMigration, ifUnchanged bool, change func(*v1alpha1.LiveMigration)) error {

@@ -100,5 +100,5 @@ func transfer(t hypervisor.Transfer) *v1alpha1.TransferStatus {
 }
 
 func clamp(n uint64) int64 {
-	return int64(min(n, math.MaxInt64))
+	return int64(min(n, v1alpha1.MaxInteger))
 }

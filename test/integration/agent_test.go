@@ -260,7 +260,7 @@ func (a *agentSim) checked(r *agent.SourceReport) {
 
 func ready(s *v1alpha1.TargetStatus) {
 	s.ReadyTime = microNow()
-	s.DestinationURI, s.MigrateURI = "qemu+tcp://192.0.2.2/system", "tcp://192.0.2.2"
+	s.Endpoint = &v1alpha1.TargetEndpoint{Transport: v1alpha1.TransportTCP, Address: "192.0.2.2"}
 	s.Domain = &v1alpha1.DomainObservation{State: v1alpha1.StateAbsent}
 }
 

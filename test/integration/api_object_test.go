@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/discovery"
@@ -103,7 +104,7 @@ func TestSectionsAreAboutTheCurrentAttempt(t *testing.T) {
 		{map[string]any{"source": section("2"), "target": section("2")}, ""},
 		{map[string]any{"source": section("1")}, currentSource},
 		{map[string]any{"target": section("1")}, currentTarget},
-		{map[string]any{"source": nil, "target": nil, "attempt": nil}, ""},
+		{map[string]any{"attempt": nil}, ""},
 	} {
 		err := setStatus(t, cluster.client, lm, c.status)
 		if c.refusal != "" {
@@ -317,7 +318,7 @@ const (
 )
 
 // TestTheStartAndTheEndAreNotTakenBack: a report of the source's agent that was delayed
-// on its way, and arrives behind a later one, is refused. Another attempt begins anew.
+// on its way, and arrives behind a later one, is refused.
 func TestTheStartAndTheEndAreNotTakenBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -335,7 +336,7 @@ func TestTheStartAndTheEndAreNotTakenBack(t *testing.T) {
 		{"1", map[string]any{"end": end}, ""},
 		{"1", map[string]any{"end": nil}, endStays},
 		{"1", map[string]any{"guestPaused": true}, ""},
-		{"2", map[string]any{"startRequestedTime": nil, "end": nil}, ""},
+		{"1", map[string]any{"guestPaused": nil}, ""},
 	} {
 		c.source["attemptID"] = c.attempt
 		err := setStatus(t, cluster.client, lm, map[string]any{
@@ -348,3 +349,87 @@ func TestTheStartAndTheEndAreNotTakenBack(t *testing.T) {
 		}
 	}
 }
+
+// Messages of the rules on what is never removed.
+const (
+	sourceStays   = "source is never removed"
+	targetStays   = "target is never removed"
+	progressStays = "progress is never removed"
+	attemptStays  = "an attempt that has started is never removed or replaced"
+)
+
+// TestSectionsAreNeverRemoved, by whoever may write them: a migration that has lost
+// the word of its start would be started again, or be said never to have started.
+func TestSectionsAreNeverRemoved(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a, b := w.newAgent("a"), w.newAgent("b")
+	lm := w.underWay(a.node, b.node)
+	admin := cluster.client
+	begun := map[string]any{"source": map[string]any{"attemptID": "1"}, "progress": map[string]any{"percent": 1}}
+	if err := setStatus(t, a.client, lm, begun); err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range []struct {
+		who     client.Client
+		status  map[string]any
+		refusal string
+	}{
+		{a.client, map[string]any{"source": nil}, sourceStays},
+		{a.client, map[string]any{"progress": nil}, progressStays},
+		{b.client, map[string]any{"target": nil}, targetStays},
+		{admin, map[string]any{"source": nil, "attempt": nil}, sourceStays},
+		{admin, map[string]any{"target": nil, "attempt": nil}, targetStays},
+		{admin, map[string]any{"progress": nil, "attempt": nil}, progressStays},
+		// The manager looks for the guest again. The sections stay until others of the
+		// next attempt take their place.
+		{admin, map[string]any{"attempt": nil}, ""},
+		{admin, map[string]any{"source": nil}, sourceStays},
+		{admin, map[string]any{"attempt": map[string]any{"id": "2", "admittedTime": microNow()}}, ""},
+		{b.client, map[string]any{"target": nil}, targetStays},
+		{b.client, map[string]any{"target": map[string]any{"attemptID": "2"}}, ""},
+		{a.client, map[string]any{"source": map[string]any{"attemptID": "2", "startRequestedTime": microNow()}}, ""},
+		{admin, map[string]any{"attempt": nil}, attemptStays},
+		{admin, map[string]any{"attempt": map[string]any{"id": "3"}}, attemptStays},
+		{admin, map[string]any{"attempt": map[string]any{"endSeenTime": microNow()}}, ""},
+	} {
+		err := setStatus(t, c.who, lm, c.status)
+		if c.refusal != "" {
+			requireRefused(t, err, "status", c.refusal)
+		} else if err != nil {
+			t.Errorf("write %d: %v", i, err)
+		}
+	}
+	// A status that is left out as a whole is the default one.
+	bare := &unstructured.Unstructured{}
+	bare.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("LiveMigration"))
+	if err := admin.Get(t.Context(), client.ObjectKeyFromObject(lm), bare); err != nil {
+		t.Fatal(err)
+	}
+	delete(bare.Object, "status")
+	requireRefused(t, admin.Status().Update(t.Context(), bare), "status", attemptStays)
+}
+
+// TestEndpointsOfTargets: what is no address of a host is refused.
+func TestEndpointsOfTargets(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a, b := w.newAgent("a"), w.newAgent("b")
+	lm := w.underWay(a.node, b.node)
+	set := func(transport, address string) error {
+		return setStatus(t, b.client, lm, map[string]any{"target": map[string]any{"endpoint": map[string]any{"transport": transport, "address": address}}})
+	}
+	for _, address := range []string{"192.0.2.2", "169.254.1.1", "2001:db8::1", "fe80::1", "node-b", "node-b.example.com"} {
+		if err := set("tls", address); err != nil {
+			t.Errorf("%q: %v", address, err)
+		}
+	}
+	for _, address := range []string{
+		"127.0.0.1", "::1", "0.0.0.0", "::ffff:192.0.2.2", "fe80::1%eth0", "[2001:db8::1]", "b/system?command=x", "u@b", "-oProxyCommand=x", "b:1", "b b", "B",
+	} {
+		requireRefused(t, set("tls", address), "status.target.endpoint.address", badAddress)
+	}
+	requireRefused(t, set("ext", "node-b"), "status.target.endpoint.transport", `supported values: "tls", "tcp", "ssh"`)
+}
+
+const badAddress = "address must be the IP address of a host, without brackets, or a DNS name in lower case"

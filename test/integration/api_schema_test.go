@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"sigs.k8s.io/yaml"
 )
@@ -62,7 +61,8 @@ func rulesOf(schema *apiextensionsv1.JSONSchemaProps, path string) []string {
 // refuse anything.
 func TestEveryRuleOfTheSchemaIsTested(t *testing.T) {
 	tested := []string{"status.completionTime: " + writtenOnce, "status: " + neverRemoved, "status: " + currentSource, "status: " + currentTarget,
-		"status.source: " + startStays, "status.source: " + endStays}
+		"status.source: " + startStays, "status.source: " + endStays, "status: " + sourceStays, "status: " + targetStays,
+		"status: " + progressStays, "status: " + attemptStays, "status.target.endpoint.address: " + badAddress}
 	for _, rule := range createRules() {
 		tested = append(tested, rule.field+": "+rule.message)
 	}
@@ -82,20 +82,24 @@ func TestEveryRuleOfTheSchemaIsTested(t *testing.T) {
 	}
 }
 
-// TestMigrateDataHaveTheSameRulesEverywhere makes the tests beside their types
-// good for what target agents offer as well.
-func TestMigrateDataHaveTheSameRulesEverywhere(t *testing.T) {
+// TestOffersHaveTheRulesOfMigrateData makes the tests beside the types of migrate
+// data good for what target agents offer as well.
+func TestOffersHaveTheRulesOfMigrateData(t *testing.T) {
 	under := func(prefix string) (found []string) {
 		for _, rule := range celRules(t) {
 			if rest, ok := strings.CutPrefix(rule, prefix); ok {
 				found = append(found, rest)
 			}
 		}
-		slices.Sort(found)
 		return found
 	}
-	inSpec := under(migrateDataInSpec)
-	if diff := cmp.Diff(inSpec, under(migrateDataInStatus)); len(inSpec) == 0 || diff != "" {
-		t.Errorf("the rules differ (-spec +offer):\n%s", diff)
+	inSpec, offered := under(migrateDataInSpec), under(migrateDataInStatus)
+	for _, rule := range offered {
+		if !slices.Contains(inSpec, rule) {
+			t.Errorf("the spec has no such rule: %s", rule)
+		}
+	}
+	if len(offered) == 0 {
+		t.Error("there are no rules on offers")
 	}
 }

@@ -24,7 +24,7 @@ func TestRecorderKnowsItsObject(t *testing.T) {
 	source := agent.SourceReport{Section: &v1alpha1.SourceStatus{AttemptID: "1"}}
 	target := &v1alpha1.TargetStatus{AttemptID: "1"}
 	ctx := t.Context()
-	if err := a.recorder.RecordTarget(ctx, lm, &v1alpha1.TargetStatus{AttemptID: "1", MigrateURI: "tcp://b"}); err != nil {
+	if err := a.recorder.RecordTarget(ctx, lm, &v1alpha1.TargetStatus{AttemptID: "1", Endpoint: &v1alpha1.TargetEndpoint{Transport: v1alpha1.TransportTCP, Address: "b"}}); err != nil {
 		t.Error(err)
 	}
 	if err := a.recorder.RecordSource(ctx, lm, source, true); !errors.Is(err, agent.ErrConflict) {

@@ -118,8 +118,12 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.SteeringStepApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("StoragePoolSource"):
 		return &apiv1alpha1.StoragePoolSourceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("TargetEndpoint"):
+		return &apiv1alpha1.TargetEndpointApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TargetHost"):
 		return &apiv1alpha1.TargetHostApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("TargetOffer"):
+		return &apiv1alpha1.TargetOfferApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TargetStatus"):
 		return &apiv1alpha1.TargetStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TransferStatus"):

@@ -1038,6 +1038,15 @@ var schemaYAML = typed.YAMLObject(`types:
   scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.TapManagement
   scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.TargetEndpoint
+  map:
+    fields:
+    - name: address
+      type:
+        scalar: string
+    - name: transport
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.Transport
 - name: com.github.virtferry.virtferry.api.v1alpha1.TargetHost
   map:
     fields:
@@ -1046,10 +1055,19 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: numeric
     - name: numaNodes
       type:
-        scalar: string
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.CPUSet
     - name: onlineCPUs
       type:
-        scalar: string
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.CPUSet
+- name: com.github.virtferry.virtferry.api.v1alpha1.TargetOffer
+  map:
+    fields:
+    - name: graphics
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.GraphicsMigrateData
+    - name: serial
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.SerialMigrateData
 - name: com.github.virtferry.virtferry.api.v1alpha1.TargetStatus
   map:
     fields:
@@ -1068,15 +1086,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: definedBefore
       type:
         scalar: boolean
-    - name: destinationURI
-      type:
-        scalar: string
     - name: domain
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.DomainObservation
     - name: downtimeMilliseconds
       type:
         scalar: numeric
+    - name: endpoint
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.TargetEndpoint
     - name: host
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.TargetHost
@@ -1086,15 +1104,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: lostTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
-    - name: migrateURI
-      type:
-        scalar: string
     - name: observation
       type:
         scalar: numeric
     - name: offer
       type:
-        namedType: com.github.virtferry.virtferry.api.v1alpha1.MigrateData
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.TargetOffer
     - name: problem
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.Problem
@@ -1120,6 +1135,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: totalBytes
       type:
         scalar: numeric
+- name: com.github.virtferry.virtferry.api.v1alpha1.Transport
+  scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.UUID
   scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.VCPUPin

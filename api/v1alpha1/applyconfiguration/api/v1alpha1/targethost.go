@@ -2,6 +2,10 @@
 
 package v1alpha1
 
+import (
+	apiv1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+)
+
 // TargetHostApplyConfiguration represents a declarative configuration of the TargetHost type for use
 // with apply.
 //
@@ -9,9 +13,9 @@ package v1alpha1
 // not checked.
 type TargetHostApplyConfiguration struct {
 	// onlineCPUs are the host's CPUs, as a list such as 0-31.
-	OnlineCPUs *string `json:"onlineCPUs,omitempty"`
+	OnlineCPUs *apiv1alpha1.CPUSet `json:"onlineCPUs,omitempty"`
 	// numaNodes are the host's NUMA nodes, as a list such as 0-1.
-	NUMANodes *string `json:"numaNodes,omitempty"`
+	NUMANodes *apiv1alpha1.CPUSet `json:"numaNodes,omitempty"`
 	// cgroupVersion is the version of the host's control groups, which decides
 	// what CPU shares may be.
 	CgroupVersion *int32 `json:"cgroupVersion,omitempty"`
@@ -26,7 +30,7 @@ func TargetHost() *TargetHostApplyConfiguration {
 // WithOnlineCPUs sets the OnlineCPUs field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the OnlineCPUs field is set to the value of the last call.
-func (b *TargetHostApplyConfiguration) WithOnlineCPUs(value string) *TargetHostApplyConfiguration {
+func (b *TargetHostApplyConfiguration) WithOnlineCPUs(value apiv1alpha1.CPUSet) *TargetHostApplyConfiguration {
 	b.OnlineCPUs = &value
 	return b
 }
@@ -34,7 +38,7 @@ func (b *TargetHostApplyConfiguration) WithOnlineCPUs(value string) *TargetHostA
 // WithNUMANodes sets the NUMANodes field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the NUMANodes field is set to the value of the last call.
-func (b *TargetHostApplyConfiguration) WithNUMANodes(value string) *TargetHostApplyConfiguration {
+func (b *TargetHostApplyConfiguration) WithNUMANodes(value apiv1alpha1.CPUSet) *TargetHostApplyConfiguration {
 	b.NUMANodes = &value
 	return b
 }

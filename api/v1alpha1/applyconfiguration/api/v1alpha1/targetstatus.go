@@ -15,13 +15,12 @@ type TargetStatusApplyConfiguration struct {
 	AttemptID *string `json:"attemptID,omitempty"`
 	// readyTime is when the target was ready to receive the guest.
 	ReadyTime *v1.MicroTime `json:"readyTime,omitempty"`
-	// destinationURI is where the source's libvirt reaches this one.
-	DestinationURI *string `json:"destinationURI,omitempty"`
-	// migrateURI is where the source sends the guest's memory.
-	MigrateURI *string `json:"migrateURI,omitempty"`
+	// endpoint is where the source reaches this host. The source's agent makes the
+	// URIs from it that its libvirt is given.
+	Endpoint *TargetEndpointApplyConfiguration `json:"endpoint,omitempty"`
 	// offer is what this host gives for the parts of the migrate data that the
 	// user left out.
-	Offer *MigrateDataApplyConfiguration `json:"offer,omitempty"`
+	Offer *TargetOfferApplyConfiguration `json:"offer,omitempty"`
 	// host is what the definition's places on the host are checked against.
 	Host *TargetHostApplyConfiguration `json:"host,omitempty"`
 	// definedBefore is whether the domain had a persistent definition on this side
@@ -78,26 +77,18 @@ func (b *TargetStatusApplyConfiguration) WithReadyTime(value v1.MicroTime) *Targ
 	return b
 }
 
-// WithDestinationURI sets the DestinationURI field in the declarative configuration to the given value
+// WithEndpoint sets the Endpoint field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
-// If called multiple times, the DestinationURI field is set to the value of the last call.
-func (b *TargetStatusApplyConfiguration) WithDestinationURI(value string) *TargetStatusApplyConfiguration {
-	b.DestinationURI = &value
-	return b
-}
-
-// WithMigrateURI sets the MigrateURI field in the declarative configuration to the given value
-// and returns the receiver, so that objects can be built by chaining "With" function invocations.
-// If called multiple times, the MigrateURI field is set to the value of the last call.
-func (b *TargetStatusApplyConfiguration) WithMigrateURI(value string) *TargetStatusApplyConfiguration {
-	b.MigrateURI = &value
+// If called multiple times, the Endpoint field is set to the value of the last call.
+func (b *TargetStatusApplyConfiguration) WithEndpoint(value *TargetEndpointApplyConfiguration) *TargetStatusApplyConfiguration {
+	b.Endpoint = value
 	return b
 }
 
 // WithOffer sets the Offer field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Offer field is set to the value of the last call.
-func (b *TargetStatusApplyConfiguration) WithOffer(value *MigrateDataApplyConfiguration) *TargetStatusApplyConfiguration {
+func (b *TargetStatusApplyConfiguration) WithOffer(value *TargetOfferApplyConfiguration) *TargetStatusApplyConfiguration {
 	b.Offer = value
 	return b
 }

@@ -1,0 +1,115 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"regexp"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+)
+
+// What the target's agent writes is checked once more before it reaches the
+// source's libvirt, which runs as root: nothing here relies on the API server to
+// have done so.
+
+// CheckAddress reports why other nodes cannot reach a host at this address. It
+// takes what the API takes: an IP address without brackets and zone, or a DNS name.
+func CheckAddress(address string) error {
+	ip, err := netip.ParseAddr(address)
+	switch {
+	case err != nil && len(validation.IsDNS1123Subdomain(address)) > 0:
+		return fmt.Errorf("%q is neither an IP address, without brackets, nor a DNS name in lower case", address)
+	case err != nil:
+		return nil
+	case ip.Zone() != "", ip.Is4In6(), !ip.IsGlobalUnicast() && !ip.IsLinkLocalUnicast():
+		return fmt.Errorf("%q is not an address at which another host reaches this one", address)
+	}
+	return nil
+}
+
+// endpointURIs returns where the source's libvirt reaches the target's, and where
+// its hypervisor sends the guest's memory; both are empty for an endpoint that is
+// not valid. The latter has no port: libvirt picks one.
+func endpointURIs(e *v1alpha1.TargetEndpoint) (destination, migrate string) {
+	if checkEndpoint(e) != nil {
+		return "", ""
+	}
+	host := e.Address
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() {
+		host = "[" + host + "]"
+	}
+	return "qemu+" + string(e.Transport) + "://" + host + "/system", "tcp://" + host
+}
+
+func checkEndpoint(e *v1alpha1.TargetEndpoint) error {
+	if e == nil {
+		return errors.New("its address is missing")
+	}
+	switch e.Transport {
+	case v1alpha1.TransportTLS, v1alpha1.TransportTCP, v1alpha1.TransportSSH:
+	default:
+		return fmt.Errorf("there is no transport %q", e.Transport)
+	}
+	return CheckAddress(e.Address)
+}
+
+// checkTargetSection checks all that the source takes from the target's section to
+// start the migration with.
+func checkTargetSection(t *v1alpha1.TargetStatus) error {
+	errs := []error{checkEndpoint(t.Endpoint)}
+	if o := t.Offer; o != nil {
+		errs = append(errs, checkOffer(o))
+	}
+	if h := t.Host; h != nil {
+		errs = append(errs, checkCPUSet("onlineCPUs", h.OnlineCPUs), checkCPUSet("numaNodes", h.NUMANodes))
+	}
+	return errors.Join(errs...)
+}
+
+func checkOffer(o *v1alpha1.TargetOffer) error {
+	var addresses []*string
+	if g := o.Graphics; g != nil {
+		addresses = append(addresses, g.VNCListenAddress, g.SPICEListenAddress, g.RDPListenAddress)
+	}
+	var errs []error
+	if s := o.Serial; s != nil {
+		addresses = append(addresses, s.ListenAddress)
+		for _, port := range s.Ports {
+			if port < 1 || port > 65535 {
+				errs = append(errs, fmt.Errorf("%d is no TCP port", port))
+			}
+		}
+	}
+	for _, address := range addresses {
+		if address == nil {
+			continue
+		}
+		if ip, err := netip.ParseAddr(*address); err != nil || ip.Zone() != "" {
+			errs = append(errs, fmt.Errorf("%q is no IP address to listen on", *address))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// cpuSetOf returns a set as the API takes it, or an empty one, which is not known,
+// if it is longer than that.
+func cpuSetOf(set string) v1alpha1.CPUSet {
+	const most = 4096
+	if len(set) > most {
+		return ""
+	}
+	return v1alpha1.CPUSet(set)
+}
+
+// cpuSet is the pattern of v1alpha1.CPUSet.
+var cpuSet = regexp.MustCompile(`^[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*$`)
+
+func checkCPUSet(what string, set v1alpha1.CPUSet) error {
+	if set == "" || cpuSet.MatchString(string(set)) {
+		return nil
+	}
+	return fmt.Errorf("%s is no list of numbers and ranges such as 0-3,8", what)
+}

@@ -1,0 +1,75 @@
+package agent
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
+)
+
+// TestEndpointURIs: whatever the target's agent writes, the source's libvirt is
+// given a URI of one form or none.
+func TestEndpointURIs(t *testing.T) {
+	for _, c := range []struct {
+		transport, address   string
+		destination, migrate string
+	}{
+		{"tls", "192.0.2.2", "qemu+tls://192.0.2.2/system", "tcp://192.0.2.2"},
+		{"tcp", "2001:db8::2", "qemu+tcp://[2001:db8::2]/system", "tcp://[2001:db8::2]"},
+		{"ssh", "node-b.example.com", "qemu+ssh://node-b.example.com/system", "tcp://node-b.example.com"},
+		{"tcp", "169.254.7.2", "qemu+tcp://169.254.7.2/system", "tcp://169.254.7.2"},
+		{"ext", "b", "", ""},
+		{"tls+ext", "b", "", ""},
+		{"", "b", "", ""},
+		{"tcp", "", "", ""},
+		{"ssh", "-oProxyCommand=touch", "", ""},
+		{"tcp", "b/system?command=/bin/sh", "", ""},
+		{"tcp", "b?command=x", "", ""},
+		{"tcp", "b#x", "", ""},
+		{"tcp", "user@b", "", ""},
+		{"tcp", "b:16509", "", ""},
+		{"tcp", "[::1]", "", ""},
+		{"tcp", "B", "", ""},
+		{"tcp", "b\n", "", ""},
+		{"tcp", "127.0.0.1", "", ""},
+		{"tcp", "::1", "", ""},
+		{"tcp", "::ffff:192.0.2.2", "", ""},
+		{"tcp", "fe80::2%eth0", "", ""},
+		{"tcp", "0.0.0.0", "", ""},
+		{"tcp", "224.0.0.1", "", ""},
+		{"tcp", strings.Repeat("a", 254), "", ""},
+	} {
+		destination, migrate := endpointURIs(&v1alpha1.TargetEndpoint{Transport: v1alpha1.Transport(c.transport), Address: c.address})
+		if destination != c.destination || migrate != c.migrate {
+			t.Errorf("%s to %q: got %q and %q, want %q and %q", c.transport, c.address, destination, migrate, c.destination, c.migrate)
+		}
+	}
+	if destination, migrate := endpointURIs(nil); destination != "" || migrate != "" {
+		t.Errorf("without an endpoint: got %q and %q", destination, migrate)
+	}
+}
+
+// TestSourceChecksWhatTheTargetSays: the migration is refused before anything is
+// touched, whatever the API server let pass.
+func TestSourceChecksWhatTheTargetSays(t *testing.T) {
+	for name, spoil := range map[string]func(*v1alpha1.TargetStatus){
+		"no endpoint":         func(s *v1alpha1.TargetStatus) { s.Endpoint = nil },
+		"a command":           func(s *v1alpha1.TargetStatus) { s.Endpoint.Transport = "ext" },
+		"a parameter":         func(s *v1alpha1.TargetStatus) { s.Endpoint.Address = "node-b/system?command=x" },
+		"a host name":         func(s *v1alpha1.TargetStatus) { s.Offer.Graphics.VNCListenAddress = new("node-b") },
+		"an address with XML": func(s *v1alpha1.TargetStatus) { s.Offer.Serial.ListenAddress = new("192.0.2.1'/><x y='") },
+		"a port of none":      func(s *v1alpha1.TargetStatus) { s.Offer.Serial.Ports = []int32{70000} },
+		"CPUs in words":       func(s *v1alpha1.TargetStatus) { s.Host.OnlineCPUs = "all" },
+		"nodes with a caret":  func(s *v1alpha1.TargetStatus) { s.Host.NUMANodes = "0-3,^1" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.api.spoil = spoil
+				lm := w.settle(w.migrate(guestUUID))
+				w.requireEnd(lm, v1alpha1.PhaseFailed, v1alpha1.ReasonTargetCheckFailed, "")
+				w.requireCalls(fake.MethodMigrate, 0)
+			})
+		})
+	}
+}
