@@ -6,6 +6,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/internal/caches"
 	"github.com/virtferry/virtferry/pkg/migration"
 )
 
@@ -32,7 +33,9 @@ func trim(o any) (any, error) {
 	}
 	lm.ManagedFields = nil
 	for annotation := range lm.Annotations {
-		if annotation != v1alpha1.AnnotationCancel && annotation != v1alpha1.AnnotationForceComplete {
+		switch annotation {
+		case v1alpha1.AnnotationCancel, v1alpha1.AnnotationForceComplete, caches.UnreadableMark:
+		default:
 			delete(lm.Annotations, annotation)
 		}
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	ac "github.com/virtferry/virtferry/api/v1alpha1/applyconfiguration/api/v1alpha1"
 	"github.com/virtferry/virtferry/internal/applyconv"
+	"github.com/virtferry/virtferry/internal/caches"
 	"github.com/virtferry/virtferry/pkg/migration"
 )
 
@@ -204,6 +205,9 @@ func nodeOf(hv *v1alpha1.Hypervisor) migration.Node {
 	n := migration.Node{Name: hv.Name, Domains: hv.Status.Domains, Unlisted: hv.Status.UnlistedDomains(), Message: "its agent has not reported yet"}
 	if c := meta.FindStatusCondition(hv.Status.Conditions, v1alpha1.ConditionReady); c != nil {
 		n.Ready, n.Message, n.Since = c.Status == metav1.ConditionTrue, c.Message, c.LastTransitionTime.Time
+	}
+	if why := caches.Unreadable(hv); why != "" {
+		n.Ready, n.Message = false, "its Hypervisor cannot be decoded: "+why
 	}
 	return n
 }

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/internal/caches"
 	"github.com/virtferry/virtferry/pkg/migration"
 )
 
@@ -76,6 +77,10 @@ func (r *LiveMigrationReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 		return ctrl.Result{}, r.queue().Settle(ctx)
 	case err != nil:
 		return ctrl.Result{}, fmt.Errorf("reading the LiveMigration: %w", err)
+	}
+	if caches.Unreadable(lm) != "" {
+		// What it lacks might be that it was started. It counts as under way.
+		return ctrl.Result{}, nil
 	}
 	lm = lm.DeepCopy()
 	recheck, err := r.reconcileStatus(ctx, lm)

@@ -12,6 +12,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/virtferry/virtferry/controllers"
+	"github.com/virtferry/virtferry/internal/caches"
 	"github.com/virtferry/virtferry/pkg/migration"
 )
 
@@ -70,9 +71,16 @@ func runManager(ctx context.Context, f *managerFlags) error {
 		return err
 	}
 	config.QPS, config.Burst = f.qps, f.burst
+	scheme, log := newScheme(), f.logger()
+	factory, err := caches.NewFactory(config, scheme, log, clock.RealClock{})
+	if err != nil {
+		return err
+	}
+	cacheOptions := controllers.CacheOptions(f.namespace)
+	cacheOptions.NewInformer = factory.NewInformer()
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme:                        newScheme(),
-		Logger:                        f.logger(),
+		Scheme:                        scheme,
+		Logger:                        log,
 		Metrics:                       metricsserver.Options{BindAddress: f.metrics},
 		HealthProbeBindAddress:        f.healthAddress,
 		PprofBindAddress:              f.profiles,
@@ -83,13 +91,16 @@ func runManager(ctx context.Context, f *managerFlags) error {
 		LeaseDuration:                 new(15 * time.Second),
 		RenewDeadline:                 new(10 * time.Second),
 		RetryPeriod:                   new(2 * time.Second),
-		Cache:                         controllers.CacheOptions(f.namespace),
+		Cache:                         cacheOptions,
 	})
 	if err != nil {
 		return fmt.Errorf("creating the manager: %w", err)
 	}
 	if err := setupManager(mgr, f); err != nil {
 		return err
+	}
+	if err := mgr.AddReadyzCheck("caches", factory.Health.Check); err != nil {
+		return fmt.Errorf("adding the readiness check of the caches: %w", err)
 	}
 	if err := mgr.Start(ctx); err != nil {
 		return fmt.Errorf("running the manager: %w", err)

@@ -8,6 +8,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -16,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/internal/caches"
 	"github.com/virtferry/virtferry/pkg/agent"
 	"github.com/virtferry/virtferry/pkg/migration"
 )
@@ -50,10 +52,17 @@ type SessionsReconciler struct {
 // which holds only those of them that are not finished: the history of a node is
 // longer than what it has to do.
 func SetupSessions(mgr ctrl.Manager, name, field, node string, sessions *agent.Sessions) error {
+	factory, err := caches.NewFactory(mgr.GetConfig(), mgr.GetScheme(), mgr.GetLogger(), clock.RealClock{})
+	if err != nil {
+		return err
+	}
+	if err := mgr.AddReadyzCheck("cache-"+name, factory.Health.Check); err != nil {
+		return fmt.Errorf("adding the readiness check of %s: %w", name, err)
+	}
 	objects, err := cache.New(mgr.GetConfig(), cache.Options{
 		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
 		DefaultTransform: cache.TransformStripManagedFields(),
-		ByObject:         map[client.Object]cache.ByObject{&v1alpha1.LiveMigration{}: {Field: unfinishedOf(field, node)}},
+		NewInformer:      factory.Selecting(name, unfinishedOf(field, node)),
 	})
 	if err != nil {
 		return fmt.Errorf("creating the cache of %s: %w", name, err)
@@ -106,7 +115,10 @@ func (r *SessionsReconciler) Reconcile(ctx context.Context, req ctrl.Request) (c
 	case err != nil:
 		return ctrl.Result{}, fmt.Errorf("reading the LiveMigration: %w", err)
 	}
-	r.sessions.Ensure(lm)
+	// Otherwise a session goes on by what it was told last.
+	if caches.Unreadable(lm) == "" {
+		r.sessions.Ensure(lm)
+	}
 	return ctrl.Result{}, nil
 }
 
@@ -124,7 +136,9 @@ func (r *SessionsReconciler) adopt(ctx context.Context) (bool, error) {
 	}
 	objects := make([]*v1alpha1.LiveMigration, 0, len(all.Items))
 	for i := range all.Items {
-		objects = append(objects, &all.Items[i])
+		if caches.Unreadable(&all.Items[i]) == "" {
+			objects = append(objects, &all.Items[i])
+		}
 	}
 	r.adopted = r.sessions.Adopt(objects)
 	return r.adopted, nil

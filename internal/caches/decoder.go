@@ -14,14 +14,14 @@ import (
 	kjson "sigs.k8s.io/json"
 )
 
-// unreadable is the key of an annotation that a decoded object has in memory alone:
-// the API server takes no such key.
-const unreadable = "cannot be decoded"
+// UnreadableMark is the key of an annotation that an object has in memory alone where
+// it cannot be decoded: the API server takes no such key.
+const UnreadableMark = "cannot be decoded"
 
 // Unreadable says why an object of a cache cannot be decoded, and is empty for one
 // that can. Nobody may act on such an object: what could not be decoded is missing
 // from it. It must not be taken for absent either.
-func Unreadable(o metav1.Object) string { return o.GetAnnotations()[unreadable] }
+func Unreadable(o metav1.Object) string { return o.GetAnnotations()[UnreadableMark] }
 
 // codecs decodes, of objects that cannot be decoded as a whole, what can.
 type codecs struct {
@@ -119,7 +119,7 @@ func (c codecs) object(data []byte, gvk schema.GroupVersionKind) (runtime.Object
 	why := fmt.Sprintf("%s: %s", strings.Join(lost, ", "), cause)
 	c.log.Error(cause, "An object cannot be decoded, and nothing is done about it; correct or delete it",
 		"kind", gvk.Kind, "namespace", o.GetNamespace(), "name", o.GetName(), "fields", lost)
-	annotations := map[string]string{unreadable: why}
+	annotations := map[string]string{UnreadableMark: why}
 	for key, value := range o.GetAnnotations() {
 		annotations[key] = value
 	}
