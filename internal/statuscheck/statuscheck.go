@@ -17,7 +17,7 @@ import (
 
 // Check returns everything that is wrong with the status.
 func Check(lm *v1alpha1.LiveMigration) error {
-	return errors.Join(checkConditions(lm), checkPhase(lm), checkTimes(lm), checkKstatus(lm))
+	return errors.Join(checkConditions(lm), checkPhase(lm), checkTimes(lm), checkKstatus(lm), checkBounds(lm))
 }
 
 // CheckTransition returns what must not have changed between two states of one

@@ -207,7 +207,8 @@ func (m *memoryAPI) update(uid types.UID, change func(*v1alpha1.LiveMigration)) 
 	lm.ResourceVersion = strconv.Itoa(m.version)
 	m.objects[uid] = lm
 	m.mu.Unlock()
-	if err := errors.Join(statuscheck.Check(lm), statuscheck.CheckTransition(before, lm)); err != nil {
+	// What a test has spoilt on purpose is beyond the schema's bounds.
+	if err := errors.Join(statuscheck.Check(lm), statuscheck.CheckTransition(before, lm)); err != nil && m.spoil == nil {
 		m.t.Errorf("in phase %s: %v", lm.Status.Phase, err)
 	}
 	for _, a := range m.agents {

@@ -1,0 +1,38 @@
+package agent
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
+)
+
+// TestWhatIsReportedStaysWithinTheSchema: libvirt's messages may be as long as QEMU's
+// log. The world holds each status against the schema; the API server would never
+// take a report that is longer, and the migration would never end.
+func TestWhatIsReportedStaysWithinTheSchema(t *testing.T) {
+	long := &hypervisor.Error{Kind: hypervisor.KindOther, Message: strings.Repeat("ünten ", 20000)}
+	inWorld(t, func(w *world) {
+		w.fleet.Host("node-a").FailNext(fake.MethodMigrate, long)
+		lm := w.settle(w.migrate(guestUUID))
+		w.requireEnd(lm, v1alpha1.PhaseFailed, v1alpha1.ReasonMigrationFailed, "")
+		if got := len(lm.Status.Source.End.ErrorMessage); got == 0 || got > 1024 {
+			t.Errorf("the error's message has %d bytes", got)
+		}
+	})
+	t.Run("a refusal", func(t *testing.T) {
+		inWorld(t, func(w *world) {
+			lm := w.settle(w.migrateWith(guestUUID, func(lm *v1alpha1.LiveMigration) {
+				data := &v1alpha1.MigrateData{Volumes: []v1alpha1.VolumeMigrateData{}}
+				for i := range 256 {
+					data.Volumes = append(data.Volumes, v1alpha1.VolumeMigrateData{Serial: new(fmt.Sprintf("%s%d", strings.Repeat("s", 250), i))})
+				}
+				lm.Spec.MigrateData = data
+			}))
+			w.requireEnd(lm, v1alpha1.PhaseFailed, v1alpha1.ReasonInvalidMigrateData, "")
+		})
+	})
+}
