@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
@@ -28,6 +29,10 @@ func (h migrationHandler) Create(_ context.Context, e event.CreateEvent, q work)
 
 // Update implements handler.EventHandler.
 func (h migrationHandler) Update(_ context.Context, e event.UpdateEvent, q work) {
+	if old, ok := e.ObjectOld.(*v1alpha1.LiveMigration); ok && old.UID != e.ObjectNew.GetUID() {
+		// It was deleted and made again while the watch was broken.
+		h.turns.Remove(old)
+	}
 	h.put(e.ObjectNew, q)
 }
 
@@ -49,8 +54,8 @@ func (h migrationHandler) put(o client.Object, q work) {
 		return
 	}
 	h.turns.serve(q)
-	h.turns.Put(lm)
-	if !migration.Settled(lm) {
+	// Whatever may change somebody's turn is followed by a look for it.
+	if changes := h.turns.Put(lm); changes || !migration.Settled(lm) {
 		q.Add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(lm)})
 	}
 }
@@ -90,4 +95,5 @@ func (q *queue) serve(w work) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.wake = func(key types.NamespacedName) { w.Add(reconcile.Request{NamespacedName: key}) }
+	q.wakeAfter = func(key types.NamespacedName, d time.Duration) { w.AddAfter(reconcile.Request{NamespacedName: key}, d) }
 }

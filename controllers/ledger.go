@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -54,8 +55,9 @@ type ledger struct {
 	reader    client.Reader
 	namespace string
 	// version is that of the object as this process last wrote or read it; empty where
-	// it has to be read first.
+	// it has to be read first. An object that was made anew has another UID.
 	version string
+	uid     types.UID
 }
 
 // read returns the promises that were written last, and makes the ledger if there is
@@ -65,7 +67,9 @@ func (l *ledger) read(ctx context.Context) ([]promise, error) {
 	key := types.NamespacedName{Namespace: l.namespace, Name: LedgerName}
 	err := l.reader.Get(ctx, key, found)
 	if apierrors.IsNotFound(err) {
-		if err = l.client.Apply(ctx, corev1ac.ConfigMap(key.Name, key.Namespace), client.FieldOwner(v1alpha1.OwnerManager)); err == nil {
+		// An apply would take away what another manager has promised in between.
+		made := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
+		if err = l.client.Create(ctx, made); err == nil || apierrors.IsAlreadyExists(err) { //nolint:forbidigo // See above.
 			err = l.reader.Get(ctx, key, found)
 		}
 	}
@@ -78,7 +82,7 @@ func (l *ledger) read(ctx context.Context) ([]promise, error) {
 			return nil, fmt.Errorf("reading the ledger of slots, the ConfigMap %s; somebody has changed it, and it can be deleted: %w", key, err)
 		}
 	}
-	l.version = found.ResourceVersion
+	l.version, l.uid = found.ResourceVersion, found.UID
 	return promises, nil
 }
 
@@ -88,7 +92,7 @@ func (l *ledger) write(ctx context.Context, promises []promise) error {
 	if err != nil {
 		return fmt.Errorf("preparing the ledger of slots: %w", err)
 	}
-	config := corev1ac.ConfigMap(LedgerName, l.namespace).WithResourceVersion(l.version).
+	config := corev1ac.ConfigMap(LedgerName, l.namespace).WithUID(l.uid).WithResourceVersion(l.version).
 		WithData(map[string]string{ledgerKey: string(text)})
 	// Whatever comes of it, the next one must know.
 	l.version = ""

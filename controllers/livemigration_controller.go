@@ -11,10 +11,12 @@ import (
 	"github.com/google/uuid"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/internal/caches"
@@ -48,7 +50,13 @@ type LiveMigrationReconciler struct {
 
 // concurrency is how many migrations are reconciled at a time. They wait for the API
 // server more than they compute.
-const concurrency = 16
+const concurrency = 32
+
+// How long it takes until a reconciliation that has failed is tried again.
+const (
+	failureRetry     = 5 * time.Millisecond
+	failureRetryMost = 30 * time.Second
+)
 
 // SetupWithManager registers the reconciler.
 func (r *LiveMigrationReconciler) SetupWithManager(mgr ctrl.Manager) error {
@@ -56,7 +64,11 @@ func (r *LiveMigrationReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Named("livemigration").
 		Watches(&v1alpha1.LiveMigration{}, migrationHandler{r.queue()}).
 		Watches(&v1alpha1.Hypervisor{}, hypervisorHandler{r.queue()}).
-		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency}).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: concurrency,
+			// One that was promised a slot holds it until its status could be written.
+			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](failureRetry, failureRetryMost),
+		}).
 		Complete(r)
 	if err != nil {
 		return fmt.Errorf("setting up the LiveMigration controller: %w", err)
@@ -74,7 +86,7 @@ func (r *LiveMigrationReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 	lm := &v1alpha1.LiveMigration{}
 	switch err := r.Client.Get(ctx, req.NamespacedName, lm); {
 	case apierrors.IsNotFound(err):
-		return ctrl.Result{}, r.queue().Settle(ctx)
+		return ctrl.Result{}, r.queue().Settle(ctx, req.NamespacedName)
 	case err != nil:
 		return ctrl.Result{}, fmt.Errorf("reading the LiveMigration: %w", err)
 	}
@@ -92,7 +104,7 @@ func (r *LiveMigrationReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 			return retryConflict(err)
 		}
 	}
-	if err := r.queue().Settle(ctx); err != nil {
+	if err := r.queue().Settle(ctx, req.NamespacedName); err != nil {
 		return ctrl.Result{}, err
 	}
 	if recheck.IsZero() {
@@ -129,7 +141,7 @@ func (r *LiveMigrationReconciler) reconcileStatus(ctx context.Context, lm *v1alp
 	if err := r.applyStatus(ctx, lm, &summary.Status); err != nil {
 		return time.Time{}, err
 	}
-	r.queue().Put(lm.DeepCopy())
+	r.queue().Wrote(lm)
 	r.emit(before, lm)
 	return summary.Recheck, nil
 }
@@ -144,6 +156,6 @@ func (r *LiveMigrationReconciler) decide(ctx context.Context, lm *v1alpha1.LiveM
 	if err := r.applyFinalizers(ctx, lm, v1alpha1.FinalizerGuestSafe); err != nil {
 		return summary, err
 	}
-	r.queue().Put(lm.DeepCopy())
+	r.queue().Wrote(lm)
 	return r.queue().Decide(ctx, lm, uuid.NewString)
 }

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"sync"
@@ -24,8 +25,9 @@ type queue struct {
 	reader client.Reader
 	limits migration.Limits
 	clock  clock.Clock
-	// wake has a migration reconciled.
-	wake func(types.NamespacedName)
+	// wake has a migration reconciled, and wakeAfter when some time has passed.
+	wake      func(types.NamespacedName)
+	wakeAfter func(types.NamespacedName, time.Duration)
 
 	mu    sync.Mutex
 	nodes *migration.Inventory
@@ -40,6 +42,10 @@ type queue struct {
 	paused time.Time
 	passed time.Time
 	passes int
+	// planned is whether there will be a pass after the pause, and ready how many nodes
+	// were ready at last.
+	planned bool
+	ready   int
 }
 
 // entry is a migration that has not ended.
@@ -51,7 +57,10 @@ type entry struct {
 	keys    []string
 	turn    migration.Turn
 	decided bool
-	promise *promise
+	// told is when the status last had to say something else, and wrote when this
+	// process last wrote the object.
+	told, wrote time.Time
+	promise     *promise
 }
 
 type arrival struct {
@@ -62,37 +71,62 @@ type arrival struct {
 func newQueue(c client.Client, reader client.Reader, namespace string, limits migration.Limits, clk clock.Clock) *queue {
 	return &queue{
 		ledger: ledger{client: c, reader: reader, namespace: namespace}, reader: reader, limits: limits, clock: clk,
-		wake: func(types.NamespacedName) {}, nodes: migration.NewInventory(), entries: map[types.UID]*entry{},
+		wake: func(types.NamespacedName) {}, wakeAfter: func(types.NamespacedName, time.Duration) {}, nodes: migration.NewInventory(), entries: map[types.UID]*entry{},
 		concerning: map[string]sets.Set[types.UID]{}, arrivals: map[string]arrival{},
 	}
 }
 
-// Put takes in a migration as it is now, unless it is known to be newer. It keeps the
-// object.
-func (q *queue) Put(lm *v1alpha1.LiveMigration) {
+// Put takes in what a watch says of a migration. It keeps the object, and reports whether
+// there may be new turns.
+func (q *queue) Put(lm *v1alpha1.LiveMigration) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.put(lm)
+	if e := q.entries[lm.UID]; e != nil && !newer(lm.ResourceVersion, e.lm.ResourceVersion) && q.clock.Since(e.wrote) > ownNews &&
+		lm.ResourceVersion != e.lm.ResourceVersion {
+		// Versions have gone back: the API server's data were restored.
+		q.drop(lm.UID)
+	}
+	q.put(lm, true)
+	return q.dirty
 }
 
-func (q *queue) put(lm *v1alpha1.LiveMigration) {
+// ownNews is how long a watch may lag behind what this process has written itself.
+const ownNews = 30 * time.Second
+
+// Wrote takes in a migration as this process has just written it. If it is not known, it
+// has gone meanwhile.
+func (q *queue) Wrote(lm *v1alpha1.LiveMigration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if e := q.entries[lm.UID]; e != nil {
+		e.wrote = q.clock.Now()
+		q.put(lm.DeepCopy(), false)
+	}
+}
+
+// put takes in a migration as it is now, unless it is known to be newer. Only who knows
+// that the object is still there may make an entry for it.
+func (q *queue) put(lm *v1alpha1.LiveMigration, make bool) {
 	e := q.entries[lm.UID]
 	if e != nil && !newer(lm.ResourceVersion, e.lm.ResourceVersion) {
 		return
 	}
 	if migration.Finished(lm) {
-		if a, ok := migration.ArrivalOf(lm); ok && a.Time.After(q.arrivals[lm.Status.DomainUUID].Time) {
+		if a, ok := migration.ArrivalOf(lm); ok && !a.Time.Before(q.arrivals[lm.Status.DomainUUID].Time) {
 			q.arrivals[lm.Status.DomainUUID] = arrival{Arrival: a, by: lm.UID}
 		}
 		q.drop(lm.UID)
 		return
 	}
-	if e == nil {
+	switch {
+	case e != nil:
+		q.dirty = q.dirty || changesTurns(e, lm) || hasFinalizer(e.lm) != hasFinalizer(lm)
+	case !make:
+		return
+	default:
 		e = &entry{order: migration.Order(lm)}
 		q.entries[lm.UID] = e
 		q.dirty = true
-	} else {
-		q.dirty = q.dirty || changesTurns(e.lm, lm) || hasFinalizer(e.lm) != hasFinalizer(lm)
 	}
 	if e.promise != nil && e.promise.Version != lm.ResourceVersion {
 		e.promise, q.dirty = nil, true
@@ -103,10 +137,19 @@ func (q *queue) put(lm *v1alpha1.LiveMigration) {
 
 // changesTurns reports whether another's turn, or its own, may depend on what is new of
 // a migration.
-func changesTurns(before, after *v1alpha1.LiveMigration) bool {
+func changesTurns(e *entry, after *v1alpha1.LiveMigration) bool {
+	before := e.lm
 	b, a := migration.NewClaim(before, time.Time{}), migration.NewClaim(after, time.Time{})
-	return b.Stage != a.Stage || b.Ready != a.Ready || b.Gone != a.Gone || before.Generation != after.Generation ||
-		(before.Status.Attempt == nil) != (after.Status.Attempt == nil) || before.Status.DomainUUID != after.Status.DomainUUID
+	found := cmp.Or(before.Status.DomainUUID, e.turn.Resolution.DomainUUID)
+	return b.Stage != a.Stage || b.Ready != a.Ready || b.Gone != a.Gone || b.Source != a.Source || b.Target != a.Target ||
+		before.Generation != after.Generation || attemptOf(before) != attemptOf(after) || found != after.Status.DomainUUID
+}
+
+func attemptOf(lm *v1alpha1.LiveMigration) string {
+	if lm.Status.Attempt == nil {
+		return ""
+	}
+	return lm.Status.Attempt.ID
 }
 
 // Remove forgets a migration that is gone.
@@ -174,6 +217,15 @@ func (q *queue) RemoveNode(name string) {
 // noteChange wakes those that what has changed on a node concerns.
 func (q *queue) noteChange(node string, change migration.Change) {
 	concerned := sets.New[types.UID]()
+	if ready := q.nodes.Ready(); ready != q.ready {
+		q.ready = ready
+		// The cluster may move as many guests as it has nodes that are ready.
+		for uid, e := range q.entries {
+			if e.turn.WaitingFor == v1alpha1.SlotCluster && e.turn.Position == 1 {
+				concerned.Insert(uid)
+			}
+		}
+	}
 	if change.Node {
 		concerned = concerned.Union(q.concerning["node/"+node])
 	}
@@ -192,8 +244,8 @@ func (q *queue) noteChange(node string, change migration.Change) {
 func (q *queue) Decide(ctx context.Context, lm *v1alpha1.LiveMigration, newAttempt func() string) (migration.Summary, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if e := q.entries[lm.UID]; e == nil || newer(lm.ResourceVersion, e.lm.ResourceVersion) {
-		q.put(lm.DeepCopy())
+	if err := q.know(ctx, lm); err != nil {
+		return migration.Summary{}, err
 	}
 	facts := migration.ManagerFacts{Object: lm, Nodes: q.nodes, NewAttempt: newAttempt}
 	if !migration.Finished(lm) && !migration.Started(lm) {
@@ -206,11 +258,36 @@ func (q *queue) Decide(ctx context.Context, lm *v1alpha1.LiveMigration, newAttem
 	return migration.Summarize(facts, q.clock.Now()), nil
 }
 
-// Settle looks for new turns if there may be any.
-func (q *queue) Settle(ctx context.Context) error {
+// know takes in an object as its reconciler has read it. One that the watch has not told
+// of, or that it has told to be gone, is looked up: the reconciler may be late.
+func (q *queue) know(ctx context.Context, lm *v1alpha1.LiveMigration) error {
+	switch e := q.entries[lm.UID]; {
+	case migration.Finished(lm):
+		return nil
+	case e == nil:
+		return q.reread(ctx, lm.UID, client.ObjectKeyFromObject(lm))
+	case newer(lm.ResourceVersion, e.lm.ResourceVersion):
+		q.put(lm.DeepCopy(), false)
+	}
+	return nil
+}
+
+// Settle looks for new turns if there may be any. In a pause it does so by having the
+// migration of that key reconciled again.
+func (q *queue) Settle(ctx context.Context, key types.NamespacedName) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.lookForTurns(ctx, nil)
+	wait := q.paused.Sub(q.clock.Now())
+	switch {
+	case !q.dirty:
+		return nil
+	case wait <= 0:
+		return q.pass(ctx, nil)
+	case !q.planned:
+		q.planned = true
+		q.wakeAfter(key, wait)
+	}
+	return nil
 }
 
 // turn returns what a migration may do, having looked for new turns if there may be any.

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,8 @@ const (
 	// maxPromises bounds the ledger. Those that find no room in it are promised their
 	// slots when others have been kept.
 	maxPromises = 256
+	// passTimeout bounds how long everything waits for the ledger.
+	passTimeout = 15 * time.Second
 )
 
 // errStale: the object was read before it last changed.
@@ -35,6 +38,8 @@ var errNotHeld = errors.New("the object is not held by its finalizer")
 // pass looks for new turns, promises what there is, and wakes those whose turn has
 // changed but for the one who asks.
 func (q *queue) pass(ctx context.Context, asking *entry) error {
+	ctx, cancel := context.WithTimeout(ctx, passTimeout)
+	defer cancel()
 	began := q.clock.Now()
 	if q.ledger.version == "" {
 		if err := q.resync(ctx); err != nil {
@@ -56,6 +61,7 @@ func (q *queue) pass(ctx context.Context, asking *entry) error {
 		}
 	}
 	q.passes++
+	q.planned = false
 	q.passed = q.clock.Now()
 	q.paused = q.passed.Add(passShare * q.passed.Sub(began))
 	return nil
@@ -67,13 +73,33 @@ func (q *queue) take(e *entry, turn migration.Turn) bool {
 		// There was no room for it in the ledger.
 		turn.Admit, turn.Grant, q.dirty = false, false, true
 	}
+	now := q.clock.Now()
+	if e.decided && now.Sub(e.told) < placeInterval(turn.Position) {
+		// A status is not written for each step of a line.
+		turn.WaitingFor, turn.Position = e.turn.WaitingFor, e.turn.Position
+	}
 	same := e.decided && sameTurn(e.turn, turn)
 	moved := e.turn.Resolution.SourceNode != turn.Resolution.SourceNode
 	e.turn, e.decided = turn, true
+	if !same {
+		e.told = now
+	}
 	if moved {
 		q.index(e.lm.UID, e)
 	}
 	return !same
+}
+
+// placeInterval is how often a migration's place in a line is told at most.
+func placeInterval(position int32) time.Duration {
+	switch {
+	case position <= 5:
+		return 0
+	case position <= 20:
+		return 30 * time.Second
+	default:
+		return 5 * time.Minute
+	}
 }
 
 // ready reports whether a promise to the migration could be kept: it must be held by its
@@ -92,7 +118,7 @@ func (q *queue) schedule(now time.Time) ([]*entry, []migration.Turn) {
 			c.Resolve(q.resolve(e.lm))
 		}
 		if p := e.promise; p != nil {
-			c.Promise(p.Copying, p.Source, p.Target)
+			c.Promise(p.Copying, p.Guest, p.Source, p.Target)
 		}
 		claims = append(claims, c)
 	}
@@ -101,7 +127,7 @@ func (q *queue) schedule(now time.Time) ([]*entry, []migration.Turn) {
 	for i, c := range claims {
 		entries[i] = q.entries[c.Object.UID]
 		if p := entries[i].promise; p != nil {
-			turns[i].Admit, turns[i].Grant = true, p.Copying
+			turns[i].Admit, turns[i].Grant, turns[i].Resolution = true, p.Copying, p.resolution()
 		}
 	}
 	return entries, turns
@@ -147,7 +173,7 @@ func (q *queue) promise(ctx context.Context, entries []*entry, turns []migration
 func newPromise(lm *v1alpha1.LiveMigration, turn *migration.Turn) promise {
 	p := promise{
 		UID: lm.UID, Namespace: lm.Namespace, Name: lm.Name, Version: lm.ResourceVersion, Copying: turn.Grant,
-		Source: lm.Status.SourceNode, Target: lm.Status.TargetNode,
+		Guest: cmp.Or(lm.Status.DomainUUID, turn.Resolution.DomainUUID), Source: lm.Status.SourceNode, Target: lm.Status.TargetNode,
 	}
 	if lm.Status.Attempt != nil {
 		return p
@@ -157,6 +183,14 @@ func newPromise(lm *v1alpha1.LiveMigration, turn *migration.Turn) promise {
 		p.Source = turn.Resolution.SourceNode
 	}
 	return p
+}
+
+// resolution is where the guest was when the promise was made. If it has left meanwhile,
+// the source's agent will say so; the slots are those of these nodes.
+func (p *promise) resolution() migration.Resolution {
+	return migration.Resolution{
+		DomainUUID: p.Guest, SourceNode: cmp.Or(p.Source, p.Target), TargetNode: p.Target, AlreadyOnTarget: p.Source == "",
+	}
 }
 
 // resync takes over from another manager, or begins: it reads the ledger and then, past
@@ -208,7 +242,7 @@ func (q *queue) relist(ctx context.Context) error {
 		}
 		for i := range list.Items {
 			listed[list.Items[i].UID] = true
-			q.put(&list.Items[i])
+			q.put(&list.Items[i], true)
 		}
 		if list.Continue == "" {
 			break
@@ -236,7 +270,7 @@ func (q *queue) reread(ctx context.Context, uid types.UID, key types.NamespacedN
 	case err != nil:
 		return fmt.Errorf("reading a migration: %w", err)
 	}
-	q.put(lm)
+	q.put(lm, true)
 	return nil
 }
 

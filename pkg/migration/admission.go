@@ -126,7 +126,7 @@ func (s *summarizer) notThere(o *v1alpha1.DomainObservation) {
 	case !s.Turn.Resolution.AlreadyOnTarget:
 		s.lookAgain(message)
 	case inTime:
-		s.progressing(v1alpha1.PhasePending, v1alpha1.ReasonResolving, message+"; waiting for news")
+		s.progressing(v1alpha1.PhasePreparing, v1alpha1.ReasonResolving, message+"; waiting for news")
 	default:
 		s.finish(VerdictFailed, v1alpha1.ReasonDomainNotRunning, message+". Nothing was touched; create another LiveMigration to try again")
 	}

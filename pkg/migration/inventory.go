@@ -1,6 +1,7 @@
 package migration
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -30,24 +31,30 @@ type Node struct {
 // nodes and guests there are. It is not safe for concurrent use.
 type Inventory struct {
 	nodes map[string]*Node
-	// holders are the names of the nodes that list a guest, by its UUID and by its
-	// name.
+	// byUUID and byName hold the guests by their UUIDs, in lower case, and by their
+	// names.
 	byUUID, byName index
 	ready          int
 }
 
-// index finds the nodes that list a guest.
-type index map[string]map[string]struct{}
+// holder is a guest of a node.
+type holder struct{ node, uuid string }
 
-func (x index) add(key, node string) {
-	if x[key] == nil {
-		x[key] = map[string]struct{}{}
+// index finds guests.
+type index map[string]map[holder]v1alpha1.HypervisorDomain
+
+func (x index) add(key string, h holder, d v1alpha1.HypervisorDomain) {
+	if key == "" {
+		return
 	}
-	x[key][node] = struct{}{}
+	if x[key] == nil {
+		x[key] = map[holder]v1alpha1.HypervisorDomain{}
+	}
+	x[key][h] = d
 }
 
-func (x index) remove(key, node string) {
-	delete(x[key], node)
+func (x index) remove(key string, h holder) {
+	delete(x[key], h)
 	if len(x[key]) == 0 {
 		delete(x, key)
 	}
@@ -83,22 +90,15 @@ func (inv *Inventory) Put(n Node) Change {
 	for id, d := range old {
 		if is, kept := now[id]; !kept || is != d {
 			change.Guests = append(change.Guests, id, d.Name)
-			inv.byUUID.remove(id, n.Name)
-		}
-	}
-	// A name may belong to several guests of a node's, so all are taken out first.
-	for _, d := range before.Domains {
-		if d.Name != "" {
-			inv.byName.remove(d.Name, n.Name)
+			inv.byUUID.remove(id, holder{n.Name, id})
+			inv.byName.remove(d.Name, holder{n.Name, id})
 		}
 	}
 	for id, d := range now {
 		if was, known := old[id]; !known || was != d {
 			change.Guests = append(change.Guests, id, d.Name)
-		}
-		inv.byUUID.add(id, n.Name)
-		if d.Name != "" {
-			inv.byName.add(d.Name, n.Name)
+			inv.byUUID.add(id, holder{n.Name, id}, d)
+			inv.byName.add(d.Name, holder{n.Name, id}, d)
 		}
 	}
 	inv.nodes[n.Name] = &n
@@ -178,21 +178,18 @@ type place struct {
 // places returns where guests of that name or UUID are known, by the order of the
 // nodes' names.
 func (inv *Inventory) places(domain string) []place {
-	holders := inv.byName[domain]
-	byUUID := isUUID(domain)
-	if byUUID {
-		holders = inv.byUUID[strings.ToLower(domain)]
+	found := inv.byName[domain]
+	if isUUID(domain) {
+		found = inv.byUUID[strings.ToLower(domain)]
 	}
-	var found []place
-	for _, name := range slices.Sorted(maps.Keys(holders)) {
-		n := inv.nodes[name]
-		for _, d := range n.Domains {
-			if byUUID && strings.EqualFold(d.UUID, domain) || !byUUID && d.Name == domain {
-				found = append(found, place{node: n, domain: d})
-			}
-		}
+	holders := slices.SortedFunc(maps.Keys(found), func(a, b holder) int {
+		return cmp.Or(strings.Compare(a.node, b.node), strings.Compare(a.uuid, b.uuid))
+	})
+	out := make([]place, 0, len(holders))
+	for _, h := range holders {
+		out = append(out, place{node: inv.nodes[h.node], domain: found[h]})
 	}
-	return found
+	return out
 }
 
 // isUUID reports whether a domain is given by its UUID.

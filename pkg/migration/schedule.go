@@ -31,9 +31,11 @@ const (
 	// bound those of a low priority could wait for ever.
 	priorityWeight = 10 * time.Minute
 	// reserveAfter is how long a migration that is the first to wait for a slot has
-	// waited when its other slot is kept free for it. Until then, others may use what
-	// it cannot.
+	// waited when its other slots are kept free for it. Until then, others may use what
+	// it cannot. They may again for reserveTurns, after the same time of keeping them
+	// free: what it waits for may never come.
 	reserveAfter = 2 * time.Minute
+	reserveTurns = 10 * time.Minute
 	// readyGrace is how long a migration that was just admitted keeps its turn while
 	// the agents prepare it.
 	readyGrace = 5 * time.Second
@@ -109,7 +111,10 @@ func (c *Claim) Resolve(r Resolution) {
 }
 
 // Promise counts what the migration has been promised, and its status does not say yet.
-func (c *Claim) Promise(copying bool, source, target string) {
+func (c *Claim) Promise(copying bool, guest, source, target string) {
+	if guest != "" {
+		c.Guest = strings.ToLower(guest)
+	}
 	switch {
 	case source == "":
 		c.Stage = StageEnding
@@ -203,10 +208,10 @@ type slot struct {
 type scheduler struct {
 	limits Limits
 	now    time.Time
-	// copying and preparing count what is held or promised, and waiters those that
-	// wait for a slot.
-	copying, prepared map[slot]int
-	waiters           map[slot]int32
+	// copying and prepared count what is held or promised, reserved what is kept free,
+	// and waiters those that wait for a slot.
+	copying, prepared, reserved map[slot]int
+	waiters                     map[slot]int32
 	// guests are the migrations that hold a guest.
 	guests map[string]*v1alpha1.LiveMigration
 }
@@ -216,7 +221,7 @@ func newScheduler(claims []*Claim, limits Limits, readyNodes int, now time.Time)
 		limits.Cluster = max(1, readyNodes)
 	}
 	s := &scheduler{
-		limits: limits, now: now, copying: map[slot]int{}, prepared: map[slot]int{}, waiters: map[slot]int32{},
+		limits: limits, now: now, copying: map[slot]int{}, prepared: map[slot]int{}, reserved: map[slot]int{}, waiters: map[slot]int32{},
 		guests: map[string]*v1alpha1.LiveMigration{},
 	}
 	for _, c := range claims {
@@ -258,7 +263,7 @@ func (s *scheduler) limit(k v1alpha1.SlotKind) int {
 // lacks returns the first slot that there is none of for the claim.
 func (s *scheduler) lacks(c *Claim) (x slot, ok bool) {
 	for _, x := range slotsOf(c) {
-		if s.copying[x] >= s.limit(x.kind) {
+		if s.copying[x]+s.reserved[x] >= s.limit(x.kind) {
 			return x, true
 		}
 	}
@@ -308,8 +313,8 @@ func (s *scheduler) preparing(c *Claim, turn *Turn) {
 	case c.Ready:
 		turn.Grant = true
 		s.hold(s.copying, c)
-	case s.now.Sub(c.Since) < readyGrace:
-		s.hold(s.copying, c)
+	case within(s.now.Sub(c.Since), 0, readyGrace):
+		s.hold(s.reserved, c)
 	}
 }
 
@@ -318,10 +323,14 @@ func (s *scheduler) preparing(c *Claim, turn *Turn) {
 func (s *scheduler) wait(x slot, c *Claim, turn *Turn) {
 	s.waiters[x]++
 	turn.WaitingFor, turn.Position = x.kind, s.waiters[x]
-	if s.waiters[x] == 1 && s.now.Sub(c.Since) >= reserveAfter {
-		s.hold(s.copying, c)
+	held := s.copying[x] >= s.limit(x.kind)
+	if waited := s.now.Sub(c.Since); held && s.waiters[x] == 1 && within(waited%(2*reserveTurns), reserveAfter, reserveTurns) {
+		s.hold(s.reserved, c)
 	}
 }
+
+// within reports whether a time is in a span, the end of which does not belong to it.
+func within(d, from, to time.Duration) bool { return d >= from && d < to }
 
 // ShownPosition is a place in a line as people are told: the further back it is, the
 // rougher, so that a long line does not have to be told of each step.

@@ -335,6 +335,9 @@ func (s *summarizer) recordDowntime() {
 // finish settles the migration for good.
 func (s *summarizer) finish(v Verdict, reason, message string) {
 	st := &s.out.Status
+	if st.Queue != nil {
+		st.Queue.WaitingFor, st.Queue.Position = "", 0
+	}
 	st.CompletionTime = &metav1.Time{Time: s.now}
 	meta.RemoveStatusCondition(&st.Conditions, v1alpha1.ConditionReconciling)
 	status := metav1.ConditionFalse
