@@ -83,10 +83,13 @@ func (r *LiveMigrationReconciler) queue() *queue {
 
 // Reconcile implements reconcile.Reconciler.
 func (r *LiveMigrationReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	if req.NamespacedName == settleKey {
+		return ctrl.Result{}, r.queue().Settle(ctx)
+	}
 	lm := &v1alpha1.LiveMigration{}
 	switch err := r.Client.Get(ctx, req.NamespacedName, lm); {
 	case apierrors.IsNotFound(err):
-		return ctrl.Result{}, r.queue().Settle(ctx, req.NamespacedName)
+		return ctrl.Result{}, r.queue().Settle(ctx)
 	case err != nil:
 		return ctrl.Result{}, fmt.Errorf("reading the LiveMigration: %w", err)
 	}
@@ -104,7 +107,7 @@ func (r *LiveMigrationReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 			return retryConflict(err)
 		}
 	}
-	if err := r.queue().Settle(ctx, req.NamespacedName); err != nil {
+	if err := r.queue().Settle(ctx); err != nil {
 		return ctrl.Result{}, err
 	}
 	if recheck.IsZero() {

@@ -42,10 +42,8 @@ type queue struct {
 	paused time.Time
 	passed time.Time
 	passes int
-	// planned is whether there will be a pass after the pause, and ready how many nodes
-	// were ready at last.
-	planned bool
-	ready   int
+	// ready is how many nodes were ready at last.
+	ready int
 }
 
 // entry is a migration that has not ended.
@@ -272,20 +270,24 @@ func (q *queue) know(ctx context.Context, lm *v1alpha1.LiveMigration) error {
 	return nil
 }
 
-// Settle looks for new turns if there may be any. In a pause it does so by having the
-// migration of that key reconciled again.
-func (q *queue) Settle(ctx context.Context, key types.NamespacedName) error {
+// settleKey is no migration: reconciling it looks for new turns.
+var settleKey = types.NamespacedName{Name: "turns"} //nolint:gochecknoglobals // A constant.
+
+// retryPass is the time until another look where the last one has left something to do.
+const retryPass = 100 * time.Millisecond
+
+// Settle looks for new turns if there may be any or, in a pause, sees to it that somebody
+// does afterwards.
+func (q *queue) Settle(ctx context.Context) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	wait := q.paused.Sub(q.clock.Now())
-	switch {
-	case !q.dirty:
-		return nil
-	case wait <= 0:
-		return q.pass(ctx, nil)
-	case !q.planned:
-		q.planned = true
-		q.wakeAfter(key, wait)
+	if q.dirty && !q.clock.Now().Before(q.paused) {
+		if err := q.pass(ctx, nil); err != nil {
+			return err
+		}
+	}
+	if q.dirty {
+		q.wakeAfter(settleKey, max(q.paused.Sub(q.clock.Now()), retryPass))
 	}
 	return nil
 }

@@ -61,7 +61,6 @@ func (q *queue) pass(ctx context.Context, asking *entry) error {
 		}
 	}
 	q.passes++
-	q.planned = false
 	q.passed = q.clock.Now()
 	q.paused = q.passed.Add(passShare * q.passed.Sub(began))
 	return nil

@@ -45,7 +45,9 @@ func (s *store) Get(_ context.Context, key client.ObjectKey, o client.Object, _ 
 
 func (*store) List(context.Context, client.ObjectList, ...client.ListOption) error { return nil }
 
-func (*store) Apply(context.Context, runtime.ApplyConfiguration, ...client.ApplyOption) error { return nil }
+func (*store) Apply(context.Context, runtime.ApplyConfiguration, ...client.ApplyOption) error {
+	return nil
+}
 
 // newTurns returns a queue for three nodes, of which node-a has the guest web, and its
 // store.
@@ -137,7 +139,7 @@ func TestAPromiseIsKeptAsItWasMade(t *testing.T) {
 	q.Put(s.objects["busy"])
 	lm := newMigration("m", "web", "node-c", "5")
 	q.Put(lm)
-	if err := q.Settle(t.Context(), types.NamespacedName{}); err != nil {
+	if err := q.Settle(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	q.PutNode(nodeWith("node-a"))
@@ -152,7 +154,7 @@ func TestAPromiseHoldsItsGuest(t *testing.T) {
 	q, s := newTurns()
 	first := newMigration("first", "web", "node-b", "3")
 	q.Put(first)
-	if err := q.Settle(t.Context(), types.NamespacedName{}); err != nil {
+	if err := q.Settle(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	s.objects["first"] = first
@@ -188,11 +190,33 @@ func TestTheEndOfAnotherWakes(t *testing.T) {
 	q.mu.Lock()
 	q.paused = time.Time{}
 	q.mu.Unlock()
-	if err := q.Settle(t.Context(), types.NamespacedName{}); err != nil {
+	if err := q.Settle(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if len(w.keys) != 1 || w.keys[0].Name != "second" {
 		t.Errorf("those that are woken are %v", w.keys)
+	}
+}
+
+// TestALookForTurnsIsNeverLost: in a pause somebody is asked to look after it, each time.
+func TestALookForTurnsIsNeverLost(t *testing.T) {
+	q, _ := newTurns()
+	w := &wakes{}
+	h := migrationHandler{q}
+	h.Create(t.Context(), event.CreateEvent{Object: newMigration("m", "web", "node-b", "5")}, w)
+	q.paused = time.Now().Add(time.Hour)
+	for range 2 {
+		w.later = nil
+		if err := q.Settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if len(w.later) != 1 || w.later[0] != settleKey {
+			t.Fatalf("those that are woken later are %v", w.later)
+		}
+	}
+	q.paused, w.later = time.Time{}, nil
+	if err := q.Settle(t.Context()); err != nil || len(w.later) > 0 || q.dirty {
+		t.Errorf("after the pause: %v, woken later %v, dirty %v", err, w.later, q.dirty)
 	}
 }
 
@@ -211,7 +235,11 @@ func TestRestoredVersions(t *testing.T) {
 // wakes is a work queue that notes what is added.
 type wakes struct {
 	work
-	keys []types.NamespacedName
+	keys, later []types.NamespacedName
+}
+
+func (w *wakes) AddAfter(r reconcile.Request, _ time.Duration) {
+	w.later = append(w.later, r.NamespacedName)
 }
 
 func (w *wakes) Add(r reconcile.Request) { w.keys = append(w.keys, r.NamespacedName) }

@@ -285,11 +285,11 @@ func TestPrintedColumns(t *testing.T) {
 			t.Errorf("in phase %s a line is %d characters wide", phase, width)
 		}
 		wide, _ := printed(out, 1)
-		if diff := cmp.Diff([]string{"Reason", "Downtime-ms", "Elapsed-ms", "Message"}, wide[len(header):]); diff != "" {
+		if diff := cmp.Diff([]string{"Guest", "Reason", "Downtime-ms", "Elapsed-ms", "Message"}, wide[len(header):]); diff != "" {
 			t.Fatalf("the wide columns differ (-want +got):\n%s", diff)
 		}
 		cells := out.Rows[0].Cells
-		want := []any{lm.Name, "web-01", "rack1-n12", "rack2-n07", string(phase), 100.0, cells[6], "Migrated", 179.0, 4600.0, "The guest runs on rack2-n07"}
+		want := []any{lm.Name, "web-01", "rack1-n12", "rack2-n07", string(phase), 100.0, cells[6], nil, "Migrated", 179.0, 4600.0, "The guest runs on rack2-n07"}
 		if diff := cmp.Diff(want, cells); diff != "" {
 			t.Errorf("the cells differ (-want +got):\n%s", diff)
 		}
