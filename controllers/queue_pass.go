@@ -20,8 +20,10 @@ const (
 	// passInterval is how often turns are looked for even if nothing changes.
 	passInterval = 30 * time.Second
 	// passShare bounds how much of its time the manager spends on looking for turns: a
-	// pass is followed by a pause that is so many times as long.
-	passShare = 4
+	// pass is followed by a pause that is so many times as long as it took to think, but
+	// for longestPause at most.
+	passShare    = 4
+	longestPause = time.Second
 	// maxPromises bounds the ledger. Those that find no room in it are promised their
 	// slots when others have been kept.
 	maxPromises = 256
@@ -40,13 +42,14 @@ var errNotHeld = errors.New("the object is not held by its finalizer")
 func (q *queue) pass(ctx context.Context, asking *entry) error {
 	ctx, cancel := context.WithTimeout(ctx, passTimeout)
 	defer cancel()
-	began := q.clock.Now()
 	if q.ledger.version == "" {
 		if err := q.resync(ctx); err != nil {
 			return err
 		}
 	}
+	began := q.clock.Now()
 	entries, turns := q.schedule(began)
+	took := q.clock.Since(began)
 	err := q.promise(ctx, entries, turns)
 	if errors.Is(err, errLedgerChanged) {
 		return nil // Whoever has written it has admitted something, too.
@@ -62,7 +65,7 @@ func (q *queue) pass(ctx context.Context, asking *entry) error {
 	}
 	q.passes++
 	q.passed = q.clock.Now()
-	q.paused = q.passed.Add(passShare * q.passed.Sub(began))
+	q.paused = q.passed.Add(min(passShare*took, longestPause))
 	return nil
 }
 
