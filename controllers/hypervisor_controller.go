@@ -143,7 +143,7 @@ func readyCondition(hv *v1alpha1.Hypervisor, expires, now time.Time) metav1.Cond
 	switch {
 	case !now.Before(expires):
 		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonAgentLost
-		c.Message = "The agent has stopped renewing its lease; see whether its pod runs"
+		c.Message = "The agent has stopped renewing its lease; an administrator can check whether its pod is running"
 	case connected == nil:
 		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, v1alpha1.ReasonDisconnected, "The agent has not reported yet"
 	case connected.Status != metav1.ConditionTrue:
@@ -164,12 +164,12 @@ func workersCondition(hv *v1alpha1.Hypervisor, needed int, now time.Time) metav1
 	switch has := int(hv.Status.MaxWorkers); {
 	case has == 0:
 		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonWorkersUnknown
-		c.Message = fmt.Sprintf("libvirt does not tell how many workers it has: see that max_workers is not below %d in libvirtd.conf, "+
+		c.Message = fmt.Sprintf("libvirt does not tell how many workers it has. Check that max_workers is at least %d in libvirtd.conf, "+
 			"or in virtqemud.conf where libvirt's daemons are separate", needed)
 	case has < needed:
 		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonTooFewWorkers
-		c.Message = fmt.Sprintf("libvirt has %d workers, but %d are needed for as many migrations as the manager allows: "+
-			"set max_workers = %d in libvirtd.conf, or in virtqemud.conf where libvirt's daemons are separate, and restart the daemon", has, needed, needed)
+		c.Message = fmt.Sprintf("libvirt has %d workers, but %d are needed for as many migrations as the manager allows. "+
+			"Set max_workers = %d in libvirtd.conf, or in virtqemud.conf where libvirt's daemons are separate, and restart the daemon", has, needed, needed)
 	}
 	return c
 }

@@ -60,10 +60,10 @@ func newAgentCommand() *cobra.Command {
 	flags.StringVar(&f.serialPorts, "serial-ports", "10000-10999", "range of TCP ports for serial consoles of received guests")
 	flags.StringSliceVar(&f.allowedPaths, "allowed-paths", []string{"/var/lib/libvirt/images"},
 		"directories below which migrate data may name files, devices and sockets of this node")
-	flags.StringVar(&f.lockDir, "lock-dir", "/run/virtferry", "directory on the node of the lock that keeps a second agent from acting")
+	flags.StringVar(&f.lockDir, "lock-dir", "/run/virtferry", "directory on the node for the lock that keeps a second agent from acting")
 	// An agent answers to guests that wait: it must not be held back.
-	flags.Float32Var(&f.qps, "kube-api-qps", 100, "requests per second that the agent sends to the API server at most, in the long run")
-	flags.IntVar(&f.burst, "kube-api-burst", 200, "requests that it may send at once beyond that")
+	flags.Float32Var(&f.qps, "kube-api-qps", 100, "most requests per second that the agent sends to the API server, in the long run")
+	flags.IntVar(&f.burst, "kube-api-burst", 200, "requests that the agent may send at once, beyond that rate")
 	return cmd
 }
 
@@ -87,7 +87,7 @@ func (f *agentFlags) receiveConfig() (agent.ReceiveConfig, error) {
 	}
 	var err error
 	if c.ListenAddress, err = netip.ParseAddr(listen); err != nil {
-		return c, fmt.Errorf("--listen-address must be an IP address, and --migration-address is none that could stand in: %w", err)
+		return c, fmt.Errorf("--listen-address must be an IP address, and so must --migration-address where it is left out: %w", err)
 	}
 	for _, p := range f.allowedPaths {
 		if !filepath.IsAbs(p) || filepath.Clean(p) != strings.TrimSuffix(p, "/") {

@@ -97,9 +97,9 @@ func TestArrivalIsNotHeardOfAndTheGuestGoesOn(t *testing.T) {
 		{"somebody suspends and resumes it", func(b *fake.Host) { b.SetState(guestUUID, hypervisor.StateRunning, "Unpaused") },
 			v1alpha1.PhaseSucceeded, "runs on node-b", "node-b"},
 		{"somebody moves it on", func(b *fake.Host) { b.SetState(guestUUID, hypervisor.StateShutoff, hypervisor.ReasonMigrated) },
-			v1alpha1.PhaseUnknown, "has moved it on", ""},
+			v1alpha1.PhaseUnknown, "has moved it to another host", ""},
 		{"it powers off", func(b *fake.Host) { b.SetState(guestUUID, hypervisor.StateShutoff, hypervisor.ReasonShutdown) },
-			v1alpha1.PhaseUnknown, "may have stopped there since", ""},
+			v1alpha1.PhaseUnknown, "may have stopped there", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

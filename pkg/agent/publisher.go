@@ -167,7 +167,7 @@ func (p *Publisher) publishLast(ctx context.Context) {
 		return
 	}
 	if err := p.recorder.RecordHypervisor(ctx, report); err != nil {
-		p.node.Log.Error(err, "Publishing the hypervisor once more failed; it shows the guests as they were before")
+		p.node.Log.Error(err, "Publishing the hypervisor a last time failed; it still shows the guests as they were before")
 	}
 }
 

@@ -289,7 +289,7 @@ func (s *sourceSession) cleanUp(ctx context.Context, action migration.SourceActi
 	case migration.SourceResume:
 		s.settle(ctx, "Resuming the guest, which was paused for its migration", s.hv.Resume)
 	case migration.SourceDestroyStale:
-		s.settle(ctx, "Removing the copy that is left of the guest, which runs on the target", s.hv.DestroyStale)
+		s.settle(ctx, "Removing the old copy of the guest, which runs on the target", s.hv.DestroyStale)
 	case migration.SourcePauseCopy:
 		s.pauseCopy(ctx)
 	case migration.SourceObserve:

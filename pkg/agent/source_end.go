@@ -39,7 +39,7 @@ func (s *sourceSession) ask() {
 func (s *sourceSession) settle(ctx context.Context, what string, do func(ctx context.Context, uuid string) error) {
 	s.log.Info(what)
 	if err := do(ctx, s.lm.Status.DomainUUID); err != nil {
-		s.log.Error(err, "That failed; trying again", "after", followInterval)
+		s.log.Error(err, "The cleanup failed; trying again", "after", followInterval)
 		return
 	}
 	s.look(ctx)
@@ -61,11 +61,11 @@ func (s *sourceSession) pauseCopy(ctx context.Context) {
 	s.log.Info("Pausing the guest, which runs on the target as well")
 	err := s.hv.Suspend(ctx, s.lm.Status.DomainUUID)
 	if err != nil && !hypervisor.KindOf(err).OutcomeUnknown() {
-		s.log.Error(err, "That failed; trying again", "after", followInterval)
+		s.log.Error(err, "The cleanup failed; trying again", "after", followInterval)
 		return
 	}
 	if err != nil {
-		s.log.Error(err, "Whether that has worked is not known")
+		s.log.Error(err, "It is not known whether the pause took effect")
 	}
 	s.pausing = false
 	s.look(ctx)

@@ -61,13 +61,13 @@ func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, e
 		return nil, errors.New("reading the guest failed")
 	case seen.domain == nil, !seen.domain.Active():
 		return nil, refuse(v1alpha1.ReasonDomainNotOnSource,
-			"The guest %s does not run on %s any more. See where it runs and create another LiveMigration", s.lm.Spec.Domain, node)
+			"The guest %s does not run on %s any more. Create another LiveMigration, without sourceNode, to move it from where it runs now", s.lm.Spec.Domain, node)
 	case side != migration.SideLive:
 		return nil, refuse(v1alpha1.ReasonSourceCheckFailed,
-			"The guest %s is in another migration on %s (%s/%s). Let that one end first", s.lm.Spec.Domain, node, observed.State, observed.Reason)
+			"The guest %s is in another migration on %s (%s/%s). Wait for its end, and then create another LiveMigration", s.lm.Spec.Domain, node, observed.State, observed.Reason)
 	case seen.job.Active():
 		return nil, refuse(v1alpha1.ReasonSourceCheckFailed,
-			"Another job (%s) runs on the guest %s. Let it end first", seen.job.Operation, s.lm.Spec.Domain)
+			"Another job of the guest %[2]s is running (%[1]s). Wait for its end, and then create another LiveMigration", seen.job.Operation, s.lm.Spec.Domain)
 	}
 	host, err := s.hv.HostInfo(ctx)
 	if err != nil {
@@ -79,7 +79,7 @@ func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, e
 	}
 	needs, err := xmlrewrite.ReadNeeds([]byte(xml))
 	if err != nil {
-		return nil, refuse(v1alpha1.ReasonSourceCheckFailed, "The definition of the guest %s cannot be read: %s", s.lm.Spec.Domain, err)
+		return nil, refuse(v1alpha1.ReasonSourceCheckFailed, "The definition of the guest %s cannot be read. Ask the administrator of %s to correct it with `virsh edit`: %s", s.lm.Spec.Domain, node, err)
 	}
 	return &v1alpha1.GuestFacts{
 		Name: seen.domain.Name, HostUUID: host.UUID, SerialPorts: int32(needs.SerialPorts), //nolint:gosec // At most 64.
@@ -111,7 +111,7 @@ func (s *sourceSession) start(ctx context.Context) time.Duration {
 	case errors.Is(err, ErrConflict):
 		return s.reread(ctx)
 	case err != nil:
-		s.log.Error(err, "Recording the intent failed; looking again whether it was recorded", "after", retryInterval)
+		s.log.Error(err, "Recording the start failed; reading whether it was recorded after all", "after", retryInterval)
 		s.reread(ctx)
 		return retryInterval
 	}
@@ -269,7 +269,7 @@ func (s *sourceSession) rewrite(
 	}
 	plan, err := xmlrewrite.NewPlan([]byte(have), s.lm.Spec.MigrateData, opts)
 	if err != nil {
-		return "", nil, refuse(v1alpha1.ReasonInvalidMigrateData, "The migrate data does not fit the guest: %s", err)
+		return "", nil, refuse(v1alpha1.ReasonInvalidMigrateData, "The migrate data does not fit the guest. Correct spec.migrateData in another LiveMigration: %s", err)
 	}
 	for _, w := range plan.Warnings() {
 		s.log.Info("Keeping a part of the guest that depends on its host", "part", w.String())

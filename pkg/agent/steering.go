@@ -70,7 +70,7 @@ func (s *sourceSession) factsSoFar(ctx context.Context, began time.Time) monitor
 	}
 	limit, err := s.hv.MaxDowntime(ctx, s.lm.Status.DomainUUID)
 	if err != nil {
-		s.log.Error(err, "Reading the allowed downtime failed; going by what was recorded")
+		s.log.Error(err, "Reading the allowed downtime failed; using what was recorded")
 		return facts
 	}
 	facts.MaxDowntimeMilliseconds = clamp(limit)
@@ -136,7 +136,7 @@ func keep(step, earlier *v1alpha1.SteeringStep) {
 func (s *sourceSession) writeDown(ctx context.Context) {
 	s.report(true)
 	if !s.out.flush(ctx, recordPatience) {
-		s.log.Info("The status cannot be written; going on without")
+		s.log.Info("The status cannot be written; going on without it")
 	}
 }
 
@@ -219,7 +219,7 @@ func (s *sourceSession) noteFailed() {
 	facts, record := s.steering.state.Facts(), s.record()
 	note := func(order monitor.Order, step *v1alpha1.SteeringStep) {
 		if order.Failed && step != nil && step.Error == "" {
-			step.Error = "it has shown no effect"
+			step.Error = "it had no effect"
 		}
 	}
 	note(facts.PostCopy, record.PostCopy)
@@ -259,7 +259,7 @@ func (s *sourceSession) abandonHungCall() {
 		since = s.lastRecover
 	}
 	if s.node.Clock.Since(since) >= recoverDeadline {
-		s.log.Info("Letting go of a call that has no effect on post-copy", "after", recoverDeadline)
+		s.log.Info("Abandoning a call that has no effect on post-copy", "after", recoverDeadline)
 		s.abandon()
 	}
 }

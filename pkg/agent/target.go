@@ -114,7 +114,7 @@ func (s *targetSession) step(ctx context.Context) (wait time.Duration, done bool
 		s.out.report(s.section, true)
 		return followInterval, false
 	case migration.TargetRemoveIncoming:
-		return s.settle(ctx, "Removing the shell that the migration left behind; the guest lives on the source", s.hv.DestroyIncoming), false
+		return s.settle(ctx, "Removing the incomplete copy that the migration left behind; the guest runs on the source", s.hv.DestroyIncoming), false
 	case migration.TargetResume:
 		// The hypervisor does so itself, unless the pause came too late for it to know.
 		return s.settle(ctx, "Resuming the guest, which was paused for its migration", s.hv.Resume), false
@@ -222,7 +222,7 @@ func (s *targetSession) measuredDowntime(ctx context.Context) *int64 {
 func (s *targetSession) settle(ctx context.Context, what string, do func(ctx context.Context, uuid string) error) time.Duration {
 	s.log.Info(what)
 	if err := do(ctx, s.lm.Status.DomainUUID); err != nil {
-		s.log.Error(err, "That failed; trying again", "after", followInterval)
+		s.log.Error(err, "The cleanup failed; trying again", "after", followInterval)
 	}
 	s.observe(ctx, true)
 	return followInterval
@@ -281,7 +281,7 @@ func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo) (
 	problems := []error{s.node.Receive.checkPaths(node, s.lm.Spec.MigrateData)}
 	if host.UUID == guest.HostUUID {
 		problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed,
-			"libvirt on %s and on %s has the same host UUID %s, and would refuse. Have a unique host_uuid set in libvirtd.conf on each host",
+			"libvirt on %s and on %s has the same host UUID %s, and would refuse. Ask an administrator to set a unique host_uuid in libvirtd.conf on each host",
 			s.lm.Status.SourceNode, node, host.UUID))
 	}
 	defer s.node.ports.survey()()
@@ -294,13 +294,13 @@ func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo) (
 		switch {
 		case d.UUID == s.lm.Status.DomainUUID && d.Active():
 			problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed,
-				"A guest with the UUID %s is active on %s already (%s/%s). Find out which copy is right and have the other stopped",
+				"A guest with the UUID %s is active on %s already (%s/%s). Ask an administrator to find out which copy is right, and to stop the other",
 				d.UUID, node, d.State, d.Reason))
 		case d.UUID == s.lm.Status.DomainUUID:
 			known = &d
 		case d.Name == guest.Name:
 			problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed,
-				"Another guest named %q, with the UUID %s, is defined on %s. Have it renamed or undefined there", d.Name, d.UUID, node))
+				"Another guest named %q, with the UUID %s, is defined on %s. Ask an administrator to rename or undefine it", d.Name, d.UUID, node))
 		}
 	}
 	ports, err := s.reservePorts(ctx, int(guest.SerialPorts), domains)
@@ -356,7 +356,7 @@ func (s *targetSession) reservePorts(ctx context.Context, n int, domains []hyper
 	}
 	ports, err := s.node.ports.promise(s.lm.UID, n, s.node.Receive.SerialPorts, used)
 	if err != nil {
-		return nil, refuse(v1alpha1.ReasonTargetCheckFailed, "On %s %s. Widen the agent's --serial-ports", s.node.Name, err)
+		return nil, refuse(v1alpha1.ReasonTargetCheckFailed, "On %s %s. Ask an administrator to widen the agent's --serial-ports", s.node.Name, err)
 	}
 	return ports, nil
 }

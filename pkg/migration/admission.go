@@ -16,7 +16,7 @@ func (s *summarizer) beforeAttempt() {
 		st.StartTime = &metav1.Time{Time: s.now}
 	}
 	if CancelRequested(s.lm) {
-		s.finish(VerdictCancelled, v1alpha1.ReasonCancelled, "The migration was cancelled before it started")
+		s.finish(VerdictCancelled, v1alpha1.ReasonCancelled, cancelledBefore)
 		return
 	}
 	s.noteQueue()
@@ -93,14 +93,14 @@ func (s *summarizer) looking() {
 	deadline := st.Attempt.AdmittedTime.Add(PrepareTimeout)
 	switch {
 	case CancelRequested(s.lm):
-		s.finish(VerdictCancelled, v1alpha1.ReasonCancelled, "The migration was cancelled before it started")
+		s.finish(VerdictCancelled, v1alpha1.ReasonCancelled, cancelledBefore)
 	case target != nil && target.ConfirmedTime != nil && SideOf(target.Domain) == SideLive:
 		s.finish(VerdictSucceeded, v1alpha1.ReasonAlreadyOnTarget, alreadyThere(st.TargetNode, target.Domain))
 	case target != nil && target.ConfirmedTime != nil:
 		s.notThere(target.Domain)
 	case !s.now.Before(deadline):
-		s.finish(VerdictFailed, v1alpha1.ReasonNodeNotReady, fmt.Sprintf("The guest seems to be on %s already, but the agent there did "+
-			"not say so within %s%s. Nothing was touched; see the agent's log and create another LiveMigration",
+		s.finish(VerdictFailed, v1alpha1.ReasonNodeNotReady, fmt.Sprintf("The guest seems to be on %s already, but its agent did "+
+			"not confirm that within %s%s. Nothing was touched. Ask an administrator to check that agent's log, and then create another LiveMigration",
 			st.TargetNode, PrepareTimeout, s.notReady(st.TargetNode)))
 	default:
 		s.progressing(v1alpha1.PhasePreparing, v1alpha1.ReasonCheckingTarget,

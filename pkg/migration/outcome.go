@@ -164,8 +164,8 @@ func stayedUnconfirmed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus
 		return Outcome{Verdict: VerdictPending, Recheck: recheck, Message: sight(lm, "waiting until both sides agree")}
 	}
 	out := failed(lm, source)
-	out.Message += fmt.Sprintf(". %s has not been seen since; when it is back, see with `virsh list --all` there that nothing of "+
-		"the guest is left", lm.Status.TargetNode)
+	out.Message += fmt.Sprintf(". %s has not been seen since. When it is back, have its administrator check with `virsh list --all` that "+
+		"nothing of the guest is left there", lm.Status.TargetNode)
 	return out
 }
 
@@ -173,8 +173,8 @@ func stayedUnconfirmed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus
 // neither side: nothing is left to be kept safe.
 func nowhere(lm *v1alpha1.LiveMigration) Outcome {
 	return Outcome{Verdict: VerdictFailed, Reason: v1alpha1.ReasonGuestStopped, Message: fmt.Sprintf(
-		"The guest is neither on %s nor on %s any more: it has stopped since, or somebody has moved it on. Start it where it belongs, "+
-			"unless it runs elsewhere", lm.Status.SourceNode, lm.Status.TargetNode)}
+		"The guest is neither on %s nor on %s any more: it has stopped, or somebody has moved it to another node. If it runs nowhere, "+
+			"ask an administrator to start it again", lm.Status.SourceNode, lm.Status.TargetNode)}
 }
 
 // hasLeft reports whether the source's libvirt says that the guest has gone to the target.
@@ -230,13 +230,14 @@ func guestStopped(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) Out
 	out := Outcome{Verdict: VerdictFailed, Reason: v1alpha1.ReasonGuestStopped}
 	switch {
 	case targetSideOf(source, CurrentTarget(lm)) == SideStarted:
-		out.Message = fmt.Sprintf("The guest stopped on %s (%s) while it was being migrated, and was started anew on %s, where it runs now",
+		out.Message = fmt.Sprintf("The guest stopped on %s (%s) while it was being migrated. Somebody has started it again on %s, where it runs now",
 			lm.Status.SourceNode, describe(&source.End.Domain), lm.Status.TargetNode)
 	case InPostCopy(source):
-		out.Message = fmt.Sprintf("The guest had gone on to %s in post-copy and has stopped there; start it anew", lm.Status.TargetNode)
+		out.Message = fmt.Sprintf("The guest went on to %s in post-copy and has stopped there. It runs on neither host: %s", lm.Status.TargetNode,
+			ask(lm.Status.TargetNode, "start it again"))
 	default:
-		out.Message = fmt.Sprintf("The guest stopped on %s (%s) while it was being migrated; it was not started on %s. Start it where "+
-			"it is to run", lm.Status.SourceNode, describe(&source.End.Domain), lm.Status.TargetNode)
+		out.Message = fmt.Sprintf("The guest stopped on %s (%s) while it was being migrated, and was not started on %s. It runs on neither host: %s",
+			lm.Status.SourceNode, describe(&source.End.Domain), lm.Status.TargetNode, ask(lm.Status.SourceNode, "start it again"))
 	}
 	return out
 }
@@ -392,8 +393,8 @@ func explain(lm *v1alpha1.LiveMigration, end *v1alpha1.SourceEnd) (reason, messa
 	case kind == hypervisor.KindNotSent:
 		return v1alpha1.ReasonNotStarted, fmt.Sprintf(". Nothing was started: %s. Create another LiveMigration to try again", end.ErrorMessage)
 	case kind == hypervisor.KindPeerLost:
-		return v1alpha1.ReasonMigrationFailed, fmt.Sprintf("; the two libvirts could not connect, or lost each other: %s. See to the network "+
-			"between %s and %s and to libvirt on %[3]s, and create another LiveMigration", end.ErrorMessage, lm.Status.SourceNode, lm.Status.TargetNode)
+		return v1alpha1.ReasonMigrationFailed, fmt.Sprintf("; libvirt on the two hosts could not connect, or lost the connection: %s. Check "+
+			"the network between %s and %s, and libvirt on %[3]s, and then create another LiveMigration", end.ErrorMessage, lm.Status.SourceNode, lm.Status.TargetNode)
 	case end.Call == v1alpha1.CallUnknown:
 		return v1alpha1.ReasonInterrupted, "; the migration was interrupted by a restart of libvirt or of the agent. " +
 			"Create another LiveMigration to try again"
@@ -402,9 +403,9 @@ func explain(lm *v1alpha1.LiveMigration, end *v1alpha1.SourceEnd) (reason, messa
 			"that both hosts share, or, if you know that both hosts see the same disks, create another LiveMigration with options.allowUnsafe",
 			end.ErrorMessage)
 	case end.ErrorMessage == "":
-		return v1alpha1.ReasonMigrationFailed, ", although libvirt called the migration a success. Create another LiveMigration to try again"
+		return v1alpha1.ReasonMigrationFailed, ", although libvirt reported success. Create another LiveMigration to try again"
 	default:
-		return v1alpha1.ReasonMigrationFailed, fmt.Sprintf("; libvirt gave the migration up: %s. When the cause is mended, create another "+
+		return v1alpha1.ReasonMigrationFailed, fmt.Sprintf("; libvirt gave up the migration: %s. Once the cause is fixed, create another "+
 			"LiveMigration", end.ErrorMessage)
 	}
 }
@@ -415,7 +416,7 @@ func afterAbort(reason string) string {
 	case v1alpha1.ReasonWillNotConverge, v1alpha1.ReasonCompletionTimeout, v1alpha1.ReasonProgressTimeout:
 		return "Create another LiveMigration that allows more: a longer maxDowntimeMilliseconds, allowPostCopy, allowPause, autoConverge, or longer timeouts"
 	default:
-		return "See to the link between the two hosts, and create another LiveMigration"
+		return "Check the link between the two hosts, and then create another LiveMigration"
 	}
 }
 
@@ -441,8 +442,8 @@ func sight(lm *v1alpha1.LiveMigration, meaning string) string {
 	if t := CurrentTarget(lm); t != nil {
 		target = t.Domain
 	}
-	return fmt.Sprintf("On %s the guest is %s, on %s it is %s: %s. If it stays so, have the administrator look with "+
-		"`virsh domstate --reason %s` on both hosts before anything is touched", lm.Status.SourceNode, describe(source), lm.Status.TargetNode,
+	return fmt.Sprintf("On %s the guest is %s, on %s it is %s: %s. If this does not change, ask an administrator to run "+
+		"`virsh domstate --reason %s` on both hosts before anybody changes anything", lm.Status.SourceNode, describe(source), lm.Status.TargetNode,
 		describe(target), meaning, lm.Status.DomainUUID)
 }
 

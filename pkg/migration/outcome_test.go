@@ -442,7 +442,7 @@ func TestInterruptedPostCopyPends(t *testing.T) {
 		t.Errorf("lost and cleared away: got %+v", got)
 	}
 	// It arrived, and somebody has moved it on: whoever started it anew would run it twice.
-	if got := Judge(ended.whole().obj(), epoch.Add(time.Hour)); got.Verdict != VerdictUnknown || strings.Contains(got.Message, "anew") {
+	if got := Judge(ended.whole().obj(), epoch.Add(time.Hour)); got.Verdict != VerdictUnknown || strings.Contains(got.Message, "again") {
 		t.Errorf("arrived and moved on: got %+v", got)
 	}
 }

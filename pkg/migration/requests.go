@@ -103,7 +103,7 @@ func tokenProblem(value string) string {
 	case len(value) > maxTokenLength:
 		return fmt.Sprintf("is longer than %d bytes", maxTokenLength)
 	case strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsGraphic(r) || r == unicode.ReplacementChar }):
-		return "has characters that cannot be printed"
+		return "contains characters that cannot be printed"
 	default:
 		return ""
 	}
@@ -159,7 +159,7 @@ func settleAll(requests []v1alpha1.RequestStatus, phase v1alpha1.LiveMigrationPh
 		case r.Type == v1alpha1.RequestCancel && phase == v1alpha1.PhaseCancelled:
 			settle(r, v1alpha1.RequestDone, now, "The migration was cancelled")
 		default:
-			settle(r, v1alpha1.RequestRefused, now, fmt.Sprintf("The migration had ended before: it has %s", ended(phase)))
+			settle(r, v1alpha1.RequestRefused, now, "The migration had already "+ended(phase))
 		}
 	}
 }
@@ -221,7 +221,7 @@ func ReportRequests(lm *v1alpha1.LiveMigration, section *v1alpha1.SourceStatus, 
 func reportCancel(r *v1alpha1.RequestReport, section *v1alpha1.SourceStatus) {
 	if InPostCopy(section) {
 		r.State, r.Message = v1alpha1.RequestRefused,
-			"The guest runs on the target in post-copy: neither side has all of its memory, so there is no way back"
+			"It is too late to cancel: the guest runs on the target in post-copy, and neither host has all of its memory. Wait for the end"
 		return
 	}
 	r.State, r.Message = v1alpha1.RequestInProgress, "The migration is being aborted"
@@ -232,7 +232,7 @@ func reportForceComplete(r *v1alpha1.RequestReport, section *v1alpha1.SourceStat
 	case InPostCopy(section):
 		r.State, r.Message = v1alpha1.RequestDone, "The guest was switched to post-copy"
 	case section.GuestPaused:
-		r.State, r.Message = v1alpha1.RequestDone, "The guest was paused before: it does not hold its copying up"
+		r.State, r.Message = v1alpha1.RequestDone, "The guest was paused before the migration, so nothing has to be forced"
 	case cancel:
 		r.State, r.Message = v1alpha1.RequestRefused, "The migration is being cancelled"
 	default:
@@ -271,7 +271,7 @@ func paused(steps v1alpha1.SteeringStatus, done bool) (v1alpha1.RequestState, st
 	case steps.Pause.Error != "":
 		return v1alpha1.RequestRefused, "The guest could not be paused: " + steps.Pause.Error
 	case done:
-		return v1alpha1.RequestDone, "The guest had been copied before it was seen to stand still"
+		return v1alpha1.RequestDone, "The guest was copied before its pause took effect"
 	default:
 		return v1alpha1.RequestInProgress, "Pausing the guest"
 	}

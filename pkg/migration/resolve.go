@@ -80,7 +80,7 @@ func find(spec *v1alpha1.LiveMigrationSpec, inv *Inventory, arrivals Arrivals) R
 	}
 	if len(known) == 0 {
 		return problem(v1alpha1.ReasonDomainNotFound, true,
-			"No node lists a guest %q%s. Check how it is spelled, and that the agent of its node is running",
+			"No node lists a guest %q%s. Check the spelling, or ask an administrator whether the agent of its node is running",
 			spec.Domain, missingFrom(inv))
 	}
 	if ids := uuids(known); len(ids) > 1 {
@@ -99,7 +99,7 @@ func find(spec *v1alpha1.LiveMigrationSpec, inv *Inventory, arrivals Arrivals) R
 
 func nodeNotFound(role, field, name string, inv *Inventory) Resolution {
 	return problem(v1alpha1.ReasonNodeNotFound, true,
-		"No agent serves the %s node %q. Nodes with an agent: %s. Correct %s, or start the agent there", role, name, inv.names(), field)
+		"No agent serves the %s node %q, so the guest was not touched. Nodes with an agent: %s. Correct %s, or ask an administrator to start the agent there", role, name, inv.names(), field)
 }
 
 // settledBySource narrows guests that share a name down to that of the source node.
@@ -129,7 +129,7 @@ func resolveActive(spec *v1alpha1.LiveMigrationSpec, target *Node, known place, 
 	switch {
 	case len(active) == 0:
 		return problem(v1alpha1.ReasonDomainNotRunning, true,
-			"The guest %q is not running (%s on %s), and only a running guest can be moved live. Start it first",
+			"The guest %q is not running (%s on %s), and only a running guest can be moved live. Ask the administrator of %[3]s to start it first",
 			spec.Domain, known.domain.State, known.node.Name)
 	case len(active) > 1:
 		return onSeveralNodes(spec, active)
@@ -146,15 +146,15 @@ func betweenNodes(spec *v1alpha1.LiveMigrationSpec, at, target *Node, res Resolu
 		res.fail(v1alpha1.ReasonDomainNotOnSource, true,
 			"The guest %q runs on %s, not on %s. Nothing was touched. Correct sourceNode, or leave it out", spec.Domain, at.Name, spec.SourceNode)
 	case at.Name == target.Name && !target.Ready:
-		res.fail(v1alpha1.ReasonNodeNotReady, true, "The guest %q seems to run on %s already, but that node is not ready: %s",
+		res.fail(v1alpha1.ReasonNodeNotReady, true, "The guest %q seems to run on %s already, but that node is not ready: %s. Create another LiveMigration when it is ready",
 			spec.Domain, target.Name, target.Message)
 	case at.Name == target.Name:
 		res.AlreadyOnTarget = true
 	case !at.Ready:
-		res.fail(v1alpha1.ReasonNodeNotReady, true, "The source node %s is not ready: %s. The guest stays there", at.Name, at.Message)
+		res.fail(v1alpha1.ReasonNodeNotReady, true, "The guest stays on the source node %s, which is not ready: %s. Create another LiveMigration when it is ready", at.Name, at.Message)
 	case !target.Ready:
-		res.fail(v1alpha1.ReasonNodeNotReady, true, "The target node %s is not ready: %s. The guest stays on %s",
-			target.Name, target.Message, at.Name)
+		res.fail(v1alpha1.ReasonNodeNotReady, true, "The guest stays on %s, as the target node %s is not ready: %s. Choose "+
+			"another target, or create another LiveMigration when it is ready", at.Name, target.Name, target.Message)
 	}
 	return res
 }
@@ -178,7 +178,7 @@ func onSeveralNodes(spec *v1alpha1.LiveMigrationSpec, active []place) Resolution
 		}
 	}
 	return problem(v1alpha1.ReasonDomainOnSeveralNodes, true,
-		"The guest %q is active on %s at the same time. Nothing was touched.%s Find out which copy is right, and have the other stopped",
+		"The guest %q is active on %s at the same time. Nothing was touched.%s Ask an administrator to find out which copy is right, and to stop the other",
 		spec.Domain, placeNames(active), unheard.String())
 }
 

@@ -55,7 +55,7 @@ func TestResolve(t *testing.T) {
 		{name: "with a shell on the target", nodes: []Node{node("node-a", running), node("node-b", "web=Paused/Migration")}},
 		{name: "from the named source", spec: v1alpha1.LiveMigrationSpec{SourceNode: "node-a"}, nodes: []Node{node("node-a", running), node("node-b")}},
 		{name: "unknown target", nodes: []Node{node("node-a", running)},
-			reason: v1alpha1.ReasonNodeNotFound, passing: true, message: `"node-b". Nodes with an agent: node-a`},
+			reason: v1alpha1.ReasonNodeNotFound, passing: true, message: `"node-b", so the guest was not touched. Nodes with an agent: node-a`},
 		{name: "unknown source", spec: v1alpha1.LiveMigrationSpec{SourceNode: "node-x"}, nodes: []Node{node("node-a", running), node("node-b")},
 			reason: v1alpha1.ReasonNodeNotFound, passing: true, message: `"node-x"`},
 		{name: "unknown guest", nodes: []Node{node("node-a"), lost(node("node-b"))},
@@ -96,7 +96,7 @@ func TestResolve(t *testing.T) {
 			nodes:  []Node{node("node-a", running), node("node-c"), node("node-b")},
 			reason: v1alpha1.ReasonDomainNotOnSource, passing: true, message: "runs on node-a, not on node-c"},
 		{name: "source away", nodes: []Node{lost(node("node-a", running)), node("node-b")},
-			reason: v1alpha1.ReasonNodeNotReady, passing: true, message: "source node node-a is not ready: gone fishing"},
+			reason: v1alpha1.ReasonNodeNotReady, passing: true, message: "stays on the source node node-a, which is not ready: gone fishing"},
 		{name: "target away", nodes: []Node{node("node-a", running), lost(node("node-b"))},
 			reason: v1alpha1.ReasonNodeNotReady, passing: true, message: "target node node-b is not ready: gone fishing"},
 	} {

@@ -101,6 +101,9 @@ func managerOwned(in *v1alpha1.LiveMigrationStatus) v1alpha1.LiveMigrationStatus
 	return *c
 }
 
+// cancelledBefore says what became of a migration that was cancelled in time.
+const cancelledBefore = "The migration was cancelled before it started; the guest was not touched"
+
 type summarizer struct {
 	ManagerFacts
 	lm  *v1alpha1.LiveMigration
@@ -134,11 +137,11 @@ func (s *summarizer) beforeStart() {
 	deadline, limited := s.startBy(ready)
 	switch {
 	case CancelRequested(s.lm):
-		s.finish(VerdictCancelled, v1alpha1.ReasonCancelled, "The migration was cancelled before it started")
+		s.finish(VerdictCancelled, v1alpha1.ReasonCancelled, cancelledBefore)
 	case source != nil && source.Problem != nil:
 		s.sourceProblem(source.Problem)
 	case target != nil && target.Problem != nil:
-		s.finish(VerdictFailed, target.Problem.Reason, target.Problem.Message)
+		s.refused(target.Problem)
 	case limited && !s.now.Before(deadline):
 		s.finish(VerdictFailed, v1alpha1.ReasonNodeNotReady, s.unprepared(source, target))
 	default:
@@ -196,7 +199,17 @@ func (s *summarizer) sourceProblem(p *v1alpha1.Problem) {
 		s.lookAgain(p.Message)
 		return
 	}
-	s.finish(VerdictFailed, p.Reason, p.Message)
+	s.refused(p)
+}
+
+// refused ends a migration that an agent refuses. Agents say what is wrong and what to
+// do; where the guest is goes before that, as events have room for the beginning only.
+func (s *summarizer) refused(p *v1alpha1.Problem) {
+	where := fmt.Sprintf("The guest stays on %s. ", s.lm.Status.SourceNode)
+	if p.Reason == v1alpha1.ReasonDomainNotOnSource {
+		where = "Nothing was touched. "
+	}
+	s.finish(VerdictFailed, p.Reason, where+p.Message)
 }
 
 func (s *summarizer) unprepared(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) string {
@@ -204,8 +217,8 @@ func (s *summarizer) unprepared(source *v1alpha1.SourceStatus, target *v1alpha1.
 	if source != nil && (target == nil || target.ReadyTime == nil) {
 		node = s.lm.Status.TargetNode
 	}
-	return fmt.Sprintf("The agent of %s did not get ready within %s%s. Nothing was started; see the agent's log and create another "+
-		"LiveMigration", node, PrepareTimeout, s.notReady(node))
+	return fmt.Sprintf("The guest stays on %s; nothing was started, because the agent of %s was not ready within %s%s. Ask an "+
+		"administrator to check that agent's log, and then create another LiveMigration", s.lm.Status.SourceNode, node, PrepareTimeout, s.notReady(node))
 }
 
 func (s *summarizer) afterStart() {
@@ -222,7 +235,7 @@ func (s *summarizer) afterStart() {
 		s.progressing(v1alpha1.PhaseConfirming, v1alpha1.ReasonConfirming, out.Message)
 	case InPostCopy(source) && Whole(CurrentTarget(s.lm)):
 		s.progressing(v1alpha1.PhasePostCopy, v1alpha1.ReasonPostCopy, fmt.Sprintf(
-			"All of the guest is on %s; waiting for %s to hear of it%s", s.lm.Status.TargetNode, s.lm.Status.SourceNode, s.notReady(s.lm.Status.SourceNode)))
+			"All of the guest is on %s; waiting for libvirt on %s to notice%s", s.lm.Status.TargetNode, s.lm.Status.SourceNode, s.notReady(s.lm.Status.SourceNode)))
 	case Interrupted(source):
 		s.progressing(v1alpha1.PhaseRecovering, v1alpha1.ReasonRecovering, s.recovering(source.Recovery))
 	case InPostCopy(source):
@@ -292,15 +305,15 @@ func pausing(steering *v1alpha1.SteeringStatus) string {
 func (s *summarizer) inPostCopy() string {
 	message := fmt.Sprintf("The guest runs on %s; the rest of its memory follows from %s", s.lm.Status.TargetNode, s.lm.Status.SourceNode)
 	if CancelRequested(s.lm) {
-		message += ". It is too late to cancel: neither side has the whole guest until that has ended"
+		message += ". It is too late to cancel: neither host has the whole guest until the rest has followed"
 	}
 	return message + s.notReady(s.lm.Status.SourceNode)
 }
 
 func (s *summarizer) recovering(r *v1alpha1.RecoveryStatus) string {
-	message := fmt.Sprintf("Post-copy from %s to %s was interrupted: the guest stands still wherever it needs memory that has not "+
-		"arrived. It is resumed as soon as the two hosts reach each other; see to the network between them, and let neither "+
-		"side be destroyed", s.lm.Status.SourceNode, s.lm.Status.TargetNode)
+	message := fmt.Sprintf("Post-copy from %s to %s was interrupted: the guest stands still when it needs memory that has not "+
+		"arrived. It goes on as soon as the two hosts reach each other again. Check the network between them, and destroy neither "+
+		"copy: only together are they the guest", s.lm.Status.SourceNode, s.lm.Status.TargetNode)
 	if r.LastError != "" {
 		message += fmt.Sprintf(". The last of %d attempts failed: %s", r.Attempts, r.LastError)
 	}

@@ -41,7 +41,7 @@ func TestAbsurdMessagesFit(t *testing.T) {
 }
 
 // TestAGuestThatArrivedAndDoesNotRun: it is on the target, which is success, and somebody
-// has to see to it.
+// has to look after it.
 func TestAGuestThatArrivedAndDoesNotRun(t *testing.T) {
 	for _, c := range []struct {
 		target       string
@@ -52,13 +52,13 @@ func TestAGuestThatArrivedAndDoesNotRun(t *testing.T) {
 		{"Blocked/Unknown", false, "Migrated", "The guest runs on node-b"},
 		{"Paused/User", true, "Migrated", "paused as it was before"},
 		{"Running/Unpaused", true, "Migrated", "The guest runs on node-b"},
-		{"Paused/User", false, "ArrivedNotRunning", "somebody has suspended it"},
-		{"Paused/IOError", false, "ArrivedNotRunning", "one of its disks fails"},
-		{"Paused/IOError", true, "ArrivedNotRunning", "one of its disks fails"},
+		{"Paused/User", false, "ArrivedNotRunning", "somebody has paused it"},
+		{"Paused/IOError", false, "ArrivedNotRunning", "an I/O error of a disk"},
+		{"Paused/IOError", true, "ArrivedNotRunning", "an I/O error of a disk"},
 		{"Paused/Crashed", false, "ArrivedNotRunning", "has crashed"},
 		{"Crashed/Panicked", false, "ArrivedNotRunning", "has crashed"},
 		{"Paused/Watchdog", false, "ArrivedNotRunning", "Watchdog"},
-		{"PMSuspended/Unknown", false, "ArrivedNotRunning", "sleeps"},
+		{"PMSuspended/Unknown", false, "ArrivedNotRunning", "suspended to memory"},
 		{"Shutdown/User", false, "ArrivedNotRunning", "shutting down"},
 	} {
 		b := makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent").onTarget(c.target, true)

@@ -19,7 +19,7 @@ func escalate(c Config, s State, in Input) (State, []Action) {
 	}
 	if in.ForceComplete && !s.facts.ForceCompleteTaken && s.mayForce() {
 		s.facts.ForceCompleteTaken = true
-		return s.force(c, ReasonRequested, "somebody asks for the migration to be completed; "+left(s.last))
+		return s.force(c, ReasonRequested, "a request asks for completion; "+left(s.last))
 	}
 	if s, actions := s.replace(c); actions != nil {
 		return s, actions
@@ -64,7 +64,7 @@ func (s State) askAgain() (State, []Action) {
 			return s, nil
 		}
 		s.inherited[i] = false
-		return s, []Action{{Kind: o.kind, Reason: o.order.Reason, Message: "this was ordered before, and has shown no effect"}}
+		return s, []Action{{Kind: o.kind, Reason: o.order.Reason, Message: "this was ordered before, but had no effect"}}
 	}
 	return s, nil
 }
@@ -88,7 +88,7 @@ func (s State) replace(c Config) (State, []Action) {
 			return s.abort(s.facts.Pause.Reason, "the guest could not be paused; "+left(s.last))
 		}
 	case s.facts.PostCopy.Failed && !s.last.GuestPaused:
-		return s.pauseOr(c, s.facts.PostCopy.Reason, "the switch to post-copy did not come about; "+left(s.last))
+		return s.pauseOr(c, s.facts.PostCopy.Reason, "the switch to post-copy failed; "+left(s.last))
 	}
 	return s, nil
 }
@@ -164,9 +164,9 @@ func (s State) endPause(c Config) (State, []Action) {
 	paused, still := s.now-s.facts.Pause.At, s.now-max(s.progress.flowAt, s.facts.Pause.At)
 	switch {
 	case paused >= c.pauseTimeout():
-		return s.abort(ReasonPauseTimeout, fmt.Sprintf("the guest has stood paused for %s, and %s", formatSpan(paused), left(s.last)))
+		return s.abort(ReasonPauseTimeout, fmt.Sprintf("the guest has been paused for %s, and %s", formatSpan(paused), left(s.last)))
 	case still >= pauseStall:
-		return s.abort(ReasonPauseTimeout, fmt.Sprintf("the guest stands paused, nothing has been copied for %s, and %s", formatSpan(still), left(s.last)))
+		return s.abort(ReasonPauseTimeout, fmt.Sprintf("the guest is paused, nothing has been copied for %s, and %s", formatSpan(still), left(s.last)))
 	}
 	return s, nil
 }
@@ -174,11 +174,11 @@ func (s State) endPause(c Config) (State, []Action) {
 // timedOut returns which timeout has passed, if any, and says so.
 func (s State) timedOut(c Config) (Reason, string) {
 	if timeout := c.CompletionTimeout(); timeout > 0 && s.now > timeout {
-		return ReasonCompletionTimeout, fmt.Sprintf("the migration has taken %s where %s are allowed; %s",
+		return ReasonCompletionTimeout, fmt.Sprintf("the migration has taken %s, and %s are allowed; %s",
 			formatSpan(s.now), formatSpan(timeout), left(s.last))
 	}
 	if still := s.progress.standstill(s.now); c.ProgressTimeout > 0 && still > c.ProgressTimeout {
-		return ReasonProgressTimeout, fmt.Sprintf("the migration has come no closer to its end for %s where %s are allowed; %s",
+		return ReasonProgressTimeout, fmt.Sprintf("the migration has made no progress for %s, and %s are allowed; %s",
 			formatSpan(still), formatSpan(c.ProgressTimeout), left(s.last))
 	}
 	return "", ""

@@ -27,13 +27,13 @@ func TestBadInputIsRefused(t *testing.T) {
 		message string
 	}{
 		{"unknown domain", v1alpha1.LiveMigrationSpec{Domain: "no-such-guest", TargetNode: "node-b"},
-			v1alpha1.ReasonDomainNotFound, `No node has a guest "no-such-guest"`},
+			v1alpha1.ReasonDomainNotFound, `No node lists a guest "no-such-guest"`},
 		{"unknown target node", v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: "node-x"},
-			v1alpha1.ReasonNodeNotFound, `the target node "node-x"; the nodes with one are: node-a, node-b`},
+			v1alpha1.ReasonNodeNotFound, `the target node "node-x", so the guest was not touched. Nodes with an agent: node-a, node-b`},
 		{"unknown source node", v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: "node-b", SourceNode: "node-x"},
 			v1alpha1.ReasonNodeNotFound, `the source node "node-x"`},
 		{"guest shut off", v1alpha1.LiveMigrationSpec{Domain: off.Name(), TargetNode: "node-b"},
-			v1alpha1.ReasonDomainNotRunning, "Start it first"},
+			v1alpha1.ReasonDomainNotRunning, "to start it first"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			lm := env.awaitFinished(t, env.migrate(t, c.spec))

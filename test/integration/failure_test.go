@@ -40,20 +40,20 @@ func TestAgentsRefuse(t *testing.T) {
 		m := w.in(t).migrate(g, "b")
 		m.awaitReason(v1alpha1.ReasonCheckingSource)
 		a.asSource(m, func(r *agent.SourceReport) { r.Section.Problem = problem })
-		m.awaitFailed(problem.Reason, problem.Message)
+		m.awaitFailed(problem.Reason, "The guest stays on "+a.node+". "+problem.Message)
 	})
 	t.Run("the source just before the start", func(t *testing.T) {
 		m := w.in(t).migrate(g, "b")
 		carryOut(m, successfulMove(m, g, a, b)[:2])
 		a.asSource(m, func(r *agent.SourceReport) { r.Section.Problem = problem })
-		m.awaitFailed(problem.Reason, problem.Message)
+		m.awaitFailed(problem.Reason, "The guest stays on "+a.node+". "+problem.Message)
 	})
 	t.Run("the target", func(t *testing.T) {
 		m := w.in(t).migrate(g, "b")
 		carryOut(m, successfulMove(m, g, a, b)[:1])
 		refusal := &v1alpha1.Problem{Reason: v1alpha1.ReasonTargetCheckFailed, Message: "Another guest has that name"}
 		b.asTarget(m, func(s *v1alpha1.TargetStatus) { s.Problem = refusal })
-		m.awaitFailed(refusal.Reason, refusal.Message)
+		m.awaitFailed(refusal.Reason, "The guest stays on "+a.node+". "+refusal.Message)
 	})
 }
 
@@ -68,8 +68,8 @@ func TestLibvirtGivesUp(t *testing.T) {
 	}{
 		{
 			"an error", sourceFailed(hypervisor.KindOther, "unable to connect to server at '192.0.2.2:49152'"), v1alpha1.ReasonMigrationFailed,
-			"The guest still runs on " + a.node + "; libvirt gave the migration up: unable to connect to server at '192.0.2.2:49152'. " +
-				"When the cause is mended, create another LiveMigration",
+			"The guest still runs on " + a.node + "; libvirt gave up the migration: unable to connect to server at '192.0.2.2:49152'. " +
+				"Once the cause is fixed, create another LiveMigration",
 		},
 		{
 			"a danger", sourceFailed(hypervisor.KindUnsafe, "Migration without shared storage is unsafe"), v1alpha1.ReasonUnsafe,
@@ -90,7 +90,8 @@ func TestLibvirtGivesUp(t *testing.T) {
 				sourceFailed(hypervisor.KindOther, "domain is not running")(r)
 				r.Section.End.Domain = v1alpha1.DomainObservation{State: string(hypervisor.StateShutoff), Reason: "Shutdown"}
 			}, v1alpha1.ReasonGuestStopped,
-			"The guest stopped on " + a.node + " (Shutoff/Shutdown) while it was being migrated; it was not started on " + b.node + ". Start it where it is to run",
+			"The guest stopped on " + a.node + " (Shutoff/Shutdown) while it was being migrated, and was not started on " + b.node +
+				". It runs on neither host: ask the administrator of " + a.node + " to start it again",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -123,19 +124,19 @@ func TestRequestsThatCannotBeMet(t *testing.T) {
 	}{
 		{
 			"no such target", v1alpha1.LiveMigrationSpec{Domain: web.name, TargetNode: "x"}, v1alpha1.ReasonNodeNotFound,
-			`No agent serves the target node "x". Nodes with an agent: ` + na + ", " + nb + ", " + nc + ". Correct targetNode, or start the agent there",
+			`No agent serves the target node "x", so the guest was not touched. Nodes with an agent: ` + na + ", " + nb + ", " + nc + ". Correct targetNode, or ask an administrator to start the agent there",
 		},
 		{
 			"no such source", v1alpha1.LiveMigrationSpec{Domain: web.name, SourceNode: "x", TargetNode: nb}, v1alpha1.ReasonNodeNotFound,
-			`No agent serves the source node "x". Nodes with an agent: ` + na + ", " + nb + ", " + nc + ". Correct sourceNode, or start the agent there",
+			`No agent serves the source node "x", so the guest was not touched. Nodes with an agent: ` + na + ", " + nb + ", " + nc + ". Correct sourceNode, or ask an administrator to start the agent there",
 		},
 		{
 			"no such guest", v1alpha1.LiveMigrationSpec{Domain: "nobody", TargetNode: nb}, v1alpha1.ReasonDomainNotFound,
-			"No node lists a guest \"nobody\". Check how it is spelled, and that the agent of its node is running",
+			"No node lists a guest \"nobody\". Check the spelling, or ask an administrator whether the agent of its node is running",
 		},
 		{
 			"a guest that is off", v1alpha1.LiveMigrationSpec{Domain: off.name, TargetNode: nb}, v1alpha1.ReasonDomainNotRunning,
-			"The guest \"" + off.name + "\" is not running (Shutoff on " + na + "), and only a running guest can be moved live. Start it first",
+			"The guest \"" + off.name + "\" is not running (Shutoff on " + na + "), and only a running guest can be moved live. Ask the administrator of " + na + " to start it first",
 		},
 		{
 			"a guest that is elsewhere", v1alpha1.LiveMigrationSpec{Domain: db.uuid, SourceNode: na, TargetNode: nc}, v1alpha1.ReasonDomainNotOnSource,
@@ -144,7 +145,7 @@ func TestRequestsThatCannotBeMet(t *testing.T) {
 		{
 			"a guest that runs twice", v1alpha1.LiveMigrationSpec{Domain: twice.name, TargetNode: nb}, v1alpha1.ReasonDomainOnSeveralNodes,
 			"The guest \"" + twice.name + "\" is active on " + na + " and " + nb +
-				" at the same time. Nothing was touched. Find out which copy is right, and have the other stopped",
+				" at the same time. Nothing was touched. Ask an administrator to find out which copy is right, and to stop the other",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -265,8 +266,8 @@ func TestAgentsThatAreSilent(t *testing.T) {
 			carryOut(m, successfulMove(m, g, a, b)[:c.acts])
 			stop()
 			w.startManager(clock.RealClock{})
-			m.awaitFailed(v1alpha1.ReasonNodeNotReady, "The agent of "+w.node(c.silent)+" did not get ready within 1m0s. Nothing was started; "+
-				"see the agent's log and create another LiveMigration")
+			m.awaitFailed(v1alpha1.ReasonNodeNotReady, "The guest stays on "+a.node+"; nothing was started, because the agent of "+w.node(c.silent)+
+				" was not ready within 1m0s. Ask an administrator to check that agent's log, and then create another LiveMigration")
 		})
 	}
 }

@@ -62,7 +62,7 @@ func TestNodeIsReadyWhileItsAgentLives(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.startManager(clock.RealClock{})
-	const lost = "The agent has stopped renewing its lease; see whether its pod runs"
+	const lost = "The agent has stopped renewing its lease; an administrator can check whether its pod is running"
 	a := w.newAgent("a")
 	requireCondition(t, w.awaitCondition("a", metav1.ConditionUnknown), metav1.ConditionUnknown, v1alpha1.ReasonAgentLost, lost)
 	a.publish()
@@ -187,7 +187,8 @@ func TestMigrationWaitsForANodeToBecomeReady(t *testing.T) {
 	w.awaitCondition("b", metav1.ConditionUnknown)
 	m := w.migrate(g, "b")
 	lm := m.awaitReason(v1alpha1.ReasonResolving)
-	want := "The target node " + b.node + " is not ready: The agent has stopped renewing its lease; see whether its pod runs. The guest stays on " + w.node("a")
+	want := "The guest stays on " + w.node("a") + ", as the target node " + b.node + " is not ready: The agent has stopped renewing its lease; " +
+		"an administrator can check whether its pod is running. Choose another target, or create another LiveMigration when it is ready"
 	if succeeded(lm).Message != want {
 		t.Errorf("the message is %q, want %q", succeeded(lm).Message, want)
 	}

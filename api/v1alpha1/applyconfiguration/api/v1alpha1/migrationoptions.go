@@ -45,8 +45,8 @@ type MigrationOptionsApplyConfiguration struct {
 	AllowPostCopy *bool `json:"allowPostCopy,omitempty"`
 	// allowPause allows the strategy to pause a guest that writes to its memory
 	// faster than it can be copied, for as long as copying the rest takes. A
-	// request to force completion, and onTimeout: ForceComplete, need no such
-	// leave. May be changed while the migration runs.
+	// request to force completion, and onTimeout: ForceComplete, pause it
+	// without this. May be changed while the migration runs.
 	AllowPause *bool `json:"allowPause,omitempty"`
 	// autoConverge has the hypervisor slow the guest's CPUs down, step by step,
 	// for as long as it writes to its memory too fast. Absent means never.
