@@ -67,7 +67,7 @@ func rewrite(file string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(file, out, 0o644) //nolint:gosec // A manifest is for everybody to read.
+	return os.WriteFile(file, out, 0o644)
 }
 
 // encode writes a CRD as controller-gen does.

@@ -190,7 +190,6 @@ func TestReadinessTellsOfAStaleCache(t *testing.T) {
 	})
 }
 
-// TestReadinessTellsOfAServerThatIsAway.
 func TestReadinessTellsOfAServerThatIsAway(t *testing.T) {
 	now := testingclock.NewFakePassiveClock(time.Now())
 	health := NewHealth(now)

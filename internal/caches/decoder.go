@@ -3,6 +3,7 @@ package caches
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/go-logr/logr"
@@ -120,9 +121,7 @@ func (c codecs) object(data []byte, gvk schema.GroupVersionKind) (runtime.Object
 	c.log.Error(cause, "An object cannot be decoded, and nothing is done about it; correct or delete it",
 		"kind", gvk.Kind, "namespace", o.GetNamespace(), "name", o.GetName(), "fields", lost)
 	annotations := map[string]string{UnreadableMark: why}
-	for key, value := range o.GetAnnotations() {
-		annotations[key] = value
-	}
+	maps.Copy(annotations, o.GetAnnotations())
 	o.SetAnnotations(annotations)
 	return obj, nil
 }

@@ -39,7 +39,7 @@ func NewHealth(c clock.PassiveClock) *Health { return &Health{clock: c} }
 func (h *Health) Check(*http.Request) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var errs []error
+	errs := make([]error, 0, len(h.contacts))
 	for _, c := range h.contacts {
 		errs = append(errs, c.check(h.clock.Now()))
 	}

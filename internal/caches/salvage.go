@@ -39,7 +39,7 @@ func (s *salvager) keep(value any, t reflect.Type, path string) (any, bool) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	_, decodesItself := reflect.New(t).Interface().(json.Unmarshaler)
+	_, decodesItself := reflect.TypeAssert[json.Unmarshaler](reflect.New(t))
 	switch v := value.(type) {
 	case map[string]any:
 		if decodesItself {

@@ -29,7 +29,7 @@ var readBounds = sync.OnceValues(func() (*bounds, error) {
 	if !ok {
 		return nil, errors.New("the source tree is not known")
 	}
-	text, err := os.ReadFile(filepath.Join(filepath.Dir(here), "../../config/crd/bases/migration.virtferry.dev_livemigrations.yaml"))
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(here), "..", "..", "config", "crd", "bases", "migration.virtferry.dev_livemigrations.yaml"))
 	if err != nil {
 		return nil, fmt.Errorf("reading the CRD: %w", err)
 	}
@@ -85,32 +85,40 @@ func (b *bounds) within(s *apiextensionsv1.JSONSchemaProps, value any, path stri
 			return fmt.Errorf("%s is %g, beyond its bounds", path, v)
 		}
 	case []any:
-		var errs []error
-		if s.MaxItems != nil && int64(len(v)) > *s.MaxItems {
-			errs = append(errs, fmt.Errorf("%s has %d items, more than %d", path, len(v), *s.MaxItems))
-		}
-		for i, item := range v {
-			errs = append(errs, b.within(s.Items.Schema, item, fmt.Sprintf("%s[%d]", path, i)))
-		}
-		return errors.Join(errs...)
+		return b.listWithin(s, v, path)
 	case map[string]any:
-		var errs []error
-		for _, name := range s.Required {
-			if _, ok := v[name]; !ok {
-				errs = append(errs, fmt.Errorf("%s.%s is missing", path, name))
-			}
-		}
-		for name, inner := range v {
-			property, ok := s.Properties[name]
-			if !ok {
-				errs = append(errs, fmt.Errorf("%s.%s is unknown", path, name))
-				continue
-			}
-			errs = append(errs, b.within(&property, inner, path+"."+name))
-		}
-		return errors.Join(errs...)
+		return b.fieldsWithin(s, v, path)
 	}
 	return nil
+}
+
+func (b *bounds) listWithin(s *apiextensionsv1.JSONSchemaProps, list []any, path string) error {
+	var errs []error
+	if s.MaxItems != nil && int64(len(list)) > *s.MaxItems {
+		errs = append(errs, fmt.Errorf("%s has %d items, more than %d", path, len(list), *s.MaxItems))
+	}
+	for i, item := range list {
+		errs = append(errs, b.within(s.Items.Schema, item, fmt.Sprintf("%s[%d]", path, i)))
+	}
+	return errors.Join(errs...)
+}
+
+func (b *bounds) fieldsWithin(s *apiextensionsv1.JSONSchemaProps, fields map[string]any, path string) error {
+	var errs []error
+	for _, name := range s.Required {
+		if _, ok := fields[name]; !ok {
+			errs = append(errs, fmt.Errorf("%s.%s is missing", path, name))
+		}
+	}
+	for name, value := range fields {
+		property, ok := s.Properties[name]
+		if !ok {
+			errs = append(errs, fmt.Errorf("%s.%s is unknown", path, name))
+			continue
+		}
+		errs = append(errs, b.within(&property, value, path+"."+name))
+	}
+	return errors.Join(errs...)
 }
 
 func (b *bounds) textWithin(s *apiextensionsv1.JSONSchemaProps, text, path string) error {

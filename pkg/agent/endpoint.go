@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"regexp"
 
@@ -18,13 +19,14 @@ import (
 // CheckAddress reports why other nodes cannot reach a host at this address. It
 // takes what the API takes: an IP address without brackets and zone, or a DNS name.
 func CheckAddress(address string) error {
-	ip, err := netip.ParseAddr(address)
-	switch {
-	case err != nil && len(validation.IsDNS1123Subdomain(address)) > 0:
-		return fmt.Errorf("%q is neither an IP address, without brackets, nor a DNS name in lower case", address)
-	case err != nil:
+	if len(validation.IsDNS1123Subdomain(address)) == 0 && net.ParseIP(address) == nil {
 		return nil
-	case ip.Zone() != "", ip.Is4In6(), !ip.IsGlobalUnicast() && !ip.IsLinkLocalUnicast():
+	}
+	ip, err := netip.ParseAddr(address)
+	if err != nil {
+		return fmt.Errorf("%q is neither an IP address, without brackets, nor a DNS name in lower case", address)
+	}
+	if ip.Zone() != "" || ip.Is4In6() || !ip.IsGlobalUnicast() && !ip.IsLinkLocalUnicast() {
 		return fmt.Errorf("%q is not an address at which another host reaches this one", address)
 	}
 	return nil
@@ -105,7 +107,7 @@ func cpuSetOf(set string) v1alpha1.CPUSet {
 }
 
 // cpuSet is the pattern of v1alpha1.CPUSet.
-var cpuSet = regexp.MustCompile(`^[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*$`)
+var cpuSet = regexp.MustCompile(`^\d{1,5}(-\d{1,5})?(,\d{1,5}(-\d{1,5})?)*$`)
 
 func checkCPUSet(what string, set v1alpha1.CPUSet) error {
 	if set == "" || cpuSet.MatchString(string(set)) {

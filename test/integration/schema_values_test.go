@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -96,9 +97,7 @@ func build(schema *apiextensionsv1.JSONSchemaProps, path, set string, value any)
 	object := map[string]any{}
 	for end, extra := range besides {
 		if path == end || strings.HasSuffix(path, "."+end) {
-			for key, v := range extra {
-				object[key] = v
-			}
+			maps.Copy(object, extra)
 		}
 	}
 	for _, name := range schema.Required {
