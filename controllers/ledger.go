@@ -10,7 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
+	coreac "k8s.io/client-go/applyconfigurations/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
@@ -92,7 +92,7 @@ func (l *ledger) write(ctx context.Context, promises []promise) error {
 	if err != nil {
 		return fmt.Errorf("preparing the ledger of slots: %w", err)
 	}
-	config := corev1ac.ConfigMap(LedgerName, l.namespace).WithUID(l.uid).WithResourceVersion(l.version).
+	config := coreac.ConfigMap(LedgerName, l.namespace).WithUID(l.uid).WithResourceVersion(l.version).
 		WithData(map[string]string{ledgerKey: string(text)})
 	// Whatever comes of it, the next one must know.
 	l.version = ""

@@ -104,7 +104,7 @@ func (q *queue) Wrote(lm *v1alpha1.LiveMigration) {
 
 // put takes in a migration as it is now, unless it is known to be newer. Only who knows
 // that the object is still there may make an entry for it.
-func (q *queue) put(lm *v1alpha1.LiveMigration, make bool) {
+func (q *queue) put(lm *v1alpha1.LiveMigration, mayBeNew bool) {
 	e := q.entries[lm.UID]
 	if e != nil && !newer(lm.ResourceVersion, e.lm.ResourceVersion) {
 		return
@@ -119,7 +119,7 @@ func (q *queue) put(lm *v1alpha1.LiveMigration, make bool) {
 	switch {
 	case e != nil:
 		q.dirty = q.dirty || changesTurns(e, lm) || hasFinalizer(e.lm) != hasFinalizer(lm)
-	case !make:
+	case !mayBeNew:
 		return
 	default:
 		e = &entry{order: migration.Order(lm)}

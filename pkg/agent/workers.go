@@ -29,6 +29,6 @@ func (p *Publisher) maxWorkers(ctx context.Context) int32 {
 		p.node.Log.V(1).Info("The number of libvirt's workers could not be read", "error", err.Error())
 		return p.workers.count
 	}
-	p.workers.count = int32(min(count, math.MaxInt32))
+	p.workers.count = int32(min(count, math.MaxInt32)) //nolint:gosec // Bounded.
 	return p.workers.count
 }

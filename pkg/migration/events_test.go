@@ -132,12 +132,10 @@ func TestNotices(t *testing.T) {
 	warned := makeMigration("m").started()
 	warned.lm.Status.Source.Warnings = []string{"the disk is kept", "the pin is kept"}
 	requested := steered(func(s *v1alpha1.SteeringStatus) { s.PostCopy = step(v1alpha1.StepReasonRequested) })
-	for _, r := range []v1alpha1.RequestStatus{
-		{Type: v1alpha1.RequestForceComplete, Token: "no", State: v1alpha1.RequestRefused},
-		{Type: v1alpha1.RequestForceComplete, Token: `by "ann"`, State: v1alpha1.RequestInProgress},
-	} {
-		requested.lm.Status.Requests = append(requested.lm.Status.Requests, r)
-	}
+	requested.lm.Status.Requests = append(requested.lm.Status.Requests,
+		v1alpha1.RequestStatus{Type: v1alpha1.RequestForceComplete, Token: "no", State: v1alpha1.RequestRefused},
+		v1alpha1.RequestStatus{Type: v1alpha1.RequestForceComplete, Token: `by "ann"`, State: v1alpha1.RequestInProgress},
+	)
 	allowed := arrived(501)
 	allowed.lm.Spec.Options = &v1alpha1.MigrationOptions{MaxDowntimeMilliseconds: new(int64(501))}
 	paused := arrived(9000)

@@ -129,10 +129,7 @@ func (s *summarizer) nameGuest() {
 
 func (s *summarizer) beforeStart() {
 	source, target := CurrentSource(s.lm), CurrentTarget(s.lm)
-	s.noteGrant()
-	if source != nil && source.Guest != nil {
-		s.out.Status.ResolvingTime = nil
-	}
+	s.noteGrant(source)
 	ready := target != nil && target.ReadyTime != nil
 	deadline, limited := s.startBy(ready)
 	switch {
@@ -170,9 +167,12 @@ func (s *summarizer) preparing(source *v1alpha1.SourceStatus, ready bool) {
 }
 
 // noteGrant takes over that it is the migration's turn to copy, or its place in the
-// line.
-func (s *summarizer) noteGrant() {
+// line, and that the guest was found.
+func (s *summarizer) noteGrant(source *v1alpha1.SourceStatus) {
 	s.noteQueue()
+	if source != nil && source.Guest != nil {
+		s.out.Status.ResolvingTime = nil
+	}
 	if a := s.out.Status.Attempt; s.Turn.Grant && a.CopyGrantedTime == nil {
 		a.CopyGrantedTime = new(metav1.NewMicroTime(s.now))
 	}

@@ -288,13 +288,7 @@ func (r *run) judge(ctx context.Context, out *result) {
 	if verdictOf(seen.lm) == pending {
 		seen.settledAt = time.Now() // It has taken this long at least.
 	}
-	out.settle = max(0, seen.settledAt.Sub(r.repaired))
-	out.lag = out.settle
-	for _, e := range seen.events {
-		if e.Type == hypervisor.EventLifecycle && e.at.Before(seen.settledAt) {
-			out.lag = min(out.lag, seen.settledAt.Sub(e.at))
-		}
-	}
+	r.measure(seen, out)
 	out.reason = reasonOf(seen.lm)
 	if r.scenario.fault.untilSettled {
 		if err := r.world.heal(ctx); err != nil {
@@ -310,6 +304,17 @@ func (r *run) judge(ctx context.Context, out *result) {
 		r.seen.remark("message: %s", messageOf(seen.lm))
 		r.seen.remark("source: %s", compact(seen.lm.Status.Source))
 		r.seen.remark("target: %s", compact(seen.lm.Status.Target))
+	}
+}
+
+// measure says how long the status took to settle.
+func (r *run) measure(seen sight, out *result) {
+	out.settle = max(0, seen.settledAt.Sub(r.repaired))
+	out.lag = out.settle
+	for _, e := range seen.events {
+		if e.Type == hypervisor.EventLifecycle && e.at.Before(seen.settledAt) {
+			out.lag = min(out.lag, seen.settledAt.Sub(e.at))
+		}
 	}
 }
 

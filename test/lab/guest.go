@@ -186,16 +186,18 @@ func (c GuestConfig) withDefaults() (GuestConfig, error) {
 	if c.Tiny && (c.TickPeriod != 0 || c.Load != (Load{})) {
 		return c, fmt.Errorf("checking guest %s: a tiny guest has its own period and load", c.Name)
 	}
-	switch {
-	case c.MemoryMiB != 0:
-	case c.Tiny:
-		c.MemoryMiB = tinyMemoryMiB
-	default:
+	if c.MemoryMiB == 0 {
 		c.MemoryMiB = defaultGuestMemoryMiB
+		if c.Tiny {
+			c.MemoryMiB = tinyMemoryMiB
+		}
 	}
-	if c.VCPUs == 0 {
-		c.VCPUs = 1
-	}
+	c.VCPUs = max(c.VCPUs, 1)
+	return c.withDevices(), nil
+}
+
+// withDevices fills in what the configuration of the devices leaves open.
+func (c GuestConfig) withDevices() GuestConfig {
 	c.Disks = slices.Clone(c.Disks)
 	for i := range c.Disks {
 		d := &c.Disks[i]
@@ -212,7 +214,7 @@ func (c GuestConfig) withDefaults() (GuestConfig, error) {
 			c.NICs[i].Bridge = GuestBridge
 		}
 	}
-	return c, nil
+	return c
 }
 
 // makeDisks makes the image files that do not exist yet.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -168,7 +169,7 @@ func (s *storm) report(out io.Writer, wrong []string) {
 			if !one.cancelled.IsZero() {
 				took := finished.Sub(one.cancelled)
 				slowest = max(slowest, took)
-				cancelling = fmt.Sprintf("%d", took.Milliseconds())
+				cancelling = strconv.FormatInt(took.Milliseconds(), 10)
 			}
 		}
 		switch lm.Status.Phase { //nolint:exhaustive // Of the others there should be none.

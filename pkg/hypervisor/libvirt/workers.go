@@ -77,8 +77,8 @@ func findAdmin(uri string, exists func(path string) bool) (admin, bool) {
 	return admin{socket: socket, server: name}, true
 }
 
-func exists(path string) bool {
-	_, err := os.Stat(path)
+func exists(file string) bool {
+	_, err := os.Stat(file)
 	return err == nil
 }
 

@@ -59,12 +59,13 @@ func (u usage) printSince(before usage) {
 		earlier[p.pid] = p.cpu
 	}
 	wall := u.at.Sub(before.at)
-	out := fmt.Sprintf("  %.1f s;", wall.Seconds())
+	var out strings.Builder
+	fmt.Fprintf(&out, "  %.1f s;", wall.Seconds())
 	for _, p := range u.processes {
 		took := p.cpu - earlier[p.pid]
-		out += fmt.Sprintf(" %s %.1f s (%.1f %%)", p.name, took.Seconds(), 100*took.Seconds()/wall.Seconds())
+		fmt.Fprintf(&out, " %s %.1f s (%.1f %%)", p.name, took.Seconds(), 100*took.Seconds()/wall.Seconds())
 	}
-	say("%s", out)
+	say("%s", out.String())
 }
 
 // awaitIdle waits until the manager has looked at everything: its queues stay empty.

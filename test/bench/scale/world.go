@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -34,7 +35,8 @@ type world struct {
 // newWorld starts all of it. What has begun is to be closed also after an error.
 func newWorld(ctx context.Context, p plan) (*world, error) {
 	w := &world{plan: p}
-	return w, w.start(ctx)
+	err := w.start(ctx)
+	return w, err
 }
 
 func (w *world) start(ctx context.Context) error {
@@ -86,8 +88,8 @@ func (w *world) startManager(ctx context.Context) (err error) {
 // close ends all in the reverse order.
 func (w *world) close() error {
 	var errs []error
-	for i := len(w.closers) - 1; i >= 0; i-- {
-		errs = append(errs, w.closers[i]())
+	for _, closer := range slices.Backward(w.closers) {
+		errs = append(errs, closer())
 	}
 	return errors.Join(errs...)
 }
