@@ -110,6 +110,9 @@ func (c *ControlPlane) RESTConfig() *rest.Config {
 	return config
 }
 
+// EtcdURL is where etcd serves its clients, without asking who they are.
+func (c *ControlPlane) EtcdURL() string { return c.ports[0].url("http") }
+
 // KubectlPath is the path of a kubectl of the control plane's version.
 func (c *ControlPlane) KubectlPath() string { return filepath.Join(c.binaries, "kubectl") }
 

@@ -29,7 +29,7 @@ func main() {
 	flag.IntVar(&p.nodes, "nodes", 50, "how many nodes have an agent")
 	flag.IntVar(&p.idleNodes, "idle-nodes", 0, "how many nodes more are published, with a guest list and a lease, but have no agent")
 	flag.IntVar(&p.admissions, "admissions", 100, "how many migrations are applied one after the other")
-	flag.DurationVar(&p.rest, "rest", 20*time.Second, "how long to watch what an idle cluster costs")
+	flag.DurationVar(&p.rest, "rest", 10*time.Second, "how long to watch what an idle cluster costs")
 	flag.DurationVar(&p.patience, "patience", 5*time.Minute, "how long to wait for what the manager has to do")
 	flag.StringVar(&p.profiles, "profile", "", "directory for profiles of the manager; empty means none")
 	growth := flag.Bool("growth", true, "measure a tenth of the load before")
@@ -61,7 +61,7 @@ type plan struct {
 }
 
 // moves is how many migrations are run to their ends at once, for what each takes.
-func (p plan) moves() int { return max(p.finished/20, 1) }
+func (p plan) moves() int { return max(p.finished/50, 1) }
 
 // triaged is how many are applied at once last.
 func (p plan) triaged() int { return max(p.finished/2, 1) }
