@@ -4,12 +4,16 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
@@ -30,30 +34,41 @@ type milestones struct {
 
 // tracker sees what becomes of the bench's migrations.
 type tracker struct {
-	mu    sync.Mutex
-	seen  map[string]milestones
-	news  chan struct{}
-	ended bool
+	mu   sync.Mutex
+	seen map[string]milestones
+	news chan struct{}
 }
 
-// track watches the bench's migrations until ctx ends.
-func track(ctx context.Context, api client.WithWatch) (*tracker, error) {
-	w, err := api.Watch(ctx, &v1alpha1.LiveMigrationList{}, client.HasLabels{groupLabel})
+// track watches the bench's migrations until ctx ends. An informer does it: the API
+// server ends watches that it finds too slow, as may happen on a busy machine.
+func track(ctx context.Context, config *rest.Config, scheme *runtime.Scheme) (*tracker, error) {
+	ours, err := labels.NewRequirement(groupLabel, selection.Exists, nil)
+	if err != nil {
+		return nil, fmt.Errorf("selecting the migrations: %w", err)
+	}
+	informers, err := cache.New(config, cache.Options{Scheme: scheme, ByObject: map[client.Object]cache.ByObject{
+		&v1alpha1.LiveMigration{}: {Label: labels.NewSelector().Add(*ours), Transform: cache.TransformStripManagedFields()},
+	}})
+	if err != nil {
+		return nil, fmt.Errorf("watching the migrations: %w", err)
+	}
+	go func() { _ = informers.Start(ctx) }() // It fails only if it is started twice.
+	informer, err := informers.GetInformer(ctx, &v1alpha1.LiveMigration{})
 	if err != nil {
 		return nil, fmt.Errorf("watching the migrations: %w", err)
 	}
 	t := &tracker{seen: map[string]milestones{}, news: make(chan struct{})}
-	go func() {
-		for event := range w.ResultChan() {
-			if lm, ok := event.Object.(*v1alpha1.LiveMigration); ok && event.Type != watch.Deleted {
-				t.note(lm, time.Now())
-			}
+	note := func(o any) {
+		if lm, ok := o.(*v1alpha1.LiveMigration); ok {
+			t.note(lm, time.Now())
 		}
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		t.ended = true
-		close(t.news)
-	}()
+	}
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc: note, UpdateFunc: func(_, o any) { note(o) },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("watching the migrations: %w", err)
+	}
 	return t, nil
 }
 
@@ -90,12 +105,9 @@ func end(m milestones) time.Time            { return m.finished }
 // the last of them did. The error tells of one that has not.
 func (t *tracker) wait(ctx context.Context, names []string, of func(milestones) time.Time) (last time.Time, err error) {
 	for {
-		missing, example, latest, news, ended := t.count(names, of)
+		missing, example, latest, news := t.count(names, of)
 		if missing == 0 {
 			return latest, nil
-		}
-		if ended {
-			return latest, errors.New("the watch of the migrations has ended")
 		}
 		select {
 		case <-news:
@@ -111,7 +123,7 @@ func (t *tracker) wait(ctx context.Context, names []string, of func(milestones) 
 }
 
 func (t *tracker) count(names []string, of func(milestones) time.Time) (
-	missing int, example string, latest time.Time, news chan struct{}, ended bool,
+	missing int, example string, latest time.Time, news chan struct{},
 ) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -125,7 +137,7 @@ func (t *tracker) count(names []string, of func(milestones) time.Time) (
 			latest = at
 		}
 	}
-	return missing, example, latest, t.news, t.ended
+	return missing, example, latest, t.news
 }
 
 func (t *tracker) describe(name string) string {

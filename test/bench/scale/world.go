@@ -70,7 +70,7 @@ func (w *world) start(ctx context.Context) error {
 		return err
 	}
 	w.closers = append(w.closers, w.agents.Stop)
-	w.seen, err = track(ctx, w.api)
+	w.seen, err = track(ctx, w.lab.ControlPlane().RESTConfig(), w.api.Scheme())
 	return err
 }
 
