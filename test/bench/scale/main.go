@@ -31,7 +31,7 @@ func main() {
 	flag.IntVar(&p.admissions, "admissions", 100, "how many migrations are applied one after the other")
 	flag.DurationVar(&p.rest, "rest", 10*time.Second, "how long to watch what an idle cluster costs")
 	flag.DurationVar(&p.patience, "patience", 5*time.Minute, "how long to wait for what the manager has to do")
-	flag.StringVar(&p.profiles, "profile", "", "directory for profiles of the manager; empty means none")
+	flag.StringVar(&p.profiles, "profile", "", "directory for profiles of the manager and of kube-apiserver; empty means none")
 	growth := flag.Bool("growth", true, "measure a tenth of the load before")
 	agents := flag.Bool("agents", false, "be the process of the agents; used by this command itself")
 	flag.Parse()

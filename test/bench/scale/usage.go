@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/rest"
 
 	"github.com/virtferry/virtferry/test/bench/rig"
 )
@@ -88,7 +89,7 @@ func (w *world) awaitIdle(ctx context.Context) error {
 
 // queueDepth adds up how many objects wait in the queues of a manager's controllers.
 func queueDepth(ctx context.Context, url string) (int, error) {
-	body, err := get(ctx, url)
+	body, err := get(ctx, http.DefaultClient, url)
 	if err != nil {
 		return 0, err
 	}
@@ -108,12 +109,12 @@ func queueDepth(ctx context.Context, url string) (int, error) {
 	return total, nil
 }
 
-func get(ctx context.Context, url string) (io.ReadCloser, error) {
+func get(ctx context.Context, client *http.Client, url string) (io.ReadCloser, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return nil, fmt.Errorf("asking for %s: %w", url, err)
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return nil, fmt.Errorf("asking for %s: %w", url, err)
 	}
@@ -124,29 +125,31 @@ func get(ctx context.Context, url string) (io.ReadCloser, error) {
 	return response.Body, nil
 }
 
-// profileSeconds is for how long the manager's use of the processor is sampled, from
-// the beginning of each phase.
+// profileSeconds is for how long the use of the processor is sampled, from the
+// beginning of each phase.
 const profileSeconds = 20
 
-// profile samples what the manager does from now on. What it returns writes down what
-// was sampled, and what the manager has in memory.
+// profile samples what the manager and kube-apiserver do from now on. What it returns
+// writes down what was sampled, and what the manager has in memory.
 func (w *world) profile(ctx context.Context, phase string) (stop func() error) {
 	if w.plan.profiles == "" {
 		return func() error { return nil }
 	}
-	var group errgroup.Group
-	save := func(name, path string) error {
-		body, err := get(ctx, "http://"+w.profiles+"/debug/pprof/"+path)
+	const sample = "/debug/pprof/profile?seconds="
+	seconds := strconv.Itoa(profileSeconds)
+	save := func(name string, client *http.Client, url string) error {
+		body, err := get(ctx, client, url)
 		if err != nil {
 			return err
 		}
 		defer body.Close()
 		return saveFile(filepath.Join(w.plan.profiles, phase+"."+name+".pprof"), body)
 	}
+	var group errgroup.Group
 	stopped := make(chan struct{})
 	group.Go(func() error {
 		for {
-			err := save("cpu", "profile?seconds="+strconv.Itoa(profileSeconds))
+			err := save("manager-cpu", http.DefaultClient, "http://"+w.profiles+sample+seconds)
 			if err == nil {
 				return nil
 			}
@@ -157,8 +160,16 @@ func (w *world) profile(ctx context.Context, phase string) (stop func() error) {
 			}
 		}
 	})
+	group.Go(func() error {
+		config := w.lab.ControlPlane().RESTConfig()
+		client, err := rest.HTTPClientFor(config)
+		if err != nil {
+			return fmt.Errorf("making a client: %w", err)
+		}
+		return save("kube-apiserver-cpu", client, config.Host+sample+seconds)
+	})
 	return func() error {
-		err := save("heap", "heap?gc=1")
+		err := save("manager-heap", http.DefaultClient, "http://"+w.profiles+"/debug/pprof/heap?gc=1")
 		close(stopped)
 		return errors.Join(err, group.Wait())
 	}
