@@ -56,8 +56,11 @@ func TestGuestThatIsThereAlready(t *testing.T) {
 	if condition.Status != metav1.ConditionTrue || condition.Reason != v1alpha1.ReasonAlreadyOnTarget {
 		t.Fatal(describe(lm))
 	}
-	if lm.Status.Source != nil || lm.Status.Target != nil || lm.Status.Attempt != nil {
-		t.Error("libvirt was touched")
+	if lm.Status.Source != nil || lm.Status.SourceNode != "" {
+		t.Error("a source was asked")
+	}
+	if target := lm.Status.Target; target == nil || target.ConfirmedTime == nil || target.ReadyTime != nil {
+		t.Errorf("the target was to look and nothing else: %+v", target)
 	}
 }
 
