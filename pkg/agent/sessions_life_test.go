@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -127,8 +128,11 @@ func TestAPanicEndsItsSessionOnly(t *testing.T) {
 		if n := others.Load(); n != 1 {
 			t.Errorf("the other was started %d times", n)
 		}
-		if len(lines) == 0 || !strings.Contains(lines[0], "out of range") || !strings.Contains(lines[0], "TestAPanicEndsItsSessionOnly") {
-			t.Errorf("the log says %q", lines)
+		mu.Lock()
+		logged := slices.Clone(lines)
+		mu.Unlock()
+		if len(logged) == 0 || !strings.Contains(logged[0], "out of range") || !strings.Contains(logged[0], "TestAPanicEndsItsSessionOnly") {
+			t.Errorf("the log says %q", logged)
 		}
 		before := runs.Load()
 		s.Remove(keyOf(bad))

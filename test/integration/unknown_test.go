@@ -41,7 +41,7 @@ func (m *move) awaitUnknown(message string) {
 	if !slices.Contains(lm.Finalizers, v1alpha1.FinalizerGuestSafe) {
 		m.t.Error("the finalizer is gone")
 	}
-	for _, part := range []string{message, "virsh domstate --reason " + lm.Status.DomainUUID, "before anything is touched"} {
+	for _, part := range []string{message, "virsh domstate --reason " + lm.Status.DomainUUID, "before anybody changes anything"} {
 		if !strings.Contains(succeeded(lm).Message, part) {
 			m.t.Errorf("the message does not say %q: %s", part, succeeded(lm).Message)
 		}
@@ -96,7 +96,7 @@ func TestGuestOnBothSides(t *testing.T) {
 	carryOut(m, successfulMove(m, g, a, b)[:6])
 	a.asSource(m, sourceFailed(hypervisor.KindOther, "end of file"))
 	b.asTarget(m, sees(hypervisor.StateRunning, true))
-	m.awaitUnknown("the guest was set going on both sides")
+	m.awaitUnknown("the guest ran on both hosts")
 	b.asTarget(m, seesNothing)
 	m.awaitReason(v1alpha1.ReasonMigrationFailed)
 }
