@@ -19,7 +19,7 @@ import (
 
 // queue knows all migrations that have not ended, and the inventory, and decides whose
 // turn it is. Watches and the manager's own writes feed it; it never lists but when
-// another manager has written the ledger. See docs/decisions/0015.
+// another manager has written the ledger. See docs/decisions/0018.
 type queue struct {
 	ledger ledger
 	reader client.Reader
