@@ -49,8 +49,8 @@ func trim(o any) (any, error) {
 	return lm, nil
 }
 
-// trimFinished keeps of a migration that has ended what a downtime is judged by that
-// comes to be known afterwards.
+// trimFinished keeps of a migration that has ended what a downtime is judged and counted
+// by that comes to be known afterwards.
 func trimFinished(lm *v1alpha1.LiveMigration) {
 	if o := lm.Spec.Options; o != nil {
 		lm.Spec.Options = nil
@@ -65,7 +65,7 @@ func trimFinished(lm *v1alpha1.LiveMigration) {
 		}
 	}
 	if p := lm.Status.Progress; p != nil {
-		lm.Status.Progress = &v1alpha1.ProgressStatus{DowntimeMilliseconds: p.DowntimeMilliseconds}
+		lm.Status.Progress = &v1alpha1.ProgressStatus{Switchover: p.Switchover, DowntimeMilliseconds: p.DowntimeMilliseconds}
 	}
 	if t := lm.Status.Target; t != nil {
 		lm.Status.Target = &v1alpha1.TargetStatus{AttemptID: t.AttemptID, DowntimeMilliseconds: t.DowntimeMilliseconds}

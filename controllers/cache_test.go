@@ -20,6 +20,7 @@ func TestTrimKeepsWhatADowntimeIsJudgedBy(t *testing.T) {
 		Status: v1alpha1.LiveMigrationStatus{
 			Conditions: []metav1.Condition{{Type: v1alpha1.ConditionSucceeded, Status: metav1.ConditionTrue}},
 			Source:     &v1alpha1.SourceStatus{AttemptID: "1", GuestPaused: true, GuestPersistent: true},
+			Progress:   &v1alpha1.ProgressStatus{Percent: 100, Switchover: v1alpha1.SwitchoverPaused},
 			Target:     &v1alpha1.TargetStatus{AttemptID: "1", ReadyTime: new(metav1.NowMicro()), DowntimeMilliseconds: new(int64(20))},
 		},
 	}
@@ -31,6 +32,9 @@ func TestTrimKeepsWhatADowntimeIsJudgedBy(t *testing.T) {
 	}
 	if diff := cmp.Diff(&v1alpha1.SourceStatus{AttemptID: "1", GuestPaused: true}, lm.Status.Source); diff != "" {
 		t.Errorf("the source differs (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(&v1alpha1.ProgressStatus{Switchover: v1alpha1.SwitchoverPaused}, lm.Status.Progress); diff != "" {
+		t.Errorf("the progress differs (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(&v1alpha1.TargetStatus{AttemptID: "1", DowntimeMilliseconds: new(int64(20))}, lm.Status.Target); diff != "" {
 		t.Errorf("the target differs (-want +got):\n%s", diff)

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/internal/caches"
 	"github.com/virtferry/virtferry/pkg/migration"
 )
 
@@ -32,6 +33,7 @@ func (h migrationHandler) Update(_ context.Context, e event.UpdateEvent, q work)
 	if old, ok := e.ObjectOld.(*v1alpha1.LiveMigration); ok && old.UID != e.ObjectNew.GetUID() {
 		// It was deleted and made again while the watch was broken.
 		h.turns.Remove(old)
+		h.turns.census.noteUnreadable(old, false)
 	}
 	h.put(e.ObjectNew, q)
 }
@@ -41,6 +43,7 @@ func (h migrationHandler) Delete(_ context.Context, e event.DeleteEvent, q work)
 	if lm, ok := e.Object.(*v1alpha1.LiveMigration); ok {
 		h.turns.serve(q)
 		h.turns.Remove(lm)
+		h.turns.census.noteUnreadable(lm, false)
 		q.Add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(lm)})
 	}
 }
@@ -54,6 +57,7 @@ func (h migrationHandler) put(o client.Object, q work) {
 		return
 	}
 	h.turns.serve(q)
+	h.turns.census.noteUnreadable(lm, caches.Unreadable(lm) != "")
 	// Whatever may change somebody's turn is followed by a look for it.
 	if changes := h.turns.Put(lm); changes || !migration.Settled(lm) {
 		q.Add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(lm)})
@@ -78,6 +82,7 @@ func (h hypervisorHandler) Update(_ context.Context, e event.UpdateEvent, q work
 func (h hypervisorHandler) Delete(_ context.Context, e event.DeleteEvent, q work) {
 	h.turns.serve(q)
 	h.turns.RemoveNode(e.Object.GetName())
+	h.turns.census.removeNode(e.Object.GetName())
 }
 
 // Generic implements handler.EventHandler. There are no such events.
@@ -87,6 +92,7 @@ func (h hypervisorHandler) put(o client.Object, q work) {
 	if hv, ok := o.(*v1alpha1.Hypervisor); ok {
 		h.turns.serve(q)
 		h.turns.PutNode(nodeOf(hv))
+		h.turns.census.putNode(hv.Name, stateOf(hv))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/internal/caches"
+	"github.com/virtferry/virtferry/internal/metrics"
 	"github.com/virtferry/virtferry/pkg/migration"
 )
 
@@ -43,9 +45,13 @@ type LiveMigrationReconciler struct {
 	Namespace string
 	// Limits bound how many migrations go on at once.
 	Limits migration.Limits
+	// Metrics is where the reconciler registers what it tells Prometheus; nil where it
+	// tells nothing.
+	Metrics prometheus.Registerer
 
-	once  sync.Once
-	turns *queue
+	once    sync.Once
+	turns   *queue
+	metrics *metrics.Manager
 }
 
 // concurrency is how many migrations are reconciled at a time. They wait for the API
@@ -72,6 +78,26 @@ func (r *LiveMigrationReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Complete(r)
 	if err != nil {
 		return fmt.Errorf("setting up the LiveMigration controller: %w", err)
+	}
+	return r.setupMetrics(mgr.Elected())
+}
+
+// setupMetrics makes the metrics. What there is at the moment is told by the manager that
+// leads: the others do not look.
+func (r *LiveMigrationReconciler) setupMetrics(elected <-chan struct{}) error {
+	r.metrics = metrics.NewManager(func() (metrics.State, bool) {
+		select {
+		case <-elected:
+			return r.queue().census.state(), true
+		default:
+			return metrics.State{}, false
+		}
+	})
+	if r.Metrics == nil {
+		return nil
+	}
+	if err := r.Metrics.Register(r.metrics); err != nil {
+		return fmt.Errorf("registering the metrics of migrations: %w", err)
 	}
 	return nil
 }
@@ -145,6 +171,7 @@ func (r *LiveMigrationReconciler) reconcileStatus(ctx context.Context, lm *v1alp
 		return time.Time{}, err
 	}
 	r.queue().Wrote(lm)
+	r.metrics.Wrote(before, lm)
 	r.emit(before, lm)
 	return summary.Recheck, nil
 }

@@ -44,6 +44,8 @@ type queue struct {
 	passes int
 	// ready is how many nodes were ready at last.
 	ready int
+
+	census *census
 }
 
 // entry is a migration that has not ended.
@@ -70,7 +72,7 @@ func newQueue(c client.Client, reader client.Reader, namespace string, limits mi
 	return &queue{
 		ledger: ledger{client: c, reader: reader, namespace: namespace}, reader: reader, limits: limits, clock: clk,
 		wake: func(types.NamespacedName) {}, wakeAfter: func(types.NamespacedName, time.Duration) {}, nodes: migration.NewInventory(), entries: map[types.UID]*entry{},
-		concerning: map[string]sets.Set[types.UID]{}, arrivals: map[string]arrival{},
+		concerning: map[string]sets.Set[types.UID]{}, arrivals: map[string]arrival{}, census: newCensus(limits, clk),
 	}
 }
 
@@ -131,6 +133,7 @@ func (q *queue) put(lm *v1alpha1.LiveMigration, mayBeNew bool) {
 	}
 	e.lm = lm
 	q.index(lm.UID, e)
+	q.census.put(lm)
 }
 
 // changesTurns reports whether another's turn, or its own, may depend on what is new of
@@ -164,6 +167,7 @@ func (q *queue) drop(uid types.UID) {
 	if e := q.entries[uid]; e != nil {
 		q.unindex(uid, e)
 		delete(q.entries, uid)
+		q.census.remove(uid)
 		q.dirty = true
 	}
 }

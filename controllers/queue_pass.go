@@ -125,6 +125,7 @@ func (q *queue) schedule(now time.Time) ([]*entry, []migration.Turn) {
 		claims = append(claims, c)
 	}
 	turns := migration.Schedule(claims, q.limits, q.nodes.Ready(), now)
+	q.census.noteLoad(migration.Measure(claims, turns))
 	entries := make([]*entry, len(claims))
 	for i, c := range claims {
 		entries[i] = q.entries[c.Object.UID]

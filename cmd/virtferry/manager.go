@@ -9,6 +9,7 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/virtferry/virtferry/controllers"
@@ -112,7 +113,7 @@ func setupManager(mgr ctrl.Manager, f *managerFlags) error {
 	err := (&controllers.LiveMigrationReconciler{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(),
 		Events: mgr.GetEventRecorder("virtferry-manager"), Clock: clock.RealClock{},
-		Namespace: f.namespace, Limits: f.limits,
+		Namespace: f.namespace, Limits: f.limits, Metrics: ctrlmetrics.Registry,
 	}).SetupWithManager(mgr)
 	if err != nil {
 		return err

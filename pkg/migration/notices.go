@@ -14,6 +14,14 @@ import (
 // DefaultMaxDowntimeMilliseconds is what an absent options.maxDowntimeMilliseconds means.
 const DefaultMaxDowntimeMilliseconds int64 = 500
 
+// AllowedDowntimeMilliseconds is how long a guest may stand still for its switch-over.
+func AllowedDowntimeMilliseconds(lm *v1alpha1.LiveMigration) int64 {
+	if o := lm.Spec.Options; o != nil && o.MaxDowntimeMilliseconds != nil {
+		return *o.MaxDowntimeMilliseconds
+	}
+	return DefaultMaxDowntimeMilliseconds
+}
+
 // Bounds of source.warnings; the API has the same.
 const (
 	maxWarnings      = 16
@@ -141,10 +149,7 @@ func (s *summarizer) downtimeExceeded(source *v1alpha1.SourceStatus) string {
 	if was != nil || is == nil || s.out.Status.Phase != v1alpha1.PhaseSucceeded || source != nil && source.GuestPaused {
 		return ""
 	}
-	allowed := DefaultMaxDowntimeMilliseconds
-	if o := s.lm.Spec.Options; o != nil && o.MaxDowntimeMilliseconds != nil {
-		allowed = *o.MaxDowntimeMilliseconds
-	}
+	allowed := AllowedDowntimeMilliseconds(s.lm)
 	if *is <= allowed {
 		return ""
 	}

@@ -26,6 +26,20 @@ type Limits struct {
 // DefaultLimits are the limits that the manager has where nobody sets others.
 func DefaultLimits() Limits { return Limits{Source: 1, Target: 2, Preparing: 2} }
 
+// InAll is how many migrations may be copied, and how many more prepared, in a cluster
+// with so many nodes that are ready, if they are spread over all of them.
+func (l Limits) InAll(readyNodes int) (copying, preparing int) {
+	return min(l.ofCluster(readyNodes), readyNodes*l.Source, readyNodes*l.Target), readyNodes * l.Preparing
+}
+
+// ofCluster is how many may be copied wherever they come from and go to.
+func (l Limits) ofCluster(readyNodes int) int {
+	if l.Cluster == 0 {
+		return max(1, readyNodes)
+	}
+	return l.Cluster
+}
+
 const (
 	// priorityWeight is how much waiting a point of priority counts for. Without a
 	// bound those of a low priority could wait for ever.
@@ -217,9 +231,7 @@ type scheduler struct {
 }
 
 func newScheduler(claims []*Claim, limits Limits, readyNodes int, now time.Time) *scheduler {
-	if limits.Cluster == 0 {
-		limits.Cluster = max(1, readyNodes)
-	}
+	limits.Cluster = limits.ofCluster(readyNodes)
 	s := &scheduler{
 		limits: limits, now: now, copying: map[slot]int{}, prepared: map[slot]int{}, reserved: map[slot]int{}, waiters: map[slot]int32{},
 		guests: map[string]*v1alpha1.LiveMigration{},

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
@@ -82,6 +83,8 @@ type managerSetup struct {
 	everywhere bool
 	// through changes the client that it works with.
 	through func(client.Client) client.Client
+	// metrics is where it tells what it counts.
+	metrics prometheus.Registerer
 }
 
 // inNamespace reads what is in one namespace, as a cluster would look in which there is
@@ -122,7 +125,7 @@ func (w *world) runManager(options ctrl.Options, setup managerSetup) (stop func(
 	for _, reconciler := range []interface{ SetupWithManager(ctrl.Manager) error }{
 		&controllers.LiveMigrationReconciler{
 			Client: c, Reader: reader, Events: mgr.GetEventRecorder(managerAccount), Clock: setup.clock,
-			Namespace: ledger, Limits: setup.limits,
+			Namespace: ledger, Limits: setup.limits, Metrics: setup.metrics,
 		},
 		&controllers.HypervisorReconciler{Client: mgr.GetClient(), Clock: setup.clock, Namespace: systemNamespace},
 		&controllers.TTLReconciler{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Clock: setup.clock},
