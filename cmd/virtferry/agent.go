@@ -22,6 +22,8 @@ import (
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/controllers/node"
+	"github.com/virtferry/virtferry/internal/caches"
+	"github.com/virtferry/virtferry/internal/metrics"
 	"github.com/virtferry/virtferry/pkg/agent"
 	"github.com/virtferry/virtferry/pkg/hypervisor/libvirt"
 )
@@ -36,6 +38,7 @@ type agentFlags struct {
 	serialPorts      string
 	allowedPaths     []string
 	lockDir          string
+	nameGuests       bool
 	qps              float32
 	burst            int
 }
@@ -61,6 +64,8 @@ func newAgentCommand() *cobra.Command {
 	flags.StringSliceVar(&f.allowedPaths, "allowed-paths", []string{"/var/lib/libvirt/images"},
 		"directories below which migrate data may name files, devices and sockets of this node")
 	flags.StringVar(&f.lockDir, "lock-dir", "/run/virtferry", "directory on the node for the lock that keeps a second agent from acting")
+	flags.BoolVar(&f.nameGuests, "metrics-guest-names", false,
+		"have metrics of each migration under way, which name it and its guest")
 	// An agent answers to guests that wait: it must not be held back.
 	flags.Float32Var(&f.qps, "kube-api-qps", 100, "most requests per second that the agent sends to the API server, in the long run")
 	flags.IntVar(&f.burst, "kube-api-burst", 200, "requests that the agent may send at once, beyond that rate")
@@ -202,12 +207,25 @@ func setupAgent(ctx context.Context, mgr ctrl.Manager, f *agentFlags, hv *libvir
 	if err := mgr.Add(publisher); err != nil {
 		return fmt.Errorf("adding the publisher: %w", err)
 	}
-	if err := node.SetupSessions(mgr, "source", node.SourceNodeField, f.nodeName, agent.NewSourceSessions(n)); err != nil {
+	source, err := node.SetupSessions(mgr, "source", node.SourceNodeField, f.nodeName, agent.NewSourceSessions(n))
+	if err != nil {
 		return err
 	}
-	if err := node.SetupSessions(mgr, "target", node.TargetNodeField, f.nodeName, agent.NewTargetSessions(n)); err != nil {
+	target, err := node.SetupSessions(mgr, "target", node.TargetNodeField, f.nodeName, agent.NewTargetSessions(n))
+	if err != nil {
 		return err
 	}
+	err = registerMetrics(
+		&metrics.Agent{Node: f.nodeName, NameGuests: f.nameGuests, Load: n.Load, Contact: hv.Contact, Clock: clock.RealClock{}},
+		cachesOf(map[string]*caches.Health{"source": source, "target": target}),
+	)
+	if err != nil {
+		return err
+	}
+	return addAgentChecks(mgr, publisher)
+}
+
+func addAgentChecks(mgr ctrl.Manager, publisher *agent.Publisher) error {
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return fmt.Errorf("adding the health check: %w", err)
 	}

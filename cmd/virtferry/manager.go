@@ -103,6 +103,9 @@ func runManager(ctx context.Context, f *managerFlags) error {
 	if err := mgr.AddReadyzCheck("caches", factory.Health.Check); err != nil {
 		return fmt.Errorf("adding the readiness check of the caches: %w", err)
 	}
+	if err := registerMetrics(cachesOf(map[string]*caches.Health{"manager": factory.Health})); err != nil {
+		return err
+	}
 	if err := mgr.Start(ctx); err != nil {
 		return fmt.Errorf("running the manager: %w", err)
 	}

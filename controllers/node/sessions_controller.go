@@ -50,14 +50,14 @@ type SessionsReconciler struct {
 // SetupSessions makes mgr run the sessions of one side and hand them the
 // LiveMigrations whose field names the node. They have a cache of their own,
 // which holds only those of them that are not finished: the history of a node is
-// longer than what it has to do.
-func SetupSessions(mgr ctrl.Manager, name, field, node string, sessions *agent.Sessions) error {
+// longer than what it has to do. The health that is returned is that of this cache.
+func SetupSessions(mgr ctrl.Manager, name, field, node string, sessions *agent.Sessions) (*caches.Health, error) {
 	factory, err := caches.NewFactory(mgr.GetConfig(), mgr.GetScheme(), mgr.GetLogger(), clock.RealClock{})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := mgr.AddReadyzCheck("cache-"+name, factory.Health.Check); err != nil {
-		return fmt.Errorf("adding the readiness check of %s: %w", name, err)
+		return nil, fmt.Errorf("adding the readiness check of %s: %w", name, err)
 	}
 	objects, err := cache.New(mgr.GetConfig(), cache.Options{
 		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
@@ -65,13 +65,13 @@ func SetupSessions(mgr ctrl.Manager, name, field, node string, sessions *agent.S
 		NewInformer:      factory.Selecting(name, unfinishedOf(field, node)),
 	})
 	if err != nil {
-		return fmt.Errorf("creating the cache of %s: %w", name, err)
+		return nil, fmt.Errorf("creating the cache of %s: %w", name, err)
 	}
 	if err := mgr.Add(objects); err != nil {
-		return fmt.Errorf("adding the cache of %s: %w", name, err)
+		return nil, fmt.Errorf("adding the cache of %s: %w", name, err)
 	}
 	if err := mgr.Add(sessions); err != nil {
-		return fmt.Errorf("adding the sessions of %s: %w", name, err)
+		return nil, fmt.Errorf("adding the sessions of %s: %w", name, err)
 	}
 	r := &SessionsReconciler{
 		cached: objects, live: mgr.GetAPIReader(), sessions: sessions,
@@ -84,13 +84,13 @@ func SetupSessions(mgr ctrl.Manager, name, field, node string, sessions *agent.S
 	}
 	c, err := controller.New(name, mgr, controller.Options{Reconciler: r})
 	if err != nil {
-		return fmt.Errorf("creating the controller %s: %w", name, err)
+		return nil, fmt.Errorf("creating the controller %s: %w", name, err)
 	}
 	err = c.Watch(source.Kind(objects, &v1alpha1.LiveMigration{}, &handler.TypedEnqueueRequestForObject[*v1alpha1.LiveMigration]{}))
 	if err != nil {
-		return fmt.Errorf("watching LiveMigrations for %s: %w", name, err)
+		return nil, fmt.Errorf("watching LiveMigrations for %s: %w", name, err)
 	}
-	return nil
+	return factory.Health, nil
 }
 
 // unfinishedOf selects the objects whose field names the node, and that have not

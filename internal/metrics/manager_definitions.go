@@ -23,6 +23,8 @@ const (
 	labelSwitchover = "switchover"
 	labelStep       = "step"
 	labelCache      = "cache"
+	labelSide       = "side"
+	labelConnection = "connection"
 )
 
 // What the manager shows of migrations that have not ended, of the queue and of nodes.

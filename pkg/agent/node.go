@@ -24,8 +24,59 @@ type Node struct {
 	Log        logr.Logger
 
 	ports portPool
-	// sending is how many guests the node sends.
-	sending atomic.Int32
+	// sending and receiving are how many guests the node sends and receives.
+	sending, receiving atomic.Int32
+	jobs               jobs
+	// shown is what the node was last seen to be; nil before.
+	shown atomic.Pointer[view]
+}
+
+// view is how a node was last seen.
+type view struct {
+	connected        bool
+	active, inactive int
+}
+
+// Load is what there is on a node at the moment.
+type Load struct {
+	// Sending and Receiving are how many LiveMigrations the agent has to do with, on
+	// each side.
+	Sending, Receiving int
+	// Jobs are the migrations that libvirt carries out from here, and SentBytes what
+	// such have copied in all, as far as this process has followed them.
+	Jobs      []Job
+	SentBytes uint64
+	// Connected is whether the agent could talk to libvirt the last time.
+	Connected bool
+	// Active and Inactive are how many guests libvirt knew then; they stay as they were
+	// while it is away.
+	Active, Inactive int
+}
+
+// Load returns what there is at the moment. It costs the jobs.
+func (n *Node) Load() Load {
+	load := Load{Sending: int(n.sending.Load()), Receiving: int(n.receiving.Load())}
+	load.Jobs, load.SentBytes = n.jobs.all()
+	if v := n.shown.Load(); v != nil {
+		load.Connected, load.Active, load.Inactive = v.connected, v.active, v.inactive
+	}
+	return load
+}
+
+// note remembers how the node was seen.
+func (n *Node) note(domains []hypervisor.Domain, err error) {
+	v := &view{connected: err == nil}
+	if before := n.shown.Load(); err != nil && before != nil {
+		v.active, v.inactive = before.active, before.inactive
+	}
+	for _, d := range domains {
+		if d.Active() {
+			v.active++
+		} else {
+			v.inactive++
+		}
+	}
+	n.shown.Store(v)
 }
 
 // keepPorts restores the promise of ports that an object tells of.

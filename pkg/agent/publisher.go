@@ -175,6 +175,7 @@ func (p *Publisher) publishLast(ctx context.Context) {
 // be it by the process before this one.
 func (p *Publisher) report(ctx context.Context) (HypervisorReport, error) {
 	found, err := p.inventory.read(ctx)
+	p.node.note(found.domains, err)
 	if err == nil {
 		return HypervisorReport{
 			Connected: true, Message: found.warning,

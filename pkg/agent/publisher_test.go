@@ -111,6 +111,7 @@ type publishing struct {
 	t     *testing.T
 	fleet *fake.Fleet
 	host  *fake.Host
+	node  *Node
 	api   *memoryHypervisor
 	stop  func()
 }
@@ -133,7 +134,7 @@ func whilePublishing(t *testing.T, test func(p *publishing)) {
 }
 
 func (p *publishing) start() {
-	node := &Node{
+	p.node = &Node{
 		Name: "node-a", Hypervisor: p.host, Clock: clock.RealClock{}, Log: logr.Discard(),
 		Receive: ReceiveConfig{Endpoint: v1alpha1.TargetEndpoint{Address: "192.0.2.1"}},
 	}
@@ -141,7 +142,7 @@ func (p *publishing) start() {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = NewPublisher(node, p.api).Start(ctx)
+		_ = NewPublisher(p.node, p.api).Start(ctx)
 	}()
 	p.stop = sync.OnceFunc(func() {
 		cancel()

@@ -72,6 +72,7 @@ func runSource(ctx context.Context, node *Node, box *mailbox) {
 	})
 	node.sending.Add(1)
 	defer node.sending.Add(-1)
+	defer node.jobs.remove(lm.UID)
 	ctx, cancel := context.WithCancel(ctx)
 	events := s.hv.Subscribe(ctx, lm.Status.DomainUUID)
 	written := make(chan struct{})
@@ -394,6 +395,7 @@ func (s *sourceSession) follow(ctx context.Context) time.Duration {
 	}
 	s.progress = migration.Progress(s.progress, s.now.job)
 	s.steer(ctx)
+	s.noteJob()
 	s.report(migration.SourceChanged(before, s.section))
 	s.knobs.turn(ctx, s)
 	return followInterval
@@ -420,6 +422,7 @@ func (s *sourceSession) end() {
 		end.ErrorKind, end.ErrorMessage = string(hypervisor.KindOf(s.callErr)), messageOf(s.callErr)
 	}
 	s.section.End = end
+	s.node.jobs.remove(s.lm.UID)
 	s.see(end.Domain)
 	if migration.HasLeft(s.section, migration.CurrentTarget(s.lm)) {
 		s.progress = migration.NoteSwitchover(migration.Complete(s.progress), s.section)

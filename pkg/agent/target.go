@@ -39,6 +39,8 @@ func runTarget(ctx context.Context, node *Node, box *mailbox) {
 	s.out = newReporter(node, log, func(ctx context.Context, section *v1alpha1.TargetStatus) error {
 		return node.Recorder.RecordTarget(ctx, lm, section)
 	})
+	node.receiving.Add(1)
+	defer node.receiving.Add(-1)
 	ctx, cancel := context.WithCancel(ctx)
 	events := s.hv.Subscribe(ctx, lm.Status.DomainUUID)
 	written := make(chan struct{})

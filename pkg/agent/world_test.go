@@ -62,6 +62,7 @@ type testAgent struct {
 	ended  sync.WaitGroup
 
 	mu             sync.Mutex
+	node           *Node
 	source, target *Sessions
 	// delivered is the latest version of each object that this process was told:
 	// a watch never goes back.
@@ -87,6 +88,7 @@ func (a *testAgent) startWith(objects ...*v1alpha1.LiveMigration) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	a.mu.Lock()
+	a.node = node
 	a.source, a.target, a.cancel = NewSourceSessions(node), NewTargetSessions(node), cancel
 	a.delivered = map[types.UID]int{}
 	for _, s := range []*Sessions{a.source, a.target} {

@@ -116,6 +116,17 @@ type Cleaner interface {
 	DestroyStale(ctx context.Context, uuid string) error
 }
 
+// Contact says how a client has got on with its daemon since it began.
+type Contact struct {
+	// Reconnects and Failures count, by the connection, how often it was made anew, and
+	// how often it could not be made.
+	Reconnects, Failures map[string]uint64
+	// Abandoned counts the calls that were given up, and Hung those of them that have
+	// still not returned.
+	Abandoned uint64
+	Hung      int
+}
+
 // Hypervisor is all that an agent asks of its node.
 type Hypervisor interface {
 	Host

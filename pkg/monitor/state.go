@@ -71,6 +71,10 @@ func (s State) Facts() Facts {
 	return facts
 }
 
+// Standstill is for how long the job has come no closer to its end, as far as was seen; 0
+// while it may yet.
+func (s State) Standstill() time.Duration { return max(0, s.progress.standstill(s.now)) }
+
 // Failed says that an action could not be carried out; refused, that it certainly has
 // no effect. The next decision takes the next resort, or tries again where the action
 // was to set a limit. An action that hangs needs no word: its deadline passes.

@@ -52,10 +52,10 @@ func (w *world) runAgent(sim *agentSim, host *fake.Host) (stop func()) {
 	if err := mgr.Add(agent.NewPublisher(n, recorder)); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := node.SetupSessions(mgr, "source", node.SourceNodeField, sim.node, agent.NewSourceSessions(n)); err != nil {
+	if _, err := node.SetupSessions(mgr, "source", node.SourceNodeField, sim.node, agent.NewSourceSessions(n)); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := node.SetupSessions(mgr, "target", node.TargetNodeField, sim.node, agent.NewTargetSessions(n)); err != nil {
+	if _, err := node.SetupSessions(mgr, "target", node.TargetNodeField, sim.node, agent.NewTargetSessions(n)); err != nil {
 		w.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -33,6 +33,7 @@ func call[T any](ctx context.Context, c *Client, op, subject string, fn func(*lv
 	}
 	var none T
 	if abandoned := (*abandonedError)(nil); errors.As(err, &abandoned) {
+		c.abandoned.Add(1)
 		c.log.Warn("Abandoned a libvirt call", "call", op, "domain", subject)
 	}
 	return none, convert(op, err)

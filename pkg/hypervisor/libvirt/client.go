@@ -50,6 +50,9 @@ type Client struct {
 	control *pool[*link]
 	aborts  aborts
 
+	abandoned atomic.Uint64
+	events    attempts
+
 	running atomic.Bool
 	// started is closed when Run begins.
 	started chan struct{}
@@ -112,6 +115,22 @@ func (c *Client) Run(ctx context.Context) error {
 	c.control.close()
 	c.awaitBackground()
 	return nil
+}
+
+// attempts counts how often a connection was made.
+type attempts struct {
+	made, failed atomic.Uint64
+}
+
+// Contact says how the client has got on so far. It makes no call.
+func (c *Client) Contact() hypervisor.Contact {
+	again := func(a *attempts) uint64 { return max(a.made.Load(), 1) - 1 }
+	const control, events = "control", "events"
+	return hypervisor.Contact{
+		Reconnects: map[string]uint64{control: again(&c.control.attempts), events: again(&c.events)},
+		Failures:   map[string]uint64{control: c.control.attempts.failed.Load(), events: c.events.failed.Load()},
+		Abandoned:  c.abandoned.Load(), Hung: c.control.hanging(),
+	}
 }
 
 // awaitBackground waits for everything that comes back in time.

@@ -197,6 +197,9 @@ func TestClientCannotConnect(t *testing.T) {
 	if took := time.Since(begin); took > time.Second {
 		t.Errorf("it took %v", took)
 	}
+	if contact := c.Contact(); contact.Failures["control"] == 0 || contact.Reconnects["control"] != 0 || contact.Abandoned != 0 {
+		t.Errorf("the contact is %+v", contact)
+	}
 	params := hypervisor.MigrateParams{DestinationURI: "test:///default", LiveXML: "x"}
 	if err := c.Migrate(t.Context(), testDomain, params); hypervisor.KindOf(err) != hypervisor.KindNotSent {
 		t.Errorf("got %v", err)

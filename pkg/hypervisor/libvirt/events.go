@@ -79,6 +79,7 @@ func (c *Client) runEvents(ctx context.Context) {
 			}
 			return
 		case err != nil:
+			c.events.failed.Add(1)
 			if pause.pause == 0 {
 				log.Warn("Connecting to libvirt failed", "error", sanitize(err.Error()))
 			}
@@ -89,6 +90,7 @@ func (c *Client) runEvents(ctx context.Context) {
 			continue
 		}
 		pause.reset()
+		c.events.made.Add(1)
 		log.Info("Connected to libvirt")
 		// Whatever happened since the callbacks were registered is in the
 		// stream; whatever happened before has to be read.

@@ -46,6 +46,9 @@ type pool[L connection] struct {
 	config poolConfig[L]
 	// spawned counts the goroutines of calls, dials and closings.
 	spawned sync.WaitGroup
+	// attempts counts how often there came to be a connection where there was none, and
+	// how often none could be made.
+	attempts attempts
 
 	// closing is closed when the pool is.
 	closing chan struct{}
@@ -241,6 +244,17 @@ func (p *pool[L]) retire(s *session[L]) {
 	p.want()
 }
 
+// hanging returns how many calls that were abandoned have not returned.
+func (p *pool[L]) hanging() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	hung := 0
+	for _, n := range p.hung {
+		hung += n
+	}
+	return hung
+}
+
 func decrement(counts map[string]int, subject string) {
 	counts[subject]--
 	if counts[subject] == 0 {
@@ -341,6 +355,7 @@ func (p *pool[L]) fail(err error) {
 		p.config.log.Warn("Connecting to libvirt failed", "error", sanitize(err.Error()))
 	}
 	p.failures++
+	p.attempts.failed.Add(1)
 	p.lastErr = err
 	p.wake()
 }
@@ -354,6 +369,7 @@ func (p *pool[L]) add(link L) {
 		return
 	}
 	if len(p.sessions) == 0 {
+		p.attempts.made.Add(1)
 		p.config.log.Info("Connected to libvirt")
 	}
 	p.lastErr = nil

@@ -201,6 +201,9 @@ func TestPoolAbandonsCallsThatHang(t *testing.T) {
 		if took := time.Since(begin); took != time.Second {
 			t.Errorf("the calls took %v", took)
 		}
+		if n := p.hanging(); n != maxPerSubject {
+			t.Errorf("%d calls are said to hang", n)
+		}
 		if _, err := within(t, p, "well", nothing); err != nil {
 			t.Errorf("another subject is held up: %v", err)
 		}
@@ -211,6 +214,9 @@ func TestPoolAbandonsCallsThatHang(t *testing.T) {
 		synctest.Wait()
 		if _, err := within(t, p, "stuck", nothing); err != nil {
 			t.Errorf("got %v after the calls came back", err)
+		}
+		if n := p.hanging(); n != 0 {
+			t.Errorf("%d calls are still said to hang", n)
 		}
 	})
 }
@@ -259,6 +265,9 @@ func TestPoolReconnectsAtOnce(t *testing.T) {
 		synctest.Wait()
 		if n := d.dials.Load(); n != 2 {
 			t.Errorf("connected %d times", n)
+		}
+		if n := p.attempts.made.Load(); n != 2 {
+			t.Errorf("%d connections are counted", n)
 		}
 		if _, err := within(t, p, "vm", nothing); err != nil {
 			t.Error(err)

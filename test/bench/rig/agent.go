@@ -89,12 +89,9 @@ func newAgent(ctx context.Context, kubeconfig string, host *fake.Host) (ctrl.Man
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Node: name, Namespace: lab.SystemNamespace, Clock: clock.RealClock{},
 	}
 	publisher := agent.NewPublisher(n, recorder)
-	return mgr, publisher, errors.Join(
-		recorder.Watch(ctx, mgr),
-		mgr.Add(publisher),
-		node.SetupSessions(mgr, "source", node.SourceNodeField, name, agent.NewSourceSessions(n)),
-		node.SetupSessions(mgr, "target", node.TargetNodeField, name, agent.NewTargetSessions(n)),
-	)
+	_, sourceErr := node.SetupSessions(mgr, "source", node.SourceNodeField, name, agent.NewSourceSessions(n))
+	_, targetErr := node.SetupSessions(mgr, "target", node.TargetNodeField, name, agent.NewTargetSessions(n))
+	return mgr, publisher, errors.Join(recorder.Watch(ctx, mgr), mgr.Add(publisher), sourceErr, targetErr)
 }
 
 // Sleep waits for some time, or for the end of ctx.
