@@ -89,7 +89,8 @@ type MigrateData struct {
 	PCIDevices []PCIDeviceMigrateData `json:"pciDevices,omitzero"`
 
 	// virtualPMEM holds the backing of the guest's virtual persistent memory
-	// on the target, one entry per NVDIMM, in the guest's order.
+	// on the target, one entry per NVDIMM or virtio-pmem device, in the guest's
+	// order.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
@@ -127,7 +128,9 @@ type GraphicsMigrateData struct {
 // SerialMigrateData holds what serial ports and consoles over TCP listen on.
 // Only those that wait for connections are meant, not those that dial out.
 type SerialMigrateData struct {
-	// listenAddress is the IP address to listen on at the target.
+	// listenAddress is the IP address to listen on at the target. Other character
+	// devices, such as channels, get it too where they listen on an address that is
+	// the source host's own.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=45
@@ -396,7 +399,7 @@ type PCIDeviceMigrateData struct {
 	GuestAddress *PCIAddress `json:"guestAddress,omitempty"`
 }
 
-// VirtualPMEMMigrateData is the backing of one NVDIMM.
+// VirtualPMEMMigrateData is the backing of one NVDIMM or virtio-pmem device.
 type VirtualPMEMMigrateData struct {
 	// path is the file or device on the target.
 	// +required

@@ -11,6 +11,7 @@ const (
 	spotGuest spot = iota // Nothing in it belongs to the host.
 	spotDomain
 	spotVCPU
+	spotBlockTune
 	spotCPUTune
 	spotNUMATune
 	spotNUMAMemory
@@ -21,6 +22,7 @@ const (
 	spotListen
 	spotSerial
 	spotSerialSource
+	spotRNG
 	spotDisk
 	spotDiskDriver
 	spotDiskSource
@@ -59,21 +61,32 @@ func (s spot) part(n *node) spot {
 		return partOfDevices(n.name)
 	case spotNUMATune:
 		return partIf(n.name == "memory", spotNUMAMemory)
+	}
+	return s.partOfDevice(n.name)
+}
+
+// partOfDevice returns the spot of an element in a device.
+func (s spot) partOfDevice(name string) spot {
+	// The others have none.
+	//exhaustive:ignore
+	switch s {
 	case spotGraphics:
-		return partIf(n.name == "listen", spotListen)
+		return partIf(name == "listen", spotListen)
 	case spotSerial:
-		return partIf(n.name == "source", spotSerialSource)
+		return partIf(name == "source", spotSerialSource)
+	case spotRNG:
+		return partIf(name == "backend", spotSerial)
 	case spotDisk:
-		return partIf(n.name == "driver", spotDiskDriver) | partIf(n.name == "source", spotDiskSource)
+		return partIf(name == "driver", spotDiskDriver) | partIf(name == "source", spotDiskSource)
 	case spotInterface:
-		return partIf(n.name == "driver", spotInterfaceDriver) | partIf(n.name == "target", spotInterfaceTarget) |
-			partIf(n.name == "source", spotInterfaceSource)
+		return partIf(name == "driver", spotInterfaceDriver) | partIf(name == "target", spotInterfaceTarget) |
+			partIf(name == "source", spotInterfaceSource)
 	case spotHostdev:
-		return partIf(n.name == "source", spotHostdevSource)
+		return partIf(name == "source", spotHostdevSource)
 	case spotHostdevSource:
-		return partIf(n.name == "address", spotHostdevAddress)
+		return partIf(name == "address", spotHostdevAddress)
 	case spotMemory:
-		return partIf(n.name == "source", spotMemorySource)
+		return partIf(name == "source", spotMemorySource)
 	}
 	return spotGuest
 }
@@ -89,6 +102,8 @@ func partOfDomain(name string) spot {
 	switch name {
 	case "vcpu":
 		return spotVCPU
+	case "blkiotune":
+		return spotBlockTune
 	case "cputune":
 		return spotCPUTune
 	case "numatune":
@@ -107,8 +122,10 @@ func partOfDevices(name string) spot {
 	switch name {
 	case "graphics":
 		return spotGraphics
-	case "serial", "console":
+	case "serial", "console", "channel", "parallel", "redirdev", "smartcard":
 		return spotSerial
+	case "rng":
+		return spotRNG
 	case "disk":
 		return spotDisk
 	case "interface":
@@ -127,7 +144,7 @@ func (s spot) optional() bool {
 	// The others have none.
 	//exhaustive:ignore
 	switch s {
-	case spotCPUTune, spotNUMATune, spotNUMAMemory, spotMemoryBacking, spotPerf, spotListen,
+	case spotBlockTune, spotCPUTune, spotNUMATune, spotNUMAMemory, spotMemoryBacking, spotPerf, spotListen,
 		spotDiskDriver, spotDiskSource, spotInterfaceDriver, spotInterfaceTarget, spotInterfaceSource:
 		return true
 	}
@@ -164,7 +181,7 @@ func (s spot) hasDiskAttr(name string) bool {
 	case spotDiskDriver:
 		return isOneOf(name, "name", "type", "cache", "io", "discard")
 	case spotDiskSource:
-		return isOneOf(name, "file", "dev", "dir", "pool", "volume", "mode", "protocol", "name", "query",
+		return isOneOf(name, "file", "fdgroup", "dev", "dir", "pool", "volume", "mode", "protocol", "name", "query",
 			"tls", "tlsHostname", "type", "path", "namespace", "managed")
 	}
 	return false
@@ -191,6 +208,8 @@ func (s spot) whole(name string) bool {
 	// The others have none.
 	//exhaustive:ignore
 	switch s {
+	case spotBlockTune:
+		return name == "device"
 	case spotCPUTune:
 		return isOneOf(name, "shares", "vcpupin", "emulatorpin", "iothreadpin", "vcpusched")
 	case spotNUMATune:

@@ -133,7 +133,7 @@ func fitDevices(md *v1alpha1.MigrateData, doc *document, path, name string, choi
 		}
 	}
 	for _, m := range doc.devices("memory") {
-		if m.value("model") == "nvdimm" {
+		if isOneOf(m.value("model"), "nvdimm", "virtio-pmem") {
 			md.VirtualPMEM = append(md.VirtualPMEM, v1alpha1.VirtualPMEMMigrateData{Path: path})
 		}
 	}

@@ -123,18 +123,37 @@ func (p *planner) keepUnlistedInterface(nic *node, mac string) {
 		"the list of interfaces does not mention "+mac+"; add the MAC address, with nothing else if the interface stays as it is")
 }
 
-// keepHostBoundInterface refuses to keep a device of the source host. Host PCI
+// keepHostBoundInterface refuses to keep what only the source host has. Host PCI
 // functions are judged with the other PCI devices.
 func (p *planner) keepHostBoundInterface(nic *node, field *place) {
-	if nic.value("type") != "vdpa" {
-		return
+	source := nic.child("source")
+	message := ""
+	switch nic.value("type") {
+	case "vdpa":
+		message = "the interface is a vDPA device of the source host; say which device it is on the target"
+	case "direct":
+		// If a network of libvirt chose the device, the target's chooses one, too.
+		if source.value("mode") == "passthrough" && !source.hasAttr("network") {
+			message = "the interface has a network device of the source host to itself; say which device it has on the target"
+		}
+	case "server", "udp":
+		at := source
+		if local := source.child("local"); local != nil {
+			at = local
+		}
+		if scopeOf(at.value("address")) == scopeHost {
+			message = "the interface listens on an address of the source host; give it another kind of source on the target"
+		}
+	case "vhostuser":
+		p.warn(field, nic, "the interface is connected to a socket of the host, which is kept; make sure that it is this guest's on the target")
 	}
-	const message = "the interface is a vDPA device of the source host; say which device it is on the target"
-	if p.inactive {
+	switch {
+	case message == "":
+	case p.inactive:
 		p.warn(field, nic, message)
-		return
+	default:
+		p.report(ProblemMissingData, field, nic, message)
 	}
-	p.report(ProblemMissingData, field, nic, message)
 }
 
 func (p *planner) rewriteInterface(nic *node, want *v1alpha1.InterfaceMigrateData, field *place) {

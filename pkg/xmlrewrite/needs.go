@@ -6,7 +6,8 @@ type Needs struct {
 	// SerialPorts is how many TCP ports to reserve: one more than the highest
 	// index of a serial port or console that listens on TCP.
 	SerialPorts int
-	// SerialAddress is set if a serial port listens on an address of its host.
+	// SerialAddress is set if a serial port, or another character device, listens
+	// on an address of its host.
 	SerialAddress bool
 	// VNCAddress, SPICEAddress and RDPAddress are set if graphics of the type
 	// listen on an address of their host.
@@ -35,6 +36,14 @@ func ReadNeeds[Text ~string | ~[]byte](domainXML Text) (Needs, error) {
 		needs.SerialPorts = max(needs.SerialPorts, l.index+1)
 		needs.SerialAddress = needs.SerialAddress || scopeOf(l.source.value("host")) == scopeHost
 	}
+	for _, source := range otherListeners(doc) {
+		needs.SerialAddress = needs.SerialAddress || scopeOf(source.value("host")) == scopeHost
+	}
+	needs.readGraphics(doc)
+	return needs, nil
+}
+
+func (n *Needs) readGraphics(doc *document) {
 	for _, g := range doc.devices("graphics") {
 		for _, l := range graphicsListeners(g) {
 			if scopeOf(l.address) != scopeHost {
@@ -42,13 +51,12 @@ func ReadNeeds[Text ~string | ~[]byte](domainXML Text) (Needs, error) {
 			}
 			switch g.value("type") {
 			case "vnc":
-				needs.VNCAddress = true
+				n.VNCAddress = true
 			case "spice":
-				needs.SPICEAddress = true
+				n.SPICEAddress = true
 			case "rdp":
-				needs.RDPAddress = true
+				n.RDPAddress = true
 			}
 		}
 	}
-	return needs, nil
 }

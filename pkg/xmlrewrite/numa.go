@@ -59,6 +59,9 @@ func (p *planner) refuseStalePins(cputune, numatune *node) {
 		refuse(memory, "the guest's memory is bound to NUMA nodes")
 	}
 	refuse(numatune.child("memnode"), "the guest's memory is bound to NUMA nodes")
+	for _, device := range p.devices("memory") {
+		refuse(device.child("source").child("nodemask"), "this memory device is bound to NUMA nodes")
+	}
 }
 
 // vcpuCount returns how many virtual CPUs the guest can have; 0 if unknown.

@@ -31,7 +31,11 @@ func (p *planner) bindMemory(numatune *node, want *v1alpha1.NUMAMigrateData, nod
 	memory := numatune.child("memory")
 	bindable := p.inactive || numatune.child("memnode") != nil || p.hasCellBackends()
 	p.applyPins(numatune, l, func(missing *pin) {
-		if !bindable {
+		switch {
+		case bindable:
+		case p.hasBoundDevice(missing.id):
+			return // The entry is for the device alone.
+		default:
 			p.report(ProblemConflict, placeOf(l.field), p.domain,
 				"none of the guest's NUMA cells is bound, and with its machine type libvirt cannot bind them while it runs; remove the entry for cell "+itoa(missing.id))
 			return
@@ -48,7 +52,7 @@ func (p *planner) bindMemory(numatune *node, want *v1alpha1.NUMAMigrateData, nod
 		p.addMemoryBinding(newElem("memnode", "cellid", itoa(missing.id), "mode", mode, "nodeset", missing.set.text(missing.text)))
 	})
 	p.bindWholeMemory(memory, want, union, l.broken, nodes)
-	p.bindMemoryDevices(l)
+	p.bindMemoryDevices(l, want.MemoryNodes, nodes)
 }
 
 func (p *planner) addMemoryBinding(e *elem) {
@@ -100,27 +104,60 @@ func (p *planner) moveWholeMemory(memory *node, set numberSet, broken bool) {
 }
 
 // bindMemoryDevices moves memory devices that are bound to nodes of their own
-// to where the cell they belong to goes.
-func (p *planner) bindMemoryDevices(l *pinList) {
+// to where the cell they belong to goes. Those that belong to none go to where
+// the memory as a whole does.
+func (p *planner) bindMemoryDevices(l *pinList, memoryNodes *v1alpha1.CPUSet, nodes numberSet) {
 	for _, device := range p.devices("memory") {
 		mask := device.child("source").child("nodemask")
 		if mask == nil {
 			continue
 		}
-		id, err := strconv.Atoi(p.doc.text(device.child("target").child("node")))
-		i, covered := l.ids.find(id)
+		field, message := placeOf(l.field), "this memory device is bound to NUMA nodes of the source host; add an entry for its cell"
+		var to numberSet
+		if id, inCell := p.cellOf(device); inCell {
+			if i, covered := l.ids.find(id); covered {
+				to = l.pins[i].set
+			}
+		} else {
+			field, message = placeOf(numaField+".memoryNodes"), "this memory device is bound to NUMA nodes of the source host; say to which of the target"
+			if memoryNodes != nil {
+				var ok bool
+				if to, ok = goodSet(string(*memoryNodes), nodes); !ok {
+					continue // Reported already.
+				}
+			}
+		}
 		switch {
-		case err == nil && covered:
-			if have, ok := parseSet(p.doc.text(mask)); !ok || !have.equal(l.pins[i].set) {
-				mask.setText(p.doc, l.pins[i].set.String())
+		case to != nil:
+			if have, ok := parseSet(p.doc.text(mask)); !ok || !have.equal(to) {
+				mask.setText(p.doc, to.String())
 			}
 		case l.broken:
 		case p.inactive:
-			p.warn(placeOf(l.field), mask, "nothing says which nodes take the place of these on the target; they are kept")
+			p.warn(field, mask, "nothing says which nodes take the place of these on the target; they are kept")
 		default:
-			p.report(ProblemMissingData, placeOf(l.field), mask, "this memory device is bound to NUMA nodes of the source host; add an entry for its cell")
+			p.report(ProblemMissingData, field, mask, message)
 		}
 	}
+}
+
+// cellOf returns the cell of the guest that a memory device belongs to.
+func (p *planner) cellOf(device *node) (int, bool) {
+	id, err := strconv.Atoi(p.doc.text(device.child("target").child("node")))
+	return id, err == nil
+}
+
+// hasBoundDevice reports whether a memory device of the cell is bound to nodes.
+func (p *planner) hasBoundDevice(cell int) bool {
+	for _, device := range p.devices("memory") {
+		if device.child("source").child("nodemask") == nil {
+			continue
+		}
+		if id, inCell := p.cellOf(device); inCell && id == cell {
+			return true
+		}
+	}
+	return false
 }
 
 // hasCellBackends reports whether QEMU has a memory object for each NUMA cell of

@@ -57,7 +57,7 @@ func planPCIDevices(p *planner) {
 		m.addPCI(h)
 	}
 	for _, nic := range p.devices("interface") {
-		if nic.value("type") == "hostdev" && !p.hasHostFunction(nic) {
+		if isPCIInterface(nic) && !p.hasHostFunction(nic) {
 			m.addPCI(nic)
 		}
 	}
@@ -82,6 +82,11 @@ func planPCIDevices(p *planner) {
 	if len(m.holders)+len(m.mappings) > 0 {
 		m.rebind()
 	}
+}
+
+// isPCIInterface reports whether an interface is a PCI function of the host.
+func isPCIInterface(nic *node) bool {
+	return nic.value("type") == "hostdev" && isOneOf(nic.child("source").child("address").value("type"), "", "pci")
 }
 
 func (m *deviceMap) addPCI(device *node) {

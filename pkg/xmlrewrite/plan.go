@@ -48,8 +48,9 @@ type step func(*planner)
 func steps() []step {
 	return []step{
 		planGraphics,        // Listen addresses of VNC, SPICE and RDP.
-		planSerial,          // Serial ports and consoles that listen on TCP.
+		planSerial,          // Serial ports and other character devices that listen.
 		planVolumes,         // Where the data of disks are.
+		planBlockTuning,     // Limits of the block devices that disks are on.
 		planRBDMonitors,     // The Ceph monitors of other RBD disks.
 		planPerfEvents,      // Perf events that the target supports.
 		planMemoryBacking,   // Memory in files.
@@ -59,7 +60,8 @@ func steps() []step {
 		planNUMA,            // CPU pins, memory binding and the real-time scheduler.
 		planMediatedDevices, // Mediated devices.
 		planPCIDevices,      // Passed-through PCI functions.
-		planVirtualPMEM,     // The backing of NVDIMMs.
+		planVirtualPMEM,     // The backing of persistent memory.
+		judgeHostReferences, // All else that may depend on the host.
 	}
 }
 

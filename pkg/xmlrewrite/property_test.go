@@ -79,8 +79,10 @@ func checkSurvivors(t *testing.T, guest []byte, result string) {
 		}
 		rest = rest[i+len(text):]
 	}
-	owned := []string{"vcpu", "cputune", "numatune", "memoryBacking", "perf", "devices"}
-	ownedDevices := []string{"graphics", "serial", "console", "disk", "interface", "hostdev", "memory"}
+	owned := []string{"blkiotune", "vcpu", "cputune", "numatune", "memoryBacking", "perf", "devices"}
+	ownedDevices := []string{
+		"graphics", "serial", "console", "channel", "parallel", "redirdev", "smartcard", "rng", "disk", "interface", "hostdev", "memory",
+	}
 	expect(doc.src[:doc.root.start])
 	for n := doc.root.first; n != nil; n = n.next {
 		switch {
@@ -107,6 +109,8 @@ func hostSidePaths() []string {
 		"/domain/devices/graphics@listen", "/domain/devices/graphics/listen@address", "/domain/devices/graphics/listen@type",
 		"/domain/devices/serial/source@host", "/domain/devices/serial/source@service",
 		"/domain/devices/console/source@host", "/domain/devices/console/source@service",
+		"/domain/devices/channel/source@host", "/domain/devices/parallel/source@host", "/domain/devices/redirdev/source@host",
+		"/domain/devices/smartcard/source@host", "/domain/devices/rng/backend/source@host", "/domain/blkiotune/device",
 		"/domain/devices/disk@type", "/domain/devices/disk/source", "/domain/devices/disk/auth",
 		"/domain/devices/disk/encryption", "/domain/devices/disk/backingStore",
 		"/domain/devices/disk/driver@name", "/domain/devices/disk/driver@type", "/domain/devices/disk/driver@cache",

@@ -1,6 +1,7 @@
 package xmlrewrite
 
 import (
+	"cmp"
 	"strconv"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
@@ -45,8 +46,43 @@ func serialListeners(doc *document) []serialListener {
 	return found
 }
 
+// otherListeners returns the source elements of all other character devices that
+// wait for TCP connections or UDP datagrams.
+func otherListeners(doc *document) []*node {
+	var found []*node
+	add := func(device *node) {
+		if !isOneOf(device.value("type"), "tcp", "udp") {
+			return
+		}
+		for _, source := range device.children("source") {
+			if source.value("mode") == "bind" {
+				found = append(found, source)
+			}
+		}
+	}
+	for _, name := range [...]string{"serial", "console", "channel", "parallel", "redirdev", "smartcard", "rng"} {
+		for _, device := range doc.devices(name) {
+			switch name {
+			case "serial", "console":
+				if device.value("type") == "udp" {
+					add(device)
+				}
+			case "rng":
+				for _, backend := range device.children("backend") {
+					add(backend)
+				}
+			default:
+				add(device)
+			}
+		}
+	}
+	return found
+}
+
 // planSerial gives serial ports and consoles that listen on TCP the target's
 // address and ports. The port of a device is found by its index in the guest.
+// Other character devices that listen on the source's own address get the same
+// address, and keep their ports.
 func planSerial(p *planner) {
 	user, offer := p.data.Serial, p.offer.Serial
 	if user == nil {
@@ -55,13 +91,9 @@ func planSerial(p *planner) {
 	if offer == nil {
 		offer = &v1alpha1.SerialMigrateData{}
 	}
-	address := p.checkListenAddress(placeOf(serialAddressField), user.ListenAddress)
-	portsGood := p.checkPorts(user.Ports)
 	listeners := serialListeners(p.doc)
-	for _, l := range listeners {
-		p.rewriteSerialAddress(l, user.ListenAddress != nil, address, offer.ListenAddress)
-	}
-	switch {
+	p.moveListeners(listeners, user.ListenAddress, offer.ListenAddress)
+	switch portsGood := p.checkPorts(user.Ports); {
 	case !portsGood:
 	case user.Ports != nil:
 		p.rewriteSerialPorts(listeners, user.Ports)
@@ -69,6 +101,26 @@ func planSerial(p *planner) {
 		p.rewriteSerialPorts(listeners, offer.Ports)
 	case p.data.Serial != nil:
 		p.rewriteSerialPorts(listeners, nil)
+	}
+}
+
+// moveListeners gives listeners their address. One that the user gives is for
+// all serial ports and consoles; all else gets an address only instead of one
+// that is the source host's own.
+func (p *planner) moveListeners(listeners []serialListener, given, offered *string) {
+	address := p.checkListenAddress(placeOf(serialAddressField), given)
+	if given != nil && address == nil {
+		return // Reported already.
+	}
+	for _, l := range listeners {
+		if address != nil {
+			l.source.setAttr("host", *address)
+		} else {
+			p.moveListener(l.source, offered)
+		}
+	}
+	for _, source := range otherListeners(p.doc) {
+		p.moveListener(source, cmp.Or(address, offered))
 	}
 }
 
@@ -83,25 +135,20 @@ func (p *planner) checkPorts(ports []int32) bool {
 	return good
 }
 
-func (p *planner) rewriteSerialAddress(l serialListener, given bool, explicit, offered *string) {
-	if explicit != nil {
-		l.source.setAttr("host", *explicit)
-		return
-	}
-	if given {
-		return // Reported already.
-	}
-	switch scopeOf(l.source.value("host")) {
+// moveListener gives a character device another address to listen on if the one
+// that it has is the source host's own.
+func (p *planner) moveListener(source *node, address *string) {
+	switch scopeOf(source.value("host")) {
 	case scopeUnset:
 	case scopeAny, scopeLoopback:
-		p.warn(placeOf(serialAddressField), l.source, "the serial port listens on a wildcard or loopback address, which is kept")
+		p.warn(placeOf(serialAddressField), source, "the "+source.parent.name+" device listens on a wildcard or loopback address, which is kept")
 	case scopeHost:
-		if offered == nil {
-			p.report(ProblemMissingData, placeOf(serialAddressField), l.source,
-				"the serial port listens on an address of the source host; set the address to listen on at the target")
+		if address == nil {
+			p.report(ProblemMissingData, placeOf(serialAddressField), source,
+				"the "+source.parent.name+" device listens on an address of the source host; set the address to listen on at the target")
 			return
 		}
-		l.source.setAttr("host", *offered)
+		source.setAttr("host", *address)
 	}
 }
 

@@ -1,6 +1,8 @@
 package xmlrewrite
 
 import (
+	"regexp"
+
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
 )
 
@@ -111,7 +113,7 @@ func planVolumes(p *planner) {
 		field := placeOf(volumesField).entry(i)
 		if v.Source != nil {
 			p.rewriteSource(disk, v, field)
-		} else if kind := disk.value("type"); kind == "nvme" || kind == "vhostvdpa" {
+		} else {
 			p.keepHostBoundDisk(disk, field.dot("source"))
 		}
 		p.rewriteDriver(disk, v.Driver, field.dot("driver"))
@@ -122,9 +124,12 @@ func planVolumes(p *planner) {
 
 // keepVolume judges a disk that the migrate data do not mention.
 func (p *planner) keepVolume(disk *node) {
-	switch disk.value("type") {
-	case "nvme", "vhostvdpa":
-		p.keepHostBoundDisk(disk, placeOf(volumesField))
+	if p.keepHostBoundDisk(disk, placeOf(volumesField)) {
+		return
+	}
+	if isDiscovered(disk) {
+		p.refuseVolume(disk, placeOf(volumesField),
+			"the disk is found by a name that hosts give in the order in which they find disks, so it may be another disk on the target; say what its source is there, or list the disk with nothing else if the name is right there, too")
 		return
 	}
 	if p.data.Volumes == nil || disk.child("serial") == nil {
@@ -138,13 +143,41 @@ func (p *planner) keepVolume(disk *node) {
 		"the list of volumes does not mention this disk; add its serial, with nothing else if its source stays the same")
 }
 
-func (p *planner) keepHostBoundDisk(disk *node, field *place) {
-	const message = "the disk is a device of the source host; say which device it is on the target"
+// keepHostBoundDisk refuses to keep what only the source host has, and reports
+// whether it did. It warns of what is another thing on the target unless
+// somebody has seen to it.
+func (p *planner) keepHostBoundDisk(disk *node, field *place) bool {
+	switch kind := disk.value("type"); {
+	case kind == "nvme", kind == "vhostvdpa":
+		p.refuseVolume(disk, field, "the disk is a device of the source host; say which device it is on the target")
+		return true
+	case disk.child("source").hasAttr("fdgroup"):
+		p.refuseVolume(disk, field, "the disk is a file that was handed to the source's libvirt as a descriptor; say where it is on the target")
+		return true
+	case kind == "vhostuser":
+		p.warn(field, disk, "the disk is connected to a socket of the host, which is kept; make sure that it is this guest's on the target")
+	}
+	return false
+}
+
+func (p *planner) refuseVolume(disk *node, field *place, message string) {
 	if p.inactive {
 		p.warn(field, disk, message)
 		return
 	}
 	p.report(ProblemMissingData, field, disk, message)
+}
+
+// discovered are block devices that a host names in the order in which it finds
+// them, or by the way that leads to them.
+var discovered = regexp.MustCompile(`^/dev/(` +
+	`(s|h|v|xv)d[a-z]+[0-9]*|nvme[0-9]+n[0-9]+(p[0-9]+)?|(dm-|md|loop|nbd|rbd|zd|sr)[0-9]+|cdrom|dvd|` +
+	`mapper/mpath[a-z]+[0-9]*|disk/by-path/pci-.+)$`)
+
+// isDiscovered reports whether another host may have given the name of the
+// disk's block device to another disk.
+func isDiscovered(disk *node) bool {
+	return disk.value("type") == "block" && discovered.MatchString(disk.child("source").value("dev"))
 }
 
 func (p *planner) rewriteDriver(disk *node, want *v1alpha1.VolumeDriver, field *place) {

@@ -59,7 +59,7 @@ func (s *sourceShape) childrenOf(name string) []*elem {
 // replaced altogether; other attributes stay.
 func isLocation(name string) bool {
 	switch name {
-	case "file", "dev", "dir", "pool", "volume", "mode", "protocol", "name", "query",
+	case "file", "fdgroup", "dev", "dir", "pool", "volume", "mode", "protocol", "name", "query",
 		"tls", "tlsHostname", "type", "path", "namespace":
 		return true
 	}

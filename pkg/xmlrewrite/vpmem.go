@@ -7,13 +7,13 @@ import (
 
 const vpmemField = "virtualPMEM"
 
-// planVirtualPMEM gives each NVDIMM its backing on the target, in order. Other
-// memory devices do not count.
+// planVirtualPMEM gives each NVDIMM or virtio-pmem device its backing on the
+// target, in order. Other memory devices do not count.
 func planVirtualPMEM(p *planner) {
-	var nvdimms []*node
+	var devices []*node
 	for _, m := range p.devices("memory") {
-		if m.value("model") == "nvdimm" {
-			nvdimms = append(nvdimms, m)
+		if isOneOf(m.value("model"), "nvdimm", "virtio-pmem") {
+			devices = append(devices, m)
 		}
 	}
 	want := p.data.VirtualPMEM
@@ -21,25 +21,25 @@ func planVirtualPMEM(p *planner) {
 		want = p.offer.VirtualPMEM
 	}
 	if want == nil {
-		p.checkKeptPMEM(nvdimms)
+		p.checkKeptPMEM(devices)
 		return
 	}
 	for i := range want {
 		p.checkPath(placeOf(vpmemField).entry(i).dot("path"), want[i].Path)
 	}
-	if len(want) != len(nvdimms) {
+	if len(want) != len(devices) {
 		if p.inactive {
-			p.warn(placeOf(vpmemField), p.domain, "the persistent definition has another number of NVDIMMs; they are kept")
+			p.warn(placeOf(vpmemField), p.domain, "the persistent definition has another number of NVDIMMs and virtio-pmem devices; they are kept")
 			return
 		}
 		p.report(ProblemConflict, placeOf(vpmemField), nil,
-			"the guest has "+itoa(len(nvdimms))+" NVDIMMs and the migrate data "+itoa(len(want))+"; give one entry for each")
+			"the guest has "+itoa(len(devices))+" NVDIMMs and virtio-pmem devices, and the migrate data "+itoa(len(want))+"; give one entry for each")
 		return
 	}
-	for i, m := range nvdimms {
+	for i, m := range devices {
 		path := m.child("source").child("path")
 		if path == nil {
-			p.report(ProblemInvalidXML, placeOf(vpmemField).entry(i), m, "the NVDIMM has no source path; take the XML from libvirt unchanged")
+			p.report(ProblemInvalidXML, placeOf(vpmemField).entry(i), m, "the device has no source path; take the XML from libvirt unchanged")
 			continue
 		}
 		path.setText(p.doc, want[i].Path)
@@ -47,12 +47,12 @@ func planVirtualPMEM(p *planner) {
 }
 
 // checkKeptPMEM refuses to keep a device node; a file may be on shared storage.
-func (p *planner) checkKeptPMEM(nvdimms []*node) {
-	for _, m := range nvdimms {
+func (p *planner) checkKeptPMEM(devices []*node) {
+	for _, m := range devices {
 		if !strings.HasPrefix(p.doc.text(m.child("source").child("path")), "/dev/") {
 			continue
 		}
-		const message = "the NVDIMM is backed by a device of the source host; give its path on the target"
+		const message = "the guest's persistent memory is backed by a device of the source host; give its path on the target"
 		if p.inactive {
 			p.warn(placeOf(vpmemField), m, message)
 			continue

@@ -52,7 +52,8 @@ type MigrateDataApplyConfiguration struct {
 	// on the target. Maps may swap or chain addresses.
 	PCIDevices []PCIDeviceMigrateDataApplyConfiguration `json:"pciDevices,omitempty"`
 	// virtualPMEM holds the backing of the guest's virtual persistent memory
-	// on the target, one entry per NVDIMM, in the guest's order.
+	// on the target, one entry per NVDIMM or virtio-pmem device, in the guest's
+	// order.
 	VirtualPMEM []VirtualPMEMMigrateDataApplyConfiguration `json:"virtualPMEM,omitempty"`
 }
 

@@ -8,7 +8,9 @@ package v1alpha1
 // SerialMigrateData holds what serial ports and consoles over TCP listen on.
 // Only those that wait for connections are meant, not those that dial out.
 type SerialMigrateDataApplyConfiguration struct {
-	// listenAddress is the IP address to listen on at the target.
+	// listenAddress is the IP address to listen on at the target. Other character
+	// devices, such as channels, get it too where they listen on an address that is
+	// the source host's own.
 	ListenAddress *string `json:"listenAddress,omitempty"`
 	// ports holds the TCP port of each serial port: the first entry belongs to
 	// the serial port with index 0 in the guest, and so on. A console that

@@ -5,7 +5,7 @@ package v1alpha1
 // VirtualPMEMMigrateDataApplyConfiguration represents a declarative configuration of the VirtualPMEMMigrateData type for use
 // with apply.
 //
-// VirtualPMEMMigrateData is the backing of one NVDIMM.
+// VirtualPMEMMigrateData is the backing of one NVDIMM or virtio-pmem device.
 type VirtualPMEMMigrateDataApplyConfiguration struct {
 	// path is the file or device on the target.
 	Path *string `json:"path,omitempty"`
