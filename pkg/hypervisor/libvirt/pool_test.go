@@ -336,8 +336,8 @@ func TestPoolBoundsAttemptsThatHang(t *testing.T) {
 		synctest.Wait()
 		hang := make(chan struct{})
 		d.set(nil, hang)
-		d.breakAll()
 		before := d.dials.Load()
+		d.breakAll()
 		time.Sleep(time.Hour)
 		if n := d.dials.Load() - before; n != maxDials {
 			t.Errorf("%d attempts hang, want %d", n, maxDials)
