@@ -122,9 +122,10 @@ generate: ## Generate deep copies, apply configurations, CRDs and roles.
 	$(CONTROLLER_GEN) rbac:roleName=virtferry-agent,fileName=agent_role.yaml paths=./controllers/node output:rbac:dir=config/rbac
 
 .PHONY: docs-gen
-docs-gen: ## Generate the API reference.
+docs-gen: ## Generate the API reference and the page of metrics.
 	$(CRD_REF_DOCS) --log-level=WARN --max-depth=30 --source-path=./api/v1alpha1 --config=hack/docs/config.yaml \
 		--renderer=markdown --templates-dir=hack/docs/templates --output-path=docs/api.md
+	go run ./hack/metricsdoc docs/metrics.md
 
 .PHONY: fmt
 fmt: ## Format all Go code.

@@ -25,6 +25,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/internal/metrics"
 )
 
 // root is the top of the source tree.
@@ -340,4 +341,16 @@ func anchorOf(heading string) string {
 		return -1
 	}, strings.ToLower(heading))
 	return kept
+}
+
+// TestTheMetricsAreTheCodes: the page about metrics is what the code says.
+func TestTheMetricsAreTheCodes(t *testing.T) {
+	t.Parallel()
+	want, err := metrics.Page()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pages(t)["docs/metrics.md"] != want {
+		t.Error("docs/metrics.md is not current: run `make docs-gen`")
+	}
 }

@@ -76,11 +76,9 @@ func collectNode(l *agent.Load, send sender) {
 }
 
 func collectContact(c hypervisor.Contact, send sender) {
-	for connection, n := range c.Reconnects {
-		send(defReconnects, float64(n), connection)
-	}
-	for connection, n := range c.Failures {
-		send(defConnectFailures, float64(n), connection)
+	for connection, n := range map[string]hypervisor.Connects{"calls": c.Control, "events": c.Events} {
+		send(defReconnects, float64(n.Again), connection)
+		send(defConnectFailures, float64(n.Failed), connection)
 	}
 	send(defAbandoned, float64(c.Abandoned))
 	send(defHung, float64(c.Hung))

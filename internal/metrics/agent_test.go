@@ -21,7 +21,7 @@ func newAgent(nameGuests bool, jobs ...agent.Job) *Agent {
 		},
 		Contact: func() hypervisor.Contact {
 			return hypervisor.Contact{
-				Reconnects: map[string]uint64{"control": 1, "events": 2}, Failures: map[string]uint64{"control": 0, "events": 7}, Abandoned: 4, Hung: 1,
+				Control: hypervisor.Connects{Again: 1}, Events: hypervisor.Connects{Again: 2, Failed: 7}, Abandoned: 4, Hung: 1,
 			}
 		},
 	}
@@ -48,7 +48,7 @@ func TestWhatAnAgentTells(t *testing.T) {
 		"agent_jobs_throttle_ratio{node-a}": .2, "agent_jobs_standstill_seconds{node-a}": 60,
 		"agent_sent_bytes_total{node-a}": 1 << 40, "agent_sessions{node-a,source}": 3, "agent_sessions{node-a,target}": 2,
 		"agent_guests{node-a,active}": 12, "agent_guests{node-a,inactive}": 5, "agent_libvirt_connected{node-a}": 1,
-		"agent_libvirt_reconnects_total{control,node-a}": 1, "agent_libvirt_reconnects_total{events,node-a}": 2,
+		"agent_libvirt_reconnects_total{calls,node-a}": 1, "agent_libvirt_reconnects_total{events,node-a}": 2,
 		"agent_libvirt_connect_failures_total{events,node-a}": 7, "agent_libvirt_calls_abandoned_total{node-a}": 4,
 		"agent_libvirt_calls_hung{node-a}": 1,
 	}

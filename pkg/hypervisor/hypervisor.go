@@ -118,14 +118,17 @@ type Cleaner interface {
 
 // Contact says how a client has got on with its daemon since it began.
 type Contact struct {
-	// Reconnects and Failures count, by the connection, how often it was made anew, and
-	// how often it could not be made.
-	Reconnects, Failures map[string]uint64
+	// Control is the connection for calls, Events that for events.
+	Control, Events Connects
 	// Abandoned counts the calls that were given up, and Hung those of them that have
 	// still not returned.
 	Abandoned uint64
 	Hung      int
 }
+
+// Connects counts how often a connection was made anew, and how often it could not be
+// made.
+type Connects struct{ Again, Failed uint64 }
 
 // Hypervisor is all that an agent asks of its node.
 type Hypervisor interface {

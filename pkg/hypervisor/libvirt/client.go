@@ -124,13 +124,14 @@ type attempts struct {
 
 // Contact says how the client has got on so far. It makes no call.
 func (c *Client) Contact() hypervisor.Contact {
-	again := func(a *attempts) uint64 { return max(a.made.Load(), 1) - 1 }
-	const control, events = "control", "events"
 	return hypervisor.Contact{
-		Reconnects: map[string]uint64{control: again(&c.control.attempts), events: again(&c.events)},
-		Failures:   map[string]uint64{control: c.control.attempts.failed.Load(), events: c.events.failed.Load()},
-		Abandoned:  c.abandoned.Load(), Hung: c.control.hanging(),
+		Control: c.control.attempts.count(), Events: c.events.count(),
+		Abandoned: c.abandoned.Load(), Hung: c.control.hanging(),
 	}
+}
+
+func (a *attempts) count() hypervisor.Connects {
+	return hypervisor.Connects{Again: max(a.made.Load(), 1) - 1, Failed: a.failed.Load()}
 }
 
 // awaitBackground waits for everything that comes back in time.

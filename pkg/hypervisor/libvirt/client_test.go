@@ -197,7 +197,7 @@ func TestClientCannotConnect(t *testing.T) {
 	if took := time.Since(begin); took > time.Second {
 		t.Errorf("it took %v", took)
 	}
-	if contact := c.Contact(); contact.Failures["control"] == 0 || contact.Reconnects["control"] != 0 || contact.Abandoned != 0 {
+	if contact := c.Contact(); contact.Control.Failed == 0 || contact.Control.Again != 0 || contact.Abandoned != 0 {
 		t.Errorf("the contact is %+v", contact)
 	}
 	params := hypervisor.MigrateParams{DestinationURI: "test:///default", LiveXML: "x"}

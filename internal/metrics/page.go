@@ -1,0 +1,110 @@
+package metrics
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/utils/clock"
+
+	"github.com/virtferry/virtferry/pkg/agent"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+)
+
+const pageHead = `# Metrics
+
+What Virtferry tells Prometheus. This page is made from the code by ` + "`make docs-gen`" + `.
+
+- Every metric is served at ` + "`/metrics`" + ` by the manager, or by each agent, beside those of
+  [controller-runtime](https://book.kubebuilder.io/reference/metrics-reference) and of the Go runtime.
+- Counters and histograms of migrations count a migration when its end has been written, once, by the manager that has
+  written it. They begin at zero with each process; what had ended before is not counted.
+- Metrics of what there is at the moment are told by the manager that leads, and by no other.
+- No label names a guest or a LiveMigration, but those of the last table, which an agent has with
+  ` + "`--metrics-guest-names`" + `. Other labels have the values that are listed, or one for each node.
+- A reason of an agent that this manager does not know is counted as ` + "`Other`" + `.
+`
+
+// Page returns the page about all metrics, as Markdown.
+func Page() (string, error) {
+	var b strings.Builder
+	b.WriteString(pageHead)
+	for _, section := range []struct {
+		title, intro string
+		declared     []definition
+	}{
+		{"The manager", "", managerDefinitions()},
+		{"Each agent", "All of them have the label `node`, with the name of the agent's node.", agentDefinitions()},
+		{"The manager and each agent", "", []definition{defCaches}},
+		{"Each agent, with `--metrics-guest-names`", "All of them have the label `node` as well.", namingDefinitions()},
+	} {
+		if err := writeSection(&b, section.title, section.intro, section.declared); err != nil {
+			return "", err
+		}
+	}
+	return b.String(), nil
+}
+
+func writeSection(b *strings.Builder, title, intro string, declared []definition) error {
+	fmt.Fprintf(b, "\n## %s\n\n", title)
+	if intro != "" {
+		fmt.Fprintf(b, "%s\n\n", intro)
+	}
+	b.WriteString("| Metric | Type | Labels | Meaning |\n| --- | --- | --- | --- |\n")
+	seen, err := labelValues()
+	if err != nil {
+		return err
+	}
+	for _, d := range declared {
+		labels := make([]string, 0, len(d.labels))
+		for _, label := range d.labels {
+			labels = append(labels, describeLabel(label, seen[d.name][label]))
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", d.name, d.kind, strings.Join(labels, "; "), d.help)
+	}
+	return nil
+}
+
+// describeLabel says which values a label has, unless they are names.
+func describeLabel(label string, values []string) string {
+	if slices.Contains([]string{labelNode, labelNamespace, labelMigration, labelGuest}, label) {
+		return "`" + label + "`"
+	}
+	return "`" + label + "`: " + strings.Join(slices.Sorted(slices.Values(values)), ", ")
+}
+
+// labelValues returns the values that labels have, by the names of metrics and labels:
+// each series is there from the beginning.
+func labelValues() (map[string]map[string][]string, error) {
+	registry, fine := prometheus.NewPedanticRegistry(), func() error { return nil }
+	for _, c := range []prometheus.Collector{
+		NewManager(func() (State, bool) { return State{Nodes: map[string]NodeState{"": NodeAvailable}}, true }),
+		&Agent{
+			NameGuests: true, Load: func() agent.Load { return agent.Load{Jobs: []agent.Job{{}}} }, Contact: func() hypervisor.Contact { return hypervisor.Contact{} },
+			Clock: clock.RealClock{},
+		},
+		Caches{"manager": fine, "source": fine, "target": fine},
+	} {
+		if err := registry.Register(c); err != nil {
+			return nil, fmt.Errorf("registering all metrics: %w", err)
+		}
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		return nil, fmt.Errorf("gathering all metrics: %w", err)
+	}
+	out := map[string]map[string][]string{}
+	for _, f := range families {
+		labels := map[string][]string{}
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if !slices.Contains(labels[l.GetName()], l.GetValue()) {
+					labels[l.GetName()] = append(labels[l.GetName()], l.GetValue())
+				}
+			}
+		}
+		out[f.GetName()] = labels
+	}
+	return out, nil
+}
