@@ -31,6 +31,9 @@ import (
 // +kubebuilder:rbac:groups=migration.virtferry.dev,resources=hypervisors,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+// For who asks for metrics:
+// +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
+// +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
 
 // LiveMigrationReconciler lets migrations go ahead and says what becomes of
 // them.

@@ -18,7 +18,6 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/controllers/node"
@@ -120,6 +119,10 @@ func runAgent(ctx context.Context, f *agentFlags) error {
 	if err != nil {
 		return err
 	}
+	served, err := f.metrics.Options()
+	if err != nil {
+		return err
+	}
 	config, err := f.restConfig()
 	if err != nil {
 		return err
@@ -139,7 +142,7 @@ func runAgent(ctx context.Context, f *agentFlags) error {
 	defer unlock()
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: newScheme(), Logger: log,
-		Metrics:                metricsserver.Options{BindAddress: f.metrics},
+		Metrics:                served,
 		HealthProbeBindAddress: f.healthAddress,
 		PprofBindAddress:       f.profiles,
 	})

@@ -20,6 +20,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/internal/metrics"
 )
 
 func main() {
@@ -48,7 +49,7 @@ type commonFlags struct {
 	kubeconfig    string
 	namespace     string
 	healthAddress string
-	metrics       string
+	metrics       metrics.Serving
 	profiles      string
 	verbosity     int
 }
@@ -59,7 +60,11 @@ func (f *commonFlags) register(cmd *cobra.Command) {
 		"path of a kubeconfig file; empty uses $KUBECONFIG or, in a pod, its service account")
 	flags.StringVar(&f.namespace, "namespace", systemNamespace, "namespace of the leases")
 	flags.StringVar(&f.healthAddress, "health-probe-bind-address", ":8081", "address that serves /healthz and /readyz; 0 serves none")
-	flags.StringVar(&f.metrics, "metrics-bind-address", ":8080", "address that serves /metrics; 0 serves none")
+	flags.StringVar(&f.metrics.Address, "metrics-bind-address", ":8443", "address that serves /metrics; 0 serves none")
+	flags.BoolVar(&f.metrics.Secure, "metrics-secure", true,
+		"serve metrics with TLS, to those whom the API server lets get /metrics; false serves them in plain, to anybody who reaches the address")
+	flags.StringVar(&f.metrics.CertDir, "metrics-cert-dir", "",
+		"directory with tls.crt and tls.key for metrics, which may be replaced at any time; empty makes a certificate that nobody can verify")
 	flags.StringVar(&f.profiles, "pprof-bind-address", "0",
 		"address that serves /debug/pprof, to anybody who reaches it; 0 serves none")
 	flags.IntVarP(&f.verbosity, "verbosity", "v", 0, "how much is logged: 0 is every change of state, 4 is how it comes about")

@@ -10,7 +10,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/virtferry/virtferry/controllers"
 	"github.com/virtferry/virtferry/internal/caches"
@@ -72,6 +71,10 @@ func runManager(ctx context.Context, f *managerFlags) error {
 		return err
 	}
 	config.QPS, config.Burst = f.qps, f.burst
+	served, err := f.metrics.Options()
+	if err != nil {
+		return err
+	}
 	scheme, log := newScheme(), f.logger()
 	factory, err := caches.NewFactory(config, scheme, log, clock.RealClock{})
 	if err != nil {
@@ -82,7 +85,7 @@ func runManager(ctx context.Context, f *managerFlags) error {
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,
 		Logger:                        log,
-		Metrics:                       metricsserver.Options{BindAddress: f.metrics},
+		Metrics:                       served,
 		HealthProbeBindAddress:        f.healthAddress,
 		PprofBindAddress:              f.profiles,
 		LeaderElection:                f.leaderElect,

@@ -19,6 +19,9 @@ import (
 
 // +kubebuilder:rbac:groups=migration.virtferry.dev,resources=livemigrations,verbs=get;list;watch
 // +kubebuilder:rbac:groups=migration.virtferry.dev,resources=livemigrations/status,verbs=patch
+// For who asks for metrics:
+// +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
+// +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
 
 // Recorder writes the agent's sections of LiveMigrations by server-side apply.
 type Recorder struct {

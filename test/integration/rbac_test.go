@@ -61,7 +61,8 @@ func rightsIn(t *testing.T, who *rest.Config, namespace string) []string {
 func TestRightsOfTheManager(t *testing.T) {
 	t.Parallel()
 	everywhere := []string{
-		"create events.", "create events.events.k8s.io", "delete livemigrations.migration.virtferry.dev",
+		"create events.", "create events.events.k8s.io", "create subjectaccessreviews.authorization.k8s.io",
+		"create tokenreviews.authentication.k8s.io", "delete livemigrations.migration.virtferry.dev",
 		"get hypervisors.migration.virtferry.dev", "get livemigrations.migration.virtferry.dev",
 		"list hypervisors.migration.virtferry.dev", "list livemigrations.migration.virtferry.dev",
 		"patch events.", "patch events.events.k8s.io", "patch hypervisors/status.migration.virtferry.dev",
@@ -80,7 +81,8 @@ func TestRightsOfTheManager(t *testing.T) {
 func TestRightsOfAgents(t *testing.T) {
 	t.Parallel()
 	everywhere := []string{
-		"create hypervisors.migration.virtferry.dev",
+		"create hypervisors.migration.virtferry.dev", "create subjectaccessreviews.authorization.k8s.io",
+		"create tokenreviews.authentication.k8s.io",
 		"get hypervisors.migration.virtferry.dev", "get livemigrations.migration.virtferry.dev",
 		"list hypervisors.migration.virtferry.dev", "list livemigrations.migration.virtferry.dev",
 		"patch hypervisors.migration.virtferry.dev", "patch hypervisors/status.migration.virtferry.dev",

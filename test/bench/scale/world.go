@@ -81,7 +81,7 @@ func (w *world) startManager(ctx context.Context) (err error) {
 	if w.profiles, err = freeAddress(); err != nil {
 		return err
 	}
-	w.manager, err = w.lab.StartVirtferry(ctx, "--metrics-bind-address="+w.metrics, "--pprof-bind-address="+w.profiles)
+	w.manager, err = w.lab.StartVirtferry(ctx, "--metrics-bind-address="+w.metrics, "--metrics-secure=false", "--pprof-bind-address="+w.profiles)
 	return err
 }
 

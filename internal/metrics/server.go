@@ -1,0 +1,51 @@
+package metrics
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+)
+
+// Serving says how a process serves its metrics.
+type Serving struct {
+	// Address is where; "0" serves none.
+	Address string
+	// Secure is whether they are served with TLS, and only to those whom the API server
+	// lets get /metrics. Otherwise anybody who reaches the address may read them.
+	Secure bool
+	// CertDir has tls.crt and tls.key, which may be replaced at any time. Where it is
+	// empty the process makes a certificate for itself, which nobody can verify.
+	CertDir string
+}
+
+// The files of a certificate, as in a Secret of type kubernetes.io/tls.
+const (
+	certFile = "tls.crt"
+	keyFile  = "tls.key"
+)
+
+// Options returns what controller-runtime is to be told, or what is wrong with the flags.
+func (s Serving) Options() (metricsserver.Options, error) {
+	o := metricsserver.Options{BindAddress: s.Address}
+	if !s.Secure {
+		if s.CertDir != "" {
+			return o, errors.New("--metrics-cert-dir needs --metrics-secure: metrics are not served with TLS otherwise")
+		}
+		return o, nil
+	}
+	o.SecureServing, o.FilterProvider = true, filters.WithAuthenticationAndAuthorization
+	if s.CertDir == "" {
+		return o, nil
+	}
+	for _, file := range []string{certFile, keyFile} {
+		if _, err := os.Stat(filepath.Join(s.CertDir, file)); err != nil {
+			return o, fmt.Errorf("--metrics-cert-dir must be a directory with %s and %s: %w", certFile, keyFile, err)
+		}
+	}
+	o.CertDir, o.CertName, o.KeyName = s.CertDir, certFile, keyFile
+	return o, nil
+}
