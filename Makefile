@@ -49,11 +49,15 @@ controlplane: ## Build etcd, kube-apiserver and kubectl for the tests, once.
 ##@ Test
 
 .PHONY: test
-test: test-unit test-integration test-e2e ## Set up what is needed and run all tests. Needs root.
+test: test-unit test-alerts test-integration test-e2e ## Set up what is needed and run all tests. Needs root.
 
 .PHONY: test-unit
 test-unit: ## Run the unit tests, under the race detector: seconds, no set-up, no root.
 	go test -race -tags '$(TAGS)' ./...
+
+.PHONY: test-alerts
+test-alerts: ## Test the alerts with promtool, on the PATH or Debian's.
+	promtool="$$(hack/promtool.sh)" && cd config/prometheus && "$$promtool" check rules alerts.yaml && "$$promtool" test rules alerts_test.yaml
 
 .PHONY: test-integration
 test-integration: controlplane ## Run the API and controller tests against a real kube-apiserver.
@@ -115,11 +119,12 @@ fuzz: ## Fuzz the rewriting of domain XML, each target for FUZZTIME.
 ##@ Develop
 
 .PHONY: generate
-generate: ## Generate deep copies, apply configurations, CRDs and roles.
+generate: ## Generate deep copies, apply configurations, CRDs, roles and the PrometheusRule.
 	$(CONTROLLER_GEN) object applyconfiguration crd paths=./api/v1alpha1 output:crd:dir=config/crd/bases
 	go run ./hack/crdbounds config/crd/bases/*.yaml
 	$(CONTROLLER_GEN) rbac:roleName=virtferry-manager,fileName=manager_role.yaml paths=./controllers output:rbac:dir=config/rbac
 	$(CONTROLLER_GEN) rbac:roleName=virtferry-agent,fileName=agent_role.yaml paths=./controllers/node output:rbac:dir=config/rbac
+	go run ./hack/prometheusrule config/prometheus/alerts.yaml config/prometheus/prometheusrule.yaml
 
 .PHONY: docs-gen
 docs-gen: ## Generate the API reference and the page of metrics.
