@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
@@ -59,7 +60,7 @@ type LiveMigrationReconciler struct {
 
 // concurrency is how many migrations are reconciled at a time. They wait for the API
 // server more than they compute.
-const concurrency = 32
+const concurrency = 64
 
 // How long it takes until a reconciliation that has failed is tried again.
 const (
@@ -132,7 +133,7 @@ func (r *LiveMigrationReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 		return retryConflict(err)
 	}
 	if migration.Finished(lm) && hasFinalizer(lm) {
-		if err := r.applyFinalizers(ctx, lm); err != nil {
+		if err := r.removeFinalizer(ctx, lm); err != nil {
 			return retryConflict(err)
 		}
 	}
@@ -169,14 +170,40 @@ func (r *LiveMigrationReconciler) reconcileStatus(ctx context.Context, lm *v1alp
 	if err != nil {
 		return time.Time{}, err
 	}
-	before := lm.DeepCopy()
-	if err := r.applyStatus(ctx, lm, &summary.Status); err != nil {
+	before, next := lm.DeepCopy(), statusWith(lm, &summary.Status)
+	if equality.Semantic.DeepEqual(next, &lm.Status) {
+		return summary.Recheck, nil
+	}
+	if due := r.queue().NextWrite(lm); migration.MayWait(&lm.Status, next) && r.Clock.Now().Before(due) {
+		return earlier(due, summary.Recheck), nil
+	}
+	if err := r.applyStatus(ctx, lm, next); err != nil {
+		r.noteFailure(lm, err)
 		return time.Time{}, err
 	}
 	r.queue().Wrote(lm)
 	r.metrics.Wrote(before, lm)
 	r.emit(before, lm)
 	return summary.Recheck, nil
+}
+
+// noteFailure tells the queue where what it has decided will never be written as it is.
+func (r *LiveMigrationReconciler) noteFailure(lm *v1alpha1.LiveMigration, err error) {
+	switch {
+	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
+	case apierrors.IsInvalid(err), apierrors.IsForbidden(err), apierrors.IsBadRequest(err), apierrors.IsRequestEntityTooLargeError(err):
+		r.queue().Refused(lm)
+	default:
+		r.queue().Uncertain(lm)
+	}
+}
+
+// earlier is the earlier of two times, of which the second may be zero, for none.
+func earlier(a, b time.Time) time.Time {
+	if b.IsZero() || a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // decide says what is to be done with a migration. One that may go ahead is held by its
@@ -186,7 +213,8 @@ func (r *LiveMigrationReconciler) decide(ctx context.Context, lm *v1alpha1.LiveM
 	if !errors.Is(err, errNotHeld) {
 		return summary, err
 	}
-	if err := r.applyFinalizers(ctx, lm, v1alpha1.FinalizerGuestSafe); err != nil {
+	if err := r.addFinalizer(ctx, lm); err != nil {
+		r.noteFailure(lm, err)
 		return summary, err
 	}
 	r.queue().Wrote(lm)

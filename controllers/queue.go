@@ -46,6 +46,10 @@ type queue struct {
 	ready int
 
 	census *census
+	// passing is closed when the pass that is under way is over; nil where none is.
+	passing chan struct{}
+	// gave is when slots were last promised.
+	gave time.Time
 }
 
 // entry is a migration that has not ended.
@@ -57,10 +61,17 @@ type entry struct {
 	keys    []string
 	turn    migration.Turn
 	decided bool
-	// told is when the status last had to say something else, and wrote when this
-	// process last wrote the object.
-	told, wrote time.Time
-	promise     *promise
+	// since is when this process first saw the object, told when the status last had to
+	// say something else, and wrote when this process last wrote the object.
+	since, told, wrote time.Time
+	promise            *promise
+	// refusals counts the writes that the API server has refused since the last that it
+	// took, and passedOver is until when the migration is given nothing because of them.
+	refusals   int
+	passedOver time.Time
+	// uncertain is the version of the object of which it is not known whether a write has
+	// reached it.
+	uncertain string
 }
 
 type arrival struct {
@@ -99,9 +110,51 @@ func (q *queue) Wrote(lm *v1alpha1.LiveMigration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if e := q.entries[lm.UID]; e != nil {
-		e.wrote = q.clock.Now()
+		e.wrote, e.refusals, e.passedOver = q.clock.Now(), 0, time.Time{}
 		q.put(lm.DeepCopy(), false)
 	}
+}
+
+// NextWrite is when a migration's status may be written next with what may wait.
+func (q *queue) NextWrite(lm *v1alpha1.LiveMigration) time.Time {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if e := q.entries[lm.UID]; e != nil {
+		return e.wrote.Add(migration.StatusInterval)
+	}
+	return time.Time{}
+}
+
+// How long a migration is given nothing after its object could not be written: others
+// would wait for what it cannot take.
+const (
+	passedOverFirst = 5 * time.Second
+	passedOverMost  = 5 * time.Minute
+)
+
+// Uncertain takes in that it is not known whether the object was written, or will be yet.
+func (q *queue) Uncertain(lm *v1alpha1.LiveMigration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if e := q.entries[lm.UID]; e != nil {
+		e.uncertain = lm.ResourceVersion
+	}
+}
+
+// Refused takes in that the API server refuses what a migration was given. If nothing
+// else is on its way, that goes to others: the promise is void.
+func (q *queue) Refused(lm *v1alpha1.LiveMigration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	e := q.entries[lm.UID]
+	if e == nil || !e.turn.Admit && !e.turn.Grant || e.uncertain == e.lm.ResourceVersion {
+		return
+	}
+	pause := min(passedOverFirst<<min(e.refusals, 10), passedOverMost)
+	e.passedOver = q.clock.Now().Add(pause)
+	q.wakeAfter(client.ObjectKeyFromObject(lm), pause)
+	e.refusals++
+	e.promise, e.decided, q.dirty = nil, false, true
 }
 
 // put takes in a migration as it is now, unless it is known to be newer. Only who knows
@@ -124,7 +177,7 @@ func (q *queue) put(lm *v1alpha1.LiveMigration, mayBeNew bool) {
 	case !mayBeNew:
 		return
 	default:
-		e = &entry{order: migration.Order(lm)}
+		e = &entry{order: migration.Order(lm), since: q.clock.Now()}
 		q.entries[lm.UID] = e
 		q.dirty = true
 	}
@@ -285,7 +338,7 @@ const retryPass = 100 * time.Millisecond
 func (q *queue) Settle(ctx context.Context) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.dirty && !q.clock.Now().Before(q.paused) {
+	if q.dirty && q.passing == nil && !q.clock.Now().Before(q.paused) {
 		if err := q.pass(ctx, nil); err != nil {
 			return err
 		}
@@ -301,6 +354,9 @@ func (q *queue) turn(ctx context.Context, lm *v1alpha1.LiveMigration) (migration
 	e := q.entries[lm.UID]
 	if e == nil || e.lm.ResourceVersion != lm.ResourceVersion {
 		return migration.Turn{}, errStale
+	}
+	if !e.passedOver.IsZero() && !q.clock.Now().Before(e.passedOver) {
+		e.passedOver, q.dirty = time.Time{}, true
 	}
 	q.dirty = q.dirty || !e.decided || q.clock.Since(q.passed) >= passInterval || q.foundElsewhere(e)
 	if err := q.lookForTurns(ctx, e); err != nil {
@@ -319,6 +375,14 @@ func (q *queue) turn(ctx context.Context, lm *v1alpha1.LiveMigration) (migration
 // since the last one.
 func (q *queue) lookForTurns(ctx context.Context, asking *entry) error {
 	for began := q.passes; q.dirty && q.passes == began; {
+		if q.passing != nil {
+			// It may have begun before what is new.
+			if err := q.awaitPass(ctx); err != nil {
+				return err
+			}
+			began = q.passes
+			continue
+		}
 		if wait := q.paused.Sub(q.clock.Now()); wait > 0 {
 			if err := q.sleep(ctx, wait); err != nil {
 				return err

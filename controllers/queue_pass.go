@@ -22,8 +22,15 @@ const (
 	// passShare bounds how much of its time the manager spends on looking for turns: a
 	// pass is followed by a pause that is so many times as long as it took to think, but
 	// for longestPause at most.
-	passShare    = 4
+	passShare    = 9
 	longestPause = time.Second
+	// If more than crowd migrations have come within crowdTime and have not been looked
+	// at, no more than crowdPromises are let go ahead each crowdInterval: whoever applies
+	// thousands is told of each of them before the first ones need the API server.
+	crowd         = 100
+	crowdTime     = time.Minute
+	crowdPromises = 2
+	crowdInterval = time.Second
 	// maxPromises bounds the ledger. Those that find no room in it are promised their
 	// slots when others have been kept.
 	maxPromises = 256
@@ -50,16 +57,17 @@ func (q *queue) pass(ctx context.Context, asking *entry) error {
 	began := q.clock.Now()
 	entries, turns := q.schedule(began)
 	took := q.clock.Since(began)
-	err := q.promise(ctx, entries, turns)
-	if errors.Is(err, errLedgerChanged) {
-		return nil // Whoever has written it has admitted something, too.
-	}
-	if err != nil {
+	// What comes in while the ledger is written is for the next pass.
+	q.dirty = false
+	if err := q.promise(ctx, entries, turns); err != nil {
+		q.dirty = true
+		if errors.Is(err, errLedgerChanged) {
+			return nil // Whoever has written it has admitted something, too.
+		}
 		return err
 	}
-	q.dirty = false
 	for i, e := range entries {
-		if q.take(e, turns[i]) && e != asking {
+		if q.entries[e.lm.UID] == e && q.take(e, turns[i]) && e != asking {
 			q.wake(client.ObjectKeyFromObject(e.lm))
 		}
 	}
@@ -113,6 +121,7 @@ func (q *queue) schedule(now time.Time) ([]*entry, []migration.Turn) {
 	claims := make([]*migration.Claim, 0, len(q.entries))
 	for _, e := range q.entries {
 		c := migration.NewClaim(e.lm, now)
+		c.PassedOver = now.Before(e.passedOver)
 		if e.lm.Status.Queue == nil {
 			c.Order = e.order
 		}
@@ -144,18 +153,20 @@ func (q *queue) resolve(lm *v1alpha1.LiveMigration) migration.Resolution {
 	return migration.Resolve(&lm.Spec, lm.Status.DomainUUID, q.nodes, arrivals, q.clock.Now())
 }
 
-// promise writes into the ledger whose turn it is, before anybody is told.
+// promise writes into the ledger whose turn it is, before anybody is told. Others may use
+// the queue while that is under way.
 func (q *queue) promise(ctx context.Context, entries []*entry, turns []migration.Turn) error {
 	var promises []promise
-	var given []*entry
 	for _, e := range entries {
 		if e.promise != nil {
 			promises = append(promises, *e.promise)
 		}
 	}
+	kept, room := len(promises), q.room(len(promises))
+	var given []*entry
 	for i, e := range entries {
 		turn := &turns[i]
-		if e.promise != nil || !e.ready() || !turn.Admit && !turn.Grant || len(promises) >= maxPromises {
+		if e.promise != nil || !e.ready() || !turn.Admit && !turn.Grant || len(given) >= room {
 			continue
 		}
 		promises = append(promises, newPromise(e.lm, turn))
@@ -164,13 +175,59 @@ func (q *queue) promise(ctx context.Context, entries []*entry, turns []migration
 	if len(given) == 0 {
 		return nil
 	}
-	if err := q.ledger.write(ctx, promises); err != nil {
+	if err := q.writeLedger(ctx, promises); err != nil {
 		return err
 	}
+	q.gave = q.clock.Now()
 	for i, e := range given {
-		e.promise = &promises[len(promises)-len(given)+i]
+		if p := &promises[kept+i]; q.entries[p.UID] == e && e.lm.ResourceVersion == p.Version {
+			e.promise = p
+		}
 	}
 	return nil
+}
+
+// room is how many may be promised something now.
+func (q *queue) room(promised int) int {
+	now, untold := q.clock.Now(), 0
+	for _, e := range q.entries {
+		if len(e.lm.Status.Conditions) == 0 && now.Sub(e.since) < crowdTime {
+			untold++
+		}
+	}
+	switch {
+	case untold <= crowd:
+		return maxPromises - promised
+	case now.Sub(q.gave) < crowdInterval:
+		return 0
+	default:
+		return min(crowdPromises, maxPromises-promised)
+	}
+}
+
+// writeLedger lets others at the queue, but for another pass.
+func (q *queue) writeLedger(ctx context.Context, promises []promise) error {
+	q.passing = make(chan struct{})
+	defer func() {
+		close(q.passing)
+		q.passing = nil
+	}()
+	q.mu.Unlock()
+	defer q.mu.Lock()
+	return q.ledger.write(ctx, promises)
+}
+
+// awaitPass waits for the pass that is under way.
+func (q *queue) awaitPass(ctx context.Context) error {
+	over := q.passing
+	q.mu.Unlock()
+	defer q.mu.Lock()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-over:
+		return nil
+	}
 }
 
 func newPromise(lm *v1alpha1.LiveMigration, turn *migration.Turn) promise {

@@ -27,6 +27,11 @@ const webUUID, dbUUID = "11111111-1111-4111-8111-111111111111", "22222222-2222-4
 type store struct {
 	client.Client
 	objects map[string]*v1alpha1.LiveMigration
+	// onApply is called with each write; refusal is what the API server says to those of
+	// LiveMigrations, of which it has taken the given number.
+	onApply func()
+	refusal error
+	taken   int
 }
 
 func (s *store) Get(_ context.Context, key client.ObjectKey, o client.Object, _ ...client.GetOption) error {
@@ -45,8 +50,26 @@ func (s *store) Get(_ context.Context, key client.ObjectKey, o client.Object, _ 
 
 func (*store) List(context.Context, client.ObjectList, ...client.ListOption) error { return nil }
 
-func (*store) Apply(context.Context, runtime.ApplyConfiguration, ...client.ApplyOption) error {
+func (s *store) Apply(context.Context, runtime.ApplyConfiguration, ...client.ApplyOption) error {
+	if s.onApply != nil {
+		s.onApply()
+	}
 	return nil
+}
+
+func (s *store) Status() client.SubResourceWriter { return statusStore{store: s} }
+
+// statusStore writes statuses.
+type statusStore struct {
+	client.SubResourceWriter
+	store *store
+}
+
+func (s statusStore) Apply(context.Context, runtime.ApplyConfiguration, ...client.SubResourceApplyOption) error {
+	if s.store.refusal == nil {
+		s.store.taken++
+	}
+	return s.store.refusal
 }
 
 // newTurns returns a queue for three nodes, of which node-a has the guest web, and its

@@ -2,10 +2,13 @@ package controllers
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 
-	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
@@ -13,18 +16,21 @@ import (
 	"github.com/virtferry/virtferry/internal/applyconv"
 )
 
-// applyStatus writes the fields of a LiveMigration's status that the manager
-// owns, if they differ, and puts them into lm. It fails with a conflict if the
-// object has changed since it was read: the manager's decision to end it and the
-// source agent's to start it exclude each other, and an old view of the object
-// never undoes what was settled.
-func (r *LiveMigrationReconciler) applyStatus(ctx context.Context, lm *v1alpha1.LiveMigration, owned *v1alpha1.LiveMigrationStatus) error {
+// statusWith is the status of lm with the fields that the manager owns as given.
+func statusWith(lm *v1alpha1.LiveMigration, owned *v1alpha1.LiveMigrationStatus) *v1alpha1.LiveMigrationStatus {
 	next := owned.DeepCopy()
 	next.Source, next.Target, next.Progress = lm.Status.Source, lm.Status.Target, lm.Status.Progress
-	if equality.Semantic.DeepEqual(next, &lm.Status) {
-		return nil
-	}
-	status, err := applyconv.To[ac.LiveMigrationStatusApplyConfiguration](owned)
+	return next
+}
+
+// applyStatus writes those fields of next that the manager owns, and makes next the
+// status of lm. It fails with a conflict if the object has changed since it was read: the
+// manager's decision to end it and the source agent's to start it exclude each other, and
+// an old view of the object never undoes what was settled.
+func (r *LiveMigrationReconciler) applyStatus(ctx context.Context, lm *v1alpha1.LiveMigration, next *v1alpha1.LiveMigrationStatus) error {
+	owned := *next
+	owned.Source, owned.Target, owned.Progress = nil, nil, nil
+	status, err := applyconv.To[ac.LiveMigrationStatusApplyConfiguration](&owned)
 	if err != nil {
 		return fmt.Errorf("preparing the status: %w", err)
 	}
@@ -39,33 +45,43 @@ func (r *LiveMigrationReconciler) applyStatus(ctx context.Context, lm *v1alpha1.
 	return nil
 }
 
-// applyFinalizers makes the given finalizers the ones that the manager has on
-// lm, if lm has not changed since it was read.
-func (r *LiveMigrationReconciler) applyFinalizers(ctx context.Context, lm *v1alpha1.LiveMigration, finalizers ...string) error {
-	if len(finalizers) == 0 {
-		return r.removeFinalizer(ctx, lm)
-	}
+// addFinalizer puts the manager's finalizer on lm, if lm has not changed since it was
+// read.
+func (r *LiveMigrationReconciler) addFinalizer(ctx context.Context, lm *v1alpha1.LiveMigration) error {
 	config := ac.LiveMigration(lm.Name, lm.Namespace).WithUID(lm.UID).
-		WithResourceVersion(lm.ResourceVersion).WithFinalizers(finalizers...)
+		WithResourceVersion(lm.ResourceVersion).WithFinalizers(v1alpha1.FinalizerGuestSafe)
 	if err := r.Client.Apply(ctx, config, client.FieldOwner(v1alpha1.OwnerManager), client.ForceOwnership); err != nil {
 		return fmt.Errorf("applying the finalizer: %w", err)
 	}
-	lm.Finalizers = finalizers
+	lm.Finalizers = append(slices.Clone(lm.Finalizers), v1alpha1.FinalizerGuestSafe)
 	if config.ResourceVersion != nil {
 		lm.ResourceVersion = *config.ResourceVersion
 	}
 	return nil
 }
 
-// removeFinalizer removes the manager's finalizer from lm, whoever owns it: a copy
-// of the object that was restored or replaced has it from somebody else, and what
-// another owns, an apply leaves alone.
+// removeFinalizer removes the manager's finalizer from lm, which has ended, whoever owns
+// it: a copy of the object that was restored or replaced has it from somebody else, and
+// what another owns, an apply leaves alone. The agents may still be writing: what must not
+// have changed is the object's identity, its end and the finalizer's place.
 func (r *LiveMigrationReconciler) removeFinalizer(ctx context.Context, lm *v1alpha1.LiveMigration) error {
-	without := lm.DeepCopy()
-	without.Finalizers = slices.DeleteFunc(without.Finalizers, func(f string) bool { return f == v1alpha1.FinalizerGuestSafe })
-	patch := client.MergeFromWithOptions(lm.DeepCopy(), client.MergeFromWithOptimisticLock{})
-	err := r.Client.Patch(ctx, without, patch, client.FieldOwner(v1alpha1.OwnerManager)) //nolint:forbidigo // An apply cannot.
+	at := slices.Index(lm.Finalizers, v1alpha1.FinalizerGuestSafe)
+	place := "/metadata/finalizers/" + strconv.Itoa(at)
+	patch, err := json.Marshal([]map[string]any{
+		{"op": "test", "path": "/metadata/uid", "value": lm.UID},
+		{"op": "test", "path": "/status/completionTime", "value": lm.Status.CompletionTime},
+		{"op": "test", "path": place, "value": v1alpha1.FinalizerGuestSafe},
+		{"op": "remove", "path": place},
+	})
 	if err != nil {
+		return fmt.Errorf("preparing the removal of the finalizer: %w", err)
+	}
+	without := lm.DeepCopy()
+	err = r.Client.Patch(ctx, without, client.RawPatch(types.JSONPatchType, patch), client.FieldOwner(v1alpha1.OwnerManager)) //nolint:forbidigo // An apply cannot.
+	switch {
+	case apierrors.IsInvalid(err):
+		return fmt.Errorf("removing the finalizer: %w: %w", errStale, err)
+	case err != nil:
 		return fmt.Errorf("removing the finalizer: %w", err)
 	}
 	lm.Finalizers, lm.ResourceVersion = without.Finalizers, without.ResourceVersion

@@ -15,8 +15,11 @@ import (
 
 // How often a node is looked at and published.
 const (
-	// publishDelay gathers the events of one change into one publication.
+	// publishDelay gathers the events of one change into one publication, and
+	// passingDelay those of a migration, in which a guest's half comes or stands still:
+	// more is to follow, and nobody goes by the list for that guest meanwhile.
 	publishDelay = 20 * time.Millisecond
+	passingDelay = 2 * time.Second
 	// publishInterval is the time between two looks where no event tells.
 	publishInterval = 10 * time.Second
 	// lastPublishTimeout is how long an agent that stops tries to publish once more.
@@ -96,29 +99,48 @@ func (p *Publisher) Start(ctx context.Context) error {
 // then for the moment in which more of the same change comes in, or for as long as
 // publications have to be apart.
 func (p *Publisher) awaitChange(ctx context.Context, events <-chan hypervisor.Event, most time.Duration) bool {
+	due := p.node.Clock.Now().Add(most)
 	timer := p.node.Clock.NewTimer(most)
 	defer timer.Stop()
-	gathering := false
 	for {
-		var news bool
+		gather := time.Duration(-1)
 		select {
 		case <-ctx.Done():
 			return false
 		case <-timer.C():
 			return true
 		case <-p.recorder.Changes():
-			news = p.last != nil && !p.recorder.Shows(ctx, *p.last)
+			if p.last != nil && !p.recorder.Shows(ctx, *p.last) {
+				gather = publishDelay
+			}
 		case e, ok := <-events:
 			if !ok {
 				return false
 			}
-			news = p.inventory.note(e)
+			gather = p.gather(e)
 		}
-		if news && !gathering {
-			gathering = true
-			timer.Reset(max(publishDelay, p.pace.delay(p.node.Clock.Now())))
+		if gather < 0 {
+			continue
+		}
+		now := p.node.Clock.Now()
+		if wait := max(gather, p.pace.delay(now)); now.Add(wait).Before(due) {
+			due = now.Add(wait)
+			timer.Reset(wait)
 		}
 	}
+}
+
+// gather takes an event in and says for how long more of the same change is waited for;
+// negative where it is no news of the node.
+func (p *Publisher) gather(e hypervisor.Event) time.Duration {
+	if !p.inventory.note(e) {
+		return -1
+	}
+	passing := e.Lifecycle == hypervisor.LifecycleStarted || e.Lifecycle == hypervisor.LifecycleSuspended
+	if e.Type == hypervisor.EventLifecycle && passing && e.Detail == hypervisor.DetailMigrated {
+		return passingDelay
+	}
+	return publishDelay
 }
 
 // publish looks at the node, publishes it if there is anything new, and returns when

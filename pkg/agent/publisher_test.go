@@ -183,6 +183,51 @@ func TestAChangeIsPublishedAtOnce(t *testing.T) {
 	})
 }
 
+// TestAMigrationIsPublishedInFewSteps: a half that comes, or a guest that stands still for
+// its switch-over, waits for what follows.
+func TestAMigrationIsPublishedInFewSteps(t *testing.T) {
+	event := func(l hypervisor.Lifecycle, detail string) hypervisor.Event {
+		return hypervisor.Event{Type: hypervisor.EventLifecycle, UUID: guestUUID, Lifecycle: l, Detail: detail}
+	}
+	half := event(hypervisor.LifecycleStarted, hypervisor.DetailMigrated)
+	for name, tc := range map[string]struct {
+		first hypervisor.Event
+		then  *hypervisor.Event
+		after time.Duration
+	}{
+		"a half that comes":            {first: half, after: passingDelay},
+		"a guest that stands still":    {first: event(hypervisor.LifecycleSuspended, hypervisor.DetailMigrated), after: passingDelay},
+		"a half that begins to run":    {half, new(event(hypervisor.LifecycleResumed, hypervisor.DetailMigrated)), publishDelay},
+		"a guest that somebody pauses": {first: event(hypervisor.LifecycleSuspended, hypervisor.DetailPaused), after: publishDelay},
+		"a guest that boots":           {first: event(hypervisor.LifecycleStarted, "Booted"), after: publishDelay},
+		"a guest that has left":        {first: event(hypervisor.LifecycleStopped, hypervisor.DetailMigrated), after: publishDelay},
+	} {
+		t.Run(name, func(t *testing.T) {
+			whilePublishing(t, func(p *publishing) {
+				p.start()
+				p.pass(time.Minute)
+				p.flip(guestUUID, true)
+				p.pass(publishInterval)
+				before, _ := p.api.count()
+				p.host.AddGuest(fake.Guest{UUID: "99999999-1111-4111-8111-111111111111", Name: "new"})
+				p.host.Emit(tc.first)
+				if tc.then != nil {
+					p.pass(passingDelay / 2)
+					p.host.Emit(*tc.then)
+				}
+				p.pass(tc.after - time.Millisecond)
+				if n, _ := p.api.count(); n != before {
+					t.Errorf("%d publications came early", n-before)
+				}
+				p.pass(2 * time.Millisecond)
+				if n, _ := p.api.count(); n != before+1 {
+					t.Errorf("there were %d publications", n-before)
+				}
+			})
+		})
+	}
+}
+
 // TestAGuestThatCrashesInALoop does not have the whole list written each time.
 func TestAGuestThatCrashesInALoop(t *testing.T) {
 	whilePublishing(t, func(p *publishing) {

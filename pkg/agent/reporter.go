@@ -22,6 +22,13 @@ const (
 	// seldom each is written about.
 	progressInterval = 2 * time.Second
 	progressSpacing  = 100 * time.Millisecond
+	// After a write that took long, a session lets pass writeShare times as long, but
+	// slowest at most, before it writes of progress again: an API server that has too
+	// much to do is not asked for more.
+	writeShare = 20
+	slowest    = 30 * time.Second
+	// soonDelay is how long a report waits that is likely to be followed by another.
+	soonDelay = 300 * time.Millisecond
 	// A write that fails is repeated after retryFirst, and then at intervals that
 	// double up to retryMost or, where the API server refuses it, refusedMost. All
 	// of them vary by jitterFactor at random: thousands of agents are not to come
@@ -44,8 +51,10 @@ type reporter[R any] struct {
 
 	mu      sync.Mutex
 	pending *R
-	urgent  bool
 	last    *R
+	// due is when what is pending is to be written; zero where that is next, when what may
+	// wait is.
+	due, next time.Time
 	// reports counts what was reported, and written is the last that is known to
 	// be written; news is closed when that changes.
 	reports, written int
@@ -56,30 +65,62 @@ type reporter[R any] struct {
 
 func newReporter[R any](node *Node, log logr.Logger, write func(context.Context, R) error) *reporter[R] {
 	return &reporter[R]{
-		write: write, interval: node.progressInterval, clock: node.Clock, log: log,
+		write: write, interval: node.progressInterval, clock: node.Clock, log: log, next: node.Clock.Now().Add(node.progressInterval()),
 		news: make(chan struct{}), changed: make(chan struct{}, 1), closing: make(chan struct{}),
 	}
 }
 
-// report hands over what the status is to say. An urgent report is written at
-// once; any other waits for the interval to pass. A report that equals the
-// one before is dropped.
-func (r *reporter[R]) report(report R, urgent bool) {
+// urgency is when a report is to be written.
+type urgency int
+
+const (
+	// later: when the interval has passed. It tells of progress.
+	later urgency = iota
+	// soon: in a moment, in which more may come. Nobody acts on it alone.
+	soon
+	// atOnce: as soon as can be.
+	atOnce
+)
+
+// report hands over what the status is to say. A report that equals the one before is
+// dropped.
+func (r *reporter[R]) report(report R, u urgency) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.last != nil && reflect.DeepEqual(*r.last, report) {
 		return
 	}
+	due := r.clock.Now()
+	if u == soon {
+		due = due.Add(soonDelay)
+	}
+	if u != later && (r.due.IsZero() || due.Before(r.due)) {
+		r.due = due
+	}
 	r.last, r.pending = &report, &report
 	r.reports++
-	r.urgent = r.urgent || urgent
-	if r.urgent {
-		select {
-		case r.changed <- struct{}{}:
-		default:
-		}
+	select {
+	case r.changed <- struct{}{}:
+	default:
 	}
 }
+
+// wait returns how long to wait for the next write.
+func (r *reporter[R]) wait() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.pending == nil {
+		return forever
+	}
+	due := r.due
+	if due.IsZero() {
+		due = r.next
+	}
+	return due.Sub(r.clock.Now())
+}
+
+// forever is a wait that something else ends.
+const forever = time.Hour
 
 // flush waits until what was reported last is written, for as long as patience,
 // and reports whether it is.
@@ -109,14 +150,16 @@ func (r *reporter[R]) take() (report R, number int, ok bool) {
 	if r.pending == nil {
 		return report, 0, false
 	}
-	report, r.pending, r.urgent = *r.pending, nil, false
+	report, r.pending, r.due = *r.pending, nil, time.Time{}
 	return report, r.reports, true
 }
 
-func (r *reporter[R]) noteWritten(number int) {
+// noteWritten takes in that a report was written, and how long that took.
+func (r *reporter[R]) noteWritten(number int, took time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.written = number
+	r.next = r.clock.Now().Add(max(r.interval(), min(writeShare*took, slowest)))
 	close(r.news)
 	r.news = make(chan struct{})
 }
@@ -127,7 +170,7 @@ func (r *reporter[R]) close() { close(r.closing) }
 // run writes until close, the end of ctx, or the object's. What is pending when
 // ctx ends is not written: the next agent reports what it finds.
 func (r *reporter[R]) run(ctx context.Context) {
-	timer := r.clock.NewTimer(r.interval())
+	timer := r.clock.NewTimer(forever)
 	defer timer.Stop()
 	for last := false; !last; {
 		select {
@@ -138,10 +181,14 @@ func (r *reporter[R]) run(ctx context.Context) {
 		case <-r.changed:
 		case <-timer.C():
 		}
+		if wait := r.wait(); wait > 0 && !last {
+			timer.Reset(wait)
+			continue
+		}
 		if report, number, ok := r.take(); ok && !r.deliver(ctx, report, number) {
 			return
 		}
-		timer.Reset(r.interval())
+		timer.Reset(r.wait())
 	}
 }
 
@@ -149,31 +196,54 @@ func (r *reporter[R]) run(ctx context.Context) {
 // more. It reports false if there is nothing left to write to.
 func (r *reporter[R]) deliver(ctx context.Context, report R, number int) bool {
 	for pause := retryFirst; ; pause *= 2 {
-		var corrected <-chan struct{}
+		began := r.clock.Now()
 		err := r.attempt(ctx, report)
+		refused := errors.Is(err, ErrRefused)
 		switch {
 		case err == nil, errors.Is(err, ErrOutdated):
-			r.noteWritten(number)
+			r.noteWritten(number, r.clock.Since(began))
 			return true
 		case errors.Is(err, ErrGone), ctx.Err() != nil:
 			return false
-		case errors.Is(err, ErrRefused):
-			// Another report may be taken.
-			pause, corrected = min(pause, refusedMost), r.changed
+		case refused:
+			pause = min(pause, refusedMost)
 		default:
 			pause = min(pause, retryMost)
 		}
 		r.log.Error(err, "Writing the status failed; trying again", "after", pause)
-		select {
-		case <-ctx.Done():
+		if !r.pause(ctx, wait.Jitter(pause, jitterFactor), refused) {
 			return false
-		case <-corrected:
-		case <-r.clock.After(wait.Jitter(pause, jitterFactor)):
 		}
 		if newer, n, ok := r.take(); ok {
 			report, number = newer, n
 		}
 	}
+}
+
+// pause waits after a write that has failed, and reports whether ctx goes on. Another
+// report than one that was refused may be taken; one that only tells of progress waits.
+func (r *reporter[R]) pause(ctx context.Context, d time.Duration, refused bool) bool {
+	timer := r.clock.NewTimer(d)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-timer.C():
+			return true
+		case <-r.changed:
+			if refused && r.hasMore() {
+				return true
+			}
+		}
+	}
+}
+
+// hasMore reports whether what is pending tells of more than progress.
+func (r *reporter[R]) hasMore() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.pending != nil && !r.due.IsZero()
 }
 
 // attempt writes once. A panic is an error like any other: it must not take the

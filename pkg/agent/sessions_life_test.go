@@ -227,12 +227,20 @@ func TestARefusedReportIsRepeatedSeldom(t *testing.T) {
 			defer close(ended)
 			out.run(ctx)
 		}()
-		out.report(1, true)
+		out.report(1, atOnce)
 		time.Sleep(time.Hour)
 		if n := tries.Load(); n < 50 || n > 80 {
 			t.Errorf("it was tried %d times in an hour", n)
 		}
-		out.report(2, true)
+		before := tries.Load()
+		for range 60 {
+			time.Sleep(time.Second)
+			out.report(1, later)
+		}
+		if n := tries.Load() - before; n > 2 {
+			t.Errorf("it was tried %d times in a minute of progress", n)
+		}
+		out.report(2, atOnce)
 		synctest.Wait()
 		if written.Load() != 2 {
 			t.Error("the next report waits")

@@ -183,7 +183,7 @@ func (s *sourceSession) noteRecovery(err error) {
 	s.call, s.callErr = migration.CallLost, err
 	if s.section.Recovery != nil {
 		s.section.Recovery.LastError = messageOf(err)
-		s.report(true)
+		s.report(atOnce)
 	}
 }
 
@@ -210,7 +210,7 @@ func (s *sourceSession) noteCompleted(stats hypervisor.JobStats) {
 	stats.Type = hypervisor.JobCompleted
 	s.progress = migration.Progress(s.progress, stats)
 	if s.section.End != nil {
-		s.report(true)
+		s.report(atOnce)
 	}
 }
 
@@ -225,7 +225,7 @@ func (s *sourceSession) noteStop(e hypervisor.Event) {
 	s.stopped = &v1alpha1.DomainObservation{State: string(hypervisor.StateShutoff), Reason: e.Detail}
 	if s.section != nil && s.section.End != nil && migration.SideOf(&s.section.End.Domain) == migration.SideGone {
 		s.see(*s.stopped)
-		s.report(true)
+		s.report(atOnce)
 	}
 }
 
@@ -383,20 +383,24 @@ func (s *sourceSession) follow(ctx context.Context) time.Duration {
 		if migration.InPostCopy(s.section) {
 			s.noteRequests()
 		}
-		s.report(false)
+		s.report(later)
 		if s.section.JobStartedTime == nil {
 			return followFirst
 		}
 		return followInterval
 	}
-	before := s.section.DeepCopy()
+	when := later
 	if s.section.JobStartedTime == nil {
-		s.section.JobStartedTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
+		s.section.JobStartedTime, when = new(metav1.NewMicroTime(s.node.Clock.Now())), soon
 	}
+	before := s.section.DeepCopy()
 	s.progress = migration.Progress(s.progress, s.now.job)
 	s.steer(ctx)
 	s.noteJob()
-	s.report(migration.SourceChanged(before, s.section))
+	if migration.SourceChanged(before, s.section) {
+		when = atOnce
+	}
+	s.report(when)
 	s.knobs.turn(ctx, s)
 	return followInterval
 }
@@ -429,7 +433,7 @@ func (s *sourceSession) end() {
 	}
 	s.noteRequests()
 	s.log.Info("The migration job is over", "call", end.Call, "state", end.Domain.State, "reason", end.Domain.Reason)
-	s.report(true)
+	s.report(atOnce)
 }
 
 func callResult(state migration.CallState, err error) v1alpha1.CallResult {
@@ -456,10 +460,10 @@ func (s *sourceSession) undefine(ctx context.Context) time.Duration {
 	now := s.section.End.Domain
 	now.Defined = false
 	s.see(now)
-	s.report(true)
+	s.report(atOnce)
 	return 0
 }
 
-func (s *sourceSession) report(urgent bool) {
-	s.out.report(SourceReport{Section: s.section.DeepCopy(), Progress: s.progress.DeepCopy()}, urgent)
+func (s *sourceSession) report(u urgency) {
+	s.out.report(SourceReport{Section: s.section.DeepCopy(), Progress: s.progress.DeepCopy()}, u)
 }

@@ -25,14 +25,14 @@ func (s *sourceSession) observe() {
 		return
 	}
 	s.see(migration.SideSince(s.section.End.Domain, s.now.domain, s.now.job))
-	s.report(true)
+	s.report(atOnce)
 }
 
 // ask has the target look again.
 func (s *sourceSession) ask() {
 	s.section.End.Observation++
 	s.asked = s.node.Clock.Now()
-	s.report(true)
+	s.report(atOnce)
 }
 
 // settle does what is left to do here after the end, and reports what came of it.
@@ -52,7 +52,7 @@ func (s *sourceSession) settle(ctx context.Context, what string, do func(ctx con
 func (s *sourceSession) pauseCopy(ctx context.Context) {
 	if !s.pausing {
 		s.section.End.CopyPausedTime, s.pausing = new(metav1.NewMicroTime(s.node.Clock.Now())), true
-		s.report(true)
+		s.report(atOnce)
 	}
 	if !s.out.flush(ctx, recordPatience) {
 		s.log.Info("Recording that the guest is paused failed; trying again", "after", followInterval)

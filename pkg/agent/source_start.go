@@ -33,7 +33,7 @@ func (s *sourceSession) check(ctx context.Context) time.Duration {
 	}
 	section.Guest = facts
 	s.section = section
-	s.report(true)
+	s.report(atOnce)
 	return 0
 }
 
@@ -48,7 +48,7 @@ func (s *sourceSession) refuseOrRetry(section *v1alpha1.SourceStatus, err error)
 	s.log.Info("Refusing the migration", "reason", r.Reason)
 	section.Problem = &r.Problem
 	s.section = section
-	s.report(true)
+	s.report(atOnce)
 	return 0
 }
 
@@ -162,8 +162,8 @@ func (s *sourceSession) handOver(ctx context.Context) {
 // not been seen yet.
 const followFirst = 100 * time.Millisecond
 
-// atOnce is a wait that is none: there may be nothing new to be woken by.
-const atOnce = -1
+// noWait is a wait that is none: there may be nothing new to be woken by.
+const noWait = -1
 
 // reread takes the object over from the API server itself. A record whose
 // answer was lost may have been written: then this process, which has not made
@@ -178,7 +178,7 @@ func (s *sourceSession) reread(ctx context.Context) time.Duration {
 	if current := migration.CurrentSource(lm); current != nil {
 		s.section = current.DeepCopy()
 	}
-	return atOnce
+	return noWait
 }
 
 // baseParams are the parameters of the migration without its definitions.

@@ -134,7 +134,7 @@ func keep(step, earlier *v1alpha1.SteeringStep) {
 
 // writeDown waits until the section is written, but not for ever.
 func (s *sourceSession) writeDown(ctx context.Context) {
-	s.report(true)
+	s.report(atOnce)
 	if !s.out.flush(ctx, recordPatience) {
 		s.log.Info("The status cannot be written; going on without it")
 	}

@@ -113,7 +113,7 @@ func (s *targetSession) step(ctx context.Context) (wait time.Duration, done bool
 		s.section = s.section.DeepCopy()
 		s.section.Observation++
 		s.asked = s.node.Clock.Now()
-		s.out.report(s.section, true)
+		s.out.report(s.section, atOnce)
 		return followInterval, false
 	case migration.TargetRemoveIncoming:
 		return s.settle(ctx, "Removing the incomplete copy that the migration left behind; the guest runs on the source", s.hv.DestroyIncoming), false
@@ -151,8 +151,13 @@ func (s *targetSession) observe(ctx context.Context, confirm bool) time.Duration
 	if arrived && section.DowntimeMilliseconds == nil {
 		section.DowntimeMilliseconds = s.measuredDowntime(ctx)
 	}
+	when := atOnce
+	if !confirm && section.WholeTime.Equal(s.section.WholeTime) && section.LostTime.Equal(s.section.LostTime) {
+		// The source's word is waited for.
+		when = soon
+	}
 	s.section = section
-	s.out.report(section, true)
+	s.out.report(section, when)
 	if arrived && confirm {
 		return 0
 	}
@@ -169,7 +174,7 @@ func (s *targetSession) lookOnly(ctx context.Context) time.Duration {
 		AttemptID: s.lm.Status.Attempt.ID, Domain: new(migration.Observe(seen.domain, seen.job)),
 		ConfirmedTime: new(metav1.NewMicroTime(s.node.Clock.Now())),
 	}
-	s.out.report(s.section, true)
+	s.out.report(s.section, atOnce)
 	return 0
 }
 
@@ -256,7 +261,7 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 		section.DefinedBefore = new(section.Domain.Defined)
 	}
 	s.section = section
-	s.out.report(section, true)
+	s.out.report(section, atOnce)
 	return 0
 }
 

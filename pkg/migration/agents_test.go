@@ -180,6 +180,10 @@ func TestDecideSource(t *testing.T) {
 			SourceFacts{Seen: true}, SourceWait},
 
 		{"ended", makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent"), SourceFacts{}, SourceWait},
+		{"succeeded, which nothing that the target adds can change", asked(makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent").onTarget("Running/Migrated", true), 1, 1, 2, 1),
+			SourceFacts{Seen: true}, SourceWait},
+		{"not settled, and the target has news", asked(makeMigration("m").ended(v1alpha1.CallUnknown, "", "Absent").onTarget("Paused/Migration", true), 1, 1, 2, 1),
+			SourceFacts{Seen: true}, SourceObserve},
 		{"ended, definition left", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Shutoff/Migrated*").onTarget("Running/Migrated*", true),
 			SourceFacts{Seen: true, Domain: defined}, SourceUndefine},
 		{"ended, definition left, and the target was not read since", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Shutoff/Migrated*").onTarget("Running/Migrated*", false),

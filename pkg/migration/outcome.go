@@ -333,6 +333,12 @@ func cleanUpBy(lm *v1alpha1.LiveMigration, now time.Time) time.Time {
 	return now.Add(ConfirmTimeout)
 }
 
+// final reports whether the manager can settle the migration by what it has been told:
+// nobody needs to hear more of either side.
+func (out Outcome) final() bool {
+	return out.Verdict != VerdictPending && out.Verdict != VerdictUnknown && !out.PauseSource
+}
+
 // cleansUp reports whether an agent has something to do before the migration can be
 // settled.
 func (out Outcome) cleansUp() bool {

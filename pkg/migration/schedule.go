@@ -86,6 +86,9 @@ type Claim struct {
 	Ready bool
 	// Gone is whether it is to be cancelled: it wants nothing any more.
 	Gone bool
+	// PassedOver is whether it is given nothing for now, as its object could not be
+	// written when it was. It keeps what it has.
+	PassedOver bool
 	// Order tells apart what was created in the same second: it is the version at which
 	// the object was first seen.
 	Order int64
@@ -284,7 +287,7 @@ func (s *scheduler) lacks(c *Claim) (x slot, ok bool) {
 
 // waiting decides on a migration that has not been let go ahead.
 func (s *scheduler) waiting(c *Claim, turn *Turn) {
-	if c.Gone {
+	if c.Gone || c.PassedOver {
 		return
 	}
 	if first := s.guests[c.Guest]; first != nil {
@@ -316,7 +319,7 @@ func (s *scheduler) mayPrepare(c *Claim) bool {
 
 // preparing decides on a migration that was let go ahead and does not copy yet.
 func (s *scheduler) preparing(c *Claim, turn *Turn) {
-	if c.Gone {
+	if c.Gone || c.PassedOver {
 		return
 	}
 	switch x, lacking := s.lacks(c); {

@@ -267,7 +267,9 @@ func decideSourceAfterEnd(f SourceFacts, now time.Time) SourceAction {
 		return SourceDone
 	case !f.Seen:
 		return SourceWait
-	case SideSince(f.Section.End.Domain, f.Domain, f.Job) != f.Section.End.Domain, target != nil && !SourceAnswers(f.Section, target):
+	case SideSince(f.Section.End.Domain, f.Domain, f.Job) != f.Section.End.Domain:
+		return SourceObserve
+	case target != nil && !SourceAnswers(f.Section, target) && !Judge(withSource(f.Object, f.Section), now).final():
 		return SourceObserve
 	case f.Domain == nil || !TargetAnswers(f.Section, target):
 		return SourceWait

@@ -122,6 +122,11 @@ func (w *world) measureStart(ctx context.Context, f *figures) error {
 	if err := w.apply(ctx, probe, "probe", w.plan.guests()-1); err != nil {
 		return err
 	}
+	// The API server sees what was put into etcd behind its back in the order in which that
+	// was done, and tells of the probe last.
+	if _, err := w.seen.wait(ctx, []string{probe}, existence); err != nil {
+		return err
+	}
 	begin := time.Now()
 	if err := w.manager.Start(); err != nil {
 		return err

@@ -26,8 +26,9 @@ const groupLabel = "virtferry-bench"
 
 // milestones are when something of a migration was first seen by one who watches it.
 type milestones struct {
-	// first is the first condition, admitted is the attempt, and finished is the end.
-	first, admitted, finished time.Time
+	// exists is the migration itself, first the first condition, admitted the attempt, and
+	// finished the end.
+	exists, first, admitted, finished time.Time
 	// now is its phase and condition, for messages.
 	now string
 }
@@ -82,6 +83,9 @@ func (t *tracker) note(lm *v1alpha1.LiveMigration, now time.Time) {
 			m.now = fmt.Sprintf("%s, %s: %s", lm.Status.Phase, c.Reason, c.Message)
 		}
 	}
+	if m.exists.IsZero() {
+		m.exists = now
+	}
 	if m.first.IsZero() && len(lm.Status.Conditions) > 0 {
 		m.first = now
 	}
@@ -97,6 +101,7 @@ func (t *tracker) note(lm *v1alpha1.LiveMigration, now time.Time) {
 }
 
 // The milestones that one can wait for.
+func existence(m milestones) time.Time      { return m.exists }
 func firstCondition(m milestones) time.Time { return m.first }
 func admission(m milestones) time.Time      { return m.admitted }
 func end(m milestones) time.Time            { return m.finished }

@@ -1,0 +1,226 @@
+package controllers
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/tools/events"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/migration"
+)
+
+// promised counts the promises that are not kept yet.
+func promised(q *queue) int {
+	n := 0
+	for _, e := range q.entries {
+		if e.promise != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// TestACrowdIsToldFirst: of thousands that are applied at once, few go ahead before all
+// have been looked at.
+func TestACrowdIsToldFirst(t *testing.T) {
+	s := &store{}
+	clk := clocktesting.NewFakeClock(time.Now())
+	q := newQueue(s, s, "virtferry-system", migration.Limits{Source: 1000, Target: 1000, Cluster: 1000, Preparing: 1000}, clk)
+	source, all := nodeWith("node-a"), make([]*v1alpha1.LiveMigration, crowd+50)
+	for i := range all {
+		uuid := fmt.Sprintf("00000000-0000-4000-8000-%012d", i)
+		source.Domains = append(source.Domains, guestOf(uuid, uuid))
+		all[i] = newMigration(uuid, uuid, "node-b", "5")
+	}
+	q.PutNode(source)
+	q.PutNode(nodeWith("node-b"))
+	for _, lm := range all {
+		q.Put(lm)
+	}
+	settle := func(after time.Duration) int {
+		t.Helper()
+		clk.Step(after)
+		if err := q.Settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return promised(q)
+	}
+	if n := settle(time.Minute / 2); n != crowdPromises {
+		t.Errorf("%d were let go ahead at once", n)
+	}
+	if n := settle(crowdInterval / 2); n != crowdPromises {
+		t.Errorf("%d were let go ahead within less than the interval", n)
+	}
+	if n := settle(crowdInterval); n != 2*crowdPromises {
+		t.Errorf("%d were let go ahead after the interval", n)
+	}
+	if !q.dirty {
+		t.Error("nobody looks for the turns of the others")
+	}
+	for _, lm := range all[crowd:] {
+		told := lm.DeepCopy()
+		told.ResourceVersion, told.Status.Conditions = "9", []metav1.Condition{{Type: v1alpha1.ConditionSucceeded, Status: metav1.ConditionUnknown}}
+		q.Put(told)
+	}
+	if n := settle(crowdInterval / 10); n < crowd {
+		t.Errorf("%d were let go ahead when most had been told", n)
+	}
+}
+
+// TestACrowdThatCannotBeTold does not hold the others up for ever.
+func TestACrowdThatCannotBeTold(t *testing.T) {
+	clk := clocktesting.NewFakeClock(time.Now())
+	q, _ := newTurns()
+	q.clock = clk
+	for i := range 2 * crowd {
+		q.Put(newMigration(fmt.Sprint("m", i), "web", "node-b", "5"))
+	}
+	if got := q.room(0); got != crowdPromises {
+		t.Errorf("at first, there is room for %d", got)
+	}
+	clk.Step(crowdTime)
+	if got := q.room(0); got != maxPromises {
+		t.Errorf("after a while, there is room for %d", got)
+	}
+}
+
+var (
+	errRefused = apierrors.NewForbidden(schema.GroupResource{}, "first", errors.New("a webhook says no")) //nolint:gochecknoglobals // A constant.
+	errTimeout = apierrors.NewTimeoutError("no answer", 1)                                                //nolint:gochecknoglobals // A constant.
+)
+
+// TestWhatCannotBeWritten does not keep its turn: another migration gets it. After a while
+// it is tried again.
+func TestWhatCannotBeWritten(t *testing.T) {
+	for name, tc := range map[string]struct {
+		failures []error
+		goesOn   bool
+	}{
+		"refused":                   {[]error{errRefused}, true},
+		"not known":                 {[]error{errTimeout}, false},
+		"refused, but maybe before": {[]error{errTimeout, errRefused}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			clk := clocktesting.NewFakeClock(time.Now())
+			q, s := newTurns()
+			q.clock, q.limits.Preparing = clk, 0
+			q.PutNode(nodeWith("node-a", guestOf(webUUID, "web"), guestOf(dbUUID, "db")))
+			r := &LiveMigrationReconciler{Client: s, Reader: s, Events: &events.FakeRecorder{}, Clock: clk, turns: q}
+			r.once.Do(func() {})
+			first, second := newMigration("first", "web", "node-b", "3"), newMigration("second", "db", "node-b", "5")
+			q.Put(first)
+			q.Put(second)
+			for _, err := range tc.failures {
+				s.refusal = err
+				if _, err := r.reconcileStatus(t.Context(), first.DeepCopy()); err == nil {
+					t.Fatal("it was written")
+				}
+			}
+			s.refusal = nil
+			clk.Step(time.Second)
+			if st := decide(t, q, second); (st.Attempt != nil && st.Attempt.CopyGrantedTime != nil) != tc.goesOn {
+				t.Errorf("the second one is %s", reasonOf(st))
+			}
+			q.Remove(second)
+			clk.Step(passedOverFirst)
+			if st := decide(t, q, first); st.Attempt == nil {
+				t.Errorf("the first one is not tried again: %s", reasonOf(st))
+			}
+		})
+	}
+}
+
+// TestTheQueueIsOpenWhileTheLedgerIsWritten: news come in, and what they make void is not
+// promised.
+func TestTheQueueIsOpenWhileTheLedgerIsWritten(t *testing.T) {
+	q, s := newTurns()
+	lm := newMigration("m", "web", "node-b", "5")
+	q.Put(lm)
+	changed := lm.DeepCopy()
+	changed.ResourceVersion, changed.Spec.TargetNode, changed.Generation = "9", "node-c", 2
+	s.onApply = func() { q.Put(changed) }
+	if err := q.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.onApply = nil
+	if promised(q) != 0 || !q.dirty {
+		t.Errorf("%d promises were made, and there may be new turns: %t", promised(q), q.dirty)
+	}
+	if st := decide(t, q, changed); st.TargetNode != "node-c" {
+		t.Errorf("it goes to %q", st.TargetNode)
+	}
+}
+
+// TestWhoComesDuringAPass is served by another one, and what is gone by then is forgotten.
+func TestWhoComesDuringAPass(t *testing.T) {
+	q, s := newTurns()
+	q.PutNode(nodeWith("node-b", guestOf(dbUUID, "db")))
+	old, late := newMigration("old", "web", "node-b", "5"), newMigration("late", "db", "node-c", "7")
+	q.Put(old)
+	decided := make(chan error)
+	s.onApply = func() {
+		s.onApply = nil
+		q.Remove(old)
+		q.Put(late)
+		go func() {
+			summary, err := q.Decide(t.Context(), late, func() string { return "attempt" })
+			if err == nil && summary.Status.Attempt == nil {
+				err = errors.New(reasonOf(summary.Status))
+			}
+			decided <- err
+		}()
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := q.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-decided; err != nil {
+		t.Errorf("it does not go ahead: %v", err)
+	}
+	if q.entries[old.UID] != nil || q.concerning["node/node-a"] != nil {
+		t.Error("what was removed is there again")
+	}
+}
+
+// TestStatusesThatMayWait are written together.
+func TestStatusesThatMayWait(t *testing.T) {
+	clk := clocktesting.NewFakeClock(time.Now())
+	q, s := newTurns()
+	q.clock = clk
+	r := &LiveMigrationReconciler{Client: s, Reader: s, Events: &events.FakeRecorder{}, Clock: clk, turns: q}
+	r.once.Do(func() {})
+	lm := newMigration("m", "web", "node-b", "3")
+	q.Put(lm)
+	reconcile := func() time.Time {
+		t.Helper()
+		recheck, err := r.reconcileStatus(t.Context(), lm)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return recheck
+	}
+	reconcile()
+	if s.taken != 1 || lm.Status.Attempt == nil {
+		t.Fatalf("%d writes, %s", s.taken, reasonOf(lm.Status))
+	}
+	began := clk.Now()
+	lm.Status.Source = &v1alpha1.SourceStatus{AttemptID: lm.Status.Attempt.ID, Guest: &v1alpha1.GuestFacts{Name: "web"}}
+	if recheck := reconcile(); s.taken != 1 || !recheck.Equal(began.Add(migration.StatusInterval)) {
+		t.Errorf("%d writes, and another look after %s", s.taken, recheck.Sub(began))
+	}
+	clk.Step(migration.StatusInterval)
+	if reconcile(); s.taken != 2 {
+		t.Errorf("%d writes after the interval", s.taken)
+	}
+	lm.Status.Source.Problem = &v1alpha1.Problem{Reason: v1alpha1.ReasonSourceCheckFailed, Message: "No."}
+	if reconcile(); s.taken != 3 || lm.Status.CompletionTime == nil {
+		t.Errorf("%d writes, and %s", s.taken, reasonOf(lm.Status))
+	}
+}

@@ -1,0 +1,94 @@
+package agent
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/utils/clock"
+)
+
+// TestWhenReportsAreWritten: what waits is written with what comes meanwhile.
+func TestWhenReportsAreWritten(t *testing.T) {
+	type report struct {
+		after time.Duration
+		what  int
+		when  urgency
+	}
+	type write struct {
+		after time.Duration
+		what  int
+	}
+	for name, tc := range map[string]struct {
+		reports []report
+		// took is how long a write takes.
+		took time.Duration
+		want []write
+	}{
+		"at once": {[]report{{0, 1, atOnce}, {time.Millisecond, 2, atOnce}}, 0, []write{{0, 1}, {time.Millisecond, 2}}},
+		"soon":    {[]report{{0, 1, soon}}, 0, []write{{soonDelay, 1}}},
+		"soon, overtaken by what is urgent": {
+			[]report{{0, 1, soon}, {soonDelay / 2, 2, atOnce}}, 0, []write{{soonDelay / 2, 2}},
+		},
+		"soon, for ever new": {
+			[]report{{0, 1, soon}, {soonDelay / 2, 2, soon}, {soonDelay, 3, soon}}, 0, []write{{soonDelay, 2}, {2 * soonDelay, 3}},
+		},
+		"later": {
+			[]report{{time.Second, 1, later}, {progressInterval + time.Second, 2, later}}, 0,
+			[]write{{progressInterval, 1}, {2 * progressInterval, 2}},
+		},
+		"later, after what was urgent": {
+			[]report{{time.Second, 1, atOnce}, {time.Second, 2, later}}, 0, []write{{time.Second, 1}, {time.Second + progressInterval, 2}},
+		},
+		"later, from an API server that is slow": {
+			[]report{{0, 1, atOnce}, {2 * time.Second, 2, later}, {3 * time.Second, 3, later}}, time.Second,
+			[]write{{0, 1}, {time.Second + writeShare*time.Second, 3}},
+		},
+		"at once, all the same": {
+			[]report{{0, 1, atOnce}, {2 * time.Second, 2, later}, {3 * time.Second, 3, atOnce}}, time.Second,
+			[]write{{0, 1}, {3 * time.Second, 3}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				var mu sync.Mutex
+				var got []write
+				node := &Node{Clock: clock.RealClock{}, Log: logr.Discard()}
+				out := newReporter(node, node.Log, func(_ context.Context, what int) error {
+					mu.Lock()
+					got = append(got, write{time.Since(began), what})
+					mu.Unlock()
+					time.Sleep(tc.took)
+					return nil
+				})
+				ctx, cancel := context.WithCancel(t.Context())
+				ended := make(chan struct{})
+				go func() {
+					defer close(ended)
+					out.run(ctx)
+				}()
+				for _, r := range tc.reports {
+					time.Sleep(time.Until(began.Add(r.after)))
+					// Writes that are due now come first.
+					synctest.Wait()
+					out.report(r.what, r.when)
+				}
+				time.Sleep(time.Minute)
+				cancel()
+				<-ended
+				if len(got) != len(tc.want) {
+					t.Fatalf("the writes are %v, want %v", got, tc.want)
+				}
+				for i, w := range tc.want {
+					if got[i] != w {
+						t.Errorf("write %d is %v, want %v", i, got[i], w)
+					}
+				}
+			})
+		})
+	}
+}
