@@ -374,9 +374,9 @@ func (q *queue) turn(ctx context.Context, lm *v1alpha1.LiveMigration) (migration
 // lookForTurns has a pass made, by this caller or by another, if anything has changed
 // since the last one.
 func (q *queue) lookForTurns(ctx context.Context, asking *entry) error {
-	for began := q.passes; q.dirty && q.passes == began; {
+	for began := q.passes; q.passing != nil || q.dirty && q.passes == began; {
 		if q.passing != nil {
-			// It may have begun before what is new.
+			// It has the answer, unless it began before what is new.
 			if err := q.awaitPass(ctx); err != nil {
 				return err
 			}

@@ -3,6 +3,7 @@ package controllers
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/events"
 	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/migration"
@@ -158,6 +160,35 @@ func TestTheQueueIsOpenWhileTheLedgerIsWritten(t *testing.T) {
 	}
 }
 
+// TestWhoAsksDuringAPass is told what comes of it.
+func TestWhoAsksDuringAPass(t *testing.T) {
+	q, s := newTurns()
+	lm := newMigration("m", "web", "node-b", "5")
+	lm.Finalizers = nil
+	q.Put(lm)
+	if _, err := q.Decide(t.Context(), lm, func() string { return "attempt" }); !errors.Is(err, errNotHeld) {
+		t.Fatalf("without its finalizer: %v", err)
+	}
+	held := newMigration("m", "web", "node-b", "7")
+	q.Wrote(held)
+	q.paused = time.Time{}
+	decided := make(chan error)
+	s.onApply = func() {
+		s.onApply = nil
+		go func() {
+			_, err := q.Decide(t.Context(), held, func() string { return "attempt" })
+			decided <- err
+		}()
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := q.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-decided; err != nil {
+		t.Error(err)
+	}
+}
+
 // TestWhoComesDuringAPass is served by another one, and what is gone by then is forgotten.
 func TestWhoComesDuringAPass(t *testing.T) {
 	q, s := newTurns()
@@ -222,5 +253,90 @@ func TestStatusesThatMayWait(t *testing.T) {
 	lm.Status.Source.Problem = &v1alpha1.Problem{Reason: v1alpha1.ReasonSourceCheckFailed, Message: "No."}
 	if reconcile(); s.taken != 3 || lm.Status.CompletionTime == nil {
 		t.Errorf("%d writes, and %s", s.taken, reasonOf(lm.Status))
+	}
+}
+
+// TestPlacesAreToldSeldom: that one leaves a line is not a write for all others at once.
+func TestPlacesAreToldSeldom(t *testing.T) {
+	clk := clocktesting.NewFakeClock(time.Now())
+	q, s := newTurns()
+	q.clock, q.limits.Preparing = clk, 0
+	w := &wakes{}
+	q.serve(w)
+	source := nodeWith("node-a")
+	var line []*v1alpha1.LiveMigration
+	for i := range 5 {
+		uuid := fmt.Sprintf("00000000-0000-4000-8000-%012d", i)
+		source.Domains = append(source.Domains, guestOf(uuid, uuid))
+		line = append(line, newMigration(uuid, uuid, "node-b", fmt.Sprint(i+1)))
+	}
+	q.PutNode(source)
+	s.objects[line[0].Name] = copying(line[0], line[0].Spec.Domain, "node-a")
+	q.Put(line[0])
+	for _, lm := range line[1:] {
+		q.Put(lm)
+	}
+	settle := func(after time.Duration) []string {
+		t.Helper()
+		clk.Step(after)
+		w.keys = nil
+		if err := q.Settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var woken []string
+		for _, key := range w.keys {
+			woken = append(woken, key.Name[len(key.Name)-1:])
+		}
+		slices.Sort(woken)
+		return woken
+	}
+	place := func(i int) int32 { return q.entries[line[i].UID].turn.Position }
+	settle(time.Minute)
+	if place(1) != 1 || place(4) != 4 {
+		t.Fatalf("the places are %d and %d", place(1), place(4))
+	}
+	q.Remove(line[1])
+	if woken := settle(time.Second); !slices.Equal(woken, []string{"2"}) || place(2) != 1 || place(4) != 4 {
+		t.Errorf("at once, %v are told, and the places are %d and %d", woken, place(2), place(4))
+	}
+	q.Remove(line[2])
+	if woken := settle(5 * time.Second); !slices.Equal(woken, []string{"3", "4"}) || place(4) != 2 {
+		t.Errorf("later, %v are told, and the last place is %d", woken, place(4))
+	}
+}
+
+// TestANodeThatBecomesReady adds to what the cluster may move at once, which wakes the
+// first that waits for that.
+func TestANodeThatBecomesReady(t *testing.T) {
+	q, s := newTurns()
+	q.limits.Preparing = 0
+	for _, name := range []string{"node-b", "node-c"} {
+		n := nodeWith(name)
+		n.Ready = name == "node-b"
+		q.PutNode(n)
+	}
+	q.PutNode(nodeWith("node-d", guestOf(dbUUID, "db")))
+	q.limits.Cluster = 0
+	first, second := copying(newMigration("first", "web", "node-b", "3"), webUUID, "node-a"), newMigration("second", "db", "node-b", "5")
+	third := copying(newMigration("third", "other", "node-b", "4"), "33333333-3333-4333-8333-333333333333", "node-b")
+	fourth := copying(newMigration("fourth", "another", "node-a", "2"), "44444444-4444-4444-8444-444444444444", "node-c")
+	w := &wakes{}
+	q.serve(w)
+	for _, lm := range []*v1alpha1.LiveMigration{first, second, third, fourth} {
+		s.objects[lm.Name] = lm
+		q.Put(lm)
+	}
+	q.limits.Target = 5
+	if st := decide(t, q, second); st.Queue.WaitingFor != v1alpha1.SlotCluster {
+		t.Fatalf("it waits for %q: %s", st.Queue.WaitingFor, reasonOf(st))
+	}
+	w.keys = nil
+	q.PutNode(nodeWith("node-c"))
+	if !slices.Contains(w.keys, client.ObjectKeyFromObject(second)) {
+		t.Fatalf("those that are woken are %v", w.keys)
+	}
+	q.paused = time.Time{}
+	if st := decide(t, q, second); st.Attempt == nil {
+		t.Errorf("it does not go ahead: %s", reasonOf(st))
 	}
 }

@@ -100,11 +100,14 @@ func (q *queue) take(e *entry, turn migration.Turn) bool {
 	return !same
 }
 
-// placeInterval is how often a migration's place in a line is told at most.
+// placeInterval is how often a migration's place in a line is told at most. Each that
+// leaves the line would otherwise cost a write for all others.
 func placeInterval(position int32) time.Duration {
 	switch {
-	case position <= 5:
+	case position <= 1:
 		return 0
+	case position <= 5:
+		return 5 * time.Second
 	case position <= 20:
 		return 30 * time.Second
 	default:

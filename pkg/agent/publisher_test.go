@@ -207,7 +207,7 @@ func TestAMigrationIsPublishedInFewSteps(t *testing.T) {
 				p.start()
 				p.pass(time.Minute)
 				p.flip(guestUUID, true)
-				p.pass(publishInterval)
+				p.pass(publishSpacing)
 				before, _ := p.api.count()
 				p.host.AddGuest(fake.Guest{UUID: "99999999-1111-4111-8111-111111111111", Name: "new"})
 				p.host.Emit(tc.first)

@@ -130,9 +130,46 @@ func targetDies(anytime ...ending) fault {
 			}
 			// A person says so: libvirt gives its connection up first.
 			sleep(ctx, long)
-			r.seen.remark("the target's Hypervisor is deleted")
-			hv := &v1alpha1.Hypervisor{ObjectMeta: metav1.ObjectMeta{Name: r.target.Name()}}
-			return client.IgnoreNotFound(r.world.api.Delete(ctx, hv))
+			return r.deleteTarget(ctx)
+		},
+	}
+}
+
+func (r *run) deleteTarget(ctx context.Context) error {
+	r.seen.remark("the target's Hypervisor is deleted")
+	hv := &v1alpha1.Hypervisor{ObjectMeta: metav1.ObjectMeta{Name: r.target.Name()}}
+	return client.IgnoreNotFound(r.world.api.Delete(ctx, hv))
+}
+
+// targetDiesAfterTwoRan has libvirt run the guest on both hosts, as it does when the
+// target's libvirtd is killed at the right moment. One copy is paused then. The host of the
+// other dies, and a person says so, and resumes the one that is left: it stays resumed. If
+// libvirt ran only one, the target lives on.
+func targetDiesAfterTwoRan(anytime ...ending) fault {
+	return fault{
+		name: "target libvirtd killed, and its host dies once two copies ran", untilSettled: true, endsGuest: true, anytime: anytime,
+		inject: func(ctx context.Context, r *run) error {
+			ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+			defer cancel()
+			err := r.target.KillLibvirtd(ctx, syscall.SIGKILL)
+			sleep(ctx, time.Second)
+			if err = errors.Join(err, r.target.StartLibvirtd(ctx)); err != nil {
+				return err
+			}
+			seen, err := r.seen.await(ctx, "a verdict", func(s sight) bool { return verdictOf(s.lm) != pending })
+			if err != nil || verdictOf(seen.lm) != unknown {
+				return err
+			}
+			r.seen.remark("the guest ran on both hosts")
+			if err := errors.Join(r.killTarget(ctx, 0), r.deleteTarget(ctx)); err != nil {
+				return err
+			}
+			if _, err := r.source.Virsh(ctx, "resume", r.guest.UUID()); err != nil {
+				return err
+			}
+			r.seen.remark("the copy on the source is resumed")
+			_, err = r.seen.await(ctx, "another verdict", func(s sight) bool { return verdictOf(s.lm) != unknown })
+			return err
 		},
 	}
 }

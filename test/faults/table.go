@@ -279,6 +279,7 @@ func deadTable() []block {
 	return []block{
 		{targetFails(), on(copying, stayed)},
 		{targetDies(), on([]phase{firstPass}, stayed)},
+		{targetDiesAfterTwoRan(), on([]phase{arrival}, stayed, moved)},
 	}
 }
 
