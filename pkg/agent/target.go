@@ -151,10 +151,9 @@ func (s *targetSession) observe(ctx context.Context, confirm bool) time.Duration
 	if arrived && section.DowntimeMilliseconds == nil {
 		section.DowntimeMilliseconds = s.measuredDowntime(ctx)
 	}
-	when := atOnce
-	if !confirm && section.WholeTime.Equal(s.section.WholeTime) && section.LostTime.Equal(s.section.LostTime) {
-		// The source's word is waited for.
-		when = soon
+	when := soon
+	if confirm || s.isDecisive(section) {
+		when = atOnce
 	}
 	s.section = section
 	s.out.report(section, when)
@@ -162,6 +161,11 @@ func (s *targetSession) observe(ctx context.Context, confirm bool) time.Duration
 		return 0
 	}
 	return followInterval
+}
+
+// isDecisive reports whether what is new may decide the outcome.
+func (s *targetSession) isDecisive(now *v1alpha1.TargetStatus) bool {
+	return !now.ArrivedTime.Equal(s.section.ArrivedTime) || !now.WholeTime.Equal(s.section.WholeTime) || !now.LostTime.Equal(s.section.LostTime)
 }
 
 // lookOnly reports the guest as it is on this side, where nothing is to be moved.
