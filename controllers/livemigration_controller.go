@@ -132,10 +132,11 @@ func (r *LiveMigrationReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 	if err != nil {
 		return retryConflict(err)
 	}
-	if migration.Finished(lm) && hasFinalizer(lm) {
+	if migration.Finished(lm) && hasFinalizer(lm) && !r.queue().IsReleased(lm) {
 		if err := r.removeFinalizer(ctx, lm); err != nil {
 			return retryConflict(err)
 		}
+		r.queue().Released(lm)
 	}
 	if err := r.queue().Settle(ctx); err != nil {
 		return ctrl.Result{}, err

@@ -50,6 +50,9 @@ type queue struct {
 	passing chan struct{}
 	// gave is when slots were last promised.
 	gave time.Time
+	// released are the versions without their finalizers of objects that the watch still
+	// shows with them.
+	released map[types.UID]string
 }
 
 // entry is a migration that has not ended.
@@ -83,7 +86,8 @@ func newQueue(c client.Client, reader client.Reader, namespace string, limits mi
 	return &queue{
 		ledger: ledger{client: c, reader: reader, namespace: namespace}, reader: reader, limits: limits, clock: clk,
 		wake: func(types.NamespacedName) {}, wakeAfter: func(types.NamespacedName, time.Duration) {}, nodes: migration.NewInventory(), entries: map[types.UID]*entry{},
-		concerning: map[string]sets.Set[types.UID]{}, arrivals: map[string]arrival{}, census: newCensus(limits, clk),
+		concerning: map[string]sets.Set[types.UID]{}, arrivals: map[string]arrival{}, released: map[types.UID]string{},
+		census: newCensus(limits, clk),
 	}
 }
 
@@ -92,6 +96,9 @@ func newQueue(c client.Client, reader client.Reader, namespace string, limits mi
 func (q *queue) Put(lm *v1alpha1.LiveMigration) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if !hasFinalizer(lm) {
+		delete(q.released, lm.UID)
+	}
 	if e := q.entries[lm.UID]; e != nil && !newer(lm.ResourceVersion, e.lm.ResourceVersion) && q.clock.Since(e.wrote) > ownNews &&
 		lm.ResourceVersion != e.lm.ResourceVersion {
 		// Versions have gone back: the API server's data were restored.
@@ -206,10 +213,27 @@ func attemptOf(lm *v1alpha1.LiveMigration) string {
 	return lm.Status.Attempt.ID
 }
 
+// Released takes in a migration whose finalizer this process has just removed.
+func (q *queue) Released(lm *v1alpha1.LiveMigration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.released[lm.UID] = lm.ResourceVersion
+}
+
+// IsReleased reports whether this process has removed the finalizer that an older view of
+// the migration shows.
+func (q *queue) IsReleased(lm *v1alpha1.LiveMigration) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	version, released := q.released[lm.UID]
+	return released && newer(version, lm.ResourceVersion)
+}
+
 // Remove forgets a migration that is gone.
 func (q *queue) Remove(lm *v1alpha1.LiveMigration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	delete(q.released, lm.UID)
 	if q.arrivals[lm.Status.DomainUUID].by == lm.UID {
 		delete(q.arrivals, lm.Status.DomainUUID)
 	}

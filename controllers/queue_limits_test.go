@@ -340,3 +340,32 @@ func TestANodeThatBecomesReady(t *testing.T) {
 		t.Errorf("it does not go ahead: %s", reasonOf(st))
 	}
 }
+
+// TestAFinalizerIsRemovedOnce though the watch shows it for a while.
+func TestAFinalizerIsRemovedOnce(t *testing.T) {
+	q, _ := newTurns()
+	shown := newMigration("m", "web", "node-b", "5")
+	if q.IsReleased(shown) {
+		t.Error("nobody has removed the finalizer")
+	}
+	released := newMigration("m", "web", "node-b", "7")
+	released.Finalizers = nil
+	q.Released(released)
+	q.Put(shown)
+	if !q.IsReleased(shown) {
+		t.Error("the finalizer is to be removed again")
+	}
+	again := newMigration("m", "web", "node-b", "9")
+	if q.IsReleased(again) {
+		t.Error("a finalizer that somebody has put back stays")
+	}
+	q.Put(released)
+	if len(q.released) != 0 {
+		t.Error("what the watch has shown is still remembered")
+	}
+	q.Released(released)
+	q.Remove(released)
+	if len(q.released) != 0 {
+		t.Error("what is gone is still remembered")
+	}
+}
