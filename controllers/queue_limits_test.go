@@ -98,6 +98,17 @@ var (
 	errTimeout = apierrors.NewTimeoutError("no answer", 1)                                                //nolint:gochecknoglobals // A constant.
 )
 
+// reconcilerOf returns a reconciler that writes to a store and goes by a queue.
+func reconcilerOf(t *testing.T, q *queue, s *store) *LiveMigrationReconciler {
+	t.Helper()
+	r := &LiveMigrationReconciler{Client: s, Reader: s, Events: &events.FakeRecorder{}, Clock: q.clock, turns: q}
+	r.once.Do(func() {})
+	if err := r.setupMetrics(nil); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 // TestWhatCannotBeWritten does not keep its turn: another migration gets it. After a while
 // it is tried again.
 func TestWhatCannotBeWritten(t *testing.T) {
@@ -114,8 +125,7 @@ func TestWhatCannotBeWritten(t *testing.T) {
 			q, s := newTurns()
 			q.clock, q.limits.Preparing = clk, 0
 			q.PutNode(nodeWith("node-a", guestOf(webUUID, "web"), guestOf(dbUUID, "db")))
-			r := &LiveMigrationReconciler{Client: s, Reader: s, Events: &events.FakeRecorder{}, Clock: clk, turns: q}
-			r.once.Do(func() {})
+			r := reconcilerOf(t, q, s)
 			first, second := newMigration("first", "web", "node-b", "3"), newMigration("second", "db", "node-b", "5")
 			q.Put(first)
 			q.Put(second)
@@ -225,8 +235,7 @@ func TestStatusesThatMayWait(t *testing.T) {
 	clk := clocktesting.NewFakeClock(time.Now())
 	q, s := newTurns()
 	q.clock = clk
-	r := &LiveMigrationReconciler{Client: s, Reader: s, Events: &events.FakeRecorder{}, Clock: clk, turns: q}
-	r.once.Do(func() {})
+	r := reconcilerOf(t, q, s)
 	lm := newMigration("m", "web", "node-b", "3")
 	q.Put(lm)
 	reconcile := func() time.Time {
