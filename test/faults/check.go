@@ -42,6 +42,9 @@ func (r *run) check(ctx context.Context, v verdict, out *result) []string {
 	}
 	if out.was.verdict != unknown && out.was.verdict != pending {
 		for _, h := range []*lab.Host{r.source, r.target} {
+			if r.twice && h == r.target {
+				continue // Its host died with the guest, and has come back with the definition.
+			}
 			if err := r.eventually(ctx, func() error { return r.checkLeftovers(ctx, h, out.was) }); err != nil {
 				report("%v", err)
 			}
@@ -113,7 +116,7 @@ func (r *run) eventually(ctx context.Context, check func() error) error {
 func (r *run) checkTicks(ctx context.Context, host *lab.Host, v verdict) error {
 	ctx, cancel := context.WithTimeout(ctx, tickPatience)
 	defer cancel()
-	if r.scenario.fault.reboots || v == unknown {
+	if r.scenario.fault.reboots || r.twice || v == unknown {
 		// It counts from one again, or two copies have counted for a while.
 		return r.awaitTickAfter(ctx, host, time.Now())
 	}

@@ -161,6 +161,7 @@ func targetDiesAfterTwoRan(anytime ...ending) fault {
 				return err
 			}
 			r.seen.remark("the guest ran on both hosts")
+			r.twice = true
 			if err := errors.Join(r.killTarget(ctx, 0), r.deleteTarget(ctx)); err != nil {
 				return err
 			}

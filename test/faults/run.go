@@ -74,7 +74,9 @@ type run struct {
 	key            client.ObjectKey
 	seen           *observer
 	repaired       time.Time
-	company        []*companion
+	// twice is whether the guest ran on both hosts for a while.
+	twice   bool
+	company []*companion
 	// arrivals counts the guests that are on their way to each host.
 	arrivals map[string]*traffic.Counter
 }
