@@ -398,13 +398,18 @@ func (q *queue) turn(ctx context.Context, lm *v1alpha1.LiveMigration) (migration
 // lookForTurns has a pass made, by this caller or by another, if anything has changed
 // since the last one.
 func (q *queue) lookForTurns(ctx context.Context, asking *entry) error {
-	for began := q.passes; q.passing != nil || q.dirty && q.passes == began; {
+	if q.passing != nil {
+		// It may have begun before what is new. The next one has the answer, though there is
+		// always something new where many come.
+		if err := q.awaitPass(ctx); err != nil {
+			return err
+		}
+	}
+	for began := q.passes; q.passes == began && (q.dirty || q.passing != nil); {
 		if q.passing != nil {
-			// It has the answer, unless it began before what is new.
 			if err := q.awaitPass(ctx); err != nil {
 				return err
 			}
-			began = q.passes
 			continue
 		}
 		if wait := q.paused.Sub(q.clock.Now()); wait > 0 {

@@ -230,6 +230,59 @@ func TestWhoComesDuringAPass(t *testing.T) {
 	}
 }
 
+// TestAWriteOfTheLedgerThatPanics loses nobody's turn: whoever looks next finds it.
+func TestAWriteOfTheLedgerThatPanics(t *testing.T) {
+	q, s := newTurns()
+	q.Put(newMigration("m", "web", "node-b", "5"))
+	s.onApply = func() { panic("no") }
+	func() {
+		defer func() { _ = recover() }()
+		_ = q.Settle(t.Context())
+	}()
+	s.onApply = nil
+	if err := q.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if promised(q) != 1 {
+		t.Errorf("%d promises were made afterwards", promised(q))
+	}
+}
+
+// TestWhoWaitsForOnePass does not have to wait for another, as something is always new.
+func TestWhoWaitsForOnePass(t *testing.T) {
+	clk := clocktesting.NewFakeClock(time.Now())
+	q, s := newTurns()
+	q.clock, q.limits.Preparing = clk, 0
+	q.PutNode(nodeWith("node-b", guestOf(dbUUID, "db")))
+	waiter := newMigration("waiter", "nobody", "node-b", "7")
+	q.Put(newMigration("m", "web", "node-b", "5"))
+	q.Put(waiter)
+	q.paused = clk.Now().Add(time.Second)
+	decided := make(chan error)
+	go func() {
+		_, err := q.Decide(t.Context(), waiter, func() string { return "attempt" })
+		decided <- err
+	}()
+	for !clk.HasWaiters() {
+		time.Sleep(time.Millisecond)
+	}
+	s.onApply = func() {
+		s.onApply = nil
+		clk.Step(time.Second)
+		time.Sleep(10 * time.Millisecond)
+		q.Put(newMigration("late", "db", "node-c", "9"))
+	}
+	q.mu.Lock()
+	err := q.pass(t.Context(), nil)
+	q.mu.Unlock()
+	if err := errors.Join(err, <-decided); err != nil {
+		t.Fatal(err)
+	}
+	if q.passes != 1 {
+		t.Errorf("it took %d passes", q.passes)
+	}
+}
+
 // TestStatusesThatMayWait are written together.
 func TestStatusesThatMayWait(t *testing.T) {
 	clk := clocktesting.NewFakeClock(time.Now())

@@ -59,8 +59,10 @@ func (q *queue) pass(ctx context.Context, asking *entry) error {
 	took := q.clock.Since(began)
 	// What comes in while the ledger is written is for the next pass.
 	q.dirty = false
+	taken := false
+	// An error must not lose what was found, nor may a panic.
+	defer func() { q.dirty = q.dirty || !taken }()
 	if err := q.promise(ctx, entries, turns); err != nil {
-		q.dirty = true
 		if errors.Is(err, errLedgerChanged) {
 			return nil // Whoever has written it has admitted something, too.
 		}
@@ -71,6 +73,7 @@ func (q *queue) pass(ctx context.Context, asking *entry) error {
 			q.wake(client.ObjectKeyFromObject(e.lm))
 		}
 	}
+	taken = true
 	q.passes++
 	q.passed = q.clock.Now()
 	q.paused = q.passed.Add(min(passShare*took, longestPause))
