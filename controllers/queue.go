@@ -68,13 +68,15 @@ type entry struct {
 	// say something else, and wrote when this process last wrote the object.
 	since, told, wrote time.Time
 	promise            *promise
-	// refusals counts the writes that the API server has refused since the last that it
-	// took, and passedOver is until when the migration is given nothing because of them.
+	// refusals counts the writes of what it was given that the API server has refused since
+	// it took one, and passedOver is until when the migration is given nothing because of them.
 	refusals   int
 	passedOver time.Time
-	// uncertain is the version of the object of which it is not known whether a write has
-	// reached it.
+	// uncertain is the version of the object of which it is not known whether a write that
+	// keeps the promise has reached it, and adopted when the promise was taken over from
+	// whoever may keep it yet.
 	uncertain string
+	adopted   time.Time
 }
 
 type arrival struct {
@@ -117,7 +119,10 @@ func (q *queue) Wrote(lm *v1alpha1.LiveMigration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if e := q.entries[lm.UID]; e != nil {
-		e.wrote, e.refusals, e.passedOver = q.clock.Now(), 0, time.Time{}
+		e.wrote = q.clock.Now()
+		if e.turn.Admit || e.turn.Grant {
+			e.refusals, e.passedOver = 0, time.Time{}
+		}
 		q.put(lm.DeepCopy(), false)
 	}
 }
@@ -140,21 +145,24 @@ const (
 )
 
 // Uncertain takes in that it is not known whether the object was written, or will be yet.
+// That matters where the write keeps a promise.
 func (q *queue) Uncertain(lm *v1alpha1.LiveMigration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if e := q.entries[lm.UID]; e != nil {
+	if e := q.entries[lm.UID]; e != nil && e.promise != nil {
 		e.uncertain = lm.ResourceVersion
 	}
 }
 
 // Refused takes in that the API server refuses what a migration was given. If nothing
-// else is on its way, that goes to others: the promise is void.
+// else is on its way, that goes to others: the promise is void. Another manager may have
+// a write on its way of a promise that was taken over from it, but not for ever.
 func (q *queue) Refused(lm *v1alpha1.LiveMigration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	e := q.entries[lm.UID]
-	if e == nil || !e.turn.Admit && !e.turn.Grant || e.uncertain == e.lm.ResourceVersion {
+	if e == nil || !e.turn.Admit && !e.turn.Grant || e.uncertain == e.lm.ResourceVersion ||
+		e.promise != nil && q.clock.Since(e.adopted) < passedOverMost {
 		return
 	}
 	pause := min(passedOverFirst<<min(e.refusals, 10), passedOverMost)

@@ -283,6 +283,77 @@ func TestWhoWaitsForOnePass(t *testing.T) {
 	}
 }
 
+// TestAnUncertainWriteOfNoPromise does not hold a place for one that is refused later.
+func TestAnUncertainWriteOfNoPromise(t *testing.T) {
+	q, _ := newTurns()
+	q.limits.Preparing = 0
+	q.PutNode(nodeWith("node-a", guestOf(webUUID, "web"), guestOf(dbUUID, "db")))
+	first, second := newMigration("first", "web", "node-b", "3"), newMigration("second", "db", "node-b", "5")
+	first.Finalizers = nil
+	q.Put(first)
+	q.Put(second)
+	if _, err := q.Decide(t.Context(), first, func() string { return "attempt" }); !errors.Is(err, errNotHeld) {
+		t.Fatal(err)
+	}
+	q.Uncertain(first)
+	q.Refused(first)
+	q.paused = time.Time{}
+	if st := decide(t, q, second); st.Attempt == nil || st.Attempt.CopyGrantedTime == nil {
+		t.Errorf("the second one is %s", reasonOf(st))
+	}
+}
+
+// TestWhoIsPassedOverMayBeTold so, and is given nothing before its time all the same.
+func TestWhoIsPassedOverMayBeTold(t *testing.T) {
+	clk := clocktesting.NewFakeClock(time.Now())
+	q, s := newTurns()
+	q.clock = clk
+	r := &LiveMigrationReconciler{Client: s, Reader: s, Events: &events.FakeRecorder{}, Clock: clk, turns: q}
+	r.once.Do(func() {})
+	lm := newMigration("m", "web", "node-b", "3")
+	q.Put(lm)
+	s.refusal = errRefused
+	if _, err := r.reconcileStatus(t.Context(), lm.DeepCopy()); err == nil {
+		t.Fatal("it was written")
+	}
+	s.refusal = nil
+	told := lm.DeepCopy()
+	if _, err := r.reconcileStatus(t.Context(), told); err != nil || s.taken != 1 || told.Status.Attempt != nil {
+		t.Fatalf("%v; %d writes, %s", err, s.taken, reasonOf(told.Status))
+	}
+	clk.Step(passedOverFirst / 2)
+	q.dirty = true
+	if st := decide(t, q, lm); st.Attempt != nil {
+		t.Error("it is tried again at once")
+	}
+}
+
+// TestAnAdoptedPromiseThatIsRefused may still be kept by whoever has made it.
+func TestAnAdoptedPromiseThatIsRefused(t *testing.T) {
+	clk := clocktesting.NewFakeClock(time.Now())
+	q, s := newTurns()
+	q.clock, q.limits.Preparing = clk, 0
+	q.PutNode(nodeWith("node-a", guestOf(webUUID, "web"), guestOf(dbUUID, "db")))
+	first, second := newMigration("first", "web", "node-b", "3"), newMigration("second", "db", "node-b", "5")
+	s.objects["first"], s.objects["second"] = first, second
+	q.Put(first)
+	q.Put(second)
+	p := promise{UID: first.UID, Namespace: first.Namespace, Name: "first", Version: "3", Copying: true, Guest: webUUID, Source: "node-a", Target: "node-b"}
+	if err := q.adopt(t.Context(), &p); err != nil {
+		t.Fatal(err)
+	}
+	decide(t, q, first)
+	q.Refused(first)
+	if st := decide(t, q, second); st.Attempt != nil {
+		t.Error("another has its slot")
+	}
+	clk.Step(passedOverMost)
+	q.Refused(first)
+	if st := decide(t, q, second); st.Attempt == nil {
+		t.Errorf("another waits for ever: %s", reasonOf(st))
+	}
+}
+
 // TestStatusesThatMayWait are written together.
 func TestStatusesThatMayWait(t *testing.T) {
 	clk := clocktesting.NewFakeClock(time.Now())

@@ -347,6 +347,9 @@ func (q *queue) adopt(ctx context.Context, p *promise) error {
 		return err
 	}
 	if e := q.entries[p.UID]; e != nil && e.lm.ResourceVersion == p.Version {
+		if e.promise == nil {
+			e.adopted = q.clock.Now()
+		}
 		e.promise, e.decided = p, false
 		q.wake(p.key())
 	}
