@@ -77,6 +77,8 @@ type entry struct {
 	// whoever may keep it yet.
 	uncertain string
 	adopted   time.Time
+	// tellAt is when the status has to say a place that was held back; zero for none.
+	tellAt time.Time
 }
 
 type arrival struct {
@@ -389,6 +391,9 @@ func (q *queue) turn(ctx context.Context, lm *v1alpha1.LiveMigration) (migration
 	}
 	if !e.passedOver.IsZero() && !q.clock.Now().Before(e.passedOver) {
 		e.passedOver, q.dirty = time.Time{}, true
+	}
+	if !e.tellAt.IsZero() && !q.clock.Now().Before(e.tellAt) {
+		e.tellAt, q.dirty = time.Time{}, true
 	}
 	q.dirty = q.dirty || !e.decided || q.clock.Since(q.passed) >= passInterval || q.foundElsewhere(e)
 	if err := q.lookForTurns(ctx, e); err != nil {

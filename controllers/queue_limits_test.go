@@ -432,6 +432,10 @@ func TestPlacesAreToldSeldom(t *testing.T) {
 	if woken := settle(time.Second); !slices.Equal(woken, []string{"2"}) || place(2) != 1 || place(4) != 4 {
 		t.Errorf("at once, %v are told, and the places are %d and %d", woken, place(2), place(4))
 	}
+	clk.Step(5 * time.Second)
+	if st := decide(t, q, line[4]); st.Queue.Position != 3 {
+		t.Errorf("in the end, the last one is told that its place is %d", st.Queue.Position)
+	}
 	q.Remove(line[2])
 	if woken := settle(5 * time.Second); !slices.Equal(woken, []string{"3", "4"}) || place(4) != 2 {
 		t.Errorf("later, %v are told, and the last place is %d", woken, place(4))

@@ -87,15 +87,19 @@ func (q *queue) take(e *entry, turn migration.Turn) bool {
 		turn.Admit, turn.Grant, q.dirty = false, false, true
 	}
 	now := q.clock.Now()
-	if e.decided && now.Sub(e.told) < placeInterval(turn.Position) {
+	if due := e.told.Add(placeInterval(turn.Position)); e.decided && now.Before(due) {
 		// A status is not written for each step of a line.
+		if e.tellAt.IsZero() && (turn.WaitingFor != e.turn.WaitingFor || turn.Position != e.turn.Position) {
+			e.tellAt = due
+			q.wakeAfter(client.ObjectKeyFromObject(e.lm), due.Sub(now))
+		}
 		turn.WaitingFor, turn.Position = e.turn.WaitingFor, e.turn.Position
 	}
 	same := e.decided && sameTurn(e.turn, turn)
 	moved := e.turn.Resolution.SourceNode != turn.Resolution.SourceNode
 	e.turn, e.decided = turn, true
 	if !same {
-		e.told = now
+		e.told, e.tellAt = now, time.Time{}
 	}
 	if moved {
 		q.index(e.lm.UID, e)
