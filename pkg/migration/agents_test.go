@@ -203,6 +203,32 @@ func TestDecideSource(t *testing.T) {
 	}
 }
 
+// TestTheTargetIsAnsweredWhileItCleansUp, though the time for that is over by the source's
+// clock, which may be ahead, and the manager may be away.
+func TestTheTargetIsAnsweredWhileItCleansUp(t *testing.T) {
+	resumes := asked(makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent").onTarget("Paused/User", true).pausedByUs(), 1, 1, 2, 1)
+	undefines := asked(makeMigration("m").ended(v1alpha1.CallFailed, "Other", "Running*").onTarget("Shutoff/Failed*", true), 1, 1, 2, 1)
+	undefines.lm.Status.Target.DefinedBefore = new(false)
+	for name, c := range map[string]struct {
+		b    builder
+		seen *hypervisor.Domain
+	}{
+		"the target resumes the guest":   {resumes, nil},
+		"the target undefines the guest": {undefines, &hypervisor.Domain{State: hypervisor.StateRunning, Persistent: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			lm := c.b.obj()
+			facts := SourceFacts{Object: lm, Section: lm.Status.Source, Seen: true, Domain: c.seen, Asked: epoch}
+			if out := Judge(lm, epoch); !out.cleansUp() {
+				t.Fatalf("nothing is left to do: %+v", out)
+			}
+			if got := DecideSource(facts, epoch.Add(2*ConfirmTimeout)); got != SourceObserve {
+				t.Errorf("DecideSource() = %s", got)
+			}
+		})
+	}
+}
+
 // TestStartIsNeverDecidedTwice: whatever else is true, a recorded start excludes
 // another one.
 func TestStartIsNeverDecidedTwice(t *testing.T) {

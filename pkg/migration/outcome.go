@@ -334,9 +334,10 @@ func cleanUpBy(lm *v1alpha1.LiveMigration, now time.Time) time.Time {
 }
 
 // final reports whether the manager can settle the migration by what it has been told:
-// nobody needs to hear more of either side.
+// nobody needs to hear more of either side. As long as something is left to do, somebody
+// does, whatever the time: the manager may be late, and clocks differ.
 func (out Outcome) final() bool {
-	return out.Verdict != VerdictPending && out.Verdict != VerdictUnknown && !out.PauseSource
+	return out.Verdict != VerdictPending && out.Verdict != VerdictUnknown && !out.PauseSource && !out.cleansUp()
 }
 
 // cleansUp reports whether an agent has something to do before the migration can be
