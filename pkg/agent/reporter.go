@@ -82,12 +82,21 @@ const (
 	atOnce
 )
 
-// report hands over what the status is to say. A report that equals the one before is
-// dropped.
+// report hands over what the status is to say. A report that equals the one before says
+// nothing new, but may be more urgent.
 func (r *reporter[R]) report(report R, u urgency) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.last != nil && reflect.DeepEqual(*r.last, report) {
+	if r.last == nil || !reflect.DeepEqual(*r.last, report) {
+		r.last, r.pending = &report, &report
+		r.reports++
+	}
+	r.hasten(u)
+}
+
+// hasten has what is pending written as urgently as is said.
+func (r *reporter[R]) hasten(u urgency) {
+	if r.pending == nil {
 		return
 	}
 	due := r.clock.Now()
@@ -97,8 +106,6 @@ func (r *reporter[R]) report(report R, u urgency) {
 	if u != later && (r.due.IsZero() || due.Before(r.due)) {
 		r.due = due
 	}
-	r.last, r.pending = &report, &report
-	r.reports++
 	select {
 	case r.changed <- struct{}{}:
 	default:
@@ -122,11 +129,14 @@ func (r *reporter[R]) wait() time.Duration {
 // forever is a wait that something else ends.
 const forever = time.Hour
 
-// flush waits until what was reported last is written, for as long as patience,
-// and reports whether it is.
+// flush has what was reported last written at once and waits for that, for as long as
+// patience. It reports whether it is written.
 func (r *reporter[R]) flush(ctx context.Context, patience time.Duration) bool {
 	timeout := r.clock.NewTimer(patience)
 	defer timeout.Stop()
+	r.mu.Lock()
+	r.hasten(atOnce)
+	r.mu.Unlock()
 	for {
 		r.mu.Lock()
 		done, news := r.written == r.reports, r.news

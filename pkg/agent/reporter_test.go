@@ -47,6 +47,10 @@ func TestWhenReportsAreWritten(t *testing.T) {
 			[]report{{0, 1, atOnce}, {2 * time.Second, 2, later}, {3 * time.Second, 3, later}}, time.Second,
 			[]write{{0, 1}, {time.Second + writeShare*time.Second, 3}},
 		},
+		"what waits, at once after all": {
+			[]report{{0, 1, atOnce}, {2 * time.Second, 2, later}, {3 * time.Second, 2, atOnce}}, time.Second,
+			[]write{{0, 1}, {3 * time.Second, 2}},
+		},
 		"at once, all the same": {
 			[]report{{0, 1, atOnce}, {2 * time.Second, 2, later}, {3 * time.Second, 3, atOnce}}, time.Second,
 			[]write{{0, 1}, {3 * time.Second, 3}},
@@ -91,4 +95,19 @@ func TestWhenReportsAreWritten(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAFlushHastens what may wait: somebody waits for it.
+func TestAFlushHastens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		node := &Node{Clock: clock.RealClock{}, Log: logr.Discard()}
+		out := newReporter(node, node.Log, func(context.Context, int) error { return nil })
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go out.run(ctx)
+		out.report(1, later)
+		if !out.flush(ctx, progressInterval/2) {
+			t.Error("it was not written in time")
+		}
+	})
 }
