@@ -74,6 +74,24 @@ func TestACopyIsNotPausedUnlessThatIsRecorded(t *testing.T) {
 	})
 }
 
+// TestWhatChangesAfterTheEndIsToldAtOnce: the verdict depends on it.
+func TestWhatChangesAfterTheEndIsToldAtOnce(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.fleet.ScriptNext(guestUUID, fake.Script{Ending: fake.EndsBothRunning})
+		lm := w.settle(w.migrate(guestUUID))
+		const step = 90 * time.Millisecond
+		for i, reason := range []hypervisor.Reason{"IOError", "Watchdog", "User", "IOError", "Watchdog", "User"} {
+			time.Sleep(time.Minute + time.Duration(i)*step)
+			w.fleet.Host("node-b").SetState(guestUUID, hypervisor.StatePaused, reason)
+			changed := time.Now()
+			w.await(lm, "the target's word", func(lm *v1alpha1.LiveMigration) bool { return lm.Status.Target.Domain.Reason == string(reason) })
+			if took := time.Since(changed); took > followInterval+step {
+				t.Errorf("after %d steps, it took %s", i, took)
+			}
+		}
+	})
+}
+
 // TestAFreshBootIsNoArrival: somebody starts an old definition of the guest on the target
 // while the guest is being migrated. libvirt refuses to migrate, and the guest with the
 // work is the source's.

@@ -21,6 +21,7 @@ import (
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
+	"github.com/virtferry/virtferry/pkg/migration"
 )
 
 // lifeOf runs sessions that do what run says, in a bubble.
@@ -292,4 +293,19 @@ func (p *panicking) JobStats(ctx context.Context, uuid string) (hypervisor.JobSt
 		panic("a number that nobody expects")
 	}
 	return stats, err
+}
+
+// TestAPostCopyWithoutAJobIsToldAtOnce: the emulator may be too busy to be asked for its
+// job, and the target and the manager go by the switch.
+func TestAPostCopyWithoutAJobIsToldAtOnce(t *testing.T) {
+	node := &Node{Clock: clock.RealClock{}, Log: logr.Discard()}
+	s := &sourceSession{
+		node: node, log: node.Log, lm: &v1alpha1.LiveMigration{}, section: &v1alpha1.SourceStatus{}, call: migration.CallInFlight,
+		out: newReporter(node, node.Log, func(context.Context, SourceReport) error { return nil }),
+		now: sighting{seen: true, domain: &hypervisor.Domain{State: hypervisor.StatePaused, Reason: hypervisor.ReasonPostcopy}},
+	}
+	s.follow(t.Context())
+	if !migration.InPostCopy(s.section) || s.out.wait() > 0 {
+		t.Errorf("it is told after %s", s.out.wait())
+	}
 }

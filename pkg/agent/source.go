@@ -379,11 +379,12 @@ func (s *sourceSession) follow(ctx context.Context) time.Duration {
 	}
 	s.abandonHungCall()
 	if !s.now.ours() {
+		before := s.section.DeepCopy()
 		s.notePostCopy()
 		if migration.InPostCopy(s.section) {
 			s.noteRequests()
 		}
-		s.report(later)
+		s.report(whenToTell(before, s.section))
 		if s.section.JobStartedTime == nil {
 			return followFirst
 		}
@@ -397,12 +398,17 @@ func (s *sourceSession) follow(ctx context.Context) time.Duration {
 	s.progress = migration.Progress(s.progress, s.now.job)
 	s.steer(ctx)
 	s.noteJob()
-	if migration.SourceChanged(before, s.section) {
-		when = atOnce
-	}
-	s.report(when)
+	s.report(max(when, whenToTell(before, s.section)))
 	s.knobs.turn(ctx, s)
 	return followInterval
+}
+
+// whenToTell says how urgent it is to report a section after a look at the job.
+func whenToTell(before, after *v1alpha1.SourceStatus) urgency {
+	if migration.SourceChanged(before, after) {
+		return atOnce
+	}
+	return later
 }
 
 // end reports what the call returned and what became of the guest here.

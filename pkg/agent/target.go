@@ -152,7 +152,7 @@ func (s *targetSession) observe(ctx context.Context, confirm bool) time.Duration
 		section.DowntimeMilliseconds = s.measuredDowntime(ctx)
 	}
 	when := soon
-	if confirm || s.isDecisive(section) {
+	if source := migration.CurrentSource(s.lm); confirm || source != nil && source.End != nil || s.isDecisive(section) {
 		when = atOnce
 	}
 	s.section = section
