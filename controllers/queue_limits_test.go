@@ -76,6 +76,31 @@ func TestACrowdIsToldFirst(t *testing.T) {
 	}
 }
 
+// TestAnUrgentOneInACrowd is the next to go ahead, though it comes last.
+func TestAnUrgentOneInACrowd(t *testing.T) {
+	clk := clocktesting.NewFakeClock(time.Now())
+	q, _ := newTurns()
+	q.clock, q.limits = clk, migration.Limits{Source: 1000, Target: 1000, Cluster: 1000, Preparing: 1000}
+	source := nodeWith("node-a", guestOf(webUUID, "web"))
+	for i := range 2 * crowd {
+		uuid := fmt.Sprintf("00000000-0000-4000-8000-%012d", i)
+		source.Domains = append(source.Domains, guestOf(uuid, uuid))
+		q.Put(newMigration(uuid, uuid, "node-b", "5"))
+	}
+	q.PutNode(source)
+	q.PutNode(nodeWith("node-b"))
+	if err := q.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	urgent := newMigration("urgent", "web", "node-b", "9")
+	urgent.Spec.Priority = new(int32(100))
+	q.Put(urgent)
+	clk.Step(crowdInterval)
+	if st := decide(t, q, urgent); st.Attempt == nil || st.Attempt.CopyGrantedTime == nil {
+		t.Errorf("it is %s", reasonOf(st))
+	}
+}
+
 // TestACrowdThatCannotBeTold does not hold the others up for ever.
 func TestACrowdThatCannotBeTold(t *testing.T) {
 	clk := clocktesting.NewFakeClock(time.Now())
