@@ -308,6 +308,28 @@ func TestSourceHypervisorRestartsMidway(t *testing.T) {
 	})
 }
 
+// TestProgressOfAGuestThatNobodySawLeave: everything of it is copied all the same.
+func TestProgressOfAGuestThatNobodySawLeave(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web"})
+		gate := w.fleet.Hold(guestUUID, fake.StageCopying)
+		lm := w.migrate(guestUUID)
+		<-gate.Reached()
+		time.Sleep(time.Second)
+		w.a.stop()
+		gate.Release()
+		time.Sleep(time.Minute)
+		w.a.start()
+		after := w.settle(lm)
+		time.Sleep(5 * time.Second)
+		after = w.api.get(after)
+		if after.Status.Phase != v1alpha1.PhaseSucceeded || after.Status.Progress == nil || after.Status.Progress.Percent != 100 {
+			t.Errorf("the end is %s %s, with the progress %+v", after.Status.Phase, reason(after), after.Status.Progress)
+		}
+		w.requireOnce("node-b")
+	})
+}
+
 // TestProgressIsWrittenRarely: a long migration costs few writes.
 func TestProgressIsWrittenRarely(t *testing.T) {
 	inWorld(t, func(w *world) {
