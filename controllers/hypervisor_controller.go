@@ -137,13 +137,13 @@ func isLost(hv *v1alpha1.Hypervisor) bool {
 func readyCondition(hv *v1alpha1.Hypervisor, expires, now time.Time) metav1.Condition {
 	c := metav1.Condition{
 		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonAvailable,
-		Message: "The agent is alive and talks to libvirt", LastTransitionTime: metav1.NewTime(now),
+		Message: "The agent is running and connected to libvirt", LastTransitionTime: metav1.NewTime(now),
 	}
 	connected := meta.FindStatusCondition(hv.Status.Conditions, v1alpha1.ConditionLibvirtConnected)
 	switch {
 	case !now.Before(expires):
 		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonAgentLost
-		c.Message = "The agent has stopped renewing its lease; an administrator can check whether its pod is running"
+		c.Message = "The agent has stopped renewing its lease. Ask an administrator to check whether its pod is running"
 	case connected == nil:
 		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, v1alpha1.ReasonDisconnected, "The agent has not reported yet"
 	case connected.Status != metav1.ConditionTrue:
@@ -164,12 +164,12 @@ func workersCondition(hv *v1alpha1.Hypervisor, needed int, now time.Time) metav1
 	switch has := int(hv.Status.MaxWorkers); {
 	case has == 0:
 		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonWorkersUnknown
-		c.Message = fmt.Sprintf("libvirt does not tell how many workers it has. Check that max_workers is at least %d in libvirtd.conf, "+
-			"or in virtqemud.conf where libvirt's daemons are separate", needed)
+		c.Message = fmt.Sprintf("libvirt does not report how many workers it has. Check on the host that max_workers is at least %d in libvirtd.conf, "+
+			"or in virtqemud.conf with modular daemons", needed)
 	case has < needed:
 		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonTooFewWorkers
 		c.Message = fmt.Sprintf("libvirt has %d workers, but %d are needed for as many migrations as the manager allows. "+
-			"Set max_workers = %d in libvirtd.conf, or in virtqemud.conf where libvirt's daemons are separate, and restart the daemon", has, needed, needed)
+			"Set max_workers = %d on the host in libvirtd.conf, or in virtqemud.conf with modular daemons, and restart the daemon", has, needed, needed)
 	}
 	return c
 }

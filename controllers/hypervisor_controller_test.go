@@ -21,7 +21,7 @@ func TestWorkersCondition(t *testing.T) {
 		message string
 	}{
 		{"as many as are needed", 15, metav1.ConditionTrue, v1alpha1.ReasonEnoughWorkers, "libvirt has 15 workers; 15 are needed"},
-		{"one too few", 14, metav1.ConditionFalse, v1alpha1.ReasonTooFewWorkers, "Set max_workers = 15 in libvirtd.conf"},
+		{"one too few", 14, metav1.ConditionFalse, v1alpha1.ReasonTooFewWorkers, "Set max_workers = 15 on the host in libvirtd.conf"},
 		{"libvirt does not tell", 0, metav1.ConditionUnknown, v1alpha1.ReasonWorkersUnknown, "max_workers is at least 15 in libvirtd.conf"},
 	}
 	for _, tt := range tests {

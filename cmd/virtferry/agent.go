@@ -46,28 +46,28 @@ func newAgentCommand() *cobra.Command {
 	var f agentFlags
 	cmd := &cobra.Command{
 		Use:   "agent",
-		Short: "Run the agent of a node, which sends and receives its guests through the node's libvirt",
+		Short: "Run the agent of a node, which migrates guests from and to it through its libvirt",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return runAgent(cmd.Context(), &f) },
 	}
 	f.register(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&f.nodeName, "node-name", os.Getenv("NODE_NAME"), "name of the node; defaults to $NODE_NAME")
-	flags.StringVar(&f.libvirtURI, "libvirt-uri", "qemu:///system", "libvirt of the node")
+	flags.StringVar(&f.libvirtURI, "libvirt-uri", "qemu:///system", "URI of the node's libvirt")
 	flags.StringVar(&f.migrationAddress, "migration-address", os.Getenv("NODE_IP"),
-		"IP address or host name at which other nodes' libvirt reaches this one; defaults to $NODE_IP")
+		"IP address or host name at which libvirt on other nodes reaches this node; defaults to $NODE_IP")
 	flags.StringVar(&f.listenAddress, "listen-address", "",
 		"IP address on which graphics and serial consoles of received guests listen; defaults to --migration-address")
-	flags.StringVar(&f.transport, "transport", string(v1alpha1.TransportTLS), "how other nodes' libvirt reaches this one: tls, tcp or ssh")
+	flags.StringVar(&f.transport, "transport", string(v1alpha1.TransportTLS), "how libvirt on other nodes connects to libvirt on this one: tls, tcp or ssh")
 	flags.StringVar(&f.serialPorts, "serial-ports", "10000-10999", "range of TCP ports for serial consoles of received guests")
 	flags.StringSliceVar(&f.allowedPaths, "allowed-paths", []string{"/var/lib/libvirt/images"},
-		"directories below which migrate data may name files, devices and sockets of this node")
-	flags.StringVar(&f.lockDir, "lock-dir", "/run/virtferry", "directory on the node for the lock that keeps a second agent from acting")
+		"directories of this node below which migrate data may name files, devices and sockets")
+	flags.StringVar(&f.lockDir, "lock-dir", "/run/virtferry", "directory on the node for the lock that keeps a second agent from running")
 	flags.BoolVar(&f.nameGuests, "metrics-guest-names", false,
-		"have metrics of each migration under way, which name it and its guest")
+		"export metrics of each migration under way, which name it and its guest")
 	// An agent answers to guests that wait: it must not be held back.
-	flags.Float32Var(&f.qps, "kube-api-qps", 100, "most requests per second that the agent sends to the API server, in the long run")
-	flags.IntVar(&f.burst, "kube-api-burst", 200, "requests that the agent may send at once, beyond that rate")
+	flags.Float32Var(&f.qps, "kube-api-qps", 100, "how many requests per second the agent may send to the API server in the long run")
+	flags.IntVar(&f.burst, "kube-api-burst", 200, "how many requests it may send at once, beyond that rate")
 	return cmd
 }
 
@@ -75,7 +75,7 @@ func newAgentCommand() *cobra.Command {
 func (f *agentFlags) receiveConfig() (agent.ReceiveConfig, error) {
 	c := agent.ReceiveConfig{Endpoint: v1alpha1.TargetEndpoint{Transport: v1alpha1.Transport(f.transport), Address: f.migrationAddress}}
 	if f.nodeName == "" {
-		return c, errors.New("--node-name is missing: give the name of this node")
+		return c, errors.New("--node-name is missing: set it to the name of this node")
 	}
 	if err := agent.CheckAddress(f.migrationAddress); err != nil {
 		return c, fmt.Errorf("--migration-address must be an IP address or a host name at which other nodes reach this one: %w", err)
@@ -83,7 +83,7 @@ func (f *agentFlags) receiveConfig() (agent.ReceiveConfig, error) {
 	switch c.Endpoint.Transport {
 	case v1alpha1.TransportTLS, v1alpha1.TransportTCP, v1alpha1.TransportSSH:
 	default:
-		return c, fmt.Errorf("--transport is %q: give tls, tcp or ssh", f.transport)
+		return c, fmt.Errorf("--transport is %q: it must be tls, tcp or ssh", f.transport)
 	}
 	listen := f.listenAddress
 	if listen == "" {
@@ -91,11 +91,11 @@ func (f *agentFlags) receiveConfig() (agent.ReceiveConfig, error) {
 	}
 	var err error
 	if c.ListenAddress, err = netip.ParseAddr(listen); err != nil {
-		return c, fmt.Errorf("--listen-address must be an IP address, and so must --migration-address where it is left out: %w", err)
+		return c, fmt.Errorf("--listen-address must be an IP address, and so must --migration-address if --listen-address is left out: %w", err)
 	}
 	for _, p := range f.allowedPaths {
 		if !filepath.IsAbs(p) || filepath.Clean(p) != strings.TrimSuffix(p, "/") {
-			return c, fmt.Errorf("--allowed-paths has %q: give absolute paths of directories, as in /var/lib/libvirt/images", p)
+			return c, fmt.Errorf("--allowed-paths contains %q: it must list absolute paths of directories, such as /var/lib/libvirt/images", p)
 		}
 	}
 	c.AllowedPaths = f.allowedPaths
@@ -109,7 +109,7 @@ func parsePortRange(s string) (agent.PortRange, error) {
 	a, errA := strconv.ParseUint(first, 10, 16)
 	b, errB := strconv.ParseUint(last, 10, 16)
 	if !found || errA != nil || errB != nil || a == 0 || a > b {
-		return agent.PortRange{}, fmt.Errorf("--serial-ports is %q: give two ports between 1 and 65535, as in 10000-10999", s)
+		return agent.PortRange{}, fmt.Errorf("--serial-ports is %q: it must be a range of ports between 1 and 65535, such as 10000-10999", s)
 	}
 	return agent.PortRange{First: uint16(a), Last: uint16(b)}, nil
 }

@@ -33,7 +33,7 @@ func lockNode(ctx context.Context, log logr.Logger, dir, nodeName string) (unloc
 		return nil, fmt.Errorf("locking %s: %w", file.Name(), err)
 	}
 	if err := sign(file); err != nil {
-		log.Error(err, "Noting who holds the lock failed; it is held all the same", "lock", file.Name())
+		log.Error(err, "Recording who holds the lock failed; the lock is held nevertheless", "lock", file.Name())
 	}
 	return func() { _ = file.Close() }, nil
 }
@@ -51,7 +51,7 @@ func awaitLock(ctx context.Context, log logr.Logger, file *os.File) error {
 		case !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR):
 			return err
 		case !told:
-			log.Info("Waiting for another agent of this node to end", "lock", file.Name(), "holder", holder(file))
+			log.Info("Waiting for another agent on this node to end", "lock", file.Name(), "holder", holder(file))
 		}
 		select {
 		case <-ctx.Done():

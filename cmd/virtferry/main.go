@@ -57,17 +57,17 @@ type commonFlags struct {
 func (f *commonFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.kubeconfig, "kubeconfig", "",
-		"path of a kubeconfig file; empty uses $KUBECONFIG or, in a pod, its service account")
+		"path of a kubeconfig file; if empty, $KUBECONFIG or, in a pod, its service account is used")
 	flags.StringVar(&f.namespace, "namespace", systemNamespace, "namespace of the leases")
-	flags.StringVar(&f.healthAddress, "health-probe-bind-address", ":8081", "address that serves /healthz and /readyz; 0 serves none")
-	flags.StringVar(&f.metrics.Address, "metrics-bind-address", ":8443", "address that serves /metrics; 0 serves none")
+	flags.StringVar(&f.healthAddress, "health-probe-bind-address", ":8081", "address at which to serve /healthz and /readyz; 0 disables them")
+	flags.StringVar(&f.metrics.Address, "metrics-bind-address", ":8443", "address at which to serve /metrics; 0 disables it")
 	flags.BoolVar(&f.metrics.Secure, "metrics-secure", true,
-		"serve metrics with TLS, to those whom the API server lets get /metrics; false serves them in plain, to anybody who reaches the address")
+		"serve metrics with TLS, to clients that the API server allows to get /metrics; if false, serve them in plain text to anybody who can reach the address")
 	flags.StringVar(&f.metrics.CertDir, "metrics-cert-dir", "",
-		"directory with tls.crt and tls.key for metrics, which may be replaced at any time; empty makes a certificate that nobody can verify")
+		"directory with tls.crt and tls.key for metrics, which may be replaced at any time; if empty, a self-signed certificate is made, which nobody can verify")
 	flags.StringVar(&f.profiles, "pprof-bind-address", "0",
-		"address that serves /debug/pprof, to anybody who reaches it; 0 serves none")
-	flags.IntVarP(&f.verbosity, "verbosity", "v", 0, "how much is logged: 0 is every change of state, 4 is how it comes about")
+		"address at which to serve /debug/pprof, to anybody who can reach it; 0 disables it")
+	flags.IntVarP(&f.verbosity, "verbosity", "v", 0, "how much to log, from 0 (changes of state) to 4 (the steps that lead to them)")
 }
 
 // logger sets the process's logger up and returns it.

@@ -28,21 +28,21 @@ func newManagerCommand() *cobra.Command {
 	var f managerFlags
 	cmd := &cobra.Command{
 		Use:   "manager",
-		Short: "Run the manager, which lets migrations go ahead and says what becomes of them",
+		Short: "Run the manager, which admits migrations and decides their outcome",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return runManager(cmd.Context(), &f) },
 	}
 	f.register(cmd)
 	flags, limits := cmd.Flags(), migration.DefaultLimits()
 	flags.BoolVar(&f.leaderElect, "leader-elect", true, "make sure that only one manager is active in the cluster")
-	flags.IntVar(&f.limits.Source, "max-outgoing-per-node", limits.Source, "how many guests a node sends at a time")
-	flags.IntVar(&f.limits.Target, "max-incoming-per-node", limits.Target, "how many guests a node receives at a time")
+	flags.IntVar(&f.limits.Source, "max-outgoing-per-node", limits.Source, "how many guests a node may send at a time")
+	flags.IntVar(&f.limits.Target, "max-incoming-per-node", limits.Target, "how many guests a node may receive at a time")
 	flags.IntVar(&f.limits.Cluster, "max-migrations", limits.Cluster,
-		"how many guests are copied at a time in the whole cluster; 0 is as many as there are nodes that are ready")
+		"how many guests may be copied at a time in the whole cluster; 0 means as many as there are ready nodes")
 	flags.IntVar(&f.limits.Preparing, "max-preparing-per-node", limits.Preparing,
-		"how many migrations from or to a node are prepared at a time while they wait for a slot")
-	flags.Float32Var(&f.qps, "kube-api-qps", 300, "how many requests the manager sends to the API server a second")
-	flags.IntVar(&f.burst, "kube-api-burst", 600, "how many requests it may send at once")
+		"how many migrations from a node, and how many to it, may be prepared while they wait for a slot")
+	flags.Float32Var(&f.qps, "kube-api-qps", 300, "how many requests per second the manager may send to the API server in the long run")
+	flags.IntVar(&f.burst, "kube-api-burst", 600, "how many requests it may send at once, beyond that rate")
 	return cmd
 }
 

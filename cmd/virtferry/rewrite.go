@@ -63,10 +63,10 @@ The XML that is printed holds the guest's console passwords, if it has any.`,
 	flags.StringVar(&f.migration, "migration", "", "file with the LiveMigration as YAML or JSON, or - for standard input")
 	flags.BoolVar(&f.inactive, "inactive", false, "the XML is the guest's persistent definition, not that of the running guest")
 	flags.BoolVar(&f.diff, "diff", false, "print what changes, as a unified diff, instead of the XML")
-	flags.StringVar(&f.listenAddress, "listen-address", "", "IP address on which consoles listen on the target, where the object says nothing of it")
-	flags.StringVar(&f.serialPorts, "serial-ports", "", "range of the target's TCP ports for serial consoles, such as 10000-10999, where the object says nothing of it; the first ones are taken")
-	flags.StringVar(&f.capabilities, "target-capabilities", "", "file with the target's capabilities as virsh prints them, or - for standard input")
-	flags.IntVar(&f.cgroupVersion, "target-cgroup-version", 0, "version of the target's control groups, 1 or 2, on which depends what CPU shares it accepts")
+	flags.StringVar(&f.listenAddress, "listen-address", "", "IP address on which consoles listen on the target, if the object does not give one")
+	flags.StringVar(&f.serialPorts, "serial-ports", "", "range of the target's TCP ports for serial consoles, such as 10000-10999, if the object does not give any; the first ones are used")
+	flags.StringVar(&f.capabilities, "target-capabilities", "", "file with the target's capabilities, as printed by virsh capabilities, or - for standard input")
+	flags.IntVar(&f.cgroupVersion, "target-cgroup-version", 0, "version of the target's control groups, 1 or 2, which decides what CPU shares it accepts")
 	for _, name := range [...]string{"domain", "migration"} {
 		if err := cmd.MarkFlagRequired(name); err != nil {
 			panic(err) // The flag is defined above.
@@ -122,7 +122,7 @@ func (f *rewriteFlags) check() error {
 	case stdins > 1:
 		return errors.New("only one of --domain, --migration and --target-capabilities can be standard input")
 	case f.cgroupVersion < 0 || f.cgroupVersion > 2:
-		return fmt.Errorf("--target-cgroup-version is %d: give 1 or 2", f.cgroupVersion)
+		return fmt.Errorf("--target-cgroup-version is %d: it must be 1 or 2", f.cgroupVersion)
 	}
 	return nil
 }

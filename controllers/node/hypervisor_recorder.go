@@ -177,7 +177,7 @@ func (r *HypervisorRecorder) RecordHypervisor(ctx context.Context, report agent.
 func connectedCondition(report agent.HypervisorReport, now time.Time) metav1.Condition {
 	c := metav1.Condition{
 		Type: v1alpha1.ConditionLibvirtConnected, Status: metav1.ConditionTrue,
-		Reason: v1alpha1.ReasonConnected, Message: "The agent talks to libvirt",
+		Reason: v1alpha1.ReasonConnected, Message: "The agent is connected to libvirt",
 		LastTransitionTime: metav1.NewTime(now),
 	}
 	switch unlisted := report.Status.UnlistedDomains(); {

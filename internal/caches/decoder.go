@@ -118,7 +118,7 @@ func (c codecs) object(data []byte, gvk schema.GroupVersionKind) (runtime.Object
 		return nil, err
 	}
 	why := fmt.Sprintf("%s: %s", strings.Join(lost, ", "), cause)
-	c.log.Error(cause, "An object cannot be decoded, and nothing is done about it; correct or delete it",
+	c.log.Error(cause, "An object cannot be decoded and is left alone; correct or delete it",
 		"kind", gvk.Kind, "namespace", o.GetNamespace(), "name", o.GetName(), "fields", lost)
 	annotations := map[string]string{UnreadableMark: why}
 	maps.Copy(annotations, o.GetAnnotations())

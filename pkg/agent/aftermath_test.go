@@ -97,7 +97,7 @@ func TestArrivalIsNotHeardOfAndTheGuestGoesOn(t *testing.T) {
 		{"somebody suspends and resumes it", func(b *fake.Host) { b.SetState(guestUUID, hypervisor.StateRunning, "Unpaused") },
 			v1alpha1.PhaseSucceeded, "runs on node-b", "node-b"},
 		{"somebody moves it on", func(b *fake.Host) { b.SetState(guestUUID, hypervisor.StateShutoff, hypervisor.ReasonMigrated) },
-			v1alpha1.PhaseUnknown, "has moved it to another host", ""},
+			v1alpha1.PhaseUnknown, "may have moved it to another host", ""},
 		{"it powers off", func(b *fake.Host) { b.SetState(guestUUID, hypervisor.StateShutoff, hypervisor.ReasonShutdown) },
 			v1alpha1.PhaseUnknown, "may have stopped there", ""},
 	}

@@ -24,10 +24,10 @@ func CheckAddress(address string) error {
 	}
 	ip, err := netip.ParseAddr(address)
 	if err != nil {
-		return fmt.Errorf("%q is neither an IP address, without brackets, nor a DNS name in lower case", address)
+		return fmt.Errorf("%q is neither an IP address without brackets nor a DNS name in lower case", address)
 	}
 	if ip.Zone() != "" || ip.Is4In6() || !ip.IsGlobalUnicast() && !ip.IsLinkLocalUnicast() {
-		return fmt.Errorf("%q is not an address at which another host reaches this one", address)
+		return fmt.Errorf("%q is not an address at which another host can reach this one", address)
 	}
 	return nil
 }
@@ -53,7 +53,7 @@ func checkEndpoint(e *v1alpha1.TargetEndpoint) error {
 	switch e.Transport {
 	case v1alpha1.TransportTLS, v1alpha1.TransportTCP, v1alpha1.TransportSSH:
 	default:
-		return fmt.Errorf("there is no transport %q", e.Transport)
+		return fmt.Errorf("the transport %q is unknown", e.Transport)
 	}
 	return CheckAddress(e.Address)
 }
@@ -81,7 +81,7 @@ func checkOffer(o *v1alpha1.TargetOffer) error {
 		addresses = append(addresses, s.ListenAddress)
 		for _, port := range s.Ports {
 			if port < 1 || port > 65535 {
-				errs = append(errs, fmt.Errorf("%d is no TCP port", port))
+				errs = append(errs, fmt.Errorf("%d is not a TCP port", port))
 			}
 		}
 	}
@@ -90,7 +90,7 @@ func checkOffer(o *v1alpha1.TargetOffer) error {
 			continue
 		}
 		if ip, err := netip.ParseAddr(*address); err != nil || ip.Zone() != "" {
-			errs = append(errs, fmt.Errorf("%q is no IP address to listen on", *address))
+			errs = append(errs, fmt.Errorf("%q is not an IP address to listen on", *address))
 		}
 	}
 	return errors.Join(errs...)
@@ -113,5 +113,5 @@ func checkCPUSet(what string, set v1alpha1.CPUSet) error {
 	if set == "" || cpuSet.MatchString(string(set)) {
 		return nil
 	}
-	return fmt.Errorf("%s is no list of numbers and ranges such as 0-3,8", what)
+	return fmt.Errorf("%s is not a list of numbers and ranges such as 0-3,8", what)
 }

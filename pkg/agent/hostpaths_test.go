@@ -16,9 +16,9 @@ func TestCheckPaths(t *testing.T) {
 		{"/srv/images", "does not allow"},
 		{"/srv/images2/web.qcow2", "does not allow"},
 		{"/etc/shadow", "does not allow"},
-		{"/srv/images/../../etc/shadow", "without . and .."},
+		{"/srv/images/../../etc/shadow", "without . or .."},
 		{"srv/images/web.qcow2", "absolute"},
-		{"/srv/images//web.qcow2", "without . and .."},
+		{"/srv/images//web.qcow2", "without . or .."},
 	} {
 		data := &v1alpha1.MigrateData{Volumes: []v1alpha1.VolumeMigrateData{{
 			Serial: new("s"), Source: &v1alpha1.VolumeSource{File: &v1alpha1.PathSource{Path: tc.path}},

@@ -158,7 +158,7 @@ func (i *inventory) recall(ctx context.Context) error {
 	}
 	status, err := i.recorder.LastRecorded(ctx)
 	if err != nil {
-		return fmt.Errorf("reading what was published last: %w", err)
+		return fmt.Errorf("reading the last published status: %w", err)
 	}
 	i.known = map[string]hypervisor.Domain{}
 	for _, d := range status.Domains {
@@ -176,13 +176,13 @@ func (i *inventory) noteStuck(uuid string) {
 		i.stuck = map[string]bool{}
 	}
 	i.stuck[uuid] = true
-	i.node.Log.Info("libvirt does not answer for a guest; repeating what is known of it", "domain", uuid)
+	i.node.Log.Info("libvirt does not answer for a guest; publishing its last known state", "domain", uuid)
 }
 
 // warning tells people which guests are not shown as they are.
 func (i *inventory) warning() string {
 	if len(i.stuck) == 0 {
-		return "libvirt cannot list its guests; each is looked up by itself, and some may be missing"
+		return "libvirt cannot list its guests; they are looked up one by one, and some may be missing"
 	}
 	names := make([]string, 0, len(i.stuck))
 	for uuid := range i.stuck {
@@ -190,5 +190,5 @@ func (i *inventory) warning() string {
 	}
 	slices.Sort(names)
 	return "libvirt does not answer for " + strings.Join(names, ", ") +
-		"; what is shown of that may be old. See what holds it up on the host, for example storage that does not respond"
+		"; what is shown for these guests may be out of date. Ask an administrator to find out what blocks them on the host, for example storage that does not respond"
 }

@@ -36,7 +36,7 @@ func apply(s *sourceSession, wanted *int64, applied *uint64, name string, set fu
 	}
 	value := uint64(*wanted) //nolint:gosec // Positive by validation.
 	if err := set(value); err != nil {
-		s.log.Error(err, "Applying an option failed; trying again with the next look", "option", name)
+		s.log.Error(err, "Applying an option failed; trying again at the next poll", "option", name)
 		return
 	}
 	s.log.Info("Applied an option to the running migration", "option", name, "value", value)

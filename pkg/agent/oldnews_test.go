@@ -108,7 +108,7 @@ func TestAFreshBootIsNoArrival(t *testing.T) {
 		}
 		lm := w.settle(w.migrate(guestUUID))
 		w.requireEnd(lm, v1alpha1.PhaseUnknown, v1alpha1.ReasonOutcomeUnknown, "")
-		if message := lm.Status.Conditions[0].Message; !strings.Contains(message, "destroy that copy") {
+		if message := lm.Status.Conditions[0].Message; !strings.Contains(message, "destroy the target's copy") {
 			t.Errorf("the message is %q", message)
 		}
 		time.Sleep(time.Minute)

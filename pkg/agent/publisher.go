@@ -164,7 +164,7 @@ func (p *Publisher) publish(ctx context.Context) time.Duration {
 	if err != nil {
 		pause := p.pace.failed(p.node.Clock.Now())
 		if ctx.Err() == nil {
-			p.node.Log.Error(err, "Publishing the hypervisor failed; trying again", "after", pause)
+			p.node.Log.Error(err, "Publishing the Hypervisor failed; trying again", "after", pause)
 		}
 		return pause
 	}
@@ -189,7 +189,7 @@ func (p *Publisher) publishLast(ctx context.Context) {
 		return
 	}
 	if err := p.recorder.RecordHypervisor(ctx, report); err != nil {
-		p.node.Log.Error(err, "Publishing the hypervisor a last time failed; it still shows the guests as they were before")
+		p.node.Log.Error(err, "The last update of the Hypervisor failed; it still shows the previous list of guests")
 	}
 }
 

@@ -261,7 +261,7 @@ func (r *reporter[R]) hasMore() bool {
 func (r *reporter[R]) attempt(ctx context.Context, report R) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			r.log.Info("Writing the status has panicked", "stack", string(debug.Stack()))
+			r.log.Info("Writing the status panicked", "stack", string(debug.Stack()))
 			err = fmt.Errorf("panic: %v", cause)
 		}
 	}()

@@ -185,7 +185,7 @@ func (s *Sessions) attempt(ctx context.Context, box *mailbox) (panicked bool) {
 		if cause := recover(); cause != nil {
 			panicked = true
 			lm, _, _ := box.peek()
-			s.node.Log.Error(fmt.Errorf("panic: %v", cause), "A session has panicked; starting it again",
+			s.node.Log.Error(fmt.Errorf("panic: %v", cause), "A session panicked; starting it again",
 				"LiveMigration", klog.KObj(lm), "stack", string(debug.Stack()))
 		}
 	}()

@@ -176,7 +176,7 @@ func (s *sourceSession) noteReturn(err error) {
 // failed, the migration may go on all the same.
 func (s *sourceSession) noteRecovery(err error) {
 	s.recovering = false
-	s.log.Info("The call that resumes post-copy returned", "error", err)
+	s.log.Info("The call to resume post-copy returned", "error", err)
 	if err == nil {
 		s.call, s.callErr = migration.CallReturned, nil
 		return
@@ -279,7 +279,7 @@ func (s *sourceSession) act(ctx context.Context, action migration.SourceAction, 
 		migration.SourceObserve, migration.SourceAsk:
 		return s.cleanUp(ctx, action)
 	}
-	s.log.Error(errors.New("unknown act"), "Cannot carry out what was decided", "act", action)
+	s.log.Error(errors.New("unknown action"), "Cannot carry out an unknown action", "action", action)
 	return followInterval
 }
 
@@ -471,7 +471,7 @@ func callResult(state migration.CallState, err error) v1alpha1.CallResult {
 // undefine removes the definition that libvirt leaves behind when it ends a
 // migration unattended, and reports that it is gone.
 func (s *sourceSession) undefine(ctx context.Context) time.Duration {
-	s.log.Info("Removing the definition of the guest that has moved away")
+	s.log.Info("Removing the definition of the guest, which has been migrated")
 	if err := s.hv.Undefine(ctx, s.lm.Status.DomainUUID); err != nil {
 		s.log.Error(err, "Removing the definition failed; trying again", "after", followInterval)
 		return followInterval

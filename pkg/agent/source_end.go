@@ -55,7 +55,7 @@ func (s *sourceSession) pauseCopy(ctx context.Context) {
 		s.report(atOnce)
 	}
 	if !s.out.flush(ctx, recordPatience) {
-		s.log.Info("Recording that the guest is paused failed; trying again", "after", followInterval)
+		s.log.Info("Recording the pause of the guest failed; trying again", "after", followInterval)
 		return
 	}
 	s.log.Info("Pausing the guest, which runs on the target as well")

@@ -42,7 +42,7 @@ func (s *sourceSession) check(ctx context.Context) time.Duration {
 func (s *sourceSession) refuseOrRetry(section *v1alpha1.SourceStatus, err error) time.Duration {
 	var r *refusal
 	if !errors.As(err, &r) {
-		s.log.Error(err, "Cannot ask the hypervisor; trying again", "after", retryInterval)
+		s.log.Error(err, "Querying the hypervisor failed; trying again", "after", retryInterval)
 		return retryInterval
 	}
 	s.log.Info("Refusing the migration", "reason", r.Reason)
@@ -61,13 +61,13 @@ func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, e
 		return nil, errors.New("reading the guest failed")
 	case seen.domain == nil, !seen.domain.Active():
 		return nil, refuse(v1alpha1.ReasonDomainNotOnSource,
-			"The guest %s does not run on %s any more. Create another LiveMigration, without sourceNode, to move it from where it runs now", s.lm.Spec.Domain, node)
+			"The guest %s no longer runs on %s. Create another LiveMigration, without sourceNode, to move it from where it runs now", s.lm.Spec.Domain, node)
 	case side != migration.SideLive:
 		return nil, refuse(v1alpha1.ReasonSourceCheckFailed,
-			"The guest %s is in another migration on %s (%s/%s). Wait for its end, and then create another LiveMigration", s.lm.Spec.Domain, node, observed.State, observed.Reason)
+			"The guest %s is already being migrated on %s (%s/%s), by something else. Wait until that has ended, and then create another LiveMigration", s.lm.Spec.Domain, node, observed.State, observed.Reason)
 	case seen.job.Active():
 		return nil, refuse(v1alpha1.ReasonSourceCheckFailed,
-			"Another job of the guest %[2]s is running (%[1]s). Wait for its end, and then create another LiveMigration", seen.job.Operation, s.lm.Spec.Domain)
+			"Another libvirt job is running for the guest %[2]s (%[1]s). Wait until it has ended, and then create another LiveMigration", seen.job.Operation, s.lm.Spec.Domain)
 	}
 	host, err := s.hv.HostInfo(ctx)
 	if err != nil {
@@ -79,7 +79,7 @@ func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, e
 	}
 	needs, err := xmlrewrite.ReadNeeds([]byte(xml))
 	if err != nil {
-		return nil, refuse(v1alpha1.ReasonSourceCheckFailed, "The definition of the guest %s cannot be read. Ask the administrator of %s to correct it with `virsh edit`: %s", s.lm.Spec.Domain, node, err)
+		return nil, refuse(v1alpha1.ReasonSourceCheckFailed, "The definition of the guest %s cannot be read. Ask an administrator to correct it on %s with `virsh edit`, and then create another LiveMigration: %s", s.lm.Spec.Domain, node, err)
 	}
 	return &v1alpha1.GuestFacts{
 		Name: seen.domain.Name, HostUUID: host.UUID, SerialPorts: int32(needs.SerialPorts), //nolint:gosec // At most 64.
@@ -111,7 +111,7 @@ func (s *sourceSession) start(ctx context.Context) time.Duration {
 	case errors.Is(err, ErrConflict):
 		return s.reread(ctx)
 	case err != nil:
-		s.log.Error(err, "Recording the start failed; reading whether it was recorded after all", "after", retryInterval)
+		s.log.Error(err, "Recording the start failed; checking whether it was recorded after all", "after", retryInterval)
 		s.reread(ctx)
 		return retryInterval
 	}
@@ -214,7 +214,7 @@ func (s *sourceSession) mayPostCopy() bool {
 func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, error) {
 	if err := checkTargetSection(migration.CurrentTarget(s.lm)); err != nil {
 		return hypervisor.MigrateParams{}, refuse(v1alpha1.ReasonTargetCheckFailed,
-			"What the agent of %s says of its host cannot be right: %s. Look at that agent", s.lm.Status.TargetNode, err)
+			"What the agent on %s reports about its host cannot be right: %s. Ask an administrator to check that agent and its flags, and then create another LiveMigration", s.lm.Status.TargetNode, err)
 	}
 	domain, err := s.hv.LookupDomain(ctx, s.lm.Status.DomainUUID)
 	if err != nil {
@@ -269,10 +269,10 @@ func (s *sourceSession) rewrite(
 	}
 	plan, err := xmlrewrite.NewPlan([]byte(have), s.lm.Spec.MigrateData, opts)
 	if err != nil {
-		return "", nil, refuse(v1alpha1.ReasonInvalidMigrateData, "The migrate data does not fit the guest. Correct spec.migrateData in another LiveMigration: %s", err)
+		return "", nil, refuse(v1alpha1.ReasonInvalidMigrateData, "The migrate data does not fit the guest. Create another LiveMigration with a corrected spec.migrateData: %s", err)
 	}
 	for _, w := range plan.Warnings() {
-		s.log.Info("Keeping a part of the guest that depends on its host", "part", w.String())
+		s.log.Info("Keeping a host-dependent part of the guest's definition", "part", w.String())
 		warnings = append(warnings, w.String())
 	}
 	return hypervisor.DomainXML(plan.Apply()), warnings, nil

@@ -136,7 +136,7 @@ func keep(step, earlier *v1alpha1.SteeringStep) {
 func (s *sourceSession) writeDown(ctx context.Context) {
 	s.report(atOnce)
 	if !s.out.flush(ctx, recordPatience) {
-		s.log.Info("The status cannot be written; going on without it")
+		s.log.Info("The status cannot be written; taking the step without it")
 	}
 }
 
@@ -159,7 +159,7 @@ func (s *sourceSession) cancel(ctx context.Context) {
 		Time: metav1.NewMicroTime(s.node.Clock.Now()), Reason: v1alpha1.ReasonCancelled, Message: "the migration was cancelled",
 	}
 	if err := s.abort(ctx, step); err != nil {
-		s.log.Error(err, "Aborting the migration failed; trying again while it goes on", "after", migration.AbortInterval)
+		s.log.Error(err, "Aborting the migration failed; trying again while it runs", "after", migration.AbortInterval)
 	}
 }
 
@@ -259,7 +259,7 @@ func (s *sourceSession) abandonHungCall() {
 		since = s.lastRecover
 	}
 	if s.node.Clock.Since(since) >= recoverDeadline {
-		s.log.Info("Abandoning a call that has no effect on post-copy", "after", recoverDeadline)
+		s.log.Info("Abandoning a call to resume post-copy that has had no effect", "after", recoverDeadline)
 		s.abandon()
 	}
 }
@@ -273,7 +273,7 @@ func (s *sourceSession) recoverPostCopy(ctx context.Context) time.Duration {
 	r := s.section.Recovery
 	r.Attempts++
 	r.LastAttemptTime = new(metav1.NewMicroTime(now))
-	s.log.Info("Resuming the post-copy that was interrupted", "attempt", r.Attempts)
+	s.log.Info("Resuming the interrupted post-copy", "attempt", r.Attempts)
 	s.writeDown(ctx)
 	s.call, s.recovering = migration.CallInFlight, true
 	params, uuid := s.baseParams(), s.lm.Status.DomainUUID

@@ -116,14 +116,14 @@ func (s *targetSession) step(ctx context.Context) (wait time.Duration, done bool
 		s.out.report(s.section, atOnce)
 		return followInterval, false
 	case migration.TargetRemoveIncoming:
-		return s.settle(ctx, "Removing the incomplete copy that the migration left behind; the guest runs on the source", s.hv.DestroyIncoming), false
+		return s.settle(ctx, "Removing the incomplete copy that the migration left here; the guest runs on the source", s.hv.DestroyIncoming), false
 	case migration.TargetResume:
 		// The hypervisor does so itself, unless the pause came too late for it to know.
 		return s.settle(ctx, "Resuming the guest, which was paused for its migration", s.hv.Resume), false
 	case migration.TargetUndefine:
-		return s.settle(ctx, "Removing the definition that the migration left behind", s.hv.Undefine), false
+		return s.settle(ctx, "Removing the definition that the migration left here", s.hv.Undefine), false
 	default:
-		s.log.Error(errors.New("unknown act"), "Cannot carry out what was decided", "act", action)
+		s.log.Error(errors.New("unknown action"), "Cannot carry out an unknown action", "action", action)
 		return followInterval, false
 	}
 }
@@ -244,7 +244,7 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 	section := &v1alpha1.TargetStatus{AttemptID: s.lm.Status.Attempt.ID}
 	host, err := s.hv.HostInfo(ctx)
 	if err != nil {
-		s.log.Error(err, "Cannot read the host; trying again", "after", retryInterval)
+		s.log.Error(err, "Reading the host failed; trying again", "after", retryInterval)
 		return retryInterval
 	}
 	domain, ports, err := s.receive(ctx, host)
@@ -254,7 +254,7 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 		s.log.Info("Refusing the guest", "reason", r.Reason)
 		section.Problem = &r.Problem
 	case err != nil:
-		s.log.Error(err, "Cannot ask the hypervisor; trying again", "after", retryInterval)
+		s.log.Error(err, "Querying the hypervisor failed; trying again", "after", retryInterval)
 		return retryInterval
 	default:
 		section.ReadyTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
@@ -292,7 +292,7 @@ func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo) (
 	problems := []error{s.node.Receive.checkPaths(node, s.lm.Spec.MigrateData)}
 	if host.UUID == guest.HostUUID {
 		problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed,
-			"libvirt on %s and on %s has the same host UUID %s, and would refuse. Ask an administrator to set a unique host_uuid in libvirtd.conf on each host",
+			"libvirt on %s and on %s has the same host UUID %s, and would refuse the migration. Ask an administrator to set a unique host_uuid in libvirtd.conf on each host",
 			s.lm.Status.SourceNode, node, host.UUID))
 	}
 	defer s.node.ports.survey()()
@@ -305,7 +305,7 @@ func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo) (
 		switch {
 		case d.UUID == s.lm.Status.DomainUUID && d.Active():
 			problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed,
-				"A guest with the UUID %s is active on %s already (%s/%s). Ask an administrator to find out which copy is right, and to stop the other",
+				"A guest with the UUID %s is active on %s already (%s/%s). Ask an administrator to find out from the guest's console which copy is right, and to destroy the other with `virsh destroy`",
 				d.UUID, node, d.State, d.Reason))
 		case d.UUID == s.lm.Status.DomainUUID:
 			known = &d
@@ -367,7 +367,7 @@ func (s *targetSession) reservePorts(ctx context.Context, n int, domains []hyper
 	}
 	ports, err := s.node.ports.promise(s.lm.UID, n, s.node.Receive.SerialPorts, used)
 	if err != nil {
-		return nil, refuse(v1alpha1.ReasonTargetCheckFailed, "On %s %s. Ask an administrator to widen the agent's --serial-ports", s.node.Name, err)
+		return nil, refuse(v1alpha1.ReasonTargetCheckFailed, "On %s, %s. Ask an administrator to extend the agent's --serial-ports", s.node.Name, err)
 	}
 	return ports, nil
 }

@@ -48,7 +48,7 @@ var (
 	// ErrNoJob: the domain is not being migrated away.
 	ErrNoJob = errors.New("the domain is not being migrated away")
 	// ErrNotCopying: the migration is being prepared; it will copy soon.
-	ErrNotCopying = errors.New("the migration does not copy yet")
+	ErrNotCopying = errors.New("the migration is not copying yet")
 	// ErrPostCopyNotEnabled: the migration was started without leave to switch.
 	ErrPostCopyNotEnabled = errors.New("the migration was started without post-copy")
 	// ErrInPostCopy: the migration has switched to post-copy.

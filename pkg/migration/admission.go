@@ -75,7 +75,7 @@ func (s *summarizer) admit(res *Resolution) {
 	s.out.Recheck = s.now.Add(PrepareTimeout)
 	if res.AlreadyOnTarget {
 		s.progressing(v1alpha1.PhasePreparing, v1alpha1.ReasonCheckingTarget,
-			fmt.Sprintf("The guest seems to be on %s already; asking that node", res.TargetNode))
+			fmt.Sprintf("The guest seems to be on %s already; checking with the agent there", res.TargetNode))
 		return
 	}
 	st.SourceNode = res.SourceNode
@@ -99,12 +99,12 @@ func (s *summarizer) looking() {
 	case target != nil && target.ConfirmedTime != nil:
 		s.notThere(target.Domain)
 	case !s.now.Before(deadline):
-		s.finish(VerdictFailed, v1alpha1.ReasonNodeNotReady, fmt.Sprintf("The guest seems to be on %s already, but its agent did "+
+		s.finish(VerdictFailed, v1alpha1.ReasonNodeNotReady, fmt.Sprintf("The guest seems to be on %s already, but the agent there did "+
 			"not confirm that within %s%s. Nothing was touched. Ask an administrator to check that agent's log, and then create another LiveMigration",
 			st.TargetNode, PrepareTimeout, s.notReady(st.TargetNode)))
 	default:
 		s.progressing(v1alpha1.PhasePreparing, v1alpha1.ReasonCheckingTarget,
-			fmt.Sprintf("The guest seems to be on %s already; asking that node", st.TargetNode))
+			fmt.Sprintf("The guest seems to be on %s already; checking with the agent there", st.TargetNode))
 		s.out.Recheck = deadline
 	}
 }
@@ -120,13 +120,13 @@ func alreadyThere(node string, o *v1alpha1.DomainObservation) string {
 // they have not for a while.
 func (s *summarizer) notThere(o *v1alpha1.DomainObservation) {
 	st := &s.out.Status
-	message := fmt.Sprintf("%s is listed with the guest running, but its agent finds it %s", st.TargetNode, describe(o))
+	message := fmt.Sprintf("The guest is listed as running on %s, but the agent there finds it %s", st.TargetNode, describe(o))
 	inTime := s.awaitNews()
 	switch {
 	case !s.Turn.Resolution.AlreadyOnTarget:
 		s.lookAgain(message)
 	case inTime:
-		s.progressing(v1alpha1.PhasePreparing, v1alpha1.ReasonResolving, message+"; waiting for news")
+		s.progressing(v1alpha1.PhasePreparing, v1alpha1.ReasonResolving, message+"; waiting for the list to be updated")
 	default:
 		s.finish(VerdictFailed, v1alpha1.ReasonDomainNotRunning, message+". Nothing was touched; create another LiveMigration to try again")
 	}
@@ -165,11 +165,11 @@ func (s *summarizer) waitingForSlot() string {
 	var why string
 	switch s.Turn.WaitingFor {
 	case v1alpha1.SlotSource:
-		why = source + " sends as many guests as it may at a time"
+		why = source + " already sends as many guests as it may at a time"
 	case v1alpha1.SlotTarget:
-		why = target + " receives as many guests as it may at a time"
+		why = target + " already receives as many guests as it may at a time"
 	case v1alpha1.SlotCluster:
-		why = "the cluster moves as many guests as it may at a time"
+		why = "the cluster already moves as many guests as it may at a time"
 	default:
 		return "waiting for the next free slot"
 	}
@@ -182,11 +182,11 @@ func ahead(position int32) string {
 	case position == 1:
 		return "this migration is next"
 	case shown > 5:
-		return fmt.Sprintf("at most %d go before it", shown-1)
+		return fmt.Sprintf("at most %d are ahead of it", shown-1)
 	case position == 2:
-		return "1 goes before it"
+		return "1 is ahead of it"
 	default:
-		return fmt.Sprintf("%d go before it", position-1)
+		return fmt.Sprintf("%d are ahead of it", position-1)
 	}
 }
 

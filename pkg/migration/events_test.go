@@ -152,12 +152,12 @@ func TestNotices(t *testing.T) {
 	}{
 		{"under way", steered(func(*v1alpha1.SteeringStatus) {}), nil},
 		{"not started", makeMigration("m").admitted().checked(), nil},
-		{"warnings", warned, map[v1alpha1.NoticeReason]string{v1alpha1.NoticeHostPartsKept: "node-b, and map them in spec.migrateData the next time if they do not: the disk is kept; the pin is kept"}},
+		{"warnings", warned, map[v1alpha1.NoticeReason]string{v1alpha1.NoticeHostPartsKept: "node-b; if not, map them in spec.migrateData next time: the disk is kept; the pin is kept"}},
 		{"forced by a request", requested, map[v1alpha1.NoticeReason]string{
-			v1alpha1.NoticeCompletionForced: `switching to post-copy. This was asked for by the annotation force-complete with the value "by \"ann\"": 3 GiB are left`,
+			v1alpha1.NoticeCompletionForced: `switching to post-copy. This was requested by the annotation force-complete with the value "by \"ann\"": 3 GiB are left`,
 		}},
 		{"forced by a timeout", steered(func(s *v1alpha1.SteeringStatus) { s.Pause = step(v1alpha1.ReasonCompletionTimeout) }),
-			map[v1alpha1.NoticeReason]string{v1alpha1.NoticeCompletionForced: "pausing the guest until it has been copied. This was asked for by options.onTimeout: ForceComplete"}},
+			map[v1alpha1.NoticeReason]string{v1alpha1.NoticeCompletionForced: "pausing the guest until it has been copied. This was required by options.onTimeout: ForceComplete"}},
 		{"forced by the strategy", steered(func(s *v1alpha1.SteeringStatus) { s.Pause = step("NotConverging") }),
 			map[v1alpha1.NoticeReason]string{v1alpha1.NoticeCompletionForced: "strategy Adaptive, which options.allowPause allows"}},
 		{"post-copy by the strategy", steered(func(s *v1alpha1.SteeringStatus) { s.PostCopy = step("NotConverging") }),
@@ -165,15 +165,15 @@ func TestNotices(t *testing.T) {
 		{"paused", steered(func(s *v1alpha1.SteeringStatus) { s.Pause, s.PausedTime = step("NotConverging"), &now }),
 			map[v1alpha1.NoticeReason]string{v1alpha1.NoticeCompletionForced: "", v1alpha1.NoticePausedForCompletion: "paused on node-a until"}},
 		{"post-copy by somebody else", steered(func(s *v1alpha1.SteeringStatus) { s.PostCopyTime = &now }),
-			map[v1alpha1.NoticeReason]string{v1alpha1.NoticePostCopyStarted: "gone on to node-b in post-copy"}},
+			map[v1alpha1.NoticeReason]string{v1alpha1.NoticePostCopyStarted: "runs on node-b in post-copy"}},
 		{"post-copy is over", steered(func(s *v1alpha1.SteeringStatus) { s.PostCopyTime = &now }).whole(), map[v1alpha1.NoticeReason]string{
-			v1alpha1.NoticePostCopyStarted: "", v1alpha1.NoticePostCopyCompleted: "arrived on node-b; the guest does not depend on node-a",
+			v1alpha1.NoticePostCopyStarted: "", v1alpha1.NoticePostCopyCompleted: "arrived on node-b; the guest no longer depends on node-a",
 		}},
 		{"post-copy that was over before it was seen to be", arrived(20).inPostCopy(), map[v1alpha1.NoticeReason]string{
 			v1alpha1.NoticePostCopyStarted: "", v1alpha1.NoticePostCopyCompleted: "",
 		}},
 		{"a short downtime", arrived(500), nil},
-		{"a long downtime", arrived(501), map[v1alpha1.NoticeReason]string{v1alpha1.NoticeDowntimeExceeded: "for 501 ms, longer than options.maxDowntimeMilliseconds allows (500 ms)"}},
+		{"a long downtime", arrived(501), map[v1alpha1.NoticeReason]string{v1alpha1.NoticeDowntimeExceeded: "for 501 ms at its switch-over, longer than options.maxDowntimeMilliseconds allows (500 ms)"}},
 		{"a long downtime that is allowed", allowed, nil},
 		{"a pause that was long", paused, map[v1alpha1.NoticeReason]string{
 			v1alpha1.NoticeCompletionForced: "", v1alpha1.NoticePausedForCompletion: "", v1alpha1.NoticeDowntimeExceeded: "because it was paused so that",
@@ -228,7 +228,7 @@ func TestWarningsAreBounded(t *testing.T) {
 		{"none", nil, 0, ""},
 		{"of both definitions", append(many(3, ""), many(3, "")...), 3, "ccc"},
 		{"as many as there may be", many(16, ""), 16, "ppp"},
-		{"too many", many(26, ""), 16, "11 more; the log of the source's agent has them all"},
+		{"too many", many(26, ""), 16, "11 more; the log of the agent on the source lists all of them"},
 		{"too long", many(1, strings.Repeat("ä", 600)), 1, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

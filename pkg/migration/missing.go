@@ -87,7 +87,7 @@ func (m missing) presume(lm *v1alpha1.LiveMigration, now time.Time) *v1alpha1.Li
 
 // says adds to a message why nobody is asked any more.
 func (m missing) says(lm *v1alpha1.LiveMigration) string {
-	const format = ". %s has no Hypervisor any more, so it counts as gone with all that ran there"
+	const format = ". %s no longer has a Hypervisor, so it counts as gone, with everything that ran there"
 	var out string
 	if m.source {
 		out = fmt.Sprintf(format, lm.Status.SourceNode)

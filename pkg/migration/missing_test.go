@@ -35,7 +35,7 @@ func TestANodeThatWasDeletedCountsAsGone(t *testing.T) {
 		{"the guest is paused for its migration, and the target is gone", paused, []string{"node-b"}, nil,
 			v1alpha1.PhaseFailed, "MigrationFailed", "virsh resume"},
 		{"the guest is held at its switch-over, and the target is gone", makeMigration("m").ended(unknown, "", "Paused/Migration").onTarget("Paused/Migration", true),
-			[]string{"node-b"}, nil, v1alpha1.PhaseUnknown, "OutcomeUnknown", "resume it on the source"},
+			[]string{"node-b"}, nil, v1alpha1.PhaseUnknown, "OutcomeUnknown", "to resume it on the source"},
 		{"it runs on the target, and the source is gone", makeMigration("m").started().onTarget("Running/Migrated", false),
 			[]string{"node-a"}, nil, v1alpha1.PhaseSucceeded, "Migrated", "runs on node-b"},
 		{"the same, and the target is not read", makeMigration("m").started().onTarget("Running/Migrated", false),
@@ -75,7 +75,7 @@ func TestANodeThatWasDeletedCountsAsGone(t *testing.T) {
 			if last.Status.Phase != c.phase || condition.Reason != c.reason || !strings.Contains(condition.Message, c.says) {
 				t.Errorf("it is %s %s: %s", last.Status.Phase, condition.Reason, condition.Message)
 			}
-			if last.Status.Phase != v1alpha1.PhaseUnknown && !strings.Contains(condition.Message, c.gone[0]+" has no Hypervisor any more") {
+			if last.Status.Phase != v1alpha1.PhaseUnknown && !strings.Contains(condition.Message, c.gone[0]+" no longer has a Hypervisor") {
 				t.Errorf("nobody is told why: %s", condition.Message)
 			}
 		})
@@ -129,7 +129,7 @@ func TestAGuestThatNeverLeftStayed(t *testing.T) {
 		if now.Verdict != c.now || late.Verdict != c.late {
 			t.Errorf("%s: %s, then %s: %s", c.name, now.Verdict, late.Verdict, late.Message)
 		}
-		if late.Verdict == VerdictFailed && !strings.Contains(late.Message, "node-b has not been seen since") {
+		if late.Verdict == VerdictFailed && !strings.Contains(late.Message, "node-b has not reported since") {
 			t.Errorf("%s: %s", c.name, late.Message)
 		}
 	}

@@ -38,7 +38,7 @@ func Warnings(all []string) []string {
 		}
 	}
 	if more := len(out) - (maxWarnings - 1); more > 1 {
-		out = append(out[:maxWarnings-1], fmt.Sprintf("%d more; the log of the source's agent has them all", more))
+		out = append(out[:maxWarnings-1], fmt.Sprintf("%d more; the log of the agent on the source lists all of them", more))
 	}
 	return out
 }
@@ -72,8 +72,8 @@ func (s *summarizer) partsKept(source *v1alpha1.SourceStatus) string {
 	if len(source.Warnings) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("Parts of the guest's definition that depend on its host were kept as they are. Check that they fit %s, and map them "+
-		"in spec.migrateData the next time if they do not: %s", s.lm.Status.TargetNode, strings.Join(source.Warnings, "; "))
+	return fmt.Sprintf("Parts of the guest's definition that depend on its host were kept as they are. Check that they are right for %s; if "+
+		"not, map them in spec.migrateData next time: %s", s.lm.Status.TargetNode, strings.Join(source.Warnings, "; "))
 }
 
 // completionForced says who or what has the migration completed by force, and how.
@@ -91,9 +91,9 @@ func (s *summarizer) completionForced(source *v1alpha1.SourceStatus) string {
 	var asked string
 	switch step.Reason {
 	case v1alpha1.StepReasonRequested:
-		asked = "asked for by the annotation force-complete" + tokens(s.out.Status.Requests)
+		asked = "requested by the annotation force-complete" + tokens(s.out.Status.Requests)
 	case v1alpha1.ReasonCompletionTimeout, v1alpha1.ReasonProgressTimeout:
-		asked = "asked for by options.onTimeout: ForceComplete"
+		asked = "required by options.onTimeout: ForceComplete"
 	default:
 		asked = "decided by the strategy Adaptive, which options." + option + " allows"
 	}
@@ -122,7 +122,7 @@ func (s *summarizer) pausedForCompletion(source *v1alpha1.SourceStatus) string {
 	if source.Steering == nil || source.Steering.PausedTime == nil {
 		return ""
 	}
-	return fmt.Sprintf("The guest is paused on %s until the rest of it has been copied to %s; it is resumed where it ends up",
+	return fmt.Sprintf("The guest is paused on %s until the rest of it has been copied to %s; it will be resumed wherever it ends up",
 		s.lm.Status.SourceNode, s.lm.Status.TargetNode)
 }
 
@@ -130,15 +130,15 @@ func (s *summarizer) postCopyStarted(source *v1alpha1.SourceStatus) string {
 	if !InPostCopy(source) {
 		return ""
 	}
-	return fmt.Sprintf("The guest has gone on to %s in post-copy; the rest of its memory follows from %s. Keep both hosts and the network "+
-		"between them up until it has: the migration cannot be cancelled any more", s.lm.Status.TargetNode, s.lm.Status.SourceNode)
+	return fmt.Sprintf("The guest runs on %s in post-copy; the rest of its memory is being copied from %s. Both hosts and the network "+
+		"between them must stay up until that is done, and the migration can no longer be cancelled", s.lm.Status.TargetNode, s.lm.Status.SourceNode)
 }
 
 func (s *summarizer) postCopyCompleted(source *v1alpha1.SourceStatus) string {
 	if !InPostCopy(source) || !Whole(CurrentTarget(s.lm)) && s.out.Status.Phase != v1alpha1.PhaseSucceeded {
 		return ""
 	}
-	return fmt.Sprintf("All of the guest's memory has arrived on %s; the guest does not depend on %s any more",
+	return fmt.Sprintf("All of the guest's memory has arrived on %s; the guest no longer depends on %s",
 		s.lm.Status.TargetNode, s.lm.Status.SourceNode)
 }
 
@@ -153,9 +153,9 @@ func (s *summarizer) downtimeExceeded(source *v1alpha1.SourceStatus) string {
 	if *is <= allowed {
 		return ""
 	}
-	message := fmt.Sprintf("The guest stood still for %d ms, longer than options.maxDowntimeMilliseconds allows (%d ms)", *is, allowed)
+	message := fmt.Sprintf("The guest was paused for %d ms at its switch-over, longer than options.maxDowntimeMilliseconds allows (%d ms)", *is, allowed)
 	if source != nil && source.Steering != nil && source.Steering.PausedTime != nil {
-		message += ", because it was paused so that its copying could end"
+		message += ", because it was paused so that the copy could finish"
 	}
 	return message
 }

@@ -161,11 +161,11 @@ func neverLeft(source *v1alpha1.SourceStatus) bool {
 // had its time to clean up.
 func stayedUnconfirmed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now time.Time) Outcome {
 	if recheck := settleBy(lm, now, ConfirmTimeout); now.Before(recheck) {
-		return Outcome{Verdict: VerdictPending, Recheck: recheck, Message: sight(lm, "waiting until both sides agree")}
+		return Outcome{Verdict: VerdictPending, Recheck: recheck, Message: sight(lm, "waiting for both hosts to agree")}
 	}
 	out := failed(lm, source)
-	out.Message += fmt.Sprintf(". %s has not been seen since. When it is back, have its administrator check with `virsh list --all` that "+
-		"nothing of the guest is left there", lm.Status.TargetNode)
+	out.Message += fmt.Sprintf(". %s has not reported since. When it is back, ask an administrator to check there with `virsh list --all` that "+
+		"nothing of the guest is left", lm.Status.TargetNode)
 	return out
 }
 
@@ -230,10 +230,10 @@ func guestStopped(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) Out
 	out := Outcome{Verdict: VerdictFailed, Reason: v1alpha1.ReasonGuestStopped}
 	switch {
 	case targetSideOf(source, CurrentTarget(lm)) == SideStarted:
-		out.Message = fmt.Sprintf("The guest stopped on %s (%s) while it was being migrated. Somebody has started it again on %s, where it runs now",
+		out.Message = fmt.Sprintf("The guest stopped on %s (%s) while it was being migrated. Somebody started it again on %s, where it runs now",
 			lm.Status.SourceNode, describe(&source.End.Domain), lm.Status.TargetNode)
 	case InPostCopy(source):
-		out.Message = fmt.Sprintf("The guest went on to %s in post-copy and has stopped there. It runs on neither host: %s", lm.Status.TargetNode,
+		out.Message = fmt.Sprintf("The guest switched to %s in post-copy and stopped there. It runs on neither host: %s", lm.Status.TargetNode,
 			ask(lm.Status.TargetNode, "start it again"))
 	default:
 		out.Message = fmt.Sprintf("The guest stopped on %s (%s) while it was being migrated, and was not started on %s. It runs on neither host: %s",
@@ -261,7 +261,7 @@ func withoutDefinition(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus
 		return out
 	}
 	out.Message += fmt.Sprintf("; the definition that it left on %s could not be removed: %s, so that nobody starts the guest twice",
-		lm.Status.TargetNode, ask(lm.Status.TargetNode, "do so with `virsh undefine`"))
+		lm.Status.TargetNode, ask(lm.Status.TargetNode, "remove it with `virsh undefine`"))
 	return out
 }
 
@@ -276,7 +276,7 @@ func succeeded(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now ti
 		ResumeTarget:   PausedByUs(source) && resumable(st.Target.Domain),
 	}
 	if source.End.Domain.Defined && !st.Target.Domain.Defined {
-		out.Message += fmt.Sprintf("; its only definition is on %s: ask the administrator to define it on %[2]s with what `virsh dumpxml` "+
+		out.Message += fmt.Sprintf("; its only definition is on %s: ask an administrator to define it on %[2]s with what `virsh dumpxml` "+
 			"prints there, and then to undefine it on %[1]s, so that nobody starts the guest twice", st.SourceNode, st.TargetNode)
 	}
 	if recheck := cleanUpBy(lm, now); now.Before(recheck) {
@@ -292,7 +292,7 @@ func succeeded(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now ti
 	}
 	if out.UndefineSource {
 		out.Message += fmt.Sprintf("; its definition on %s could not be removed: %s, so that nobody starts the guest twice",
-			st.SourceNode, ask(st.SourceNode, "do so with `virsh undefine`"))
+			st.SourceNode, ask(st.SourceNode, "remove it with `virsh undefine`"))
 	}
 	return out
 }
@@ -364,8 +364,8 @@ func stayed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now time.
 		out.Message = fmt.Sprintf("The guest is on %s and is being resumed there", lm.Status.SourceNode)
 		return out
 	}
-	out.Message += fmt.Sprintf(". It was paused for its migration: unless it has run on %s since, %s",
-		lm.Status.TargetNode, ask(lm.Status.SourceNode, "resume it with `virsh resume`"))
+	out.Message += fmt.Sprintf(". It was paused for its migration: %s, once it is clear that it has not run on %s since",
+		ask(lm.Status.SourceNode, "resume it with `virsh resume`"), lm.Status.TargetNode)
 	return out
 }
 
@@ -385,7 +385,7 @@ func failed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) Outcome {
 		out.Message = still + "; the migration was cancelled. Create another LiveMigration to move it"
 	case aborted && steering.Abort.Reason != v1alpha1.ReasonCancelled:
 		out.Reason = steering.Abort.Reason
-		out.Message = fmt.Sprintf("%s; the migration was given up: %s. %s", still, steering.Abort.Message, afterAbort(out.Reason))
+		out.Message = fmt.Sprintf("%s; the migration was aborted: %s. %s", still, steering.Abort.Message, afterAbort(out.Reason))
 	default:
 		out.Reason, out.Message = explain(lm, end)
 		out.Message = still + out.Message
@@ -400,20 +400,21 @@ func explain(lm *v1alpha1.LiveMigration, end *v1alpha1.SourceEnd) (reason, messa
 	case kind == hypervisor.KindNotSent:
 		return v1alpha1.ReasonNotStarted, fmt.Sprintf(". Nothing was started: %s. Create another LiveMigration to try again", end.ErrorMessage)
 	case kind == hypervisor.KindPeerLost:
-		return v1alpha1.ReasonMigrationFailed, fmt.Sprintf("; libvirt on the two hosts could not connect, or lost the connection: %s. Check "+
-			"the network between %s and %s, and libvirt on %[3]s, and then create another LiveMigration", end.ErrorMessage, lm.Status.SourceNode, lm.Status.TargetNode)
+		return v1alpha1.ReasonMigrationFailed, fmt.Sprintf("; libvirt on the two hosts could not connect, or lost the connection: %s. Ask an administrator "+
+			"to check the network between %s and %s, and libvirt on %[3]s, and then create another LiveMigration", end.ErrorMessage, lm.Status.SourceNode, lm.Status.TargetNode)
 	case end.Call == v1alpha1.CallUnknown:
 		return v1alpha1.ReasonInterrupted, "; the migration was interrupted by a restart of libvirt or of the agent. " +
 			"Create another LiveMigration to try again"
 	case kind == hypervisor.KindUnsafe:
-		return v1alpha1.ReasonUnsafe, fmt.Sprintf("; libvirt refused to migrate it, as its disks might get damaged: %s. Put the disks on storage "+
-			"that both hosts share, or, if you know that both hosts see the same disks, create another LiveMigration with options.allowUnsafe",
+		return v1alpha1.ReasonUnsafe, fmt.Sprintf("; libvirt refused to migrate it because its disks might be damaged: %s. Ask an administrator to put the "+
+			"disks on storage that both hosts share or, if you know that both hosts see the same disks, create another LiveMigration with "+
+			"options.allowUnsafe",
 			end.ErrorMessage)
 	case end.ErrorMessage == "":
 		return v1alpha1.ReasonMigrationFailed, ", although libvirt reported success. Create another LiveMigration to try again"
 	default:
-		return v1alpha1.ReasonMigrationFailed, fmt.Sprintf("; libvirt gave up the migration: %s. Once the cause is fixed, create another "+
-			"LiveMigration", end.ErrorMessage)
+		return v1alpha1.ReasonMigrationFailed, fmt.Sprintf("; libvirt reported an error: %s. Ask an administrator if you cannot remove the cause yourself, and then "+
+			"create another LiveMigration", end.ErrorMessage)
 	}
 }
 
@@ -423,7 +424,7 @@ func afterAbort(reason string) string {
 	case v1alpha1.ReasonWillNotConverge, v1alpha1.ReasonCompletionTimeout, v1alpha1.ReasonProgressTimeout:
 		return "Create another LiveMigration that allows more: a longer maxDowntimeMilliseconds, allowPostCopy, allowPause, autoConverge, or longer timeouts"
 	default:
-		return "Check the link between the two hosts, and then create another LiveMigration"
+		return "Ask an administrator to check the link between the two hosts, and then create another LiveMigration"
 	}
 }
 
@@ -431,7 +432,7 @@ func afterAbort(reason string) string {
 func undecided(lm *v1alpha1.LiveMigration, now time.Time, patience time.Duration, meaning string) Outcome {
 	recheck := settleBy(lm, now, patience)
 	if now.Before(recheck) {
-		return Outcome{Verdict: VerdictPending, Recheck: recheck, Message: sight(lm, "waiting until both sides agree")}
+		return Outcome{Verdict: VerdictPending, Recheck: recheck, Message: sight(lm, "waiting for both hosts to agree")}
 	}
 	return Outcome{Verdict: VerdictUnknown, Reason: v1alpha1.ReasonOutcomeUnknown, Message: sight(lm, meaning)}
 }
@@ -450,7 +451,7 @@ func sight(lm *v1alpha1.LiveMigration, meaning string) string {
 		target = t.Domain
 	}
 	return fmt.Sprintf("On %s the guest is %s, on %s it is %s: %s. If this does not change, ask an administrator to run "+
-		"`virsh domstate --reason %s` on both hosts before anybody changes anything", lm.Status.SourceNode, describe(source), lm.Status.TargetNode,
+		"`virsh domstate --reason %s` on both hosts before anything is changed there", lm.Status.SourceNode, describe(source), lm.Status.TargetNode,
 		describe(target), meaning, lm.Status.DomainUUID)
 }
 

@@ -13,7 +13,7 @@ type outcomeRow struct {
 	source, target []Side
 	verdict        Verdict
 	reason         string
-	// patience is for how long a row pends that may be on its way to another one.
+	// patience is how long a row stays pending that may be on its way to another one.
 	patience       time.Duration
 	removeIncoming bool
 	destroySource  bool
@@ -38,7 +38,7 @@ var outcomeTable = []outcomeRow{
 	{
 		source: []Side{SideLive}, target: []Side{SideIncoming},
 		verdict: VerdictUnknown, patience: ConfirmTimeout, removeIncoming: true,
-		meaning: "the guest stays on the source; the incomplete copy on the target still has to be removed",
+		meaning: "the guest is on the source; the incomplete copy on the target has not been removed yet",
 	},
 	{
 		source: []Side{SideStopped}, target: []Side{SideGone, SideStopped, SideMigrated},
@@ -48,104 +48,109 @@ var outcomeTable = []outcomeRow{
 	{
 		source: []Side{SideLive}, target: []Side{SideStarted},
 		verdict: VerdictUnknown,
-		meaning: "the guest stays on the source; the target runs a copy that did not come with the migration, but was started " +
-			"there from a definition; destroy that copy",
+		meaning: "the guest is on the source, and that copy is the one to keep; somebody started another copy on the target from a " +
+			"definition there; ask an administrator to destroy the target's copy",
 	},
 	{
 		source: []Side{SideStopped}, target: []Side{SideStarted},
 		verdict: VerdictFailed, reason: v1alpha1.ReasonGuestStopped,
-		meaning: "the guest stopped while it was being migrated, and was started again on the target",
+		meaning: "the guest stopped while it was being migrated, and somebody started it again on the target",
 	},
 	{
 		source: []Side{SideGone, SideMigrated}, target: []Side{SideStarted},
 		verdict: VerdictUnknown, patience: BriefTimeout,
-		meaning: "the guest has left the source, and the target runs a copy that was started there from a definition",
+		meaning: "the guest has left the source, and the target runs a copy that somebody started from a definition there",
 	},
 	{
 		source: []Side{SideHeld}, target: []Side{SideStarted},
 		verdict: VerdictUnknown,
-		meaning: "the source has the guest paused at its switch-over, and the target runs a copy that did not come with the migration, " +
-			"but was started there from a definition; keep one of them, and destroy the other",
+		meaning: "the source has the guest paused at its switch-over, and somebody started another copy on the target from a definition " +
+			"there; ask an administrator to keep one of the two (the source's goes on from where it was paused, the target's was " +
+			"booted afresh) and to destroy the other",
 	},
 	{
 		source: []Side{SideLive}, target: []Side{SideLive},
 		verdict: VerdictUnknown, pauseSource: true,
-		meaning: "the guest ran on both hosts, so the source's copy was paused, once; if the guest runs well on the target, destroy the " +
-			"source's copy; otherwise destroy the target's, and resume the source's",
+		meaning: "the guest ran on both hosts, so the source's copy was paused, once; ask an administrator to look at the guest's console " +
+			"on the target: if the guest runs well there, destroy the source's copy; otherwise destroy the target's copy, and then " +
+			"resume the source's",
 	},
 	{
 		source: []Side{SideLive}, target: []Side{SideLeaving, SidePostcopy},
 		verdict: VerdictUnknown,
-		meaning: "the guest is active on the source, and another copy of it on the target",
+		meaning: "the guest is active on the source, and so is another copy of it on the target",
 	},
 	{
 		source: []Side{SideHeld}, target: []Side{SideLive},
 		verdict: VerdictUnknown, patience: ConfirmTimeout, destroySource: true,
-		meaning: "the guest runs on the target; the old copy on the source still has to be removed",
+		meaning: "the guest runs on the target; the old copy on the source has not been removed yet, and must never be resumed; if it " +
+			"stays, ask an administrator to check the log of the source's agent",
 	},
 	{
 		source: []Side{SideHeld}, target: []Side{SideLeaving, SidePostcopy},
 		verdict: VerdictUnknown, patience: ConfirmTimeout,
-		meaning: "the guest went on to the target, and the source still has the old copy, which must never be resumed; " +
-			"if the guest runs well on the target, destroy the old copy",
+		meaning: "the guest has switched over to the target, and the source still has the old copy, which must never be resumed; ask an " +
+			"administrator to check on the guest's console that it runs well on the target, and then to destroy the source's copy",
 	},
 	{
 		source: []Side{SideHeld}, target: []Side{SideIncoming},
 		verdict: VerdictUnknown, patience: ConfirmTimeout,
-		meaning: "both hosts have the guest paused at its switch-over; destroy the target's copy, then resume the source's",
+		meaning: "both hosts have the guest paused at its switch-over; the source's copy is the one to keep; ask an administrator to " +
+			"destroy the target's copy first, and only then to resume the source's",
 	},
 	{
 		source: []Side{SideHeld}, target: []Side{SideGone, SideStopped, SideMigrated},
 		verdict: VerdictUnknown, patience: ConfirmTimeout,
-		meaning: "the source has the guest paused at its switch-over, and the target does not run it; unless it has run " +
-			"there in the meantime, resume it on the source",
+		meaning: "the source has the guest paused at its switch-over, and the target does not run it; ask an administrator to make sure " +
+			"that it has not run on the target in the meantime, and then to resume it on the source",
 	},
 	{
 		source: []Side{SideGone, SideMigrated}, target: []Side{SideGone, SideStopped, SideMigrated},
 		verdict: VerdictUnknown, patience: BriefTimeout, lostOnDeletion: true,
 		meaning: "the guest has left the source and does not run on the target; it may have stopped there, " +
-			"or somebody has moved it to another host",
+			"or somebody may have moved it to another host",
 	},
 	{
 		source: []Side{SideGone, SideMigrated, SideStopped}, target: []Side{SideIncoming},
 		verdict: VerdictUnknown, patience: ConfirmTimeout,
-		meaning: "the guest does not run on the source, and on the target it is still waiting for its switch-over",
+		meaning: "the guest does not run on the source, and its copy on the target is still waiting for the switch-over",
 	},
 	{
 		source: []Side{SideGone, SideMigrated, SideStopped}, target: []Side{SidePostcopy},
 		verdict: VerdictUnknown, patience: BriefTimeout,
-		meaning: "post-copy ended before the target had all of the guest's memory, and the source has lost it; " +
-			"destroy what is left, and start the guest again",
+		meaning: "post-copy ended before all of the guest's memory had reached the target, and the source no longer has it; ask an " +
+			"administrator to destroy what is left, and to start the guest again",
 	},
 	{
 		source: []Side{SideGone, SideMigrated, SideStopped}, target: []Side{SideLeaving},
 		verdict: VerdictUnknown, patience: ConfirmTimeout,
-		meaning: "the guest has arrived on the target and is already being moved to another host",
+		meaning: "the guest has arrived on the target and is already being migrated to another host",
 	},
 	{
 		source: []Side{SidePostcopy}, target: []Side{SidePostcopy, SideIncoming},
 		verdict: VerdictUnknown, patience: ConfirmTimeout,
-		meaning: "each host has a part of the guest's memory; resume the migration or, if that is impossible, " +
-			"destroy both, and start the guest again",
+		meaning: "each host has only a part of the guest's memory; ask an administrator to resume the migration or, if that is " +
+			"impossible, to destroy both parts and start the guest again",
 	},
 	{
 		source: []Side{SideStale}, target: []Side{
 			SideLive, SideStarted, SideGone, SideStopped, SideMigrated, SideLeaving, SideIncoming, SidePostcopy,
 		},
 		verdict: VerdictUnknown, patience: ConfirmTimeout, destroySource: true,
-		meaning: "all of the guest has arrived on the target, but the source does not know; what is left there is stale, must " +
-			"never be resumed, and still has to be removed",
+		meaning: "all of the guest has arrived on the target, but the source was not told; the part left on the source is stale, must never " +
+			"be resumed, and has not been removed yet; if it stays, ask an administrator to check the log of the source's agent",
 	},
 	{
 		source: []Side{SidePostcopy}, target: []Side{SideLive, SideStarted, SideLeaving},
 		verdict: VerdictUnknown, patience: ConfirmTimeout,
-		meaning: "the guest runs on the target; what is left on the source is stale and must never be resumed; destroy it",
+		meaning: "the guest runs on the target; the part left on the source is stale and must never be resumed; ask an administrator to " +
+			"destroy it",
 	},
 	{
 		source: []Side{SidePostcopy}, target: []Side{SideGone, SideStopped, SideMigrated},
 		verdict: VerdictUnknown,
-		meaning: "the guest ran on the target in post-copy and has stopped there, so it is lost; what is left on the source is " +
-			"stale and must never be resumed; destroy it, and start the guest again",
+		meaning: "the guest ran on the target in post-copy and stopped there, so it is lost; the part left on the source is stale and must " +
+			"never be resumed; ask an administrator to destroy it, and to start the guest again",
 	},
 	{
 		source: []Side{SideLeaving, SideIncoming}, target: []Side{
@@ -160,19 +165,19 @@ var outcomeTable = []outcomeRow{
 		},
 		target:  []Side{SideUnseen},
 		verdict: VerdictUnknown, patience: ConfirmTimeout,
-		meaning: "the target has not been seen",
+		meaning: "the target has not reported on the guest",
 	},
 	{
 		source: []Side{SideUnseen}, target: []Side{
 			SideLive, SideStarted, SideGone, SideStopped, SideMigrated, SideLeaving, SideIncoming, SidePostcopy,
 		},
 		verdict: VerdictUnknown, patience: ConfirmTimeout,
-		meaning: "the source has not been seen",
+		meaning: "the source has not reported on the guest",
 	},
 	{
 		source: []Side{SideLive}, target: []Side{SideHeld},
 		verdict: VerdictUnknown, patience: ConfirmTimeout,
-		meaning: "the target shows the guest as a source does; another migration may be under way",
+		meaning: "the target shows the guest as the source of a migration does; another migration may be under way",
 	},
 }
 

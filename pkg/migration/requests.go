@@ -91,7 +91,7 @@ func newRequest(request v1alpha1.RequestType, value string, now time.Time) v1alp
 		sum := sha256.Sum256([]byte(value))
 		r.Token = "invalid-" + hex.EncodeToString(sum[:8])
 		settle(&r, v1alpha1.RequestRefused, now, "The annotation's value "+problem+
-			". Set it to a value that was not used before, such as the time")
+			". Set it to a value that has not been used before, such as the time")
 	}
 	return r
 }
@@ -103,7 +103,7 @@ func tokenProblem(value string) string {
 	case len(value) > maxTokenLength:
 		return fmt.Sprintf("is longer than %d bytes", maxTokenLength)
 	case strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsGraphic(r) || r == unicode.ReplacementChar }):
-		return "contains characters that cannot be printed"
+		return "contains unprintable characters"
 	default:
 		return ""
 	}
@@ -221,7 +221,7 @@ func ReportRequests(lm *v1alpha1.LiveMigration, section *v1alpha1.SourceStatus, 
 func reportCancel(r *v1alpha1.RequestReport, section *v1alpha1.SourceStatus) {
 	if InPostCopy(section) {
 		r.State, r.Message = v1alpha1.RequestRefused,
-			"It is too late to cancel: the guest runs on the target in post-copy, and neither host has all of its memory. Wait for the end"
+			"It is too late to cancel: the guest runs on the target in post-copy, and neither host has all of its memory. Wait for the migration to end"
 		return
 	}
 	r.State, r.Message = v1alpha1.RequestInProgress, "The migration is being aborted"
@@ -232,7 +232,7 @@ func reportForceComplete(r *v1alpha1.RequestReport, section *v1alpha1.SourceStat
 	case InPostCopy(section):
 		r.State, r.Message = v1alpha1.RequestDone, "The guest was switched to post-copy"
 	case section.GuestPaused:
-		r.State, r.Message = v1alpha1.RequestDone, "The guest was paused before the migration, so nothing has to be forced"
+		r.State, r.Message = v1alpha1.RequestDone, "The guest was paused before the migration, so there is nothing to force"
 	case cancel:
 		r.State, r.Message = v1alpha1.RequestRefused, "The migration is being cancelled"
 	default:
@@ -252,9 +252,9 @@ func forced(section *v1alpha1.SourceStatus) (v1alpha1.RequestState, string) {
 	case pause != nil:
 		return paused(steps, done)
 	case postCopy == nil:
-		return v1alpha1.RequestInProgress, "The source's agent has taken it up"
+		return v1alpha1.RequestInProgress, "The agent on the source has accepted it"
 	case postCopy.Error != "":
-		return v1alpha1.RequestInProgress, "Switching to post-copy failed; pausing the guest: " + postCopy.Error
+		return v1alpha1.RequestInProgress, "Switching to post-copy failed, so the guest is being paused: " + postCopy.Error
 	case done:
 		// It was over before anybody saw it.
 		return v1alpha1.RequestDone, "The guest was switched to post-copy"

@@ -80,12 +80,12 @@ func find(spec *v1alpha1.LiveMigrationSpec, inv *Inventory, arrivals Arrivals) R
 	}
 	if len(known) == 0 {
 		return problem(v1alpha1.ReasonDomainNotFound, true,
-			"No node lists a guest %q%s. Check the spelling, or ask an administrator whether the agent of its node is running",
+			"No node lists a guest %q%s. Check the spelling, or ask an administrator whether the agent on its node is running",
 			spec.Domain, missingFrom(inv))
 	}
 	if ids := uuids(known); len(ids) > 1 {
 		return problem(v1alpha1.ReasonDomainAmbiguous, false,
-			"%d guests are named %q: %s. Give the UUID of the guest to move as domain, or the node it runs on as sourceNode",
+			"%d guests are named %q: %s. Create another LiveMigration with the UUID of the guest to move as domain, or with the node it runs on as sourceNode",
 			len(ids), spec.Domain, enumerate(ids))
 	}
 	active := slices.DeleteFunc(slices.Clone(known), func(p place) bool { return !whole(p.domain) })
@@ -99,7 +99,7 @@ func find(spec *v1alpha1.LiveMigrationSpec, inv *Inventory, arrivals Arrivals) R
 
 func nodeNotFound(role, field, name string, inv *Inventory) Resolution {
 	return problem(v1alpha1.ReasonNodeNotFound, true,
-		"No agent serves the %s node %q, so the guest was not touched. Nodes with an agent: %s. Correct %s, or ask an administrator to start the agent there", role, name, inv.names(), field)
+		"No agent serves the %s node %q, so the guest was not touched. Nodes with an agent: %s. Create another LiveMigration with the right %s, or ask an administrator to start the agent there", role, name, inv.names(), field)
 }
 
 // settledBySource narrows guests that share a name down to that of the source node.
@@ -129,7 +129,7 @@ func resolveActive(spec *v1alpha1.LiveMigrationSpec, target *Node, known place, 
 	switch {
 	case len(active) == 0:
 		return problem(v1alpha1.ReasonDomainNotRunning, true,
-			"The guest %q is not running (%s on %s), and only a running guest can be moved live. Ask the administrator of %[3]s to start it first",
+			"The guest %q is not running (%s on %s), and only a running guest can be moved live. Ask an administrator to start it there, and then create another LiveMigration",
 			spec.Domain, known.domain.State, known.node.Name)
 	case len(active) > 1:
 		return onSeveralNodes(spec, active)
@@ -144,7 +144,7 @@ func betweenNodes(spec *v1alpha1.LiveMigrationSpec, at, target *Node, res Resolu
 	switch {
 	case spec.SourceNode != "" && spec.SourceNode != at.Name:
 		res.fail(v1alpha1.ReasonDomainNotOnSource, true,
-			"The guest %q runs on %s, not on %s. Nothing was touched. Correct sourceNode, or leave it out", spec.Domain, at.Name, spec.SourceNode)
+			"The guest %q runs on %s, not on %s. Nothing was touched. Create another LiveMigration with the right sourceNode, or without one", spec.Domain, at.Name, spec.SourceNode)
 	case at.Name == target.Name && !target.Ready:
 		res.fail(v1alpha1.ReasonNodeNotReady, true, "The guest %q seems to run on %s already, but that node is not ready: %s. Create another LiveMigration when it is ready",
 			spec.Domain, target.Name, target.Message)
@@ -153,8 +153,8 @@ func betweenNodes(spec *v1alpha1.LiveMigrationSpec, at, target *Node, res Resolu
 	case !at.Ready:
 		res.fail(v1alpha1.ReasonNodeNotReady, true, "The guest stays on the source node %s, which is not ready: %s. Create another LiveMigration when it is ready", at.Name, at.Message)
 	case !target.Ready:
-		res.fail(v1alpha1.ReasonNodeNotReady, true, "The guest stays on %s, as the target node %s is not ready: %s. Choose "+
-			"another target, or create another LiveMigration when it is ready", at.Name, target.Name, target.Message)
+		res.fail(v1alpha1.ReasonNodeNotReady, true, "The guest stays on %s, as the target node %s is not ready: %s. Create "+
+			"another LiveMigration when it is ready, or one with another target", at.Name, target.Name, target.Message)
 	}
 	return res
 }
@@ -167,18 +167,18 @@ func onSeveralNodes(spec *v1alpha1.LiveMigrationSpec, active []place) Resolution
 	})
 	if halves {
 		return problem(v1alpha1.ReasonDomainOnSeveralNodes, true,
-			"The guest %q is in the middle of a post-copy migration between %s: each node has a part of its memory. Stop neither; "+
-				"try again when that migration has ended", spec.Domain, placeNames(active))
+			"The guest %q is in the middle of a post-copy migration between %s: each node has a part of its memory. Stop neither part; "+
+				"create another LiveMigration when that migration has ended", spec.Domain, placeNames(active))
 	}
 	var unheard strings.Builder
 	for _, p := range active {
 		if !p.node.Ready {
-			fmt.Fprintf(&unheard, " What is known of %s may be old, as that node is not ready: %s. If it is switched off for good, "+
-				"an administrator can delete its Hypervisor.", p.node.Name, p.node.Message)
+			fmt.Fprintf(&unheard, " What is known about %s may be out of date, because that node is not ready: %s. If it is switched off for good, "+
+				"ask an administrator to delete its Hypervisor.", p.node.Name, p.node.Message)
 		}
 	}
 	return problem(v1alpha1.ReasonDomainOnSeveralNodes, true,
-		"The guest %q is active on %s at the same time. Nothing was touched.%s Ask an administrator to find out which copy is right, and to stop the other",
+		"The guest %q is active on %s at the same time. Nothing was touched.%s Ask an administrator to find out from the guest's console which copy is right, and to destroy the other with `virsh destroy`",
 		spec.Domain, placeNames(active), unheard.String())
 }
 
@@ -189,7 +189,7 @@ func (r *Resolution) awaitNews(arrival Arrival, now time.Time) {
 	if r.SourceNode == arrival.Node || !now.Before(until) {
 		return
 	}
-	r.fail(v1alpha1.ReasonResolving, true, "The guest was moved to %s just now; waiting for that node to report it", arrival.Node)
+	r.fail(v1alpha1.ReasonResolving, true, "The guest has just been moved to %s; waiting for that node to report it", arrival.Node)
 	r.AlreadyOnTarget, r.AwaitUntil = false, until
 }
 
@@ -237,7 +237,7 @@ func missingFrom(inv *Inventory) string {
 		where = ". It may be on a node that is not ready: " + lost
 	}
 	if partial := inv.partial(); partial != "" {
-		where += ". It may be among the guests that are too many to be listed (" + partial + "): then give its UUID as domain, and that node as sourceNode"
+		where += ". It may be one of the guests that did not fit into a node's list (" + partial + "): if so, create another LiveMigration with its UUID as domain and that node as sourceNode"
 	}
 	return where
 }

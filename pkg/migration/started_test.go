@@ -23,10 +23,10 @@ func TestOnlyWhatTheMigrationBroughtHasArrived(t *testing.T) {
 		pause    bool
 		says     string
 	}{
-		{"the guest lives on the source", failed, "Running/Booted", false, VerdictUnknown, "OutcomeUnknown", false, "started there from a definition"},
-		{"the same, and nobody knows what the call returned", unknown, "Running/Booted", false, VerdictUnknown, "OutcomeUnknown", false, "started there from a definition"},
+		{"the guest lives on the source", failed, "Running/Booted", false, VerdictUnknown, "OutcomeUnknown", false, "from a definition there"},
+		{"the same, and nobody knows what the call returned", unknown, "Running/Booted", false, VerdictUnknown, "OutcomeUnknown", false, "from a definition there"},
 		{"the guest stopped on the source", failed, "Shutoff/Shutdown", false, VerdictFailed, "GuestStopped", false, "started it again on node-b"},
-		{"the guest is gone from the source", unknown, "Absent", false, VerdictUnknown, "OutcomeUnknown", false, "started there from a definition"},
+		{"the guest is gone from the source", unknown, "Absent", false, VerdictUnknown, "OutcomeUnknown", false, "from a definition there"},
 		{"it arrived, and was rebooted by libvirt before it was seen", ok, "Absent", false, VerdictSucceeded, "Migrated", false, "node-b"},
 		{"the same, and the answer was lost", unknown, "Shutoff/Migrated", false, VerdictSucceeded, "Migrated", false, "node-b"},
 		{"its half was seen to come", unknown, "Running/Booted", true, VerdictUnknown, "OutcomeUnknown", true, "both"},

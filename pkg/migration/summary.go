@@ -159,7 +159,7 @@ func (s *summarizer) preparing(source *v1alpha1.SourceStatus, ready bool) {
 		s.progressing(v1alpha1.PhasePreparing, v1alpha1.ReasonPreparingTarget,
 			fmt.Sprintf("Preparing %s for the guest", s.lm.Status.TargetNode))
 	case s.out.Status.Attempt.CopyGrantedTime == nil:
-		s.progressing(v1alpha1.PhasePreparing, v1alpha1.ReasonWaitingForSlot, "Both nodes are prepared; "+s.waitingForSlot())
+		s.progressing(v1alpha1.PhasePreparing, v1alpha1.ReasonWaitingForSlot, "Both nodes are ready; "+s.waitingForSlot())
 	default:
 		s.progressing(v1alpha1.PhasePreparing, v1alpha1.ReasonStarting,
 			fmt.Sprintf("Starting the migration on %s", s.lm.Status.SourceNode))
@@ -217,7 +217,7 @@ func (s *summarizer) unprepared(source *v1alpha1.SourceStatus, target *v1alpha1.
 	if source != nil && (target == nil || target.ReadyTime == nil) {
 		node = s.lm.Status.TargetNode
 	}
-	return fmt.Sprintf("The guest stays on %s; nothing was started, because the agent of %s was not ready within %s%s. Ask an "+
+	return fmt.Sprintf("The guest stays on %s; nothing was started, because the agent on %s was not ready within %s%s. Ask an "+
 		"administrator to check that agent's log, and then create another LiveMigration", s.lm.Status.SourceNode, node, PrepareTimeout, s.notReady(node))
 }
 
@@ -235,7 +235,7 @@ func (s *summarizer) afterStart() {
 		s.progressing(v1alpha1.PhaseConfirming, v1alpha1.ReasonConfirming, out.Message)
 	case InPostCopy(source) && Whole(CurrentTarget(s.lm)):
 		s.progressing(v1alpha1.PhasePostCopy, v1alpha1.ReasonPostCopy, fmt.Sprintf(
-			"All of the guest is on %s; waiting for libvirt on %s to notice%s", s.lm.Status.TargetNode, s.lm.Status.SourceNode, s.notReady(s.lm.Status.SourceNode)))
+			"All of the guest has arrived on %s; waiting for libvirt on %s to notice%s", s.lm.Status.TargetNode, s.lm.Status.SourceNode, s.notReady(s.lm.Status.SourceNode)))
 	case Interrupted(source):
 		s.progressing(v1alpha1.PhaseRecovering, v1alpha1.ReasonRecovering, s.recovering(source.Recovery))
 	case InPostCopy(source):
@@ -303,19 +303,19 @@ func pausing(steering *v1alpha1.SteeringStatus) string {
 }
 
 func (s *summarizer) inPostCopy() string {
-	message := fmt.Sprintf("The guest runs on %s; the rest of its memory follows from %s", s.lm.Status.TargetNode, s.lm.Status.SourceNode)
+	message := fmt.Sprintf("The guest runs on %s; the rest of its memory is being copied from %s", s.lm.Status.TargetNode, s.lm.Status.SourceNode)
 	if CancelRequested(s.lm) {
-		message += ". It is too late to cancel: neither host has the whole guest until the rest has followed"
+		message += ". It is too late to cancel: neither host has the whole guest until that is done"
 	}
 	return message + s.notReady(s.lm.Status.SourceNode)
 }
 
 func (s *summarizer) recovering(r *v1alpha1.RecoveryStatus) string {
-	message := fmt.Sprintf("Post-copy from %s to %s was interrupted: the guest stands still when it needs memory that has not "+
-		"arrived. It goes on as soon as the two hosts reach each other again. Check the network between them, and destroy neither "+
-		"copy: only together are they the guest", s.lm.Status.SourceNode, s.lm.Status.TargetNode)
+	message := fmt.Sprintf("Post-copy from %s to %s was interrupted: the guest hangs whenever it needs memory that has not arrived. "+
+		"It is resumed as soon as the two hosts can reach each other. Ask an administrator to check the network between them, and to "+
+		"destroy neither copy: each has a part of the guest's memory", s.lm.Status.SourceNode, s.lm.Status.TargetNode)
 	if r.LastError != "" {
-		message += fmt.Sprintf(". The last of %d attempts failed: %s", r.Attempts, r.LastError)
+		message += fmt.Sprintf(". The last of %d attempts to resume it failed: %s", r.Attempts, r.LastError)
 	}
 	return message + s.notReady(s.lm.Status.SourceNode)
 }
@@ -324,7 +324,7 @@ func (s *summarizer) recovering(r *v1alpha1.RecoveryStatus) string {
 func (s *summarizer) notReady(name string) string {
 	switch n, ok := s.Nodes.Node(name); {
 	case !ok:
-		return fmt.Sprintf("; %s has no Hypervisor: no agent serves it", name)
+		return fmt.Sprintf("; %s has no Hypervisor: no agent runs there", name)
 	case !n.Ready:
 		return fmt.Sprintf("; %s is not ready: %s", name, n.Message)
 	default:

@@ -77,11 +77,11 @@ func TestSummarize(t *testing.T) {
 		{"new", makeMigration("m"), 0, good, nil, v1alpha1.PhasePreparing, v1alpha1.ReasonCheckingSource, "node-a"},
 		{"new, guest unknown yet", makeMigration("m"), 0, []Node{node("node-b")}, nil, v1alpha1.PhasePending, v1alpha1.ReasonResolving, "No node lists"},
 		{"new, deleted", makeMigration("m").deleted(), 0, good, nil, v1alpha1.PhaseCancelled, v1alpha1.ReasonCancelled, "before it started"},
-		{"new, there already by the list", makeMigration("m"), 0, moved, nil, v1alpha1.PhasePreparing, v1alpha1.ReasonCheckingTarget, "asking that node"},
+		{"new, there already by the list", makeMigration("m"), 0, moved, nil, v1alpha1.PhasePreparing, v1alpha1.ReasonCheckingTarget, "checking with the agent there"},
 		{"new, another goes first", makeMigration("m").created(1), 0, good, []*v1alpha1.LiveMigration{makeMigration("o").admitted().obj()},
 			v1alpha1.PhasePending, v1alpha1.ReasonWaitingForOtherMigration, "default/o"},
 		{"new, the guest arrived on node-b just now but the lists are old", makeMigration("m"), time.Second, good, []*v1alpha1.LiveMigration{justMoved},
-			v1alpha1.PhasePending, v1alpha1.ReasonResolving, "moved to node-b just now"},
+			v1alpha1.PhasePending, v1alpha1.ReasonResolving, "just been moved to node-b"},
 		{"new, the guest arrived on node-b long ago and went back", makeMigration("m"), NewsDelay, good, []*v1alpha1.LiveMigration{justMoved},
 			v1alpha1.PhasePreparing, v1alpha1.ReasonCheckingSource, ""},
 		{"checking", makeMigration("m").admitted(), 0, good, nil, v1alpha1.PhasePreparing, v1alpha1.ReasonCheckingSource, "node-a"},
@@ -91,8 +91,8 @@ func TestSummarize(t *testing.T) {
 			v1alpha1.PhaseCancelled, v1alpha1.ReasonCancelled, "before it started"},
 		{"source refuses", sourceProblem, 0, good, nil, v1alpha1.PhaseFailed, v1alpha1.ReasonInvalidMigrateData, "The guest stays on node-a. Bad data"},
 		{"target refuses", targetProblem, 0, good, nil, v1alpha1.PhaseFailed, v1alpha1.ReasonTargetCheckFailed, "The guest stays on node-a. No room"},
-		{"target silent", stuck, PrepareTimeout, []Node{good[0], lost(good[1])}, nil, v1alpha1.PhaseFailed, v1alpha1.ReasonNodeNotReady, "The guest stays on node-a; nothing was started, because the agent of node-b was not ready within 1m0s; node-b is not ready: gone fishing"},
-		{"source silent", makeMigration("m").admitted(), PrepareTimeout, good, nil, v1alpha1.PhaseFailed, v1alpha1.ReasonNodeNotReady, "the agent of node-a was not ready"},
+		{"target silent", stuck, PrepareTimeout, []Node{good[0], lost(good[1])}, nil, v1alpha1.PhaseFailed, v1alpha1.ReasonNodeNotReady, "The guest stays on node-a; nothing was started, because the agent on node-b was not ready within 1m0s; node-b is not ready: gone fishing"},
+		{"source silent", makeMigration("m").admitted(), PrepareTimeout, good, nil, v1alpha1.PhaseFailed, v1alpha1.ReasonNodeNotReady, "the agent on node-a was not ready"},
 		{"started", makeMigration("m").started(), time.Hour, good, nil, v1alpha1.PhasePreparing, v1alpha1.ReasonStarting, "node-a"},
 		{"copying", copying, time.Hour, good, nil, v1alpha1.PhaseMigrating, v1alpha1.ReasonMigrating, "from node-a to node-b"},
 		{"copying, agent lost", copying, time.Hour, []Node{lost(good[0]), good[1]}, nil,
@@ -100,7 +100,7 @@ func TestSummarize(t *testing.T) {
 		{"copying, deleted", makeMigration("m").started().deleted(), 0, good, nil, v1alpha1.PhaseCancelling, v1alpha1.ReasonCancelling, "node-a"},
 		{"ended", makeMigration("m").ended(v1alpha1.CallFailed, "Other", "Running/Booted"), 0, good, nil, v1alpha1.PhaseConfirming, v1alpha1.ReasonConfirming, ""},
 		{"failed", makeMigration("m").ended(v1alpha1.CallFailed, "Other", "Running/Booted").onTarget("Absent", true), 0, good, nil,
-			v1alpha1.PhaseFailed, v1alpha1.ReasonMigrationFailed, "still runs on node-a; libvirt gave up the migration: libvirt says no"},
+			v1alpha1.PhaseFailed, v1alpha1.ReasonMigrationFailed, "still runs on node-a; libvirt reported an error: libvirt says no"},
 		{"succeeded", makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent").onTarget("Running/Migrated", false), 0, good, nil,
 			v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated, "runs on node-b"},
 		{"unknown", makeMigration("m").ended(v1alpha1.CallUnknown, "", "Absent").onTarget("Absent", true), ConfirmTimeout, good, nil,
@@ -262,7 +262,7 @@ func TestASourceThatIsGone(t *testing.T) {
 		if b.lm.Status.Phase != c.want {
 			t.Errorf("after %s with %d nodes it is %s, want %s: %v", c.after, len(c.nodes), b.lm.Status.Phase, c.want, b.lm.Status.Conditions)
 		}
-		if c.want == v1alpha1.PhaseUnknown && !strings.Contains(b.lm.Status.Conditions[0].Message, "node-a has no Hypervisor") {
+		if c.want == v1alpha1.PhaseUnknown && !strings.Contains(b.lm.Status.Conditions[0].Message, "node-a no longer has a Hypervisor") {
 			t.Errorf("the message is %q", b.lm.Status.Conditions[0].Message)
 		}
 	}

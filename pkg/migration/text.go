@@ -44,7 +44,7 @@ func arrival(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) (reason,
 			node, ask(node, "resume it with `virsh resume`"))
 	}
 	what, remedy := standstill(d)
-	return v1alpha1.ReasonArrivedNotRunning, fmt.Sprintf("The guest is on %s and nowhere else, but does not run: %s (%s). The administrator of %[1]s %[4]s",
+	return v1alpha1.ReasonArrivedNotRunning, fmt.Sprintf("The guest is on %s and nowhere else, but does not run: %s (%s). Ask an administrator to %s",
 		node, what, describe(d), remedy)
 }
 
@@ -52,21 +52,21 @@ func arrival(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) (reason,
 func standstill(d *v1alpha1.DomainObservation) (what, remedy string) {
 	switch state, reason := hypervisor.State(d.State), hypervisor.Reason(d.Reason); {
 	case state == hypervisor.StatePMSuspended:
-		return "it is suspended to memory", "can wake it with `virsh dompmwakeup`"
+		return "it is suspended to memory", "wake it with `virsh dompmwakeup`"
 	case state == hypervisor.StateShutdown:
-		return "it is shutting down", "can start it again when it has stopped"
+		return "it is shutting down", "start it again when it has stopped, if it is to run"
 	case state == hypervisor.StateCrashed, reason == hypervisor.ReasonCrashed:
-		return "its operating system has crashed", "can look at its console, and restart it with `virsh reset` and `virsh resume`"
+		return "its operating system has crashed", "look at its console, and to restart it with `virsh reset` and `virsh resume`"
 	case reason == hypervisor.ReasonIOError:
-		return "it was paused after an I/O error of a disk", "has to check the storage, and can then resume it with `virsh resume`"
+		return "it was paused after an I/O error on one of its disks", "check the storage, and then to resume it with `virsh resume`"
 	case resumable(d):
-		return "somebody has paused it", "can resume it with `virsh resume`"
+		return "somebody has paused it", "resume it with `virsh resume`, if it is to run"
 	default:
-		return "it was paused", "can see why with `virsh domstate --reason`, and resume it with `virsh resume`"
+		return "it was paused", "find out why with `virsh domstate --reason`, and to resume it with `virsh resume`"
 	}
 }
 
 // ask says whom to ask: whoever may use the API need not have access to the hosts.
 func ask(node, what string) string {
-	return fmt.Sprintf("ask the administrator of %s to %s", node, what)
+	return fmt.Sprintf("ask an administrator to %s on %s", what, node)
 }

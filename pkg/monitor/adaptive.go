@@ -44,7 +44,7 @@ func adapt(c Config, s State) (State, []Action) {
 	if cost == 0 || s.passes.mark.iteration <= firstPass || limit >= c.MaxDowntimeMilliseconds {
 		return s, nil
 	}
-	remain := fmt.Sprintf("%s remain, which take %s of downtime where %s are allowed",
+	remain := fmt.Sprintf("%s remain, which would take %s of downtime; %s are allowed",
 		formatBytes(s.passes.mark.remaining), formatMillis(cost), formatMillis(c.MaxDowntimeMilliseconds))
 	switch {
 	case cost <= limit*withinPercent/100:
@@ -53,9 +53,9 @@ func adapt(c Config, s State) (State, []Action) {
 		return raise(s, min(cost*reachPercent/100+reachExtra, c.ceiling()), ReasonWithinReach, remain)
 	case s.mayDespair(c) && s.passes.standStill(false):
 		s.passes.kept = 0 // From here on it is another matter.
-		return raise(s, c.MaxDowntimeMilliseconds, ReasonSlow, remain+", and the passes do not become shorter")
+		return raise(s, c.MaxDowntimeMilliseconds, ReasonSlow, remain+", and the passes are not getting shorter")
 	case s.passes.slow():
-		return raise(s, approach(c), ReasonSlow, remain+", and the passes hardly become shorter")
+		return raise(s, approach(c), ReasonSlow, remain+", and the passes are hardly getting shorter")
 	}
 	return s, nil
 }

@@ -79,7 +79,7 @@ func (s State) lower(c Config) (State, []Action) {
 		return s, nil
 	}
 	return s.set(c.MaxDowntimeMilliseconds, ReasonMaximumLowered,
-		fmt.Sprintf("%s are allowed from now on", formatMillis(c.MaxDowntimeMilliseconds)))
+		fmt.Sprintf("%s of downtime are allowed from now on", formatMillis(c.MaxDowntimeMilliseconds)))
 }
 
 // raise raises the limit, unless it is as high already.

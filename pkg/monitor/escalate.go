@@ -64,7 +64,7 @@ func (s State) askAgain() (State, []Action) {
 			return s, nil
 		}
 		s.inherited[i] = false
-		return s, []Action{{Kind: o.kind, Reason: o.order.Reason, Message: "this was ordered before, but had no effect"}}
+		return s, []Action{{Kind: o.kind, Reason: o.order.Reason, Message: "this was requested before, but had no effect"}}
 	}
 	return s, nil
 }
@@ -174,11 +174,11 @@ func (s State) endPause(c Config) (State, []Action) {
 // timedOut returns which timeout has passed, if any, and says so.
 func (s State) timedOut(c Config) (Reason, string) {
 	if timeout := c.CompletionTimeout(); timeout > 0 && s.now > timeout {
-		return ReasonCompletionTimeout, fmt.Sprintf("the migration has taken %s, and %s are allowed; %s",
+		return ReasonCompletionTimeout, fmt.Sprintf("the migration has taken %s, but only %s are allowed; %s",
 			formatSpan(s.now), formatSpan(timeout), left(s.last))
 	}
 	if still := s.progress.standstill(s.now); c.ProgressTimeout > 0 && still > c.ProgressTimeout {
-		return ReasonProgressTimeout, fmt.Sprintf("the migration has made no progress for %s, and %s are allowed; %s",
+		return ReasonProgressTimeout, fmt.Sprintf("the migration has made no progress for %s, but only %s are allowed; %s",
 			formatSpan(still), formatSpan(c.ProgressTimeout), left(s.last))
 	}
 	return "", ""

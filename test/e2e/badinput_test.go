@@ -33,7 +33,7 @@ func TestBadInputIsRefused(t *testing.T) {
 		{"unknown source node", v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: "node-b", SourceNode: "node-x"},
 			v1alpha1.ReasonNodeNotFound, `the source node "node-x"`},
 		{"guest shut off", v1alpha1.LiveMigrationSpec{Domain: off.Name(), TargetNode: "node-b"},
-			v1alpha1.ReasonDomainNotRunning, "to start it first"},
+			v1alpha1.ReasonDomainNotRunning, "Ask an administrator to start it there"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			lm := env.awaitFinished(t, env.migrate(t, c.spec))

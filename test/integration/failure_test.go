@@ -68,13 +68,13 @@ func TestLibvirtGivesUp(t *testing.T) {
 	}{
 		{
 			"an error", sourceFailed(hypervisor.KindOther, "unable to connect to server at '192.0.2.2:49152'"), v1alpha1.ReasonMigrationFailed,
-			"The guest still runs on " + a.node + "; libvirt gave up the migration: unable to connect to server at '192.0.2.2:49152'. " +
-				"Once the cause is fixed, create another LiveMigration",
+			"The guest still runs on " + a.node + "; libvirt reported an error: unable to connect to server at '192.0.2.2:49152'. " +
+				"Ask an administrator if you cannot remove the cause yourself, and then create another LiveMigration",
 		},
 		{
 			"a danger", sourceFailed(hypervisor.KindUnsafe, "Migration without shared storage is unsafe"), v1alpha1.ReasonUnsafe,
-			"The guest still runs on " + a.node + "; libvirt refused to migrate it, as its disks might get damaged: Migration without shared storage is unsafe. " +
-				"Put the disks on storage that both hosts share, or, if you know that both hosts see the same disks, create another LiveMigration " +
+			"The guest still runs on " + a.node + "; libvirt refused to migrate it because its disks might be damaged: Migration without shared storage is unsafe. " +
+				"Ask an administrator to put the disks on storage that both hosts share or, if you know that both hosts see the same disks, create another LiveMigration " +
 				"with options.allowUnsafe",
 		},
 		{
@@ -91,7 +91,7 @@ func TestLibvirtGivesUp(t *testing.T) {
 				r.Section.End.Domain = v1alpha1.DomainObservation{State: string(hypervisor.StateShutoff), Reason: "Shutdown"}
 			}, v1alpha1.ReasonGuestStopped,
 			"The guest stopped on " + a.node + " (Shutoff/Shutdown) while it was being migrated, and was not started on " + b.node +
-				". It runs on neither host: ask the administrator of " + a.node + " to start it again",
+				". It runs on neither host: ask an administrator to start it again on " + a.node,
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -124,28 +124,28 @@ func TestRequestsThatCannotBeMet(t *testing.T) {
 	}{
 		{
 			"no such target", v1alpha1.LiveMigrationSpec{Domain: web.name, TargetNode: "x"}, v1alpha1.ReasonNodeNotFound,
-			`No agent serves the target node "x", so the guest was not touched. Nodes with an agent: ` + na + ", " + nb + ", " + nc + ". Correct targetNode, or ask an administrator to start the agent there",
+			`No agent serves the target node "x", so the guest was not touched. Nodes with an agent: ` + na + ", " + nb + ", " + nc + ". Create another LiveMigration with the right targetNode, or ask an administrator to start the agent there",
 		},
 		{
 			"no such source", v1alpha1.LiveMigrationSpec{Domain: web.name, SourceNode: "x", TargetNode: nb}, v1alpha1.ReasonNodeNotFound,
-			`No agent serves the source node "x", so the guest was not touched. Nodes with an agent: ` + na + ", " + nb + ", " + nc + ". Correct sourceNode, or ask an administrator to start the agent there",
+			`No agent serves the source node "x", so the guest was not touched. Nodes with an agent: ` + na + ", " + nb + ", " + nc + ". Create another LiveMigration with the right sourceNode, or ask an administrator to start the agent there",
 		},
 		{
 			"no such guest", v1alpha1.LiveMigrationSpec{Domain: "nobody", TargetNode: nb}, v1alpha1.ReasonDomainNotFound,
-			"No node lists a guest \"nobody\". Check the spelling, or ask an administrator whether the agent of its node is running",
+			"No node lists a guest \"nobody\". Check the spelling, or ask an administrator whether the agent on its node is running",
 		},
 		{
 			"a guest that is off", v1alpha1.LiveMigrationSpec{Domain: off.name, TargetNode: nb}, v1alpha1.ReasonDomainNotRunning,
-			"The guest \"" + off.name + "\" is not running (Shutoff on " + na + "), and only a running guest can be moved live. Ask the administrator of " + na + " to start it first",
+			"The guest \"" + off.name + "\" is not running (Shutoff on " + na + "), and only a running guest can be moved live. Ask an administrator to start it there, and then create another LiveMigration",
 		},
 		{
 			"a guest that is elsewhere", v1alpha1.LiveMigrationSpec{Domain: db.uuid, SourceNode: na, TargetNode: nc}, v1alpha1.ReasonDomainNotOnSource,
-			"The guest \"" + db.uuid + "\" runs on " + nb + ", not on " + na + ". Nothing was touched. Correct sourceNode, or leave it out",
+			"The guest \"" + db.uuid + "\" runs on " + nb + ", not on " + na + ". Nothing was touched. Create another LiveMigration with the right sourceNode, or without one",
 		},
 		{
 			"a guest that runs twice", v1alpha1.LiveMigrationSpec{Domain: twice.name, TargetNode: nb}, v1alpha1.ReasonDomainOnSeveralNodes,
 			"The guest \"" + twice.name + "\" is active on " + na + " and " + nb +
-				" at the same time. Nothing was touched. Ask an administrator to find out which copy is right, and to stop the other",
+				" at the same time. Nothing was touched. Ask an administrator to find out from the guest's console which copy is right, and to destroy the other with `virsh destroy`",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -177,7 +177,7 @@ func TestNameOfSeveralGuests(t *testing.T) {
 	uuids := []string{one.uuid, two.uuid}
 	slices.Sort(uuids)
 	w.migrate(one, "b").awaitFailed(v1alpha1.ReasonDomainAmbiguous, fmt.Sprintf(
-		"2 guests are named %q: %s. Give the UUID of the guest to move as domain, or the node it runs on as sourceNode", one.name, strings.Join(uuids, ", ")))
+		"2 guests are named %q: %s. Create another LiveMigration with the UUID of the guest to move as domain, or with the node it runs on as sourceNode", one.name, strings.Join(uuids, ", ")))
 }
 
 func TestGuestThatIsThereAlready(t *testing.T) {
@@ -266,7 +266,7 @@ func TestAgentsThatAreSilent(t *testing.T) {
 			carryOut(m, successfulMove(m, g, a, b)[:c.acts])
 			stop()
 			w.startManager(clock.RealClock{})
-			m.awaitFailed(v1alpha1.ReasonNodeNotReady, "The guest stays on "+a.node+"; nothing was started, because the agent of "+w.node(c.silent)+
+			m.awaitFailed(v1alpha1.ReasonNodeNotReady, "The guest stays on "+a.node+"; nothing was started, because the agent on "+w.node(c.silent)+
 				" was not ready within 1m0s. Ask an administrator to check that agent's log, and then create another LiveMigration")
 		})
 	}

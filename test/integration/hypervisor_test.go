@@ -42,7 +42,7 @@ func TestAgentPublishesItsNode(t *testing.T) {
 	a.publish(g.running())
 	st := w.hypervisor("a").Status
 	requireCondition(t, meta.FindStatusCondition(st.Conditions, v1alpha1.ConditionLibvirtConnected), metav1.ConditionTrue,
-		v1alpha1.ReasonConnected, "The agent talks to libvirt")
+		v1alpha1.ReasonConnected, "The agent is connected to libvirt")
 	st.Conditions = nil
 	want := v1alpha1.HypervisorStatus{
 		HostUUID: a.hostUUID, LibvirtVersion: "9.0.0", HypervisorVersion: "7.2.0", MigrationAddress: "192.0.2.1",
@@ -62,14 +62,14 @@ func TestNodeIsReadyWhileItsAgentLives(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.startManager(clock.RealClock{})
-	const lost = "The agent has stopped renewing its lease; an administrator can check whether its pod is running"
+	const lost = "The agent has stopped renewing its lease. Ask an administrator to check whether its pod is running"
 	a := w.newAgent("a")
 	requireCondition(t, w.awaitCondition("a", metav1.ConditionUnknown), metav1.ConditionUnknown, v1alpha1.ReasonAgentLost, lost)
 	a.publish()
 	renewed := time.Now()
 	a.check(a.renewFor(2))
 	ready := w.awaitCondition("a", metav1.ConditionTrue)
-	requireCondition(t, ready, metav1.ConditionTrue, v1alpha1.ReasonAvailable, "The agent is alive and talks to libvirt")
+	requireCondition(t, ready, metav1.ConditionTrue, v1alpha1.ReasonAvailable, "The agent is running and connected to libvirt")
 	workers := meta.FindStatusCondition(w.hypervisor("a").Status.Conditions, v1alpha1.ConditionWorkersSufficient)
 	if workers == nil || workers.Reason != v1alpha1.ReasonWorkersUnknown {
 		t.Errorf("the condition of the workers is %v", workers)
@@ -187,8 +187,8 @@ func TestMigrationWaitsForANodeToBecomeReady(t *testing.T) {
 	w.awaitCondition("b", metav1.ConditionUnknown)
 	m := w.migrate(g, "b")
 	lm := m.awaitReason(v1alpha1.ReasonResolving)
-	want := "The guest stays on " + w.node("a") + ", as the target node " + b.node + " is not ready: The agent has stopped renewing its lease; " +
-		"an administrator can check whether its pod is running. Choose another target, or create another LiveMigration when it is ready"
+	want := "The guest stays on " + w.node("a") + ", as the target node " + b.node + " is not ready: The agent has stopped renewing its lease. " +
+		"Ask an administrator to check whether its pod is running. Create another LiveMigration when it is ready, or one with another target"
 	if succeeded(lm).Message != want {
 		t.Errorf("the message is %q, want %q", succeeded(lm).Message, want)
 	}

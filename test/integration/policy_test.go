@@ -83,7 +83,7 @@ func TestAgentsWriteOnlyTheirOwnHypervisor(t *testing.T) {
 	w := newWorld(t)
 	a, b := w.newAgent("a"), w.startAgent("b")
 	owner := client.FieldOwner(v1alpha1.OwnerHypervisorAgent)
-	other := "the agent of the node " + a.node + " may write no Hypervisor but its own, not "
+	other := "the agent of the node " + a.node + " may write only its own Hypervisor, not "
 	own, foreign := ac.Hypervisor(a.node), ac.Hypervisor(b.node)
 	address := ac.HypervisorStatus().WithMigrationAddress("192.0.2.66")
 	if err := a.client.Apply(t.Context(), own, owner); err != nil {
@@ -117,7 +117,7 @@ func TestAgentsWriteOnlyTheirOwnLease(t *testing.T) {
 	}
 	for _, name := range []string{v1alpha1.AgentLeaseName(b.node), v1alpha1.AgentLeaseName(w.node("absent")), leaderLease, a.node} {
 		requireDenied(t, a.client.Apply(t.Context(), lease(name), owner, client.ForceOwnership),
-			"the agent of the node "+a.node+" may write no Lease but "+own+", not "+name)
+			"the agent of the node "+a.node+" may write only the Lease "+own+", not "+name)
 	}
 	requireDenied(t, unbound(t).Apply(t.Context(), lease(own), owner), noNode)
 }
@@ -155,8 +155,8 @@ func TestAgentsWriteOnlyTheSectionsOfTheirSide(t *testing.T) {
 	source, target := map[string]any{"attemptID": "1", "guest": map[string]any{"name": "web"}}, map[string]any{"attemptID": "1", "definedBefore": true}
 	progress := map[string]any{"percent": 3}
 	changed := map[string]any{"attemptID": "1", "problem": map[string]any{"reason": "Test", "message": "No"}}
-	notSource := "status.source and status.progress are for the agent of the source node to write, " + a.node + ", not for that of "
-	notTarget := "status.target is for the agent of the target node to write, " + b.node + ", not for that of "
+	notSource := "status.source and status.progress may be written only by the agent of the source node, " + a.node + ", not by the agent of "
+	notTarget := "status.target may be written only by the agent of the target node, " + b.node + ", not by the agent of "
 	for _, tc := range []struct {
 		name   string
 		agent  *agentSim
@@ -175,7 +175,7 @@ func TestAgentsWriteOnlyTheSectionsOfTheirSide(t *testing.T) {
 		{"another writes the target's", c, map[string]any{"target": changed}, notTarget + c.node},
 		{
 			"another makes itself the source", c, map[string]any{"sourceNode": c.node, "source": changed},
-			"agents may write status.source, status.progress and status.target only, not status.sourceNode",
+			"agents may write only status.source, status.progress and status.target, not status.sourceNode",
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -203,9 +203,9 @@ func TestAgentsWriteNothingOfAMigrationThatIsNotSettled(t *testing.T) {
 		t.Fatal(err)
 	}
 	requireDenied(t, setStatus(t, a.client, lm, map[string]any{"source": section}),
-		"status.source and status.progress are for the agent of the source node to write, which is not settled yet, not for that of "+a.node)
+		"status.source and status.progress may be written only by the agent of the source node, which is not decided yet, not by the agent of "+a.node)
 	requireDenied(t, setStatus(t, a.client, lm, map[string]any{"target": section}),
-		"status.target is for the agent of the target node to write, which is not settled yet, not for that of "+a.node)
+		"status.target may be written only by the agent of the target node, which is not decided yet, not by the agent of "+a.node)
 }
 
 // TestTheRestOfTheStatusIsTheManagers tries to change every field of it as the
@@ -235,12 +235,12 @@ func TestTheRestOfTheStatusIsTheManagers(t *testing.T) {
 			t.Errorf("no test tries to write status.%s", name)
 			continue
 		}
-		denial := "agents may write status.source, status.progress and status.target only, not status." + name
+		denial := "agents may write only status.source, status.progress and status.target, not status." + name
 		requireDenied(t, setStatus(t, a.client, lm, map[string]any{name: value}), denial)
 		requireDenied(t, setStatus(t, a.client, lm, map[string]any{name: value, "source": map[string]any{"attemptID": "1"}}), denial)
 	}
 	for _, name := range []string{"phase", "attempt", "sourceNode", "observedGeneration"} {
 		requireDenied(t, setStatus(t, a.client, lm, map[string]any{name: nil}),
-			"agents may write status.source, status.progress and status.target only, not status."+name)
+			"agents may write only status.source, status.progress and status.target, not status."+name)
 	}
 }

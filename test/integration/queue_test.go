@@ -146,7 +146,7 @@ func TestQueueOutlivesGapsInTheListsOfGuests(t *testing.T) {
 	b.asTarget(first, sees(hypervisor.StateRunning, true))
 	first.awaitReason(v1alpha1.ReasonMigrated)
 	lm := second.awaitReason(v1alpha1.ReasonResolving)
-	if want := "The guest was moved to " + b.node + " just now; waiting for that node to report it"; succeeded(lm).Message != want {
+	if want := "The guest has just been moved to " + b.node + "; waiting for that node to report it"; succeeded(lm).Message != want {
 		t.Errorf("the message is %q, want %q", succeeded(lm).Message, want)
 	}
 	b.arrives(g)

@@ -130,7 +130,7 @@ func TestRequestsNeedRights(t *testing.T) {
 	mayForce := rbacv1.PolicyRule{APIGroups: []string{v1alpha1.GroupName}, Resources: []string{"livemigrations/force-complete"}, Verbs: []string{"update"}}
 	writer, canceller := as("writer", write), as("canceller", write, mayCancel)
 	denial := func(what string) string {
-		return "the annotation " + v1alpha1.GroupName + "/" + what + " needs the right to update livemigrations/" + what
+		return "the annotation " + v1alpha1.GroupName + "/" + what + " needs the right to update livemigrations/" + what + "; ask an administrator for it"
 	}
 	force, cancel := map[string]string{v1alpha1.AnnotationForceComplete: "1"}, map[string]string{v1alpha1.AnnotationCancel: "1"}
 	if !poll(t.Context(), func() bool { return annotate(t, canceller, lm, map[string]string{"note": "mine"}) == nil }) {
@@ -158,7 +158,7 @@ func TestRequestsNeedRights(t *testing.T) {
 // testTimeoutsNeedRights: a timeout that forces the completion is a request to do
 // so, whenever it is set, made shorter or made to do that.
 func testTimeoutsNeedRights(t *testing.T, w *world, writer, forcer client.Client) {
-	const denial = "onTimeout: ForceComplete, and any change of the options beside it, needs the right to update livemigrations/force-complete"
+	const denial = "onTimeout: ForceComplete, and any change of the options along with it, needs the right to update livemigrations/force-complete; ask an administrator for it"
 	var lm *v1alpha1.LiveMigration
 	create := func(c client.Client, action v1alpha1.TimeoutAction) error {
 		lm = w.newMigration(w.newGuest("db"), "b")
@@ -201,7 +201,7 @@ func TestMisspeltRequestsAreRefused(t *testing.T) {
 		"migration.virtferry.dev/force_complete", "migration.virtferry.dev/Cancel", "migration.virtferry.dev/abort",
 		"virtferry.dev/cancel", "virtferry.dev/force-complete",
 	} {
-		refusal := "the annotation " + name + " means nothing to Virtferry; requests are made by the annotations " +
+		refusal := "the annotation " + name + " is unknown to Virtferry; requests are made with the annotations " +
 			v1alpha1.AnnotationCancel + " and " + v1alpha1.AnnotationForceComplete
 		created := w.newMigration(w.newGuest("db"), "b")
 		created.Annotations = map[string]string{name: "1"}

@@ -95,7 +95,7 @@ func TestANodeSendsOneGuestAtATime(t *testing.T) {
 	waited := moves[len(moves)-1].history()
 	told := slices.ContainsFunc(waited, func(lm *v1alpha1.LiveMigration) bool {
 		return reasonOf(lm) == v1alpha1.ReasonWaitingForSlot && lm.Status.Queue.WaitingFor == v1alpha1.SlotSource &&
-			lm.Status.Queue.Position > 0 && strings.Contains(succeeded(lm).Message, w.node("a")+" sends as many guests as it may")
+			lm.Status.Queue.Position > 0 && strings.Contains(succeeded(lm).Message, w.node("a")+" already sends as many guests as it may")
 	})
 	if !told {
 		t.Error("the last one did not say what it waited for")

@@ -41,7 +41,7 @@ func (m *move) awaitUnknown(message string) {
 	if !slices.Contains(lm.Finalizers, v1alpha1.FinalizerGuestSafe) {
 		m.t.Error("the finalizer is gone")
 	}
-	for _, part := range []string{message, "virsh domstate --reason " + lm.Status.DomainUUID, "before anybody changes anything"} {
+	for _, part := range []string{message, "virsh domstate --reason " + lm.Status.DomainUUID, "before anything is changed there"} {
 		if !strings.Contains(succeeded(lm).Message, part) {
 			m.t.Errorf("the message does not say %q: %s", part, succeeded(lm).Message)
 		}

@@ -102,7 +102,7 @@ func sparesImages(op string, domain *lv.Domain) error {
 	}
 	if disk != "" {
 		return fault(op, hypervisor.KindOperationInvalid, "libvirt would give the image of its disk "+disk+
-			" back to root, and so take it from the guest that runs at the destination; turn dynamic_ownership off in this host's "+
+			" back to root, and so take it away from the guest that runs on the target; set dynamic_ownership = 0 in this host's "+
 			"qemu.conf, restart libvirtd, and destroy the domain with virsh")
 	}
 	return nil
@@ -132,7 +132,7 @@ func destroyPaused(op string, domain *lv.Domain, leftover func(hypervisor.Reason
 	case state == hypervisor.StateShutoff:
 		return nil
 	case state != hypervisor.StatePaused || !leftover(reason, stats):
-		return fault(op, hypervisor.KindOperationInvalid, "the domain is not what a migration that is over leaves behind")
+		return fault(op, hypervisor.KindOperationInvalid, "the domain is not a leftover of a migration that has ended")
 	}
 	err = domain.DestroyFlags(lv.DOMAIN_DESTROY_DEFAULT)
 	if errors.Is(err, lv.ERR_OPERATION_INVALID) {

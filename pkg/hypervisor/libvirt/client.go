@@ -101,7 +101,7 @@ func New(config Config) (*Client, error) {
 // hang; a migration under way is such a call, and goes on.
 func (c *Client) Run(ctx context.Context) error {
 	if !c.running.CompareAndSwap(false, true) {
-		return errors.New("running the libvirt client: it has run before")
+		return errors.New("running the libvirt client: it has already run")
 	}
 	processLoop.acquire()
 	defer processLoop.release(ctx)

@@ -87,7 +87,7 @@ func (c *Client) leave(ctx context.Context, uuid string, d departure) error {
 		err = errClosing
 	}
 	c.aborts.forget(uuid, aborted)
-	c.log.Info("Left a migration to itself", "domain", uuid)
+	c.log.Info("Stopped waiting for a migration, which goes on in libvirt", "domain", uuid)
 	return convert(d.op, err)
 }
 
@@ -137,7 +137,7 @@ func migrate(conn *lv.Connect, uuid string, d departure) error {
 		// that on: it must not look as if the source did not know the domain.
 		return &hypervisor.Error{
 			Op: d.op, Kind: hypervisor.KindOther, Code: int(e.Code), Domain: int(e.Domain),
-			Message: "the destination lost the domain: " + sanitize(messageOf(e)),
+			Message: "the target lost the domain: " + sanitize(messageOf(e)),
 		}
 	}
 	return err

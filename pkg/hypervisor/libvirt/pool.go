@@ -25,7 +25,7 @@ const (
 
 var (
 	errPoolClosed = errors.New("the client is closed")
-	errManyHung   = fmt.Errorf("%d earlier calls still hang", maxHung)
+	errManyHung   = fmt.Errorf("%d earlier calls are still hanging", maxHung)
 )
 
 // notConnectedError is a failure to connect: the call was not made.

@@ -106,7 +106,7 @@ func (a admin) maxWorkers(ctx context.Context) (int, error) {
 	}
 	workers, ok := parameters["maxWorkers"]
 	if !ok {
-		return 0, errors.New("libvirt does not say how many workers it has")
+		return 0, errors.New("libvirt does not report how many workers it has")
 	}
 	return int(workers), nil
 }
