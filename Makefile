@@ -31,7 +31,7 @@ demo: lab-deps bin/lab ## Move a real guest between two real libvirt hosts on th
 	bin/lab demo
 
 .PHONY: lab-up
-lab-up: lab-deps bin/lab ## Start that lab and leave it up, to play with. Needs root.
+lab-up: lab-deps bin/lab ## Start that lab and leave it running, to play with. Needs root.
 	bin/lab up
 
 .PHONY: lab-down
@@ -73,7 +73,7 @@ test-faults: lab-deps controlplane ## Kill and cut off each part at each phase o
 	go run -tags '$(TAGS)' ./test/faults
 
 .PHONY: test-storm
-test-storm: lab-deps controlplane ## Move dozens of guests both ways at once, and cancel some meanwhile. Needs root.
+test-storm: lab-deps controlplane ## Move dozens of guests both ways at once, and cancel some of them meanwhile. Needs root.
 	go run -tags '$(TAGS)' ./test/storm
 
 ##@ Measure and compare
@@ -95,11 +95,11 @@ SCALE ?= 10000
 SCALE_FLAGS ?=
 
 .PHONY: bench-scale
-bench-scale: controlplane ## Measure the manager among SCALE finished LiveMigrations, and among a tenth of them. Needs root.
+bench-scale: controlplane ## Measure the manager with SCALE finished LiveMigrations, and with a tenth of them. Needs root.
 	go run -tags '$(TAGS)' ./test/bench/scale -finished '$(SCALE)' $(SCALE_FLAGS)
 
 .PHONY: bench-xmlrewrite
-bench-xmlrewrite: ## Measure the rewriting of domain XML, and Nova's on the same guests. Installs python3-nova; needs root.
+bench-xmlrewrite: ## Measure how fast domain XML is rewritten, also by Nova. Installs python3-nova; needs root.
 	go test -tags '$(TAGS)' -run '^$$' -bench . -benchmem ./pkg/xmlrewrite/
 	hack/compare-nova/run.sh -cases 0
 
@@ -137,7 +137,7 @@ fmt: ## Format all Go code.
 	gofmt -s -w $$(git ls-files --cached --others --exclude-standard '*.go')
 
 .PHONY: vet
-vet: ## Run go vet over all code, tests of every kind included.
+vet: ## Run go vet over all code, including tests of every kind.
 	go vet -tags '$(TAGS),integration,e2e' ./...
 
 .PHONY: lint
@@ -145,7 +145,7 @@ lint: ## Run the linters.
 	$(GOLANGCI_LINT) run ./...
 
 .PHONY: lint-fix
-lint-fix: ## Have the linters mend what they can.
+lint-fix: ## Let the linters fix what they can.
 	$(GOLANGCI_LINT) run --fix ./...
 
 .PHONY: verify
@@ -180,6 +180,6 @@ deploy: ## Install the CRDs, the manager and the agents, with the image $(IMG).
 		kubectl apply --server-side -f -
 
 .PHONY: undeploy
-undeploy: ## Remove all that deploy installed. Cancels migrations that run.
+undeploy: ## Remove everything that deploy installed. Cancels running migrations.
 	kubectl delete --ignore-not-found --all --all-namespaces livemigrations.migration.virtferry.dev
 	kubectl delete --ignore-not-found -k config/default

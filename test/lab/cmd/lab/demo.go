@@ -46,7 +46,7 @@ func demo(ctx context.Context, c config) error {
 	if err != nil && ctx.Err() == nil {
 		l.DumpLogs(failureLines, func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) })
 	}
-	say("Taking the lab down")
+	say("Stopping the lab")
 	return errors.Join(err, l.Stop())
 }
 
@@ -150,7 +150,7 @@ func (d *demonstration) awaitEnd(ctx context.Context) (*v1alpha1.LiveMigration, 
 
 // prove shows that the guest lives on where it should.
 func (d *demonstration) prove(ctx context.Context) error {
-	say("Where the guest runs, by the word of libvirt")
+	say("Where the guest runs, according to libvirt")
 	states, err := d.lab.ExactlyOneRunning(ctx, d.guest.UUID())
 	for _, s := range states {
 		fmt.Println("   ", s)
@@ -167,14 +167,14 @@ func (d *demonstration) prove(ctx context.Context) error {
 	if err := d.proveConsole(ctx); err != nil {
 		return err
 	}
-	say("The LiveMigration in the end")
+	say("The LiveMigration at the end")
 	return d.kubectl(ctx, "get", "livemigration", "-o", "wide")
 }
 
 // proveTicks shows the guest's heartbeat around the move, and how long it stood
 // still.
 func (d *demonstration) proveTicks(ctx context.Context) error {
-	say("The guest's heartbeat around the move")
+	say("The guest's ticks before and after the move")
 	if _, err := d.guest.Ticks().Advance(ctx, d.to.Name(), 2); err != nil {
 		return err
 	}
@@ -198,7 +198,7 @@ func (d *demonstration) proveTicks(ctx context.Context) error {
 		}
 	}
 	reported := time.Duration(*lm.Status.DowntimeMilliseconds) * time.Millisecond
-	fmt.Printf("    no tick is missing; the guest stood still for %s, and %s of downtime are reported\n",
+	fmt.Printf("    no tick is missing; the guest was paused for %s, and %s of downtime are reported\n",
 		max(0, gap.Stopped).Round(time.Millisecond), reported)
 	if gap.Stopped > reported+max(clockSlack, 2*noise) {
 		return errors.New("the guest stood still for longer than was reported")
