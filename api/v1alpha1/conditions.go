@@ -3,27 +3,27 @@ package v1alpha1
 // Condition types. Succeeded, Ready, Reconciling and Stalled follow kstatus,
 // so that kubectl wait, Flux and Argo CD understand every object.
 const (
-	// ConditionSucceeded is True once the guest runs on the target, False once
-	// the migration has ended any other way, and Unknown until then. It never
-	// leaves True or False. Positive polarity.
+	// ConditionSucceeded is True once the guest is on the target, False once the
+	// migration has ended in any other way, and Unknown until then. Once True or False,
+	// it does not change. Positive polarity.
 	ConditionSucceeded = "Succeeded"
 	// ConditionReady repeats Succeeded for tools that look for Ready alone; on
 	// a Hypervisor it says whether migrations can use the node. Positive
 	// polarity.
 	ConditionReady = "Ready"
-	// ConditionReconciling is True while the migration is under way, with the
-	// present step as its reason, and absent otherwise. Negative polarity.
+	// ConditionReconciling is True while the migration is under way, with the current
+	// step as its reason, and absent otherwise. Negative polarity.
 	ConditionReconciling = "Reconciling"
-	// ConditionStalled is True when nothing goes on without a person: the
-	// migration failed, was cancelled, or its outcome is not known. Absent
-	// otherwise. Negative polarity.
+	// ConditionStalled is True when nothing more happens unless somebody acts: the
+	// migration failed, was cancelled, or its outcome is not known. Absent otherwise.
+	// Negative polarity.
 	ConditionStalled = "Stalled"
 	// ConditionLibvirtConnected says whether a Hypervisor's agent can talk to
 	// the node's libvirt. Written by the agent. Positive polarity.
 	ConditionLibvirtConnected = "LibvirtConnected"
-	// ConditionWorkersSufficient says whether a Hypervisor's libvirt daemon has as
-	// many workers as the migrations need that the manager lets go on at once.
-	// Unknown where libvirt does not tell. Written by the manager. Positive polarity.
+	// ConditionWorkersSufficient says whether a Hypervisor's libvirt daemon has as many
+	// workers as the migrations need that the manager allows at a time. Unknown if
+	// libvirt does not report it. Written by the manager. Positive polarity.
 	ConditionWorkersSufficient = "WorkersSufficient"
 )
 
@@ -31,14 +31,15 @@ const (
 const (
 	// ReasonResolving: the manager looks for the guest and the target node.
 	ReasonResolving = "Resolving"
-	// ReasonWaitingForOtherMigration: another migration of the same guest has
-	// not ended yet; this one goes on after it.
+	// ReasonWaitingForOtherMigration: another migration of the same guest has not ended
+	// yet; this one continues after it.
 	ReasonWaitingForOtherMigration = "WaitingForOtherMigration"
-	// ReasonWaitingForSlot: as many guests move from or to a node, or in the whole
-	// cluster, as may at a time; this one goes on when it is its turn.
+	// ReasonWaitingForSlot: as many guests as may move at a time are already moving from
+	// or to a node, or in the whole cluster; this migration continues when it is its
+	// turn.
 	ReasonWaitingForSlot = "WaitingForSlot"
 	// ReasonCheckingTarget: the guest seems to be on the target already, and the
-	// target's agent is asked whether it is.
+	// target's agent checks whether it is.
 	ReasonCheckingTarget = "CheckingTarget"
 	// ReasonCheckingSource: the source's agent checks the guest.
 	ReasonCheckingSource = "CheckingSource"
@@ -52,11 +53,11 @@ const (
 	// ReasonPostCopy: the guest runs on the target, and the rest of its memory
 	// follows.
 	ReasonPostCopy = "PostCopy"
-	// ReasonRecovering: post-copy was interrupted and is resumed as soon as the
-	// two hosts reach each other.
+	// ReasonRecovering: post-copy was interrupted and is resumed as soon as the two
+	// hosts can reach each other.
 	ReasonRecovering = "Recovering"
-	// ReasonConfirming: the copying has ended and both sides are being read to
-	// learn where the guest runs.
+	// ReasonConfirming: the copy has ended and both sides are being checked to find out
+	// where the guest runs.
 	ReasonConfirming = "Confirming"
 	// ReasonCancelling: the migration is being aborted on request.
 	ReasonCancelling = "Cancelling"
@@ -64,34 +65,34 @@ const (
 
 // Reasons of success (Succeeded=True).
 const (
-	// ReasonMigrated: the guest runs on the target and nowhere else, or stands paused
-	// there as its user had paused it.
+	// ReasonMigrated: the guest runs on the target and nowhere else, or is paused there
+	// because its user had paused it.
 	ReasonMigrated = "Migrated"
 	// ReasonArrivedNotRunning: the guest is on the target and nowhere else, but does not
-	// run there: it was suspended, has crashed, or a disk of it fails.
+	// run there: it was suspended, has crashed, or one of its disks fails.
 	ReasonArrivedNotRunning = "ArrivedNotRunning"
 	// ReasonAlreadyOnTarget: the guest ran on the target before anything was
 	// done; nothing was touched.
 	ReasonAlreadyOnTarget = "AlreadyOnTarget"
 )
 
-// Reasons of failure (Succeeded=False, Stalled=True). In all of them but
-// GuestStopped the guest runs on the source as before.
+// Reasons of failure (Succeeded=False, Stalled=True). For all of them except GuestStopped,
+// the guest is still on the source, or wherever it was if it was not found.
 const (
 	// ReasonDomainNotFound: no hypervisor knows the guest.
 	ReasonDomainNotFound = "DomainNotFound"
-	// ReasonDomainAmbiguous: several guests fit spec.domain.
+	// ReasonDomainAmbiguous: several guests match spec.domain.
 	ReasonDomainAmbiguous = "DomainAmbiguous"
 	// ReasonDomainNotRunning: the guest is shut off.
 	ReasonDomainNotRunning = "DomainNotRunning"
-	// ReasonDomainNotOnSource: the guest is on another node than
-	// spec.sourceNode says.
+	// ReasonDomainNotOnSource: the guest is not on the node that spec.sourceNode names,
+	// or left its node before it was checked.
 	ReasonDomainNotOnSource = "DomainNotOnSource"
 	// ReasonDomainOnSeveralNodes: the same guest runs on more than one node.
 	ReasonDomainOnSeveralNodes = "DomainOnSeveralNodes"
 	// ReasonNodeNotFound: no agent serves the named node.
 	ReasonNodeNotFound = "NodeNotFound"
-	// ReasonNodeNotReady: the agent of a node was not heard from in time.
+	// ReasonNodeNotReady: the agent on a node, or its libvirt, did not answer in time.
 	ReasonNodeNotReady = "NodeNotReady"
 	// ReasonInvalidMigrateData: the migrate data does not fit the guest.
 	ReasonInvalidMigrateData = "InvalidMigrateData"
@@ -100,20 +101,21 @@ const (
 	// ReasonTargetCheckFailed: the target's host cannot take the guest.
 	ReasonTargetCheckFailed = "TargetCheckFailed"
 	// ReasonNotStarted: the source's agent could not reach its libvirt, or the API
-	// server, in the moment of the start. Nothing was started.
+	// server, at the moment of the start. Nothing was started.
 	ReasonNotStarted = "NotStarted"
-	// ReasonUnsafe: libvirt refuses the migration as a danger to the disks.
+	// ReasonUnsafe: libvirt refuses the migration because the guest's disks might be
+	// damaged.
 	ReasonUnsafe = "Unsafe"
-	// ReasonMigrationFailed: libvirt gave the migration up.
+	// ReasonMigrationFailed: libvirt reported that the migration failed.
 	ReasonMigrationFailed = "MigrationFailed"
-	// ReasonCompletionTimeout: the copying took longer than
+	// ReasonCompletionTimeout: the copy took longer than
 	// options.completionTimeoutSecondsPerGiB allows.
 	ReasonCompletionTimeout = "CompletionTimeout"
-	// ReasonProgressTimeout: the copying came no closer to its end for
+	// ReasonProgressTimeout: the copy made no progress for
 	// options.progressTimeoutSeconds.
 	ReasonProgressTimeout = "ProgressTimeout"
-	// ReasonPauseTimeout: the guest was paused so that its copying could end, and
-	// stood still for too long.
+	// ReasonPauseTimeout: the guest was paused so that the copy could finish, and even
+	// so it took too long.
 	ReasonPauseTimeout = "PauseTimeout"
 	// ReasonWillNotConverge: the guest writes to its memory faster than it can
 	// be copied, and neither post-copy nor a pause is allowed.
@@ -127,26 +129,26 @@ const (
 	ReasonCancelled = "Cancelled"
 )
 
-// ReasonOutcomeUnknown: the migration has ended, but the two sides do not show
-// exactly one running guest, or one of them cannot be seen. Nothing is touched;
-// a person has to look (Succeeded=Unknown, Stalled=True).
+// ReasonOutcomeUnknown: the migration has ended, but the two sides do not show exactly one
+// running guest, or one of them cannot be checked. Nothing that may be the only copy is
+// destroyed; an administrator has to look (Succeeded=Unknown, Stalled=True).
 const ReasonOutcomeUnknown = "OutcomeUnknown"
 
 // Reasons of a Hypervisor's conditions.
 const (
-	// ReasonAvailable: the agent is alive and talks to libvirt.
+	// ReasonAvailable: the agent is running and connected to libvirt.
 	ReasonAvailable = "Available"
 	// ReasonAgentLost: the agent has stopped renewing its lease.
 	ReasonAgentLost = "AgentLost"
-	// ReasonConnected: the agent talks to libvirt.
+	// ReasonConnected: the agent is connected to libvirt.
 	ReasonConnected = "Connected"
 	// ReasonDisconnected: the agent cannot reach libvirt.
 	ReasonDisconnected = "Disconnected"
 	// ReasonEnoughWorkers: libvirt has as many workers as migrations need.
 	ReasonEnoughWorkers = "EnoughWorkers"
-	// ReasonTooFewWorkers: with as many migrations as the manager lets go on at once,
+	// ReasonTooFewWorkers: with as many migrations as the manager allows at a time,
 	// calls to libvirt may have to wait for the end of one.
 	ReasonTooFewWorkers = "TooFewWorkers"
-	// ReasonWorkersUnknown: libvirt does not tell how many workers it has.
+	// ReasonWorkersUnknown: libvirt does not report how many workers it has.
 	ReasonWorkersUnknown = "WorkersUnknown"
 )

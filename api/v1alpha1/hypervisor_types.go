@@ -60,8 +60,8 @@ type HypervisorStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	MigrationAddress string `json:"migrationAddress,omitempty"`
-	// maxWorkers is how many calls the node's libvirt daemon serves at once; absent
-	// where it does not tell. Each guest that leaves occupies one of its workers.
+	// maxWorkers is how many calls the node's libvirt daemon serves at once; absent if
+	// the daemon does not report it. Each guest that leaves occupies one of its workers.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	MaxWorkers int32 `json:"maxWorkers,omitempty"`
@@ -69,9 +69,8 @@ type HypervisorStatus struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	DomainCount int32 `json:"domainCount,omitempty"`
-	// domains are these guests, those that are active first. Where they are more
-	// than an object can hold they are not all of them: then domainCount is larger
-	// than the list is long.
+	// domains are these guests, active ones first. If there are more than an object can
+	// hold, some are left out: then domainCount is larger than the length of the list.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=4096
@@ -89,8 +88,8 @@ type HypervisorDomain struct {
 	// +kubebuilder:validation:MinLength=36
 	// +kubebuilder:validation:MaxLength=36
 	UUID string `json:"uuid,omitempty"`
-	// name is the guest's libvirt name. It is absent where that is longer than 256
-	// characters or no text.
+	// name is the guest's libvirt name. It is absent if it is longer than 256 characters
+	// or not valid text.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256

@@ -12,20 +12,21 @@ type LiveMigrationPhase string
 
 // The phases of a migration.
 const (
-	// PhasePending: not begun; the manager resolves it, or it waits.
+	// PhasePending: not started; the manager is looking for the guest, or the migration
+	// waits.
 	PhasePending LiveMigrationPhase = "Pending"
-	// PhasePreparing: the two agents check and prepare.
+	// PhasePreparing: the two agents check the guest and prepare their hosts.
 	PhasePreparing LiveMigrationPhase = "Preparing"
 	// PhaseMigrating: libvirt copies the guest.
 	PhaseMigrating LiveMigrationPhase = "Migrating"
 	// PhasePostCopy: the guest runs on the target while the rest of its memory
 	// is copied.
 	PhasePostCopy LiveMigrationPhase = "PostCopy"
-	// PhaseRecovering: post-copy was interrupted; it is resumed as soon as the
-	// two hosts reach each other.
+	// PhaseRecovering: post-copy was interrupted; it is resumed as soon as the two hosts
+	// can reach each other.
 	PhaseRecovering LiveMigrationPhase = "Recovering"
-	// PhaseConfirming: the copying has ended; where the guest runs is being
-	// confirmed.
+	// PhaseConfirming: the copy has ended; both sides are being checked to find out
+	// where the guest runs.
 	PhaseConfirming LiveMigrationPhase = "Confirming"
 	// PhaseCancelling: the migration is being aborted.
 	PhaseCancelling LiveMigrationPhase = "Cancelling"
@@ -35,7 +36,7 @@ const (
 	PhaseFailed LiveMigrationPhase = "Failed"
 	// PhaseCancelled: the migration was cancelled.
 	PhaseCancelled LiveMigrationPhase = "Cancelled"
-	// PhaseUnknown: a person has to look; see the Stalled condition.
+	// PhaseUnknown: an administrator has to look; see the Stalled condition.
 	PhaseUnknown LiveMigrationPhase = "Unknown"
 )
 
@@ -63,8 +64,8 @@ type LiveMigrationStatus struct {
 	// phase sums the conditions up for people. Written by the manager.
 	// +optional
 	Phase LiveMigrationPhase `json:"phase,omitempty"`
-	// domainUUID is the guest's UUID, as soon as it is known. Written by the
-	// manager, and final once the migration goes ahead.
+	// domainUUID is the guest's UUID, as soon as it is known. Written by the manager,
+	// and final once the migration is admitted.
 	// +optional
 	// +kubebuilder:validation:MaxLength=36
 	DomainUUID string `json:"domainUUID,omitempty"`
@@ -73,27 +74,26 @@ type LiveMigrationStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	DomainName string `json:"domainName,omitempty"`
-	// sourceNode is the node that the guest is moved from. Written by the manager
-	// when it lets the migration go ahead, and final once it is started. It stays
-	// empty where the guest is on the target already.
+	// sourceNode is the node that the guest is moved from. Written by the manager when
+	// it admits the migration, and final once the migration has started. It stays empty
+	// if the guest is on the target already.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	SourceNode string `json:"sourceNode,omitempty"`
-	// targetNode is the node that the guest is moved to. Written by the manager
-	// when it lets the migration go ahead, and final once it is started.
+	// targetNode is the node that the guest is moved to. Written by the manager when it
+	// admits the migration, and final once the migration has started.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	TargetNode string `json:"targetNode,omitempty"`
-	// queue is the migration's place among those that wait. Written by the
-	// manager.
+	// queue is the migration's place in the queue. Written by the manager.
 	// +optional
 	Queue *QueueStatus `json:"queue,omitempty"`
-	// resolvingTime is since when the manager has been waiting for news of a guest
-	// or a node that it does not find. Written by the manager.
+	// resolvingTime is when the manager began to wait for a guest or node that it cannot
+	// find. Written by the manager.
 	// +optional
 	ResolvingTime *metav1.MicroTime `json:"resolvingTime,omitempty"`
-	// attempt is the one try that this migration makes. Written by the manager when
-	// it lets the migration go ahead, and final once the migration is started.
+	// attempt is the one attempt that this migration makes. Written by the manager when
+	// it admits the migration, and final once the migration has started.
 	// +optional
 	Attempt *AttemptStatus `json:"attempt,omitempty"`
 	// source is what the source node's agent does and sees. Written by it.
@@ -105,17 +105,17 @@ type LiveMigrationStatus struct {
 	// progress of the copying. Written by the source node's agent.
 	// +optional
 	Progress *ProgressStatus `json:"progress,omitempty"`
-	// requests are what was asked for by annotation, in the order in which it
-	// is done. Written by the manager. The oldest that are settled make way
-	// when there are more than 16.
+	// requests are the requests made by annotation, in the order in which they are
+	// carried out. Written by the manager. When there are more than 16, the oldest that
+	// are settled are dropped.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	// +listMapKey=token
 	// +kubebuilder:validation:MaxItems=16
 	Requests []RequestStatus `json:"requests,omitempty"`
-	// notices are what is worth knowing about the migration beside where it stands.
-	// Each was also told by one event. Written by the manager, and never removed.
+	// notices are what else is worth knowing about the migration. There was also one
+	// event for each. Written by the manager, and never removed.
 	// +optional
 	// +listType=map
 	// +listMapKey=reason
@@ -137,67 +137,68 @@ type LiveMigrationStatus struct {
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
 }
 
-// QueueStatus is a migration's place among those that wait.
+// QueueStatus is a migration's place in the queue.
 type QueueStatus struct {
-	// order tells migrations apart that were created in the same second: of two, the
-	// one that was applied first has the lower number. Written once.
+	// order orders migrations that were created in the same second: the one that was
+	// applied first has the lower number. Written once.
 	// +required
 	// +kubebuilder:validation:Minimum=0
 	Order int64 `json:"order"`
-	// waitingFor is what the migration waits for; absent where it waits for nothing.
+	// waitingFor is what the migration waits for; absent if it waits for nothing.
 	// +optional
 	WaitingFor SlotKind `json:"waitingFor,omitempty"`
-	// position is the place among those that wait for the same: 1 goes next. Beyond 5
-	// it is rounded up, to 10, 20, 50, 100 and so on, and it is absent where the
-	// migration waits for nothing.
+	// position is the place among those that wait for the same thing: 1 is next. Beyond
+	// 5 it is rounded up, to 10, 20, 50, 100 and so on. Absent if the migration waits
+	// for nothing.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	Position int32 `json:"position,omitempty"`
 }
 
-// SlotKind is something that only so many migrations can have at a time.
+// SlotKind is a kind of slot, of which there is a limited number.
 //
 // +kubebuilder:validation:Enum=Source;Target;Cluster
 type SlotKind string
 
 // The kinds of slots.
 const (
-	// SlotSource: the source node sends as many guests as it may.
+	// SlotSource: the source node already sends as many guests as it may.
 	SlotSource SlotKind = "Source"
-	// SlotTarget: the target node receives as many guests as it may.
+	// SlotTarget: the target node already receives as many guests as it may.
 	SlotTarget SlotKind = "Target"
-	// SlotCluster: the cluster moves as many guests as it may.
+	// SlotCluster: the cluster already moves as many guests as it may.
 	SlotCluster SlotKind = "Cluster"
 )
 
-// AttemptStatus identifies a try.
+// AttemptStatus identifies an attempt.
 type AttemptStatus struct {
 	// id names the attempt. Agents act on no other.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	ID string `json:"id,omitempty"`
-	// admittedTime is when the manager let the attempt go ahead.
+	// admittedTime is when the manager admitted the migration.
 	// +required
 	AdmittedTime metav1.MicroTime `json:"admittedTime,omitzero"`
 	// copyGrantedTime is when the manager gave the attempt its slot for copying. The
-	// source's agent does not start the migration before.
+	// source's agent does not start the migration before that.
 	// +optional
 	CopyGrantedTime *metav1.MicroTime `json:"copyGrantedTime,omitempty"`
-	// endSeenTime is when the manager first saw source.end. Its own clock counts
-	// how long the two sides take to agree, as those of the nodes may be off.
+	// endSeenTime is when the manager first saw source.end. How long the two sides take
+	// to agree is measured by the manager's clock, because the nodes' clocks may be
+	// wrong.
 	// +optional
 	EndSeenTime *metav1.MicroTime `json:"endSeenTime,omitempty"`
 	// confirmationSeenTime is when the manager first saw target.confirmedTime.
 	// +optional
 	ConfirmationSeenTime *metav1.MicroTime `json:"confirmationSeenTime,omitempty"`
-	// cleanUpTime is since when all that is left to do is to clean up: to resume a
-	// guest that was paused for its migration, or to remove a definition that is
-	// left over.
+	// cleanUpTime is when nothing but cleaning up was left to do: resuming a guest that
+	// was paused for its migration, or removing a definition that is left over.
 	// +optional
 	CleanUpTime *metav1.MicroTime `json:"cleanUpTime,omitempty"`
-	// sourceMissingTime is since when the source node has no Hypervisor: somebody has
-	// said that the node is gone. Only once the migration may have started.
+	// sourceMissingTime is when the source node was first seen to have no Hypervisor:
+	// somebody has deleted it to say that the node is gone. Set only once the migration
+	// may have started.
 	// +optional
 	SourceMissingTime *metav1.MicroTime `json:"sourceMissingTime,omitempty"`
 	// targetMissingTime is the same for the target node.
@@ -205,8 +206,8 @@ type AttemptStatus struct {
 	TargetMissingTime *metav1.MicroTime `json:"targetMissingTime,omitempty"`
 }
 
-// SourceStatus is what the source node's agent does and sees. A report that was
-// delayed can not take back what a later one has said of the start and the end.
+// SourceStatus is what the source node's agent does and sees. A delayed report cannot take
+// back what a later one has said about the start and the end.
 //
 // +kubebuilder:validation:XValidation:rule="self.attemptID != oldSelf.attemptID || !has(oldSelf.startRequestedTime) || has(self.startRequestedTime)",message="startRequestedTime is never removed"
 // +kubebuilder:validation:XValidation:rule="self.attemptID != oldSelf.attemptID || !has(oldSelf.end) || has(self.end)",message="end is never removed"
@@ -216,25 +217,25 @@ type SourceStatus struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	AttemptID string `json:"attemptID,omitempty"`
-	// guest is what the target has to know of the guest; set once the checks
-	// have passed.
+	// guest is what the target has to know about the guest; set once the checks have
+	// passed.
 	// +optional
 	Guest *GuestFacts `json:"guest,omitempty"`
 	// startRequestedTime is when the agent recorded that it is about to start
 	// the migration. From then on the migration may be running.
 	// +optional
 	StartRequestedTime *metav1.MicroTime `json:"startRequestedTime,omitempty"`
-	// guestPaused is whether the guest was paused before the migration was
-	// started; then it stays paused on either side.
+	// guestPaused is whether the guest was paused before the migration started; if so,
+	// it stays paused wherever it ends up.
 	// +optional
 	GuestPaused bool `json:"guestPaused,omitempty"`
-	// guestPersistent is whether the guest has a definition that outlives it;
-	// then it has one on the target as well.
+	// guestPersistent is whether the guest has a persistent definition; if so, it gets
+	// one on the target as well.
 	// +optional
 	GuestPersistent bool `json:"guestPersistent,omitempty"`
-	// warnings are the parts of the guest's definition that depend on the source's
-	// host and were kept as they are, each with what to check. Set when the migration
-	// is started; where there are more than 16, the last entry says how many.
+	// warnings are the parts of the guest's definition that depend on the source's host
+	// and were kept as they are, each with what to check. Set when the migration is
+	// started; if there are more than 16, the last entry says how many more.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16
@@ -247,18 +248,18 @@ type SourceStatus struct {
 	// steering is what the agent has done to the running job.
 	// +optional
 	Steering *SteeringStatus `json:"steering,omitempty"`
-	// recovery is there once post-copy was interrupted.
+	// recovery is set once post-copy has been interrupted.
 	// +optional
 	Recovery *RecoveryStatus `json:"recovery,omitempty"`
 	// end is set once the migration job is over on this side.
 	// +optional
 	End *SourceEnd `json:"end,omitempty"`
-	// problem is why the agent refuses to go on; set only before the start.
+	// problem is why the agent refuses the migration; set only before the start.
 	// +optional
 	Problem *Problem `json:"problem,omitempty"`
 }
 
-// GuestFacts are the facts about a guest that the target has to know.
+// GuestFacts are what the target has to know about a guest.
 type GuestFacts struct {
 	// name is the guest's libvirt name.
 	// +required
@@ -281,11 +282,11 @@ type SourceEnd struct {
 	// call is what libvirt's migrate call returned.
 	// +required
 	Call CallResult `json:"call,omitempty"`
-	// errorKind sorts the error of a call that did not succeed.
+	// errorKind classifies the error of a call that did not succeed.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	ErrorKind string `json:"errorKind,omitempty"`
-	// errorMessage is libvirt's message of a call that did not succeed.
+	// errorMessage is libvirt's error message for a call that did not succeed.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	ErrorMessage string `json:"errorMessage,omitempty"`
@@ -293,7 +294,7 @@ type SourceEnd struct {
 	// +required
 	Domain DomainObservation `json:"domain,omitzero"`
 	// observation counts the changes of domain, and how often the agent has asked for
-	// a new look at the target before it does something because of what is there.
+	// the target to be checked again before it acts on what the target shows.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	Observation int64 `json:"observation,omitempty"`
@@ -307,7 +308,7 @@ type SourceEnd struct {
 	// +optional
 	NeverLeft bool `json:"neverLeft,omitempty"`
 	// copyPausedTime is when the agent recorded that it pauses its copy of a guest that
-	// runs on both sides. It does so once.
+	// runs on both sides. It does this once.
 	// +optional
 	CopyPausedTime *metav1.MicroTime `json:"copyPausedTime,omitempty"`
 	// time is when the end was seen.
@@ -322,12 +323,13 @@ type CallResult string
 
 // The results of a migrate call.
 const (
-	// CallSucceeded: libvirt says that the guest was migrated.
+	// CallSucceeded: libvirt reported that the guest was migrated.
 	CallSucceeded CallResult = "Succeeded"
-	// CallFailed: libvirt says that it was not.
+	// CallFailed: libvirt reported that it was not.
 	CallFailed CallResult = "Failed"
 	// CallUnknown: the answer was lost with a connection or an agent, or leaves open
-	// what became of the guest, as the two libvirts have lost each other.
+	// what became of the guest, because the two libvirt daemons have lost their
+	// connection.
 	CallUnknown CallResult = "Unknown"
 )
 
@@ -341,35 +343,35 @@ type TargetStatus struct {
 	// readyTime is when the target was ready to receive the guest.
 	// +optional
 	ReadyTime *metav1.MicroTime `json:"readyTime,omitempty"`
-	// endpoint is where the source reaches this host. The source's agent makes the
-	// URIs from it that its libvirt is given.
+	// endpoint is where the source reaches this host. From it the source's agent builds
+	// the URIs for its libvirt.
 	// +optional
 	Endpoint *TargetEndpoint `json:"endpoint,omitempty"`
-	// offer is what this host gives for the parts of the migrate data that the
-	// user left out.
+	// offer is what this host fills in for the parts of the migrate data that the user
+	// left out.
 	// +optional
 	Offer *TargetOffer `json:"offer,omitempty"`
-	// host is what the definition's places on the host are checked against.
+	// host is what pins and bindings in the guest's definition are checked against.
 	// +optional
 	Host *TargetHost `json:"host,omitempty"`
 	// definedBefore is whether the domain had a persistent definition on this side
 	// before the migration. One that came with a failed migration is removed.
 	// +optional
 	DefinedBefore *bool `json:"definedBefore,omitempty"`
-	// incomingTime is when this side was first seen to have the half of a guest that a
-	// migration brings. A guest that somebody starts here from a definition has none.
+	// incomingTime is when the incoming half of a migration was first seen on this side.
+	// For a guest that somebody starts here from a definition, there is none.
 	// +optional
 	IncomingTime *metav1.MicroTime `json:"incomingTime,omitempty"`
-	// arrivedTime is when the guest was first seen running, or whole and paused, on
-	// this side, brought by a migration.
+	// arrivedTime is when the guest was first seen on this side, running or complete and
+	// paused, brought by a migration.
 	// +optional
 	ArrivedTime *metav1.MicroTime `json:"arrivedTime,omitempty"`
-	// wholeTime is when this side's hypervisor was first seen to say, after the
-	// source had switched to post-copy, that all of the guest has arrived: it
-	// runs for reason of its migration, and nothing is bringing it any more.
+	// wholeTime is when this side's hypervisor first reported, after the source had
+	// switched to post-copy, that all of the guest had arrived: it runs with the reason
+	// Migrated, and no incoming job is left.
 	// +optional
 	WholeTime *metav1.MicroTime `json:"wholeTime,omitempty"`
-	// lostTime is when the guest was found not to be on this side though the
+	// lostTime is when the guest was found to be missing on this side although the
 	// source had switched to post-copy.
 	// +optional
 	LostTime *metav1.MicroTime `json:"lostTime,omitempty"`
@@ -377,7 +379,7 @@ type TargetStatus struct {
 	// +optional
 	Domain *DomainObservation `json:"domain,omitempty"`
 	// observation counts the changes of domain, and how often the agent has asked for
-	// a new look at the source before it does something because of what is there.
+	// the source to be checked again before it acts on what the source shows.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	Observation int64 `json:"observation,omitempty"`
@@ -385,7 +387,7 @@ type TargetStatus struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	AnswersSource int64 `json:"answersSource,omitempty"`
-	// confirmedTime is when domain was read after the end on the source.
+	// confirmedTime is when domain was checked after the end on the source.
 	// +optional
 	ConfirmedTime *metav1.MicroTime `json:"confirmedTime,omitempty"`
 	// downtimeMilliseconds is the guest's pause as this side's hypervisor
@@ -421,14 +423,14 @@ type Transport string
 const (
 	// TransportTLS is TCP, encrypted and authenticated by X.509 certificates.
 	TransportTLS Transport = "tls"
-	// TransportTCP is TCP as it is.
+	// TransportTCP is plain TCP, neither encrypted nor authenticated.
 	TransportTCP Transport = "tcp"
 	// TransportSSH is a tunnel through the hosts' SSH.
 	TransportSSH Transport = "ssh"
 )
 
-// TargetOffer is what a host gives for parts of the migrate data that the user
-// left out.
+// TargetOffer is what a host fills in for parts of the migrate data that the user left
+// out.
 type TargetOffer struct {
 	// graphics holds the addresses on which the guest's graphics listen here.
 	// +optional
@@ -439,8 +441,8 @@ type TargetOffer struct {
 	Serial *SerialMigrateData `json:"serial,omitempty"`
 }
 
-// TargetHost is what the target's host has. What is not known is left out, and is
-// not checked.
+// TargetHost describes the target's host. What is not known is left out, and is not
+// checked.
 type TargetHost struct {
 	// onlineCPUs are the host's CPUs, as a list such as 0-31.
 	// +optional
@@ -448,8 +450,8 @@ type TargetHost struct {
 	// numaNodes are the host's NUMA nodes, as a list such as 0-1.
 	// +optional
 	NUMANodes CPUSet `json:"numaNodes,omitempty"`
-	// cgroupVersion is the version of the host's control groups, which decides
-	// what CPU shares may be.
+	// cgroupVersion is the version of the host's control groups, which decides what CPU
+	// shares are allowed.
 	// +optional
 	// +kubebuilder:validation:Enum=1;2
 	CgroupVersion int32 `json:"cgroupVersion,omitempty"`
@@ -457,8 +459,7 @@ type TargetHost struct {
 
 // DomainObservation is a guest on one side at one moment.
 type DomainObservation struct {
-	// state is libvirt's state of the domain, or Absent where libvirt does not
-	// know it.
+	// state is libvirt's state of the domain, or Absent if libvirt does not know it.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64

@@ -31,7 +31,7 @@ type LiveMigration struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitzero"`
 
-	// spec is what the user asks for. It cannot be changed, but for priority,
+	// spec is what the user asks for. It cannot be changed, except for priority,
 	// ttlSecondsAfterFinished and the options that steer a running migration.
 	// +required
 	Spec LiveMigrationSpec `json:"spec,omitzero"`
@@ -62,8 +62,8 @@ type LiveMigrationList struct {
 // +kubebuilder:validation:XValidation:rule="(has(self.options) && has(self.options.convergence)) == (has(oldSelf.options) && has(oldSelf.options.convergence))",message="options.convergence cannot be changed; create another LiveMigration"
 // +kubebuilder:validation:XValidation:rule="!has(self.sourceNode) || self.sourceNode != self.targetNode",message="targetNode must differ from sourceNode"
 type LiveMigrationSpec struct {
-	// domain is the guest: its libvirt name or its UUID. A value that has the
-	// form of a UUID is taken as one.
+	// domain is the guest: its libvirt name or its UUID. A value in the form of a UUID
+	// is treated as one.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
@@ -75,33 +75,32 @@ type LiveMigrationSpec struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="targetNode must be the name of a node"
 	TargetNode string `json:"targetNode,omitempty"`
-	// sourceNode is the node that the guest is to be moved from. Absent means
-	// wherever it runs; where it is given and the guest runs elsewhere, the
-	// migration fails before anything is touched.
+	// sourceNode is the node to move the guest from. Absent means wherever it runs; if
+	// it is given and the guest runs elsewhere, the migration fails before anything is
+	// touched.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="sourceNode must be the name of a node"
 	SourceNode string `json:"sourceNode,omitempty"`
-	// migrateData says what becomes of the parts of the guest's definition that
-	// belong to its host. Absent parts are filled in by the target's agent.
+	// migrateData says what the parts of the guest's definition that belong to its host
+	// become on the target. The target's agent fills in absent parts where it can.
 	// +optional
 	MigrateData *MigrateData `json:"migrateData,omitempty"`
 	// options steer the migration.
 	// +optional
 	Options *MigrationOptions `json:"options,omitempty"`
-	// priority says which of the migrations that wait for a free slot goes first:
-	// that of the highest priority, of equal ones the oldest. So that nobody waits
-	// for ever, a point of priority counts for no more than ten minutes of waiting.
-	// Absent means 0. May be changed while the migration waits.
+	// priority says which of the migrations that wait for a free slot goes first: the
+	// one with the highest priority and, among equals, the oldest. So that no migration
+	// waits for ever, one point of priority counts as ten minutes of waiting. Absent
+	// means 0. May be changed while the migration waits.
 	// +optional
 	// +kubebuilder:validation:Minimum=-100
 	// +kubebuilder:validation:Maximum=100
 	Priority *int32 `json:"priority,omitempty"`
-	// ttlSecondsAfterFinished is how long the object is kept after the
-	// migration has ended; absent means for ever. Do not set it on objects that
-	// are applied from Git: deleted ones would be applied, and the guest moved,
-	// again.
+	// ttlSecondsAfterFinished is how long the object is kept after the migration has
+	// ended; absent means for ever. Do not set it on objects that are applied from Git:
+	// a deleted object would be applied again, and the guest moved again.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
@@ -109,9 +108,9 @@ type LiveMigrationSpec struct {
 
 // MigrationOptions steer a migration.
 type MigrationOptions struct {
-	// allowUnsafe lifts libvirt's refusal of migrations that may harm the
-	// guest's disks, for example of a guest whose disks lie on storage that
-	// libvirt does not know to be shared. Cannot be changed.
+	// allowUnsafe overrides libvirt's refusal of migrations that may damage the guest's
+	// disks, for example of a guest whose disks are on storage that libvirt does not
+	// know to be shared. Cannot be changed.
 	// +optional
 	AllowUnsafe *bool `json:"allowUnsafe,omitempty"`
 	// maxDowntimeMilliseconds is the longest that the guest may be paused for
@@ -121,29 +120,27 @@ type MigrationOptions struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=2000000
 	MaxDowntimeMilliseconds *int64 `json:"maxDowntimeMilliseconds,omitempty"`
-	// bandwidthMiBps limits the copying, in MiB per second. Absent means the
-	// hypervisor's default. May be changed while the migration runs; where it is
-	// removed then, the limit stays what it was.
+	// bandwidthMiBps limits the bandwidth of the copy, in MiB per second. Absent means
+	// the hypervisor's default. May be changed while the migration runs; if it is
+	// removed then, the last limit stays in force.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=8796093022207
 	BandwidthMiBps *int64 `json:"bandwidthMiBps,omitempty"`
-	// convergence says how the allowed downtime is worked up to
-	// maxDowntimeMilliseconds while the guest is copied. Cannot be changed.
+	// convergence says how the allowed downtime is raised to maxDowntimeMilliseconds
+	// while the guest is copied. Cannot be changed.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="options.convergence cannot be changed; create another LiveMigration"
 	Convergence *ConvergenceOptions `json:"convergence,omitempty"`
-	// completionTimeoutSecondsPerGiB is how long the copying may take for each
-	// GiB of memory and of disks that are copied along, the guest counting as
-	// 2 GiB at least. Absent means 800; 0 means no limit. May be changed while
-	// the migration runs.
+	// completionTimeoutSecondsPerGiB is how long the copy may take for each GiB of
+	// memory and of copied disks. A guest counts as at least 2 GiB. Absent means 800; 0
+	// means no limit. May be changed while the migration runs.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000000
 	CompletionTimeoutSecondsPerGiB *int64 `json:"completionTimeoutSecondsPerGiB,omitempty"`
-	// progressTimeoutSeconds is how long the copying may go on without coming
-	// closer to its end. Absent or 0 means no limit. May be changed while the
-	// migration runs.
+	// progressTimeoutSeconds is how long the copy may go on without making progress.
+	// Absent or 0 means no limit. May be changed while the migration runs.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000000
@@ -152,10 +149,10 @@ type MigrationOptions struct {
 	// means Abort. May be changed while the migration runs.
 	// +optional
 	OnTimeout TimeoutAction `json:"onTimeout,omitempty"`
-	// allowPostCopy allows the switch to post-copy: the guest goes on running on
-	// the target before all of its memory is there, and the rest follows. From
-	// then on the guest depends on both hosts and the network between them, and
-	// the migration cannot be cancelled. Cannot be changed.
+	// allowPostCopy allows the switch to post-copy: the guest continues on the target
+	// before all of its memory has arrived, and the rest follows. From then on the guest
+	// depends on both hosts and the network between them, and the migration cannot be
+	// cancelled. Cannot be changed.
 	// +optional
 	AllowPostCopy *bool `json:"allowPostCopy,omitempty"`
 	// allowPause allows the strategy to pause a guest that writes to its memory
@@ -164,9 +161,8 @@ type MigrationOptions struct {
 	// without this. May be changed while the migration runs.
 	// +optional
 	AllowPause *bool `json:"allowPause,omitempty"`
-	// autoConverge has the hypervisor slow the guest's CPUs down, step by step,
-	// for as long as it writes to its memory too fast. Absent means never.
-	// Cannot be changed.
+	// autoConverge lets the hypervisor slow the guest's CPUs down, step by step, while
+	// the guest writes to its memory too fast. Absent means never. Cannot be changed.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="options.autoConverge cannot be changed; create another LiveMigration"
 	AutoConverge *AutoConvergeOptions `json:"autoConverge,omitempty"`
@@ -176,19 +172,19 @@ type MigrationOptions struct {
 //
 // +kubebuilder:validation:XValidation:rule="!(has(self.steps) || has(self.stepDelaySecondsPerGiB)) || (has(self.strategy) && self.strategy == 'Stepped')",message="steps and stepDelaySecondsPerGiB belong to the strategy Stepped"
 type ConvergenceOptions struct {
-	// strategy is Adaptive, which predicts from what is seen of the guest and of
-	// the link, or Stepped, which raises the allowed downtime by the clock as
+	// strategy is Adaptive, which predicts from the observed behaviour of the guest and
+	// the link, or Stepped, which raises the allowed downtime on a fixed schedule as
 	// OpenStack Nova does. Absent means Adaptive.
 	// +optional
 	Strategy ConvergenceStrategy `json:"strategy,omitempty"`
-	// steps is in how many steps Stepped raises the allowed downtime. Absent
+	// steps is the number of steps in which Stepped raises the allowed downtime. Absent
 	// means 10.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=100
 	Steps *int32 `json:"steps,omitempty"`
-	// stepDelaySecondsPerGiB is how long Stepped waits between two steps, for
-	// each GiB of memory and of disks that are copied along. Absent means 75.
+	// stepDelaySecondsPerGiB is how long Stepped waits between two steps, for each GiB
+	// of memory and of copied disks. Absent means 75.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=10000
@@ -202,9 +198,9 @@ type ConvergenceStrategy string
 
 // The strategies.
 const (
-	// StrategyAdaptive predicts.
+	// StrategyAdaptive predicts the downtime of a switch-over.
 	StrategyAdaptive ConvergenceStrategy = "Adaptive"
-	// StrategyStepped goes by the clock.
+	// StrategyStepped follows a fixed schedule.
 	StrategyStepped ConvergenceStrategy = "Stepped"
 )
 
@@ -215,7 +211,7 @@ type TimeoutAction string
 
 // The actions on a timeout.
 const (
-	// TimeoutAbort gives the migration up; the guest stays on its source.
+	// TimeoutAbort aborts the migration; the guest stays on its source.
 	TimeoutAbort TimeoutAction = "Abort"
 	// TimeoutForceComplete switches to post-copy where that is allowed, and
 	// pauses the guest until it has been copied where it is not.
@@ -232,8 +228,8 @@ type AutoConvergeOptions struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=99
 	InitialPercent *int32 `json:"initialPercent,omitempty"`
-	// incrementPercent is by how much more they are slowed down each time that
-	// this was not enough. Absent means the hypervisor's default, 10.
+	// incrementPercent is by how much more they are slowed down each time that this is
+	// not enough. Absent means the hypervisor's default, 10.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=99

@@ -1,7 +1,7 @@
 package v1alpha1
 
-// VolumeMigrateData says where the data of one disk are on the target. Parts
-// that are absent stay as the guest has them.
+// VolumeMigrateData says where the data of one disk is on the target. Absent parts stay as
+// they are in the guest's definition.
 //
 // +kubebuilder:validation:ExactlyOneOf=serial;targetDevice
 type VolumeMigrateData struct {
@@ -19,8 +19,8 @@ type VolumeMigrateData struct {
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_.-]+$`
 	TargetDevice *string `json:"targetDevice,omitempty"`
 
-	// source is where the data are. It replaces all that the guest's disk has
-	// to say about that, the kind of source and its authentication included.
+	// source is where the data is. It replaces everything that the guest's definition
+	// says about that, including the kind of source and its authentication.
 	// +optional
 	Source *VolumeSource `json:"source,omitempty"`
 
@@ -257,8 +257,8 @@ type VolumeHost struct {
 	SocketPath *string `json:"socketPath,omitempty"`
 }
 
-// VolumeAuth says how to authenticate with a storage server. The secret itself
-// lives in libvirt on the target.
+// VolumeAuth says how to authenticate with a storage server. The secret itself is kept in
+// libvirt on the target.
 //
 // +kubebuilder:validation:ExactlyOneOf=secretUUID;secretUsage
 type VolumeAuth struct {
@@ -291,7 +291,7 @@ type VolumeFormat string
 // +kubebuilder:validation:Enum=default;none;writethrough;writeback;directsync;unsafe
 type CacheMode string
 
-// IOMode is a way of disk I/O as libvirt names it.
+// IOMode is a disk I/O mode as libvirt names it.
 //
 // +kubebuilder:validation:Enum=threads;native;io_uring
 type IOMode string
@@ -301,8 +301,8 @@ type IOMode string
 // +kubebuilder:validation:Enum=unmap;ignore
 type DiscardMode string
 
-// VolumeDriver holds settings for reading and writing a disk's data. What is
-// absent stays as the guest has it.
+// VolumeDriver holds settings for reading and writing a disk's data. Absent settings stay
+// as they are in the guest's definition.
 //
 // +kubebuilder:validation:MinProperties=1
 type VolumeDriver struct {
@@ -314,7 +314,7 @@ type VolumeDriver struct {
 	// +optional
 	Cache *CacheMode `json:"cache,omitempty"`
 
-	// io is the way of I/O.
+	// io is the I/O mode.
 	// +optional
 	IO *IOMode `json:"io,omitempty"`
 

@@ -6,16 +6,16 @@ package v1alpha1
 // +kubebuilder:validation:Pattern=`^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$`
 type MACAddress string
 
-// InterfaceMigrateData says what one network interface is connected to on the
-// target. Parts that are absent stay as the guest has them. What the guest
-// sees (address, model, MTU, queues) never changes.
+// InterfaceMigrateData says what one network interface is connected to on the target.
+// Absent parts stay as they are in the guest's definition. What the guest sees (address,
+// model, MTU, queues) never changes.
 type InterfaceMigrateData struct {
 	// macAddress finds the interface.
 	// +required
 	MACAddress MACAddress `json:"macAddress"`
 
-	// source is what the interface is connected to. If its kind changes, a
-	// virtual port and a device name of the old kind do not stay.
+	// source is what the interface is connected to. If its kind changes, a virtual port
+	// and a device name of the old kind are removed.
 	// +optional
 	Source *InterfaceSource `json:"source,omitempty"`
 
@@ -81,8 +81,8 @@ type InterfaceSource struct {
 	// +optional
 	VDPA *PathSource `json:"vdpa,omitempty"`
 
-	// hostDevice is a PCI function of the target that is passed through. The
-	// guest sees that function, so an interface is this kind or never.
+	// hostDevice is a PCI function of the target that is passed through. The guest sees
+	// that function, so an interface cannot change to or from this kind.
 	// +optional
 	HostDevice *HostDeviceInterfaceSource `json:"hostDevice,omitempty"`
 }

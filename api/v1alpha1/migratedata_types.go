@@ -1,8 +1,9 @@
 package v1alpha1
 
-// MigrateData says what the parts of a guest that are bound to its host become
-// on the target. A part that is absent is filled by the target's agent from
-// its host. A part that is present but empty says that there is none of it.
+// MigrateData says what the parts of a guest that belong to its host become on the target.
+// The target's agent fills in an absent part where it can; other absent parts stay as they
+// are or, where that cannot be right, the migration is refused. A part that is present but
+// empty means that there is none of it.
 //
 // +kubebuilder:validation:MinProperties=1
 type MigrateData struct {
@@ -59,9 +60,9 @@ type MigrateData struct {
 	// +kubebuilder:validation:MaxItems=256
 	Interfaces []InterfaceMigrateData `json:"interfaces,omitzero"`
 
-	// sharedCPUSet is the set of the target's CPUs on which guests without
-	// CPU pins run, such as "0-3,8". Empty lets the guest run on all CPUs. It
-	// does not concern guests all of whose virtual CPUs are pinned.
+	// sharedCPUSet is the set of the target's CPUs on which guests without CPU pins run,
+	// such as "0-3,8". Empty lets the guest run on all CPUs. It has no effect on guests
+	// whose virtual CPUs are all pinned.
 	// +optional
 	// +kubebuilder:validation:MaxLength=4096
 	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*)?$`
@@ -97,9 +98,9 @@ type MigrateData struct {
 	VirtualPMEM []VirtualPMEMMigrateData `json:"virtualPMEM,omitzero"`
 }
 
-// GraphicsMigrateData holds listen addresses per type of graphics. An address
-// given here applies to every listener of its type on an address, a wildcard
-// or loopback address included; sockets are left alone.
+// GraphicsMigrateData holds listen addresses per type of graphics. An address given here
+// applies to every listener of its type that listens on an address, including a wildcard
+// or loopback address; sockets are left alone.
 //
 // +kubebuilder:validation:MinProperties=1
 type GraphicsMigrateData struct {
@@ -125,8 +126,8 @@ type GraphicsMigrateData struct {
 	RDPListenAddress *string `json:"rdpListenAddress,omitempty"`
 }
 
-// SerialMigrateData holds what serial ports and consoles over TCP listen on.
-// Only those that wait for connections are meant, not those that dial out.
+// SerialMigrateData holds what serial ports and consoles over TCP listen on. This applies
+// only to those that wait for connections, not to those that connect out.
 type SerialMigrateData struct {
 	// listenAddress is the IP address to listen on at the target. Other character
 	// devices, such as channels, get it too where they listen on an address that is
@@ -194,8 +195,8 @@ const (
 	ToggleDisabled Toggle = "Disabled"
 )
 
-// MemoryBackingMigrateData says how a guest's memory is backed. Memory in an
-// anonymous file (memfd) is not concerned: it works on every host.
+// MemoryBackingMigrateData says how a guest's memory is backed. Memory in an anonymous
+// file (memfd) is left alone: it works on every host.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.discard) || self.fileBacking == 'Required'",message="discard needs fileBacking: Required"
 type MemoryBackingMigrateData struct {
@@ -203,8 +204,8 @@ type MemoryBackingMigrateData struct {
 	// +required
 	FileBacking FileBacking `json:"fileBacking"`
 
-	// discard says whether the content of the files is thrown away when the
-	// guest ends. Absent leaves it as the guest has it.
+	// discard says whether the content of the files is discarded when the guest ends.
+	// Absent leaves it as the guest has it.
 	// +optional
 	Discard *Toggle `json:"discard,omitempty"`
 }
@@ -223,8 +224,8 @@ const (
 	CPUSharesSet CPUSharesPolicy = "Set"
 )
 
-// CPUSharesMigrateData says what becomes of a guest's CPU weight. Hosts with
-// version 2 of cgroups accept 1 to 10000, hosts with version 1 2 to 262144.
+// CPUSharesMigrateData says what becomes of a guest's CPU weight. Hosts with cgroups
+// version 2 accept 1 to 10000, hosts with version 1 accept 2 to 262144.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.shares) == (self.policy == 'Set')",message="shares must be given with policy: Set, and only then"
 type CPUSharesMigrateData struct {
@@ -392,9 +393,9 @@ type PCIDeviceMigrateData struct {
 	// +required
 	Target PCIAddress `json:"target"`
 
-	// guestAddress is the device's PCI address inside the guest. It is only
-	// needed where addresses swap places and the rewrite may be repeated: it
-	// tells the devices apart by what never changes.
+	// guestAddress is the device's PCI address inside the guest. It is needed only if
+	// addresses swap places and the rewrite may be repeated: it identifies each device
+	// by something that never changes.
 	// +optional
 	GuestAddress *PCIAddress `json:"guestAddress,omitempty"`
 }

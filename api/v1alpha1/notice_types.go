@@ -4,12 +4,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Notice is something that is worth knowing about a migration, whatever becomes of it.
+// Notice is something worth knowing about a migration, whatever its outcome.
 type Notice struct {
-	// reason says what it is in a word; the event has the same.
+	// reason says in a word what the notice is about; the event has the same reason.
 	// +required
 	Reason NoticeReason `json:"reason,omitempty"`
-	// message says it in full.
+	// message says what happened.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
@@ -35,11 +35,12 @@ const (
 	// NoticePausedForCompletion: the guest was paused on its source until all of it had
 	// been copied.
 	NoticePausedForCompletion NoticeReason = "PausedForCompletion"
-	// NoticePostCopyStarted: the guest went on to the target before its memory.
+	// NoticePostCopyStarted: the guest was switched to the target before all of its
+	// memory had arrived.
 	NoticePostCopyStarted NoticeReason = "PostCopyStarted"
-	// NoticePostCopyCompleted: all of the guest's memory has followed it.
+	// NoticePostCopyCompleted: all of the guest's memory has arrived.
 	NoticePostCopyCompleted NoticeReason = "PostCopyCompleted"
-	// NoticeDowntimeExceeded: the guest stood still for longer than
+	// NoticeDowntimeExceeded: the guest was paused at its switch-over for longer than
 	// options.maxDowntimeMilliseconds allows.
 	NoticeDowntimeExceeded NoticeReason = "DowntimeExceeded"
 )

@@ -1,9 +1,9 @@
 package v1alpha1
 
-// ProgressStatus is how far the copying has come.
+// ProgressStatus is how far the copy has got.
 type ProgressStatus struct {
-	// percent of the memory and disks that has been copied. It never falls, and
-	// is 100 only once the migration has succeeded on the source's word.
+	// percent of the memory and disks that has been copied. It never falls, and is 100
+	// only once the source reports that the migration has succeeded.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100
@@ -11,7 +11,7 @@ type ProgressStatus struct {
 	// memory counts the guest's memory.
 	// +optional
 	Memory *TransferStatus `json:"memory,omitempty"`
-	// disk counts the guest's disks that are copied along.
+	// disk counts the guest's disks that are copied.
 	// +optional
 	Disk *TransferStatus `json:"disk,omitempty"`
 	// memoryIteration counts the passes over the guest's memory, from one.
@@ -26,8 +26,8 @@ type ProgressStatus struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	BytesPerSecond int64 `json:"bytesPerSecond,omitempty"`
-	// expectedDowntimeMilliseconds is the hypervisor's estimate of the pause
-	// for the switch-over; absent until there is one and after the end.
+	// expectedDowntimeMilliseconds is the hypervisor's estimate of the downtime at the
+	// switch-over; absent until there is one and after the end.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	ExpectedDowntimeMilliseconds *int64 `json:"expectedDowntimeMilliseconds,omitempty"`
@@ -36,26 +36,26 @@ type ProgressStatus struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100
 	ThrottlePercent int32 `json:"throttlePercent,omitempty"`
-	// postCopyRequests is how many pages the target had to ask for in post-copy.
+	// postCopyRequests is how many pages the target had to request in post-copy.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	PostCopyRequests int64 `json:"postCopyRequests,omitempty"`
-	// switchover is what brought the guest to the target, once it is there:
+	// switchover is how the switch-over came about, once the guest is on the target:
 	// Converged, PostCopy or Paused.
 	// +optional
 	Switchover SwitchoverReason `json:"switchover,omitempty"`
-	// elapsedMilliseconds is the age of the migration job.
+	// elapsedMilliseconds is how long the migration job has been running.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	ElapsedMilliseconds int64 `json:"elapsedMilliseconds,omitempty"`
-	// downtimeMilliseconds is the guest's real pause, once the job has ended
-	// and the source's hypervisor has told it.
+	// downtimeMilliseconds is the measured downtime, once the job has ended and the
+	// source's hypervisor has reported it.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	DowntimeMilliseconds *int64 `json:"downtimeMilliseconds,omitempty"`
 }
 
-// SwitchoverReason is what brought a guest to its target.
+// SwitchoverReason is how a switch-over came about.
 //
 // +kubebuilder:validation:Enum=Converged;PostCopy;Paused
 type SwitchoverReason string
@@ -64,9 +64,10 @@ type SwitchoverReason string
 const (
 	// SwitchoverConverged: the rest could be copied within the allowed downtime.
 	SwitchoverConverged SwitchoverReason = "Converged"
-	// SwitchoverPostCopy: the guest went ahead, and the rest followed.
+	// SwitchoverPostCopy: the guest was switched first, and the rest of its memory
+	// followed.
 	SwitchoverPostCopy SwitchoverReason = "PostCopy"
-	// SwitchoverPaused: the guest was paused so that the copying could end.
+	// SwitchoverPaused: the guest was paused so that the copy could finish.
 	SwitchoverPaused SwitchoverReason = "Paused"
 )
 
@@ -76,7 +77,7 @@ type TransferStatus struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	TotalBytes int64 `json:"totalBytes"`
-	// processedBytes has been copied so far, rewritten parts counted again.
+	// processedBytes has been copied so far; what is copied again is counted again.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	ProcessedBytes int64 `json:"processedBytes"`

@@ -9,14 +9,14 @@ type RequestStatus struct {
 	// type is what is asked for.
 	// +required
 	Type RequestType `json:"type,omitempty"`
-	// token is the annotation's value, which tells one request from the next. A
-	// value that cannot be a token is replaced by "invalid-" and a part of its
-	// SHA-256 sum.
+	// token is the annotation's value, which distinguishes one request from the next. A
+	// value that cannot be a token is replaced by "invalid-" and a part of its SHA-256
+	// sum.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	Token string `json:"token,omitempty"`
-	// state is how far the request has come.
+	// state is the state of the request.
 	// +required
 	State RequestState `json:"state,omitempty"`
 	// message says what became of the request.
@@ -38,15 +38,15 @@ type RequestType string
 
 // The types of requests.
 const (
-	// RequestCancel asks for the end of the migration, with the guest on its
+	// RequestCancel asks for the migration to be aborted, so that the guest stays on its
 	// source.
 	RequestCancel RequestType = "Cancel"
-	// RequestForceComplete asks for the migration to be completed whatever it
-	// costs the guest: by post-copy where that is allowed, else by pausing it.
+	// RequestForceComplete asks for the migration to be completed whatever that means
+	// for the guest: by post-copy if that is allowed, otherwise by pausing it.
 	RequestForceComplete RequestType = "ForceComplete"
 )
 
-// RequestState is how far a request has come.
+// RequestState is the state of a request.
 //
 // +kubebuilder:validation:Enum=Queued;InProgress;Done;Refused
 type RequestState string
@@ -63,20 +63,18 @@ const (
 	RequestRefused RequestState = "Refused"
 )
 
-// SteeringStatus is what the source's agent has done to a running migration. An
-// agent that takes the migration over goes on from here.
+// SteeringStatus is what the source's agent has done to a running migration. An agent that
+// takes over the migration continues from here.
 type SteeringStatus struct {
-	// maxDowntimeMilliseconds is the downtime that the hypervisor was last
-	// allowed.
+	// maxDowntimeMilliseconds is the downtime that the hypervisor is currently allowed.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	MaxDowntimeMilliseconds int64 `json:"maxDowntimeMilliseconds,omitempty"`
-	// lastProgressTime is when the copying was last seen to come closer to its
-	// end.
+	// lastProgressTime is when the copy was last seen to make progress.
 	// +optional
 	LastProgressTime *metav1.MicroTime `json:"lastProgressTime,omitempty"`
-	// lowestRemainingBytes is the least that was seen to remain of the memory at the
-	// beginning of a pass over it.
+	// lowestRemainingBytes is the least memory that was left to copy at the beginning of
+	// a pass over it.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	LowestRemainingBytes int64 `json:"lowestRemainingBytes,omitempty"`
@@ -86,18 +84,18 @@ type SteeringStatus struct {
 	// postCopyTime is when the migration was first seen in post-copy.
 	// +optional
 	PostCopyTime *metav1.MicroTime `json:"postCopyTime,omitempty"`
-	// pause is the pausing of the guest so that its copying ends, once the agent
-	// has asked for it. The guest is resumed where it ends up.
+	// pause is the pause of the guest so that the copy can finish, once the agent has
+	// asked for it. The guest is resumed wherever it ends up.
 	// +optional
 	Pause *SteeringStep `json:"pause,omitempty"`
-	// pausedTime is when libvirt has paused the guest, or when it was first seen to
-	// stand paused after that.
+	// pausedTime is when libvirt paused the guest, or when the guest was first seen
+	// paused after that.
 	// +optional
 	PausedTime *metav1.MicroTime `json:"pausedTime,omitempty"`
 	// abort is the abort of the job, once the agent has asked for it.
 	// +optional
 	Abort *SteeringStep `json:"abort,omitempty"`
-	// requests are the requests that the agent has taken up.
+	// requests are the requests that the agent has accepted or refused.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -109,8 +107,8 @@ type SteeringStatus struct {
 // StepReasonRequested is the reason of a step that a request asks for.
 const StepReasonRequested = "Requested"
 
-// SteeringStep is something that the source's agent does to a running migration
-// once. It is recorded before it is done.
+// SteeringStep is something that the source's agent does once to a running migration. It
+// is recorded before it is done.
 type SteeringStep struct {
 	// time is when the agent decided on it.
 	// +required
@@ -124,13 +122,12 @@ type SteeringStep struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Message string `json:"message,omitempty"`
-	// error is why it failed: libvirt's message if it refused, or that nothing
-	// came of it.
+	// error is why it failed: libvirt's message if it refused, or that it had no effect.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Error string `json:"error,omitempty"`
-	// refused is whether libvirt refused it for certain, so that it has had no
-	// effect. Any other error leaves that open.
+	// refused is whether libvirt certainly refused it, so that it has had no effect. Any
+	// other error leaves that open.
 	// +optional
 	Refused bool `json:"refused,omitempty"`
 }
@@ -140,19 +137,19 @@ type RequestReport struct {
 	// type is what is asked for.
 	// +required
 	Type RequestType `json:"type,omitempty"`
-	// token tells the request from others.
+	// token distinguishes the request from others.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	Token string `json:"token,omitempty"`
-	// state is how far it has come.
+	// state is the state of the request.
 	// +required
 	State RequestState `json:"state,omitempty"`
 	// message says what was done, or why nothing was.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Message string `json:"message,omitempty"`
-	// time is when it came to this.
+	// time is when the request reached this state.
 	// +required
 	Time metav1.MicroTime `json:"time,omitzero"`
 }
@@ -162,18 +159,18 @@ type RecoveryStatus struct {
 	// brokenTime is when the interruption was first seen.
 	// +required
 	BrokenTime metav1.MicroTime `json:"brokenTime,omitzero"`
-	// attempts is how often the agent has tried to resume.
+	// attempts is how often the agent has tried to resume it.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	Attempts int32 `json:"attempts,omitempty"`
 	// lastAttemptTime is when it tried last.
 	// +optional
 	LastAttemptTime *metav1.MicroTime `json:"lastAttemptTime,omitempty"`
-	// lastError is libvirt's message of the last attempt that failed.
+	// lastError is libvirt's message for the last attempt that failed.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	LastError string `json:"lastError,omitempty"`
-	// resumedTime is when the copying was seen to go on.
+	// resumedTime is when the copy was seen to continue.
 	// +optional
 	ResumedTime *metav1.MicroTime `json:"resumedTime,omitempty"`
 }

@@ -9,26 +9,27 @@ import (
 // AttemptStatusApplyConfiguration represents a declarative configuration of the AttemptStatus type for use
 // with apply.
 //
-// AttemptStatus identifies a try.
+// AttemptStatus identifies an attempt.
 type AttemptStatusApplyConfiguration struct {
 	// id names the attempt. Agents act on no other.
 	ID *string `json:"id,omitempty"`
-	// admittedTime is when the manager let the attempt go ahead.
+	// admittedTime is when the manager admitted the migration.
 	AdmittedTime *v1.MicroTime `json:"admittedTime,omitempty"`
 	// copyGrantedTime is when the manager gave the attempt its slot for copying. The
-	// source's agent does not start the migration before.
+	// source's agent does not start the migration before that.
 	CopyGrantedTime *v1.MicroTime `json:"copyGrantedTime,omitempty"`
-	// endSeenTime is when the manager first saw source.end. Its own clock counts
-	// how long the two sides take to agree, as those of the nodes may be off.
+	// endSeenTime is when the manager first saw source.end. How long the two sides take
+	// to agree is measured by the manager's clock, because the nodes' clocks may be
+	// wrong.
 	EndSeenTime *v1.MicroTime `json:"endSeenTime,omitempty"`
 	// confirmationSeenTime is when the manager first saw target.confirmedTime.
 	ConfirmationSeenTime *v1.MicroTime `json:"confirmationSeenTime,omitempty"`
-	// cleanUpTime is since when all that is left to do is to clean up: to resume a
-	// guest that was paused for its migration, or to remove a definition that is
-	// left over.
+	// cleanUpTime is when nothing but cleaning up was left to do: resuming a guest that
+	// was paused for its migration, or removing a definition that is left over.
 	CleanUpTime *v1.MicroTime `json:"cleanUpTime,omitempty"`
-	// sourceMissingTime is since when the source node has no Hypervisor: somebody has
-	// said that the node is gone. Only once the migration may have started.
+	// sourceMissingTime is when the source node was first seen to have no Hypervisor:
+	// somebody has deleted it to say that the node is gone. Set only once the migration
+	// may have started.
 	SourceMissingTime *v1.MicroTime `json:"sourceMissingTime,omitempty"`
 	// targetMissingTime is the same for the target node.
 	TargetMissingTime *v1.MicroTime `json:"targetMissingTime,omitempty"`

@@ -10,8 +10,8 @@ type AutoConvergeOptionsApplyConfiguration struct {
 	// initialPercent is by how much the guest's CPUs are slowed down at first.
 	// Absent means the hypervisor's default, 20.
 	InitialPercent *int32 `json:"initialPercent,omitempty"`
-	// incrementPercent is by how much more they are slowed down each time that
-	// this was not enough. Absent means the hypervisor's default, 10.
+	// incrementPercent is by how much more they are slowed down each time that this is
+	// not enough. Absent means the hypervisor's default, 10.
 	IncrementPercent *int32 `json:"incrementPercent,omitempty"`
 }
 

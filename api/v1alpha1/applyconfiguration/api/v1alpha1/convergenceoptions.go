@@ -11,15 +11,15 @@ import (
 //
 // ConvergenceOptions say how a migration is brought to its switch-over.
 type ConvergenceOptionsApplyConfiguration struct {
-	// strategy is Adaptive, which predicts from what is seen of the guest and of
-	// the link, or Stepped, which raises the allowed downtime by the clock as
+	// strategy is Adaptive, which predicts from the observed behaviour of the guest and
+	// the link, or Stepped, which raises the allowed downtime on a fixed schedule as
 	// OpenStack Nova does. Absent means Adaptive.
 	Strategy *apiv1alpha1.ConvergenceStrategy `json:"strategy,omitempty"`
-	// steps is in how many steps Stepped raises the allowed downtime. Absent
+	// steps is the number of steps in which Stepped raises the allowed downtime. Absent
 	// means 10.
 	Steps *int32 `json:"steps,omitempty"`
-	// stepDelaySecondsPerGiB is how long Stepped waits between two steps, for
-	// each GiB of memory and of disks that are copied along. Absent means 75.
+	// stepDelaySecondsPerGiB is how long Stepped waits between two steps, for each GiB
+	// of memory and of copied disks. Absent means 75.
 	StepDelaySecondsPerGiB *int32 `json:"stepDelaySecondsPerGiB,omitempty"`
 }
 

@@ -9,8 +9,8 @@ import (
 // CPUSharesMigrateDataApplyConfiguration represents a declarative configuration of the CPUSharesMigrateData type for use
 // with apply.
 //
-// CPUSharesMigrateData says what becomes of a guest's CPU weight. Hosts with
-// version 2 of cgroups accept 1 to 10000, hosts with version 1 2 to 262144.
+// CPUSharesMigrateData says what becomes of a guest's CPU weight. Hosts with cgroups
+// version 2 accept 1 to 10000, hosts with version 1 accept 2 to 262144.
 type CPUSharesMigrateDataApplyConfiguration struct {
 	// policy says what to do with the weight.
 	Policy *apiv1alpha1.CPUSharesPolicy `json:"policy,omitempty"`

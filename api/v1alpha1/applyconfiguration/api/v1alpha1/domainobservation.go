@@ -7,8 +7,7 @@ package v1alpha1
 //
 // DomainObservation is a guest on one side at one moment.
 type DomainObservationApplyConfiguration struct {
-	// state is libvirt's state of the domain, or Absent where libvirt does not
-	// know it.
+	// state is libvirt's state of the domain, or Absent if libvirt does not know it.
 	State *string `json:"state,omitempty"`
 	// reason is libvirt's reason for the state.
 	Reason *string `json:"reason,omitempty"`

@@ -5,9 +5,9 @@ package v1alpha1
 // GraphicsMigrateDataApplyConfiguration represents a declarative configuration of the GraphicsMigrateData type for use
 // with apply.
 //
-// GraphicsMigrateData holds listen addresses per type of graphics. An address
-// given here applies to every listener of its type on an address, a wildcard
-// or loopback address included; sockets are left alone.
+// GraphicsMigrateData holds listen addresses per type of graphics. An address given here
+// applies to every listener of its type that listens on an address, including a wildcard
+// or loopback address; sockets are left alone.
 type GraphicsMigrateDataApplyConfiguration struct {
 	// vncListenAddress is the IP address on which VNC listens on the target.
 	VNCListenAddress *string `json:"vncListenAddress,omitempty"`

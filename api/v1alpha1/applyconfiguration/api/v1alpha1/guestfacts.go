@@ -5,7 +5,7 @@ package v1alpha1
 // GuestFactsApplyConfiguration represents a declarative configuration of the GuestFacts type for use
 // with apply.
 //
-// GuestFacts are the facts about a guest that the target has to know.
+// GuestFacts are what the target has to know about a guest.
 type GuestFactsApplyConfiguration struct {
 	// name is the guest's libvirt name.
 	Name *string `json:"name,omitempty"`

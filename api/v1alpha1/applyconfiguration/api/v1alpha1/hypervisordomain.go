@@ -9,8 +9,8 @@ package v1alpha1
 type HypervisorDomainApplyConfiguration struct {
 	// uuid is the guest's UUID.
 	UUID *string `json:"uuid,omitempty"`
-	// name is the guest's libvirt name. It is absent where that is longer than 256
-	// characters or no text.
+	// name is the guest's libvirt name. It is absent if it is longer than 256 characters
+	// or not valid text.
 	Name *string `json:"name,omitempty"`
 	// state is libvirt's state of the guest.
 	State *string `json:"state,omitempty"`

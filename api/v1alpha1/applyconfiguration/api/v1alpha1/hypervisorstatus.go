@@ -22,14 +22,13 @@ type HypervisorStatusApplyConfiguration struct {
 	HypervisorVersion *string `json:"hypervisorVersion,omitempty"`
 	// migrationAddress is the address on which the node receives guests.
 	MigrationAddress *string `json:"migrationAddress,omitempty"`
-	// maxWorkers is how many calls the node's libvirt daemon serves at once; absent
-	// where it does not tell. Each guest that leaves occupies one of its workers.
+	// maxWorkers is how many calls the node's libvirt daemon serves at once; absent if
+	// the daemon does not report it. Each guest that leaves occupies one of its workers.
 	MaxWorkers *int32 `json:"maxWorkers,omitempty"`
 	// domainCount is how many guests the node's libvirt knows.
 	DomainCount *int32 `json:"domainCount,omitempty"`
-	// domains are these guests, those that are active first. Where they are more
-	// than an object can hold they are not all of them: then domainCount is larger
-	// than the list is long.
+	// domains are these guests, active ones first. If there are more than an object can
+	// hold, some are left out: then domainCount is larger than the length of the list.
 	Domains []HypervisorDomainApplyConfiguration `json:"domains,omitempty"`
 }
 

@@ -9,14 +9,14 @@ import (
 // InterfaceMigrateDataApplyConfiguration represents a declarative configuration of the InterfaceMigrateData type for use
 // with apply.
 //
-// InterfaceMigrateData says what one network interface is connected to on the
-// target. Parts that are absent stay as the guest has them. What the guest
-// sees (address, model, MTU, queues) never changes.
+// InterfaceMigrateData says what one network interface is connected to on the target.
+// Absent parts stay as they are in the guest's definition. What the guest sees (address,
+// model, MTU, queues) never changes.
 type InterfaceMigrateDataApplyConfiguration struct {
 	// macAddress finds the interface.
 	MACAddress *apiv1alpha1.MACAddress `json:"macAddress,omitempty"`
-	// source is what the interface is connected to. If its kind changes, a
-	// virtual port and a device name of the old kind do not stay.
+	// source is what the interface is connected to. If its kind changes, a virtual port
+	// and a device name of the old kind are removed.
 	Source *InterfaceSourceApplyConfiguration `json:"source,omitempty"`
 	// targetDevice is the name of the interface's device on the target host.
 	TargetDevice *string `json:"targetDevice,omitempty"`

@@ -19,8 +19,8 @@ type InterfaceSourceApplyConfiguration struct {
 	VhostUser *VhostUserInterfaceSourceApplyConfiguration `json:"vhostUser,omitempty"`
 	// vdpa is a vhost-vdpa device of the target.
 	VDPA *PathSourceApplyConfiguration `json:"vdpa,omitempty"`
-	// hostDevice is a PCI function of the target that is passed through. The
-	// guest sees that function, so an interface is this kind or never.
+	// hostDevice is a PCI function of the target that is passed through. The guest sees
+	// that function, so an interface cannot change to or from this kind.
 	HostDevice *HostDeviceInterfaceSourceApplyConfiguration `json:"hostDevice,omitempty"`
 }
 

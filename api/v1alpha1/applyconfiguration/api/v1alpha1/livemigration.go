@@ -18,7 +18,7 @@ import (
 type LiveMigrationApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration    `json:""`
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`
-	// spec is what the user asks for. It cannot be changed, but for priority,
+	// spec is what the user asks for. It cannot be changed, except for priority,
 	// ttlSecondsAfterFinished and the options that steer a running migration.
 	Spec *LiveMigrationSpecApplyConfiguration `json:"spec,omitempty"`
 	// status is what Virtferry observes and does.

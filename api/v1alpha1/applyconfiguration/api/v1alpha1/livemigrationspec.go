@@ -7,29 +7,28 @@ package v1alpha1
 //
 // LiveMigrationSpec is what the user asks for.
 type LiveMigrationSpecApplyConfiguration struct {
-	// domain is the guest: its libvirt name or its UUID. A value that has the
-	// form of a UUID is taken as one.
+	// domain is the guest: its libvirt name or its UUID. A value in the form of a UUID
+	// is treated as one.
 	Domain *string `json:"domain,omitempty"`
 	// targetNode is the node to move the guest to.
 	TargetNode *string `json:"targetNode,omitempty"`
-	// sourceNode is the node that the guest is to be moved from. Absent means
-	// wherever it runs; where it is given and the guest runs elsewhere, the
-	// migration fails before anything is touched.
+	// sourceNode is the node to move the guest from. Absent means wherever it runs; if
+	// it is given and the guest runs elsewhere, the migration fails before anything is
+	// touched.
 	SourceNode *string `json:"sourceNode,omitempty"`
-	// migrateData says what becomes of the parts of the guest's definition that
-	// belong to its host. Absent parts are filled in by the target's agent.
+	// migrateData says what the parts of the guest's definition that belong to its host
+	// become on the target. The target's agent fills in absent parts where it can.
 	MigrateData *MigrateDataApplyConfiguration `json:"migrateData,omitempty"`
 	// options steer the migration.
 	Options *MigrationOptionsApplyConfiguration `json:"options,omitempty"`
-	// priority says which of the migrations that wait for a free slot goes first:
-	// that of the highest priority, of equal ones the oldest. So that nobody waits
-	// for ever, a point of priority counts for no more than ten minutes of waiting.
-	// Absent means 0. May be changed while the migration waits.
+	// priority says which of the migrations that wait for a free slot goes first: the
+	// one with the highest priority and, among equals, the oldest. So that no migration
+	// waits for ever, one point of priority counts as ten minutes of waiting. Absent
+	// means 0. May be changed while the migration waits.
 	Priority *int32 `json:"priority,omitempty"`
-	// ttlSecondsAfterFinished is how long the object is kept after the
-	// migration has ended; absent means for ever. Do not set it on objects that
-	// are applied from Git: deleted ones would be applied, and the guest moved,
-	// again.
+	// ttlSecondsAfterFinished is how long the object is kept after the migration has
+	// ended; absent means for ever. Do not set it on objects that are applied from Git:
+	// a deleted object would be applied again, and the guest moved again.
 	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
 }
 

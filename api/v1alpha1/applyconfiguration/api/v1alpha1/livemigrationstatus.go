@@ -21,27 +21,26 @@ type LiveMigrationStatusApplyConfiguration struct {
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 	// phase sums the conditions up for people. Written by the manager.
 	Phase *apiv1alpha1.LiveMigrationPhase `json:"phase,omitempty"`
-	// domainUUID is the guest's UUID, as soon as it is known. Written by the
-	// manager, and final once the migration goes ahead.
+	// domainUUID is the guest's UUID, as soon as it is known. Written by the manager,
+	// and final once the migration is admitted.
 	DomainUUID *string `json:"domainUUID,omitempty"`
 	// domainName is the guest's libvirt name, as soon as it is known. Written by
 	// the manager.
 	DomainName *string `json:"domainName,omitempty"`
-	// sourceNode is the node that the guest is moved from. Written by the manager
-	// when it lets the migration go ahead, and final once it is started. It stays
-	// empty where the guest is on the target already.
+	// sourceNode is the node that the guest is moved from. Written by the manager when
+	// it admits the migration, and final once the migration has started. It stays empty
+	// if the guest is on the target already.
 	SourceNode *string `json:"sourceNode,omitempty"`
-	// targetNode is the node that the guest is moved to. Written by the manager
-	// when it lets the migration go ahead, and final once it is started.
+	// targetNode is the node that the guest is moved to. Written by the manager when it
+	// admits the migration, and final once the migration has started.
 	TargetNode *string `json:"targetNode,omitempty"`
-	// queue is the migration's place among those that wait. Written by the
-	// manager.
+	// queue is the migration's place in the queue. Written by the manager.
 	Queue *QueueStatusApplyConfiguration `json:"queue,omitempty"`
-	// resolvingTime is since when the manager has been waiting for news of a guest
-	// or a node that it does not find. Written by the manager.
+	// resolvingTime is when the manager began to wait for a guest or node that it cannot
+	// find. Written by the manager.
 	ResolvingTime *metav1.MicroTime `json:"resolvingTime,omitempty"`
-	// attempt is the one try that this migration makes. Written by the manager when
-	// it lets the migration go ahead, and final once the migration is started.
+	// attempt is the one attempt that this migration makes. Written by the manager when
+	// it admits the migration, and final once the migration has started.
 	Attempt *AttemptStatusApplyConfiguration `json:"attempt,omitempty"`
 	// source is what the source node's agent does and sees. Written by it.
 	Source *SourceStatusApplyConfiguration `json:"source,omitempty"`
@@ -49,12 +48,12 @@ type LiveMigrationStatusApplyConfiguration struct {
 	Target *TargetStatusApplyConfiguration `json:"target,omitempty"`
 	// progress of the copying. Written by the source node's agent.
 	Progress *ProgressStatusApplyConfiguration `json:"progress,omitempty"`
-	// requests are what was asked for by annotation, in the order in which it
-	// is done. Written by the manager. The oldest that are settled make way
-	// when there are more than 16.
+	// requests are the requests made by annotation, in the order in which they are
+	// carried out. Written by the manager. When there are more than 16, the oldest that
+	// are settled are dropped.
 	Requests []RequestStatusApplyConfiguration `json:"requests,omitempty"`
-	// notices are what is worth knowing about the migration beside where it stands.
-	// Each was also told by one event. Written by the manager, and never removed.
+	// notices are what else is worth knowing about the migration. There was also one
+	// event for each. Written by the manager, and never removed.
 	Notices []NoticeApplyConfiguration `json:"notices,omitempty"`
 	// downtimeMilliseconds is how long the guest was paused for the
 	// switch-over, as the hypervisor measured it. Written by the manager.

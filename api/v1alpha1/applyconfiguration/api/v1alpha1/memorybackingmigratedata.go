@@ -9,13 +9,13 @@ import (
 // MemoryBackingMigrateDataApplyConfiguration represents a declarative configuration of the MemoryBackingMigrateData type for use
 // with apply.
 //
-// MemoryBackingMigrateData says how a guest's memory is backed. Memory in an
-// anonymous file (memfd) is not concerned: it works on every host.
+// MemoryBackingMigrateData says how a guest's memory is backed. Memory in an anonymous
+// file (memfd) is left alone: it works on every host.
 type MemoryBackingMigrateDataApplyConfiguration struct {
 	// fileBacking says whether the memory is kept in files.
 	FileBacking *apiv1alpha1.FileBacking `json:"fileBacking,omitempty"`
-	// discard says whether the content of the files is thrown away when the
-	// guest ends. Absent leaves it as the guest has it.
+	// discard says whether the content of the files is discarded when the guest ends.
+	// Absent leaves it as the guest has it.
 	Discard *apiv1alpha1.Toggle `json:"discard,omitempty"`
 }
 

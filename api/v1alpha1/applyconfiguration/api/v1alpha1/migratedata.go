@@ -9,9 +9,10 @@ import (
 // MigrateDataApplyConfiguration represents a declarative configuration of the MigrateData type for use
 // with apply.
 //
-// MigrateData says what the parts of a guest that are bound to its host become
-// on the target. A part that is absent is filled by the target's agent from
-// its host. A part that is present but empty says that there is none of it.
+// MigrateData says what the parts of a guest that belong to its host become on the target.
+// The target's agent fills in an absent part where it can; other absent parts stay as they
+// are or, where that cannot be right, the migration is refused. A part that is present but
+// empty means that there is none of it.
 type MigrateDataApplyConfiguration struct {
 	// graphics holds the addresses on which the guest's graphics listen.
 	Graphics *GraphicsMigrateDataApplyConfiguration `json:"graphics,omitempty"`
@@ -38,9 +39,9 @@ type MigrateDataApplyConfiguration struct {
 	// complete: it must name every interface. An entry with nothing but a MAC
 	// address leaves that interface as it is.
 	Interfaces []InterfaceMigrateDataApplyConfiguration `json:"interfaces,omitempty"`
-	// sharedCPUSet is the set of the target's CPUs on which guests without
-	// CPU pins run, such as "0-3,8". Empty lets the guest run on all CPUs. It
-	// does not concern guests all of whose virtual CPUs are pinned.
+	// sharedCPUSet is the set of the target's CPUs on which guests without CPU pins run,
+	// such as "0-3,8". Empty lets the guest run on all CPUs. It has no effect on guests
+	// whose virtual CPUs are all pinned.
 	SharedCPUSet *string `json:"sharedCPUSet,omitempty"`
 	// numa says which of the target's CPUs and NUMA nodes take the place of
 	// those the guest is pinned to.

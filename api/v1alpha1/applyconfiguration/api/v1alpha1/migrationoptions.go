@@ -11,46 +11,43 @@ import (
 //
 // MigrationOptions steer a migration.
 type MigrationOptionsApplyConfiguration struct {
-	// allowUnsafe lifts libvirt's refusal of migrations that may harm the
-	// guest's disks, for example of a guest whose disks lie on storage that
-	// libvirt does not know to be shared. Cannot be changed.
+	// allowUnsafe overrides libvirt's refusal of migrations that may damage the guest's
+	// disks, for example of a guest whose disks are on storage that libvirt does not
+	// know to be shared. Cannot be changed.
 	AllowUnsafe *bool `json:"allowUnsafe,omitempty"`
 	// maxDowntimeMilliseconds is the longest that the guest may be paused for
 	// its switch-over. Absent means 500. May be changed while the migration
 	// runs.
 	MaxDowntimeMilliseconds *int64 `json:"maxDowntimeMilliseconds,omitempty"`
-	// bandwidthMiBps limits the copying, in MiB per second. Absent means the
-	// hypervisor's default. May be changed while the migration runs; where it is
-	// removed then, the limit stays what it was.
+	// bandwidthMiBps limits the bandwidth of the copy, in MiB per second. Absent means
+	// the hypervisor's default. May be changed while the migration runs; if it is
+	// removed then, the last limit stays in force.
 	BandwidthMiBps *int64 `json:"bandwidthMiBps,omitempty"`
-	// convergence says how the allowed downtime is worked up to
-	// maxDowntimeMilliseconds while the guest is copied. Cannot be changed.
+	// convergence says how the allowed downtime is raised to maxDowntimeMilliseconds
+	// while the guest is copied. Cannot be changed.
 	Convergence *ConvergenceOptionsApplyConfiguration `json:"convergence,omitempty"`
-	// completionTimeoutSecondsPerGiB is how long the copying may take for each
-	// GiB of memory and of disks that are copied along, the guest counting as
-	// 2 GiB at least. Absent means 800; 0 means no limit. May be changed while
-	// the migration runs.
+	// completionTimeoutSecondsPerGiB is how long the copy may take for each GiB of
+	// memory and of copied disks. A guest counts as at least 2 GiB. Absent means 800; 0
+	// means no limit. May be changed while the migration runs.
 	CompletionTimeoutSecondsPerGiB *int64 `json:"completionTimeoutSecondsPerGiB,omitempty"`
-	// progressTimeoutSeconds is how long the copying may go on without coming
-	// closer to its end. Absent or 0 means no limit. May be changed while the
-	// migration runs.
+	// progressTimeoutSeconds is how long the copy may go on without making progress.
+	// Absent or 0 means no limit. May be changed while the migration runs.
 	ProgressTimeoutSeconds *int64 `json:"progressTimeoutSeconds,omitempty"`
 	// onTimeout is what happens when one of the timeouts has passed. Absent
 	// means Abort. May be changed while the migration runs.
 	OnTimeout *apiv1alpha1.TimeoutAction `json:"onTimeout,omitempty"`
-	// allowPostCopy allows the switch to post-copy: the guest goes on running on
-	// the target before all of its memory is there, and the rest follows. From
-	// then on the guest depends on both hosts and the network between them, and
-	// the migration cannot be cancelled. Cannot be changed.
+	// allowPostCopy allows the switch to post-copy: the guest continues on the target
+	// before all of its memory has arrived, and the rest follows. From then on the guest
+	// depends on both hosts and the network between them, and the migration cannot be
+	// cancelled. Cannot be changed.
 	AllowPostCopy *bool `json:"allowPostCopy,omitempty"`
 	// allowPause allows the strategy to pause a guest that writes to its memory
 	// faster than it can be copied, for as long as copying the rest takes. A
 	// request to force completion, and onTimeout: ForceComplete, pause it
 	// without this. May be changed while the migration runs.
 	AllowPause *bool `json:"allowPause,omitempty"`
-	// autoConverge has the hypervisor slow the guest's CPUs down, step by step,
-	// for as long as it writes to its memory too fast. Absent means never.
-	// Cannot be changed.
+	// autoConverge lets the hypervisor slow the guest's CPUs down, step by step, while
+	// the guest writes to its memory too fast. Absent means never. Cannot be changed.
 	AutoConverge *AutoConvergeOptionsApplyConfiguration `json:"autoConverge,omitempty"`
 }
 

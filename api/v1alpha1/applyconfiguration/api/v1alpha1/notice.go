@@ -10,11 +10,11 @@ import (
 // NoticeApplyConfiguration represents a declarative configuration of the Notice type for use
 // with apply.
 //
-// Notice is something that is worth knowing about a migration, whatever becomes of it.
+// Notice is something worth knowing about a migration, whatever its outcome.
 type NoticeApplyConfiguration struct {
-	// reason says what it is in a word; the event has the same.
+	// reason says in a word what the notice is about; the event has the same reason.
 	Reason *apiv1alpha1.NoticeReason `json:"reason,omitempty"`
-	// message says it in full.
+	// message says what happened.
 	Message *string `json:"message,omitempty"`
 	// time is when the manager learned of it.
 	Time *v1.MicroTime `json:"time,omitempty"`

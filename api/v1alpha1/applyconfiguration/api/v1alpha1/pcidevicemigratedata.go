@@ -15,9 +15,9 @@ type PCIDeviceMigrateDataApplyConfiguration struct {
 	Source *apiv1alpha1.PCIAddress `json:"source,omitempty"`
 	// target is the device's address on the target host.
 	Target *apiv1alpha1.PCIAddress `json:"target,omitempty"`
-	// guestAddress is the device's PCI address inside the guest. It is only
-	// needed where addresses swap places and the rewrite may be repeated: it
-	// tells the devices apart by what never changes.
+	// guestAddress is the device's PCI address inside the guest. It is needed only if
+	// addresses swap places and the rewrite may be repeated: it identifies each device
+	// by something that never changes.
 	GuestAddress *apiv1alpha1.PCIAddress `json:"guestAddress,omitempty"`
 }
 

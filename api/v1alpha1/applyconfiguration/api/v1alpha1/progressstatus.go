@@ -9,14 +9,14 @@ import (
 // ProgressStatusApplyConfiguration represents a declarative configuration of the ProgressStatus type for use
 // with apply.
 //
-// ProgressStatus is how far the copying has come.
+// ProgressStatus is how far the copy has got.
 type ProgressStatusApplyConfiguration struct {
-	// percent of the memory and disks that has been copied. It never falls, and
-	// is 100 only once the migration has succeeded on the source's word.
+	// percent of the memory and disks that has been copied. It never falls, and is 100
+	// only once the source reports that the migration has succeeded.
 	Percent *int32 `json:"percent,omitempty"`
 	// memory counts the guest's memory.
 	Memory *TransferStatusApplyConfiguration `json:"memory,omitempty"`
-	// disk counts the guest's disks that are copied along.
+	// disk counts the guest's disks that are copied.
 	Disk *TransferStatusApplyConfiguration `json:"disk,omitempty"`
 	// memoryIteration counts the passes over the guest's memory, from one.
 	MemoryIteration *int64 `json:"memoryIteration,omitempty"`
@@ -24,20 +24,20 @@ type ProgressStatusApplyConfiguration struct {
 	DirtyBytesPerSecond *int64 `json:"dirtyBytesPerSecond,omitempty"`
 	// bytesPerSecond is how fast memory is copied.
 	BytesPerSecond *int64 `json:"bytesPerSecond,omitempty"`
-	// expectedDowntimeMilliseconds is the hypervisor's estimate of the pause
-	// for the switch-over; absent until there is one and after the end.
+	// expectedDowntimeMilliseconds is the hypervisor's estimate of the downtime at the
+	// switch-over; absent until there is one and after the end.
 	ExpectedDowntimeMilliseconds *int64 `json:"expectedDowntimeMilliseconds,omitempty"`
 	// throttlePercent is by how much auto-convergence slows the guest down.
 	ThrottlePercent *int32 `json:"throttlePercent,omitempty"`
-	// postCopyRequests is how many pages the target had to ask for in post-copy.
+	// postCopyRequests is how many pages the target had to request in post-copy.
 	PostCopyRequests *int64 `json:"postCopyRequests,omitempty"`
-	// switchover is what brought the guest to the target, once it is there:
+	// switchover is how the switch-over came about, once the guest is on the target:
 	// Converged, PostCopy or Paused.
 	Switchover *apiv1alpha1.SwitchoverReason `json:"switchover,omitempty"`
-	// elapsedMilliseconds is the age of the migration job.
+	// elapsedMilliseconds is how long the migration job has been running.
 	ElapsedMilliseconds *int64 `json:"elapsedMilliseconds,omitempty"`
-	// downtimeMilliseconds is the guest's real pause, once the job has ended
-	// and the source's hypervisor has told it.
+	// downtimeMilliseconds is the measured downtime, once the job has ended and the
+	// source's hypervisor has reported it.
 	DowntimeMilliseconds *int64 `json:"downtimeMilliseconds,omitempty"`
 }
 

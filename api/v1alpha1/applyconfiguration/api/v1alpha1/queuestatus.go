@@ -9,16 +9,16 @@ import (
 // QueueStatusApplyConfiguration represents a declarative configuration of the QueueStatus type for use
 // with apply.
 //
-// QueueStatus is a migration's place among those that wait.
+// QueueStatus is a migration's place in the queue.
 type QueueStatusApplyConfiguration struct {
-	// order tells migrations apart that were created in the same second: of two, the
-	// one that was applied first has the lower number. Written once.
+	// order orders migrations that were created in the same second: the one that was
+	// applied first has the lower number. Written once.
 	Order *int64 `json:"order,omitempty"`
-	// waitingFor is what the migration waits for; absent where it waits for nothing.
+	// waitingFor is what the migration waits for; absent if it waits for nothing.
 	WaitingFor *apiv1alpha1.SlotKind `json:"waitingFor,omitempty"`
-	// position is the place among those that wait for the same: 1 goes next. Beyond 5
-	// it is rounded up, to 10, 20, 50, 100 and so on, and it is absent where the
-	// migration waits for nothing.
+	// position is the place among those that wait for the same thing: 1 is next. Beyond
+	// 5 it is rounded up, to 10, 20, 50, 100 and so on. Absent if the migration waits
+	// for nothing.
 	Position *int32 `json:"position,omitempty"`
 }
 

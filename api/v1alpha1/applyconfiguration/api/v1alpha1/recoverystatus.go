@@ -13,13 +13,13 @@ import (
 type RecoveryStatusApplyConfiguration struct {
 	// brokenTime is when the interruption was first seen.
 	BrokenTime *v1.MicroTime `json:"brokenTime,omitempty"`
-	// attempts is how often the agent has tried to resume.
+	// attempts is how often the agent has tried to resume it.
 	Attempts *int32 `json:"attempts,omitempty"`
 	// lastAttemptTime is when it tried last.
 	LastAttemptTime *v1.MicroTime `json:"lastAttemptTime,omitempty"`
-	// lastError is libvirt's message of the last attempt that failed.
+	// lastError is libvirt's message for the last attempt that failed.
 	LastError *string `json:"lastError,omitempty"`
-	// resumedTime is when the copying was seen to go on.
+	// resumedTime is when the copy was seen to continue.
 	ResumedTime *v1.MicroTime `json:"resumedTime,omitempty"`
 }
 

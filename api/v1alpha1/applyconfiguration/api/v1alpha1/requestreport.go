@@ -14,13 +14,13 @@ import (
 type RequestReportApplyConfiguration struct {
 	// type is what is asked for.
 	Type *apiv1alpha1.RequestType `json:"type,omitempty"`
-	// token tells the request from others.
+	// token distinguishes the request from others.
 	Token *string `json:"token,omitempty"`
-	// state is how far it has come.
+	// state is the state of the request.
 	State *apiv1alpha1.RequestState `json:"state,omitempty"`
 	// message says what was done, or why nothing was.
 	Message *string `json:"message,omitempty"`
-	// time is when it came to this.
+	// time is when the request reached this state.
 	Time *v1.MicroTime `json:"time,omitempty"`
 }
 

@@ -14,11 +14,11 @@ import (
 type RequestStatusApplyConfiguration struct {
 	// type is what is asked for.
 	Type *apiv1alpha1.RequestType `json:"type,omitempty"`
-	// token is the annotation's value, which tells one request from the next. A
-	// value that cannot be a token is replaced by "invalid-" and a part of its
-	// SHA-256 sum.
+	// token is the annotation's value, which distinguishes one request from the next. A
+	// value that cannot be a token is replaced by "invalid-" and a part of its SHA-256
+	// sum.
 	Token *string `json:"token,omitempty"`
-	// state is how far the request has come.
+	// state is the state of the request.
 	State *apiv1alpha1.RequestState `json:"state,omitempty"`
 	// message says what became of the request.
 	Message *string `json:"message,omitempty"`

@@ -5,8 +5,8 @@ package v1alpha1
 // SerialMigrateDataApplyConfiguration represents a declarative configuration of the SerialMigrateData type for use
 // with apply.
 //
-// SerialMigrateData holds what serial ports and consoles over TCP listen on.
-// Only those that wait for connections are meant, not those that dial out.
+// SerialMigrateData holds what serial ports and consoles over TCP listen on. This applies
+// only to those that wait for connections, not to those that connect out.
 type SerialMigrateDataApplyConfiguration struct {
 	// listenAddress is the IP address to listen on at the target. Other character
 	// devices, such as channels, get it too where they listen on an address that is

@@ -14,14 +14,14 @@ import (
 type SourceEndApplyConfiguration struct {
 	// call is what libvirt's migrate call returned.
 	Call *apiv1alpha1.CallResult `json:"call,omitempty"`
-	// errorKind sorts the error of a call that did not succeed.
+	// errorKind classifies the error of a call that did not succeed.
 	ErrorKind *string `json:"errorKind,omitempty"`
-	// errorMessage is libvirt's message of a call that did not succeed.
+	// errorMessage is libvirt's error message for a call that did not succeed.
 	ErrorMessage *string `json:"errorMessage,omitempty"`
 	// domain is the guest on this side after the end.
 	Domain *DomainObservationApplyConfiguration `json:"domain,omitempty"`
 	// observation counts the changes of domain, and how often the agent has asked for
-	// a new look at the target before it does something because of what is there.
+	// the target to be checked again before it acts on what the target shows.
 	Observation *int64 `json:"observation,omitempty"`
 	// answersTarget is the target.observation that was known when domain was read.
 	AnswersTarget *int64 `json:"answersTarget,omitempty"`
@@ -30,7 +30,7 @@ type SourceEndApplyConfiguration struct {
 	// never suspended for a switch-over.
 	NeverLeft *bool `json:"neverLeft,omitempty"`
 	// copyPausedTime is when the agent recorded that it pauses its copy of a guest that
-	// runs on both sides. It does so once.
+	// runs on both sides. It does this once.
 	CopyPausedTime *v1.MicroTime `json:"copyPausedTime,omitempty"`
 	// time is when the end was seen.
 	Time *v1.MicroTime `json:"time,omitempty"`

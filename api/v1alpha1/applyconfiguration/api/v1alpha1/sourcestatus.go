@@ -9,36 +9,36 @@ import (
 // SourceStatusApplyConfiguration represents a declarative configuration of the SourceStatus type for use
 // with apply.
 //
-// SourceStatus is what the source node's agent does and sees. A report that was
-// delayed can not take back what a later one has said of the start and the end.
+// SourceStatus is what the source node's agent does and sees. A delayed report cannot take
+// back what a later one has said about the start and the end.
 type SourceStatusApplyConfiguration struct {
 	// attemptID is the attempt that this section is about.
 	AttemptID *string `json:"attemptID,omitempty"`
-	// guest is what the target has to know of the guest; set once the checks
-	// have passed.
+	// guest is what the target has to know about the guest; set once the checks have
+	// passed.
 	Guest *GuestFactsApplyConfiguration `json:"guest,omitempty"`
 	// startRequestedTime is when the agent recorded that it is about to start
 	// the migration. From then on the migration may be running.
 	StartRequestedTime *v1.MicroTime `json:"startRequestedTime,omitempty"`
-	// guestPaused is whether the guest was paused before the migration was
-	// started; then it stays paused on either side.
+	// guestPaused is whether the guest was paused before the migration started; if so,
+	// it stays paused wherever it ends up.
 	GuestPaused *bool `json:"guestPaused,omitempty"`
-	// guestPersistent is whether the guest has a definition that outlives it;
-	// then it has one on the target as well.
+	// guestPersistent is whether the guest has a persistent definition; if so, it gets
+	// one on the target as well.
 	GuestPersistent *bool `json:"guestPersistent,omitempty"`
-	// warnings are the parts of the guest's definition that depend on the source's
-	// host and were kept as they are, each with what to check. Set when the migration
-	// is started; where there are more than 16, the last entry says how many.
+	// warnings are the parts of the guest's definition that depend on the source's host
+	// and were kept as they are, each with what to check. Set when the migration is
+	// started; if there are more than 16, the last entry says how many more.
 	Warnings []string `json:"warnings,omitempty"`
 	// jobStartedTime is when the migration job was first seen running.
 	JobStartedTime *v1.MicroTime `json:"jobStartedTime,omitempty"`
 	// steering is what the agent has done to the running job.
 	Steering *SteeringStatusApplyConfiguration `json:"steering,omitempty"`
-	// recovery is there once post-copy was interrupted.
+	// recovery is set once post-copy has been interrupted.
 	Recovery *RecoveryStatusApplyConfiguration `json:"recovery,omitempty"`
 	// end is set once the migration job is over on this side.
 	End *SourceEndApplyConfiguration `json:"end,omitempty"`
-	// problem is why the agent refuses to go on; set only before the start.
+	// problem is why the agent refuses the migration; set only before the start.
 	Problem *ProblemApplyConfiguration `json:"problem,omitempty"`
 }
 

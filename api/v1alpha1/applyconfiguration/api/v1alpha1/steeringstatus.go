@@ -9,31 +9,29 @@ import (
 // SteeringStatusApplyConfiguration represents a declarative configuration of the SteeringStatus type for use
 // with apply.
 //
-// SteeringStatus is what the source's agent has done to a running migration. An
-// agent that takes the migration over goes on from here.
+// SteeringStatus is what the source's agent has done to a running migration. An agent that
+// takes over the migration continues from here.
 type SteeringStatusApplyConfiguration struct {
-	// maxDowntimeMilliseconds is the downtime that the hypervisor was last
-	// allowed.
+	// maxDowntimeMilliseconds is the downtime that the hypervisor is currently allowed.
 	MaxDowntimeMilliseconds *int64 `json:"maxDowntimeMilliseconds,omitempty"`
-	// lastProgressTime is when the copying was last seen to come closer to its
-	// end.
+	// lastProgressTime is when the copy was last seen to make progress.
 	LastProgressTime *v1.MicroTime `json:"lastProgressTime,omitempty"`
-	// lowestRemainingBytes is the least that was seen to remain of the memory at the
-	// beginning of a pass over it.
+	// lowestRemainingBytes is the least memory that was left to copy at the beginning of
+	// a pass over it.
 	LowestRemainingBytes *int64 `json:"lowestRemainingBytes,omitempty"`
 	// postCopy is the switch to post-copy, once the agent has asked for it.
 	PostCopy *SteeringStepApplyConfiguration `json:"postCopy,omitempty"`
 	// postCopyTime is when the migration was first seen in post-copy.
 	PostCopyTime *v1.MicroTime `json:"postCopyTime,omitempty"`
-	// pause is the pausing of the guest so that its copying ends, once the agent
-	// has asked for it. The guest is resumed where it ends up.
+	// pause is the pause of the guest so that the copy can finish, once the agent has
+	// asked for it. The guest is resumed wherever it ends up.
 	Pause *SteeringStepApplyConfiguration `json:"pause,omitempty"`
-	// pausedTime is when libvirt has paused the guest, or when it was first seen to
-	// stand paused after that.
+	// pausedTime is when libvirt paused the guest, or when the guest was first seen
+	// paused after that.
 	PausedTime *v1.MicroTime `json:"pausedTime,omitempty"`
 	// abort is the abort of the job, once the agent has asked for it.
 	Abort *SteeringStepApplyConfiguration `json:"abort,omitempty"`
-	// requests are the requests that the agent has taken up.
+	// requests are the requests that the agent has accepted or refused.
 	Requests []RequestReportApplyConfiguration `json:"requests,omitempty"`
 }
 

@@ -9,8 +9,8 @@ import (
 // SteeringStepApplyConfiguration represents a declarative configuration of the SteeringStep type for use
 // with apply.
 //
-// SteeringStep is something that the source's agent does to a running migration
-// once. It is recorded before it is done.
+// SteeringStep is something that the source's agent does once to a running migration. It
+// is recorded before it is done.
 type SteeringStepApplyConfiguration struct {
 	// time is when the agent decided on it.
 	Time *v1.MicroTime `json:"time,omitempty"`
@@ -18,11 +18,10 @@ type SteeringStepApplyConfiguration struct {
 	Reason *string `json:"reason,omitempty"`
 	// message says why, with the numbers.
 	Message *string `json:"message,omitempty"`
-	// error is why it failed: libvirt's message if it refused, or that nothing
-	// came of it.
+	// error is why it failed: libvirt's message if it refused, or that it had no effect.
 	Error *string `json:"error,omitempty"`
-	// refused is whether libvirt refused it for certain, so that it has had no
-	// effect. Any other error leaves that open.
+	// refused is whether libvirt certainly refused it, so that it has had no effect. Any
+	// other error leaves that open.
 	Refused *bool `json:"refused,omitempty"`
 }
 

@@ -9,15 +9,15 @@ import (
 // TargetHostApplyConfiguration represents a declarative configuration of the TargetHost type for use
 // with apply.
 //
-// TargetHost is what the target's host has. What is not known is left out, and is
-// not checked.
+// TargetHost describes the target's host. What is not known is left out, and is not
+// checked.
 type TargetHostApplyConfiguration struct {
 	// onlineCPUs are the host's CPUs, as a list such as 0-31.
 	OnlineCPUs *apiv1alpha1.CPUSet `json:"onlineCPUs,omitempty"`
 	// numaNodes are the host's NUMA nodes, as a list such as 0-1.
 	NUMANodes *apiv1alpha1.CPUSet `json:"numaNodes,omitempty"`
-	// cgroupVersion is the version of the host's control groups, which decides
-	// what CPU shares may be.
+	// cgroupVersion is the version of the host's control groups, which decides what CPU
+	// shares are allowed.
 	CgroupVersion *int32 `json:"cgroupVersion,omitempty"`
 }
 

@@ -5,8 +5,8 @@ package v1alpha1
 // TargetOfferApplyConfiguration represents a declarative configuration of the TargetOffer type for use
 // with apply.
 //
-// TargetOffer is what a host gives for parts of the migrate data that the user
-// left out.
+// TargetOffer is what a host fills in for parts of the migrate data that the user left
+// out.
 type TargetOfferApplyConfiguration struct {
 	// graphics holds the addresses on which the guest's graphics listen here.
 	Graphics *GraphicsMigrateDataApplyConfiguration `json:"graphics,omitempty"`

@@ -15,38 +15,38 @@ type TargetStatusApplyConfiguration struct {
 	AttemptID *string `json:"attemptID,omitempty"`
 	// readyTime is when the target was ready to receive the guest.
 	ReadyTime *v1.MicroTime `json:"readyTime,omitempty"`
-	// endpoint is where the source reaches this host. The source's agent makes the
-	// URIs from it that its libvirt is given.
+	// endpoint is where the source reaches this host. From it the source's agent builds
+	// the URIs for its libvirt.
 	Endpoint *TargetEndpointApplyConfiguration `json:"endpoint,omitempty"`
-	// offer is what this host gives for the parts of the migrate data that the
-	// user left out.
+	// offer is what this host fills in for the parts of the migrate data that the user
+	// left out.
 	Offer *TargetOfferApplyConfiguration `json:"offer,omitempty"`
-	// host is what the definition's places on the host are checked against.
+	// host is what pins and bindings in the guest's definition are checked against.
 	Host *TargetHostApplyConfiguration `json:"host,omitempty"`
 	// definedBefore is whether the domain had a persistent definition on this side
 	// before the migration. One that came with a failed migration is removed.
 	DefinedBefore *bool `json:"definedBefore,omitempty"`
-	// incomingTime is when this side was first seen to have the half of a guest that a
-	// migration brings. A guest that somebody starts here from a definition has none.
+	// incomingTime is when the incoming half of a migration was first seen on this side.
+	// For a guest that somebody starts here from a definition, there is none.
 	IncomingTime *v1.MicroTime `json:"incomingTime,omitempty"`
-	// arrivedTime is when the guest was first seen running, or whole and paused, on
-	// this side, brought by a migration.
+	// arrivedTime is when the guest was first seen on this side, running or complete and
+	// paused, brought by a migration.
 	ArrivedTime *v1.MicroTime `json:"arrivedTime,omitempty"`
-	// wholeTime is when this side's hypervisor was first seen to say, after the
-	// source had switched to post-copy, that all of the guest has arrived: it
-	// runs for reason of its migration, and nothing is bringing it any more.
+	// wholeTime is when this side's hypervisor first reported, after the source had
+	// switched to post-copy, that all of the guest had arrived: it runs with the reason
+	// Migrated, and no incoming job is left.
 	WholeTime *v1.MicroTime `json:"wholeTime,omitempty"`
-	// lostTime is when the guest was found not to be on this side though the
+	// lostTime is when the guest was found to be missing on this side although the
 	// source had switched to post-copy.
 	LostTime *v1.MicroTime `json:"lostTime,omitempty"`
 	// domain is the guest on this side, as last seen.
 	Domain *DomainObservationApplyConfiguration `json:"domain,omitempty"`
 	// observation counts the changes of domain, and how often the agent has asked for
-	// a new look at the source before it does something because of what is there.
+	// the source to be checked again before it acts on what the source shows.
 	Observation *int64 `json:"observation,omitempty"`
 	// answersSource is the source.end.observation that was known when domain was read.
 	AnswersSource *int64 `json:"answersSource,omitempty"`
-	// confirmedTime is when domain was read after the end on the source.
+	// confirmedTime is when domain was checked after the end on the source.
 	ConfirmedTime *v1.MicroTime `json:"confirmedTime,omitempty"`
 	// downtimeMilliseconds is the guest's pause as this side's hypervisor
 	// measured it.

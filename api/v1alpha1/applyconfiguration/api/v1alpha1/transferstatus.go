@@ -9,7 +9,7 @@ package v1alpha1
 type TransferStatusApplyConfiguration struct {
 	// totalBytes is the size of all that is to be copied.
 	TotalBytes *int64 `json:"totalBytes,omitempty"`
-	// processedBytes has been copied so far, rewritten parts counted again.
+	// processedBytes has been copied so far; what is copied again is counted again.
 	ProcessedBytes *int64 `json:"processedBytes,omitempty"`
 	// remainingBytes is still to be copied.
 	RemainingBytes *int64 `json:"remainingBytes,omitempty"`

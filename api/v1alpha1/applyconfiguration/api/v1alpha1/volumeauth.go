@@ -9,8 +9,8 @@ import (
 // VolumeAuthApplyConfiguration represents a declarative configuration of the VolumeAuth type for use
 // with apply.
 //
-// VolumeAuth says how to authenticate with a storage server. The secret itself
-// lives in libvirt on the target.
+// VolumeAuth says how to authenticate with a storage server. The secret itself is kept in
+// libvirt on the target.
 type VolumeAuthApplyConfiguration struct {
 	// username is the name to authenticate with.
 	Username *string `json:"username,omitempty"`

@@ -9,14 +9,14 @@ import (
 // VolumeDriverApplyConfiguration represents a declarative configuration of the VolumeDriver type for use
 // with apply.
 //
-// VolumeDriver holds settings for reading and writing a disk's data. What is
-// absent stays as the guest has it.
+// VolumeDriver holds settings for reading and writing a disk's data. Absent settings stay
+// as they are in the guest's definition.
 type VolumeDriverApplyConfiguration struct {
 	// format is the format of the data, such as raw or qcow2.
 	Format *apiv1alpha1.VolumeFormat `json:"format,omitempty"`
 	// cache is the cache mode.
 	Cache *apiv1alpha1.CacheMode `json:"cache,omitempty"`
-	// io is the way of I/O.
+	// io is the I/O mode.
 	IO *apiv1alpha1.IOMode `json:"io,omitempty"`
 	// discard says what becomes of discard requests.
 	Discard *apiv1alpha1.DiscardMode `json:"discard,omitempty"`

@@ -9,16 +9,16 @@ import (
 // VolumeMigrateDataApplyConfiguration represents a declarative configuration of the VolumeMigrateData type for use
 // with apply.
 //
-// VolumeMigrateData says where the data of one disk are on the target. Parts
-// that are absent stay as the guest has them.
+// VolumeMigrateData says where the data of one disk is on the target. Absent parts stay as
+// they are in the guest's definition.
 type VolumeMigrateDataApplyConfiguration struct {
 	// serial finds the disk by its serial.
 	Serial *string `json:"serial,omitempty"`
 	// targetDevice finds the disk by its device name in the guest's
 	// definition, such as vda.
 	TargetDevice *string `json:"targetDevice,omitempty"`
-	// source is where the data are. It replaces all that the guest's disk has
-	// to say about that, the kind of source and its authentication included.
+	// source is where the data is. It replaces everything that the guest's definition
+	// says about that, including the kind of source and its authentication.
 	Source *VolumeSourceApplyConfiguration `json:"source,omitempty"`
 	// driver holds settings of the target for reading and writing the data.
 	Driver *VolumeDriverApplyConfiguration `json:"driver,omitempty"`
