@@ -292,7 +292,7 @@ func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo) (
 	problems := []error{s.node.Receive.checkPaths(node, s.lm.Spec.MigrateData)}
 	if host.UUID == guest.HostUUID {
 		problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed,
-			"libvirt on %s and on %s has the same host UUID %s, and would refuse the migration. Ask an administrator to set a unique host_uuid in libvirtd.conf on each host",
+			"libvirt on %s and on %s has the same host UUID %s, and would refuse the migration. Ask an administrator to set a unique host_uuid in libvirtd.conf on each host, and then create another LiveMigration",
 			s.lm.Status.SourceNode, node, host.UUID))
 	}
 	defer s.node.ports.survey()()
@@ -311,7 +311,7 @@ func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo) (
 			known = &d
 		case d.Name == guest.Name:
 			problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed,
-				"Another guest named %q, with the UUID %s, is defined on %s. Ask an administrator to rename or undefine it", d.Name, d.UUID, node))
+				"Another guest named %q, with the UUID %s, is defined on %s. Ask an administrator to rename or undefine it, and then create another LiveMigration", d.Name, d.UUID, node))
 		}
 	}
 	ports, err := s.reservePorts(ctx, int(guest.SerialPorts), domains)
@@ -367,7 +367,7 @@ func (s *targetSession) reservePorts(ctx context.Context, n int, domains []hyper
 	}
 	ports, err := s.node.ports.promise(s.lm.UID, n, s.node.Receive.SerialPorts, used)
 	if err != nil {
-		return nil, refuse(v1alpha1.ReasonTargetCheckFailed, "On %s, %s. Ask an administrator to extend the agent's --serial-ports", s.node.Name, err)
+		return nil, refuse(v1alpha1.ReasonTargetCheckFailed, "On %s, %s. Ask an administrator to extend the agent's --serial-ports, and then create another LiveMigration", s.node.Name, err)
 	}
 	return ports, nil
 }

@@ -413,8 +413,8 @@ func explain(lm *v1alpha1.LiveMigration, end *v1alpha1.SourceEnd) (reason, messa
 	case end.ErrorMessage == "":
 		return v1alpha1.ReasonMigrationFailed, ", although libvirt reported success. Create another LiveMigration to try again"
 	default:
-		return v1alpha1.ReasonMigrationFailed, fmt.Sprintf("; libvirt reported an error: %s. Ask an administrator if you cannot remove the cause yourself, and then "+
-			"create another LiveMigration", end.ErrorMessage)
+		return v1alpha1.ReasonMigrationFailed, fmt.Sprintf("; libvirt reported an error: %s. Fix the cause, or ask an administrator to, and then create "+
+			"another LiveMigration", end.ErrorMessage)
 	}
 }
 

@@ -69,7 +69,7 @@ func TestLibvirtGivesUp(t *testing.T) {
 		{
 			"an error", sourceFailed(hypervisor.KindOther, "unable to connect to server at '192.0.2.2:49152'"), v1alpha1.ReasonMigrationFailed,
 			"The guest still runs on " + a.node + "; libvirt reported an error: unable to connect to server at '192.0.2.2:49152'. " +
-				"Ask an administrator if you cannot remove the cause yourself, and then create another LiveMigration",
+				"Fix the cause, or ask an administrator to, and then create another LiveMigration",
 		},
 		{
 			"a danger", sourceFailed(hypervisor.KindUnsafe, "Migration without shared storage is unsafe"), v1alpha1.ReasonUnsafe,
