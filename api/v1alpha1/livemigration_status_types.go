@@ -102,7 +102,7 @@ type LiveMigrationStatus struct {
 	// target is what the target node's agent does and sees. Written by it.
 	// +optional
 	Target *TargetStatus `json:"target,omitempty"`
-	// progress of the copying. Written by the source node's agent.
+	// progress of the copy. Written by the source node's agent.
 	// +optional
 	Progress *ProgressStatus `json:"progress,omitempty"`
 	// requests are the requests made by annotation, in the order in which they are

@@ -3,8 +3,8 @@
 
 # API reference
 
-Every number is an integer with its unit in its name. Fields are optional where nothing else is said. Which part of the
-status is written by whom, and what it tells, is explained in [LiveMigration](livemigration.md).
+All numbers are integers, with the unit in the field's name. Fields are optional unless they are marked as required.
+[LiveMigration](livemigration.md) explains who writes which part of the status, and what it means.
 {{ range . }}
 {{ template "gvDetails" . }}
 {{- end }}

@@ -46,7 +46,7 @@ type LiveMigrationStatusApplyConfiguration struct {
 	Source *SourceStatusApplyConfiguration `json:"source,omitempty"`
 	// target is what the target node's agent does and sees. Written by it.
 	Target *TargetStatusApplyConfiguration `json:"target,omitempty"`
-	// progress of the copying. Written by the source node's agent.
+	// progress of the copy. Written by the source node's agent.
 	Progress *ProgressStatusApplyConfiguration `json:"progress,omitempty"`
 	// requests are the requests made by annotation, in the order in which they are
 	// carried out. Written by the manager. When there are more than 16, the oldest that
