@@ -389,12 +389,7 @@ func (q *queue) turn(ctx context.Context, lm *v1alpha1.LiveMigration) (migration
 	if e == nil || e.lm.ResourceVersion != lm.ResourceVersion {
 		return migration.Turn{}, errStale
 	}
-	if !e.passedOver.IsZero() && !q.clock.Now().Before(e.passedOver) {
-		e.passedOver, q.dirty = time.Time{}, true
-	}
-	if !e.tellAt.IsZero() && !q.clock.Now().Before(e.tellAt) {
-		e.tellAt, q.dirty = time.Time{}, true
-	}
+	q.noteTime(e)
 	q.dirty = q.dirty || !e.decided || q.clock.Since(q.passed) >= passInterval || q.foundElsewhere(e)
 	if err := q.lookForTurns(ctx, e); err != nil {
 		return migration.Turn{}, err
@@ -406,6 +401,15 @@ func (q *queue) turn(ctx context.Context, lm *v1alpha1.LiveMigration) (migration
 		return migration.Turn{}, errNotHeld
 	}
 	return e.turn, nil
+}
+
+// noteTime takes in what the passage of time alone has changed for an entry.
+func (q *queue) noteTime(e *entry) {
+	for _, due := range []*time.Time{&e.passedOver, &e.tellAt} {
+		if !due.IsZero() && !q.clock.Now().Before(*due) {
+			*due, q.dirty = time.Time{}, true
+		}
+	}
 }
 
 // lookForTurns has a pass made, by this caller or by another, if anything has changed

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -174,140 +175,6 @@ func TestWhatCannotBeWritten(t *testing.T) {
 	}
 }
 
-// TestTheQueueIsOpenWhileTheLedgerIsWritten: news come in, and what they make void is not
-// promised.
-func TestTheQueueIsOpenWhileTheLedgerIsWritten(t *testing.T) {
-	q, s := newTurns()
-	lm := newMigration("m", "web", "node-b", "5")
-	q.Put(lm)
-	changed := lm.DeepCopy()
-	changed.ResourceVersion, changed.Spec.TargetNode, changed.Generation = "9", "node-c", 2
-	s.onApply = func() { q.Put(changed) }
-	if err := q.Settle(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	s.onApply = nil
-	if promised(q) != 0 || !q.dirty {
-		t.Errorf("%d promises were made, and there may be new turns: %t", promised(q), q.dirty)
-	}
-	if st := decide(t, q, changed); st.TargetNode != "node-c" {
-		t.Errorf("it goes to %q", st.TargetNode)
-	}
-}
-
-// TestWhoAsksDuringAPass is told what comes of it.
-func TestWhoAsksDuringAPass(t *testing.T) {
-	q, s := newTurns()
-	lm := newMigration("m", "web", "node-b", "5")
-	lm.Finalizers = nil
-	q.Put(lm)
-	if _, err := q.Decide(t.Context(), lm, func() string { return "attempt" }); !errors.Is(err, errNotHeld) {
-		t.Fatalf("without its finalizer: %v", err)
-	}
-	held := newMigration("m", "web", "node-b", "7")
-	q.Wrote(held)
-	q.paused = time.Time{}
-	decided := make(chan error)
-	s.onApply = func() {
-		s.onApply = nil
-		go func() {
-			_, err := q.Decide(t.Context(), held, func() string { return "attempt" })
-			decided <- err
-		}()
-		time.Sleep(10 * time.Millisecond)
-	}
-	if err := q.Settle(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-decided; err != nil {
-		t.Error(err)
-	}
-}
-
-// TestWhoComesDuringAPass is served by another one, and what is gone by then is forgotten.
-func TestWhoComesDuringAPass(t *testing.T) {
-	q, s := newTurns()
-	q.PutNode(nodeWith("node-b", guestOf(dbUUID, "db")))
-	old, late := newMigration("old", "web", "node-b", "5"), newMigration("late", "db", "node-c", "7")
-	q.Put(old)
-	decided := make(chan error)
-	s.onApply = func() {
-		s.onApply = nil
-		q.Remove(old)
-		q.Put(late)
-		go func() {
-			summary, err := q.Decide(t.Context(), late, func() string { return "attempt" })
-			if err == nil && summary.Status.Attempt == nil {
-				err = errors.New(reasonOf(summary.Status))
-			}
-			decided <- err
-		}()
-		time.Sleep(10 * time.Millisecond)
-	}
-	if err := q.Settle(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-decided; err != nil {
-		t.Errorf("it does not go ahead: %v", err)
-	}
-	if q.entries[old.UID] != nil || q.concerning["node/node-a"] != nil {
-		t.Error("what was removed is there again")
-	}
-}
-
-// TestAWriteOfTheLedgerThatPanics loses nobody's turn: whoever looks next finds it.
-func TestAWriteOfTheLedgerThatPanics(t *testing.T) {
-	q, s := newTurns()
-	q.Put(newMigration("m", "web", "node-b", "5"))
-	s.onApply = func() { panic("no") }
-	func() {
-		defer func() { _ = recover() }()
-		_ = q.Settle(t.Context())
-	}()
-	s.onApply = nil
-	if err := q.Settle(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if promised(q) != 1 {
-		t.Errorf("%d promises were made afterwards", promised(q))
-	}
-}
-
-// TestWhoWaitsForOnePass does not have to wait for another, as something is always new.
-func TestWhoWaitsForOnePass(t *testing.T) {
-	clk := clocktesting.NewFakeClock(time.Now())
-	q, s := newTurns()
-	q.clock, q.limits.Preparing = clk, 0
-	q.PutNode(nodeWith("node-b", guestOf(dbUUID, "db")))
-	waiter := newMigration("waiter", "nobody", "node-b", "7")
-	q.Put(newMigration("m", "web", "node-b", "5"))
-	q.Put(waiter)
-	q.paused = clk.Now().Add(time.Second)
-	decided := make(chan error)
-	go func() {
-		_, err := q.Decide(t.Context(), waiter, func() string { return "attempt" })
-		decided <- err
-	}()
-	for !clk.HasWaiters() {
-		time.Sleep(time.Millisecond)
-	}
-	s.onApply = func() {
-		s.onApply = nil
-		clk.Step(time.Second)
-		time.Sleep(10 * time.Millisecond)
-		q.Put(newMigration("late", "db", "node-c", "9"))
-	}
-	q.mu.Lock()
-	err := q.pass(t.Context(), nil)
-	q.mu.Unlock()
-	if err := errors.Join(err, <-decided); err != nil {
-		t.Fatal(err)
-	}
-	if q.passes != 1 {
-		t.Errorf("it took %d passes", q.passes)
-	}
-}
-
 // TestAnUncertainWriteOfNoPromise does not hold a place for one that is refused later.
 func TestAnUncertainWriteOfNoPromise(t *testing.T) {
 	q, _ := newTurns()
@@ -405,11 +272,13 @@ func TestStatusesThatMayWait(t *testing.T) {
 		t.Errorf("%d writes, and another look after %s", s.taken, recheck.Sub(began))
 	}
 	clk.Step(migration.StatusInterval)
-	if reconcile(); s.taken != 2 {
+	reconcile()
+	if s.taken != 2 {
 		t.Errorf("%d writes after the interval", s.taken)
 	}
 	lm.Status.Source.Problem = &v1alpha1.Problem{Reason: v1alpha1.ReasonSourceCheckFailed, Message: "No."}
-	if reconcile(); s.taken != 3 || lm.Status.CompletionTime == nil {
+	reconcile()
+	if s.taken != 3 || lm.Status.CompletionTime == nil {
 		t.Errorf("%d writes, and %s", s.taken, reasonOf(lm.Status))
 	}
 }
@@ -426,7 +295,7 @@ func TestPlacesAreToldSeldom(t *testing.T) {
 	for i := range 5 {
 		uuid := fmt.Sprintf("00000000-0000-4000-8000-%012d", i)
 		source.Domains = append(source.Domains, guestOf(uuid, uuid))
-		line = append(line, newMigration(uuid, uuid, "node-b", fmt.Sprint(i+1)))
+		line = append(line, newMigration(uuid, uuid, "node-b", strconv.Itoa(i+1)))
 	}
 	q.PutNode(source)
 	s.objects[line[0].Name] = copying(line[0], line[0].Spec.Domain, "node-a")

@@ -86,25 +86,31 @@ func (q *queue) take(e *entry, turn migration.Turn) bool {
 		// There was no room for it in the ledger.
 		turn.Admit, turn.Grant, q.dirty = false, false, true
 	}
-	now := q.clock.Now()
-	if due := e.told.Add(placeInterval(turn.Position)); e.decided && now.Before(due) {
-		// A status is not written for each step of a line.
-		if e.tellAt.IsZero() && (turn.WaitingFor != e.turn.WaitingFor || turn.Position != e.turn.Position) {
-			e.tellAt = due
-			q.wakeAfter(client.ObjectKeyFromObject(e.lm), due.Sub(now))
-		}
-		turn.WaitingFor, turn.Position = e.turn.WaitingFor, e.turn.Position
-	}
+	q.holdBack(e, &turn)
 	same := e.decided && sameTurn(e.turn, turn)
 	moved := e.turn.Resolution.SourceNode != turn.Resolution.SourceNode
 	e.turn, e.decided = turn, true
 	if !same {
-		e.told, e.tellAt = now, time.Time{}
+		e.told, e.tellAt = q.clock.Now(), time.Time{}
 	}
 	if moved {
 		q.index(e.lm.UID, e)
 	}
 	return !same
+}
+
+// holdBack leaves a turn the place that was told last, where it is too early to tell
+// another: a status is not written for each step of a queue.
+func (q *queue) holdBack(e *entry, turn *migration.Turn) {
+	now, due := q.clock.Now(), e.told.Add(placeInterval(turn.Position))
+	if !e.decided || !now.Before(due) {
+		return
+	}
+	if e.tellAt.IsZero() && (turn.WaitingFor != e.turn.WaitingFor || turn.Position != e.turn.Position) {
+		e.tellAt = due
+		q.wakeAfter(client.ObjectKeyFromObject(e.lm), due.Sub(now))
+	}
+	turn.WaitingFor, turn.Position = e.turn.WaitingFor, e.turn.Position
 }
 
 // placeInterval is how often a migration's place in a line is told at most. Each that
@@ -175,12 +181,10 @@ func (q *queue) promise(ctx context.Context, entries []*entry, turns []migration
 	kept, room := len(promises), q.room(len(promises))
 	var given []*entry
 	for i, e := range entries {
-		turn := &turns[i]
-		if e.promise != nil || !e.ready() || !turn.Admit && !turn.Grant || len(given) >= room {
-			continue
+		if turn := &turns[i]; len(given) < room && e.takes(turn) {
+			promises = append(promises, newPromise(e.lm, turn))
+			given = append(given, e)
 		}
-		promises = append(promises, newPromise(e.lm, turn))
-		given = append(given, e)
 	}
 	if len(given) == 0 {
 		return nil
@@ -195,6 +199,11 @@ func (q *queue) promise(ctx context.Context, entries []*entry, turns []migration
 		}
 	}
 	return nil
+}
+
+// takes reports whether the entry is to be promised what its turn gives.
+func (e *entry) takes(turn *migration.Turn) bool {
+	return e.promise == nil && e.ready() && (turn.Admit || turn.Grant)
 }
 
 // room is how many may be promised something now.

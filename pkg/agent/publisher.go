@@ -123,9 +123,9 @@ func (p *Publisher) awaitChange(ctx context.Context, events <-chan hypervisor.Ev
 			continue
 		}
 		now := p.node.Clock.Now()
-		if wait := max(gather, p.pace.delay(now)); now.Add(wait).Before(due) {
-			due = now.Add(wait)
-			timer.Reset(wait)
+		if pause := max(gather, p.pace.delay(now)); now.Add(pause).Before(due) {
+			due = now.Add(pause)
+			timer.Reset(pause)
 		}
 	}
 }

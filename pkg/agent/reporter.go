@@ -191,8 +191,8 @@ func (r *reporter[R]) run(ctx context.Context) {
 		case <-r.changed:
 		case <-timer.C():
 		}
-		if wait := r.wait(); wait > 0 && !last {
-			timer.Reset(wait)
+		if left := r.wait(); left > 0 && !last {
+			timer.Reset(left)
 			continue
 		}
 		if report, number, ok := r.take(); ok && !r.deliver(ctx, report, number) {

@@ -151,10 +151,7 @@ func (s *targetSession) observe(ctx context.Context, confirm bool) time.Duration
 	if arrived && section.DowntimeMilliseconds == nil {
 		section.DowntimeMilliseconds = s.measuredDowntime(ctx)
 	}
-	when := soon
-	if source := migration.CurrentSource(s.lm); confirm || source != nil && source.End != nil || s.isDecisive(section) {
-		when = atOnce
-	}
+	when := s.whenToTell(section)
 	s.section = section
 	s.out.report(section, when)
 	if arrived && confirm {
@@ -163,9 +160,17 @@ func (s *targetSession) observe(ctx context.Context, confirm bool) time.Duration
 	return followInterval
 }
 
-// isDecisive reports whether what is new may decide the outcome.
-func (s *targetSession) isDecisive(now *v1alpha1.TargetStatus) bool {
-	return !now.ArrivedTime.Equal(s.section.ArrivedTime) || !now.WholeTime.Equal(s.section.WholeTime) || !now.LostTime.Equal(s.section.LostTime)
+// whenToTell says how urgent it is to report what is new: before the end on the source,
+// it can wait unless it may decide the outcome.
+func (s *targetSession) whenToTell(now *v1alpha1.TargetStatus) urgency {
+	source, before := migration.CurrentSource(s.lm), s.section
+	switch {
+	case source != nil && source.End != nil, !now.ArrivedTime.Equal(before.ArrivedTime), !now.WholeTime.Equal(before.WholeTime),
+		!now.LostTime.Equal(before.LostTime):
+		return atOnce
+	default:
+		return soon
+	}
 }
 
 // lookOnly reports the guest as it is on this side, where nothing is to be moved.

@@ -41,26 +41,33 @@ func (r *run) check(ctx context.Context, v verdict, out *result) []string {
 		}
 	}
 	if out.was.verdict != unknown && out.was.verdict != pending {
-		for _, h := range []*lab.Host{r.source, r.target} {
-			if r.twice && h == r.target {
-				continue // Its host died with the guest, and has come back with the definition.
-			}
-			if err := r.eventually(ctx, func() error { return r.checkLeftovers(ctx, h, out.was) }); err != nil {
-				report("%v", err)
-			}
-		}
-		waiting, cancel := context.WithTimeout(ctx, finalizerGrace)
-		defer cancel()
-		_, err := r.seen.await(waiting, "the finalizer to go", func(s sight) bool { return s.gone || s.lm != nil && finishedAndFree(s.lm) })
-		if err != nil {
-			report("%v", err)
-		}
+		wrong = append(wrong, r.checkRest(ctx, out.was)...)
 	}
 	wrong = append(wrong, r.checkRequests()...)
 	wrong = append(wrong, r.checkDaemons(ctx)...)
 	r.seen.mu.Lock()
 	defer r.seen.mu.Unlock()
 	return append(wrong, r.seen.problems...)
+}
+
+// checkRest: nothing but the guest is left on the hosts, and nothing holds the object.
+func (r *run) checkRest(ctx context.Context, was ending) []string {
+	var wrong []string
+	for _, h := range []*lab.Host{r.source, r.target} {
+		if r.twice && h == r.target {
+			continue // Its host died with the guest, and has come back with the definition.
+		}
+		if err := r.eventually(ctx, func() error { return r.checkLeftovers(ctx, h, was) }); err != nil {
+			wrong = append(wrong, err.Error())
+		}
+	}
+	waiting, cancel := context.WithTimeout(ctx, finalizerGrace)
+	defer cancel()
+	_, err := r.seen.await(waiting, "the finalizer to go", func(s sight) bool { return s.gone || s.lm != nil && finishedAndFree(s.lm) })
+	if err != nil {
+		wrong = append(wrong, err.Error())
+	}
+	return wrong
 }
 
 // atRest asks both hosts. Where the fault ends the guest, its host may take a

@@ -151,9 +151,9 @@ func targetDiesAfterTwoRan(anytime ...ending) fault {
 		inject: func(ctx context.Context, r *run) error {
 			ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 			defer cancel()
-			err := r.target.KillLibvirtd(ctx, syscall.SIGKILL)
+			killed := r.target.KillLibvirtd(ctx, syscall.SIGKILL)
 			sleep(ctx, time.Second)
-			if err = errors.Join(err, r.target.StartLibvirtd(ctx)); err != nil {
+			if err := errors.Join(killed, r.target.StartLibvirtd(ctx)); err != nil {
 				return err
 			}
 			seen, err := r.seen.await(ctx, "a verdict", func(s sight) bool { return verdictOf(s.lm) != pending })
