@@ -25,6 +25,7 @@ type rewriteFlags struct {
 	domain    string
 	migration string
 	inactive  bool
+	other     string
 	diff      bool
 
 	listenAddress string
@@ -62,6 +63,7 @@ The XML that is printed holds the guest's console passwords, if it has any.`,
 	flags.StringVar(&f.domain, "domain", "", "file with the guest's XML, or - for standard input")
 	flags.StringVar(&f.migration, "migration", "", "file with the LiveMigration as YAML or JSON, or - for standard input")
 	flags.BoolVar(&f.inactive, "inactive", false, "the XML is the guest's persistent definition, not that of the running guest")
+	flags.StringVar(&f.other, "other-definition", "", "file with the guest's other definition: the persistent one, or with --inactive that of the running guest; what the object names may be in either")
 	flags.BoolVar(&f.diff, "diff", false, "print what changes, as a unified diff, instead of the XML")
 	flags.StringVar(&f.listenAddress, "listen-address", "", "IP address on which consoles listen on the target, if the object does not give one")
 	flags.StringVar(&f.serialPorts, "serial-ports", "", "range of the target's TCP ports for serial consoles, such as 10000-10999, if the object does not give any; the first ones are used")
@@ -92,6 +94,13 @@ func (f *rewriteFlags) run(stdin io.Reader, stdout io.Writer) error {
 		return fmt.Errorf("reading --migration: %w", err)
 	}
 	opts := xmlrewrite.Options{Inactive: f.inactive}
+	if f.other != "" {
+		other, err := readInput(f.other, stdin)
+		if err != nil {
+			return fmt.Errorf("reading --other-definition: %w", err)
+		}
+		opts.Other = string(other)
+	}
 	if opts.Offer, err = f.offer(guest); err != nil {
 		return err
 	}
@@ -113,14 +122,14 @@ func (f *rewriteFlags) run(stdin io.Reader, stdout io.Writer) error {
 // check refuses flags that make no sense.
 func (f *rewriteFlags) check() error {
 	stdins := 0
-	for _, path := range [...]string{f.domain, f.migration, f.capabilities} {
+	for _, path := range [...]string{f.domain, f.migration, f.other, f.capabilities} {
 		if path == "-" {
 			stdins++
 		}
 	}
 	switch {
 	case stdins > 1:
-		return errors.New("only one of --domain, --migration and --target-capabilities can be standard input")
+		return errors.New("only one of --domain, --migration, --other-definition and --target-capabilities can be standard input")
 	case f.cgroupVersion < 0 || f.cgroupVersion > 2:
 		return fmt.Errorf("--target-cgroup-version is %d: it must be 1 or 2", f.cgroupVersion)
 	}

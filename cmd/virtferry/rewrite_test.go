@@ -44,6 +44,15 @@ func TestRewriteCommand(t *testing.T) {
 		"the guest may come from standard input": {
 			migration: rewriteMigration, args: []string{"--domain", "-"}, stdin: rewriteGuest, want: rewritten,
 		},
+		"what the object names may be in the other definition only": {
+			migration: rewriteMigration + "    volumes: [{serial: later}]\n",
+			args:      []string{"--other-definition", "-"},
+			stdin:     "<domain><devices><disk><serial>later</serial></disk></devices></domain>",
+			want:      rewritten,
+		},
+		"what the object names has to be in a definition": {
+			migration: rewriteMigration + "    volumes: [{serial: later}]\n", wantErrors: []string{"no such disk"},
+		},
 		"the object may come from standard input": {
 			args: []string{"--migration", "-"}, stdin: rewriteMigration, want: rewritten,
 		},

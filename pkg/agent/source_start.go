@@ -73,17 +73,39 @@ func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, e
 	if err != nil {
 		return nil, fmt.Errorf("reading the host: %w", err)
 	}
-	xml, err := s.hv.DomainXML(ctx, uuid, hypervisor.XMLMigratable)
+	definitions, err := s.definitions(ctx, seen.domain.Persistent)
 	if err != nil {
-		return nil, fmt.Errorf("reading the definition: %w", err)
+		return nil, err
 	}
-	needs, err := xmlrewrite.ReadNeeds([]byte(xml))
-	if err != nil {
-		return nil, refuse(v1alpha1.ReasonSourceCheckFailed, "The definition of the guest %s cannot be read. Ask an administrator to correct it on %s with `virsh edit`, and then create another LiveMigration: %s", s.lm.Spec.Domain, node, err)
+	ports := 0
+	for _, xml := range definitions {
+		needs, err := xmlrewrite.ReadNeeds([]byte(xml))
+		if err != nil {
+			return nil, refuse(v1alpha1.ReasonSourceCheckFailed, "The definition of the guest %s cannot be read. Ask an administrator to correct it on %s with `virsh edit`, and then create another LiveMigration: %s", s.lm.Spec.Domain, node, err)
+		}
+		ports = max(ports, needs.SerialPorts)
 	}
 	return &v1alpha1.GuestFacts{
-		Name: seen.domain.Name, HostUUID: host.UUID, SerialPorts: int32(needs.SerialPorts), //nolint:gosec // At most 64.
+		Name: seen.domain.Name, HostUUID: host.UUID, SerialPorts: int32(ports),
 	}, nil
+}
+
+// definitions reads the guest's definitions: that of the running guest and, if it
+// has one, the persistent one.
+func (s *sourceSession) definitions(ctx context.Context, persistent bool) ([]hypervisor.DomainXML, error) {
+	forms := []hypervisor.XMLForm{hypervisor.XMLMigratable, hypervisor.XMLInactive}
+	if !persistent {
+		forms = forms[:1]
+	}
+	var definitions []hypervisor.DomainXML
+	for _, form := range forms {
+		xml, err := s.hv.DomainXML(ctx, s.lm.Status.DomainUUID, form)
+		if err != nil {
+			return nil, fmt.Errorf("reading the definition: %w", err)
+		}
+		definitions = append(definitions, xml)
+	}
+	return definitions, nil
 }
 
 // start plans the rewrite, records the intent and, only if the object has not
@@ -226,19 +248,18 @@ func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, e
 	if domain.State == hypervisor.StateRunning {
 		s.reason = domain.Reason
 	}
-	p, options := s.baseParams(), s.rewriteOptions()
-	live, warnings, err := s.rewrite(ctx, hypervisor.XMLMigratable, options)
+	p := s.baseParams()
+	definitions, err := s.definitions(ctx, p.Persist)
 	if err != nil {
 		return p, err
 	}
-	p.LiveXML = live
+	rewritten, warnings, err := s.rewrite(definitions)
+	if err != nil {
+		return p, err
+	}
+	p.LiveXML = rewritten[0]
 	if p.Persist {
-		options.Inactive = true
-		persistent, more, err := s.rewrite(ctx, hypervisor.XMLInactive, options)
-		if err != nil {
-			return p, err
-		}
-		p.PersistentXML, warnings = persistent, append(warnings, more...)
+		p.PersistentXML = rewritten[1]
 	}
 	s.section.Warnings = migration.Warnings(warnings)
 	return p, nil
@@ -259,21 +280,53 @@ func (s *sourceSession) rewriteOptions() xmlrewrite.Options {
 	return options
 }
 
-// rewrite returns one of the guest's definitions for the target, and what to check there.
-func (s *sourceSession) rewrite(
-	ctx context.Context, form hypervisor.XMLForm, opts xmlrewrite.Options,
-) (xml hypervisor.DomainXML, warnings []string, err error) {
-	have, err := s.hv.DomainXML(ctx, s.lm.Status.DomainUUID, form)
-	if err != nil {
-		return "", nil, fmt.Errorf("reading the definition: %w", err)
+// rewrite returns the guest's definitions for the target, and what to check there. A
+// refusal names what is wrong with either; what is the same of both is told once.
+func (s *sourceSession) rewrite(definitions []hypervisor.DomainXML) (rewritten []hypervisor.DomainXML, warnings []string, err error) {
+	options := s.rewriteOptions()
+	var problems, kept xmlrewrite.Problems
+	for i, have := range definitions {
+		options.Inactive = i > 0
+		if len(definitions) > 1 {
+			options.Other = string(definitions[1-i])
+		}
+		plan, err := xmlrewrite.NewPlan([]byte(have), s.lm.Spec.MigrateData, options)
+		var wrong xmlrewrite.Problems
+		switch {
+		case errors.As(err, &wrong):
+			problems = addProblems(problems, wrong, options.Inactive)
+			continue
+		case err != nil:
+			return nil, nil, err
+		}
+		rewritten = append(rewritten, hypervisor.DomainXML(plan.Apply()))
+		kept = addProblems(kept, plan.Warnings(), options.Inactive)
 	}
-	plan, err := xmlrewrite.NewPlan([]byte(have), s.lm.Spec.MigrateData, opts)
-	if err != nil {
-		return "", nil, refuse(v1alpha1.ReasonInvalidMigrateData, "The migrate data does not fit the guest. Create another LiveMigration with a corrected spec.migrateData: %s", err)
+	if len(problems) > 0 {
+		return nil, nil, refuse(v1alpha1.ReasonInvalidMigrateData, "The migrate data does not fit the guest. Create another LiveMigration with a corrected spec.migrateData: %s", problems)
 	}
-	for _, w := range plan.Warnings() {
+	for _, w := range kept {
 		s.log.Info("Keeping a host-dependent part of the guest's definition", "part", w.String())
 		warnings = append(warnings, w.String())
 	}
-	return hypervisor.DomainXML(plan.Apply()), warnings, nil
+	return rewritten, warnings, nil
+}
+
+// addProblems adds those that are not there already, and says of them if they are
+// about the persistent definition.
+func addProblems(all, more xmlrewrite.Problems, persistent bool) xmlrewrite.Problems {
+	known := make(map[xmlrewrite.Problem]bool, len(all))
+	for _, p := range all {
+		known[p] = true
+	}
+	for _, p := range more {
+		if known[p] {
+			continue
+		}
+		if persistent {
+			p.Message = "in the guest's persistent definition, " + p.Message
+		}
+		all = append(all, p)
+	}
+	return all
 }

@@ -32,6 +32,37 @@ func TestWarningsOfTheRewriteAreReported(t *testing.T) {
 	})
 }
 
+// TestPersistentDefinitionIsJudgedToo: what only the persistent definition has would be
+// another guest's on the target. It is refused like what the running guest has, unless the
+// migrate data say what it becomes.
+func TestPersistentDefinitionIsJudgedToo(t *testing.T) {
+	const uuid = "44444444-4444-4444-8444-444444444444"
+	guest := func(device string) hypervisor.DomainXML {
+		return hypervisor.DomainXML(`<domain type='kvm'><name>mixed</name><uuid>` + uuid + `</uuid><devices>` + device + `</devices></domain>`)
+	}
+	const device = `<hostdev mode='subsystem' type='pci'><source><address domain='0x0000' bus='0x81' slot='0x00' function='0x1'/></source></hostdev>`
+	mapped := &v1alpha1.MigrateData{PCIDevices: []v1alpha1.PCIDeviceMigrateData{{Source: "0000:81:00.1", Target: "0000:3b:00.1"}}}
+	for name, data := range map[string]*v1alpha1.MigrateData{"unmapped": nil, "mapped": mapped} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: uuid, Name: "mixed", Persistent: true, LiveXML: guest(""), PersistentXML: guest(device)})
+				lm := w.settle(w.migrateWith(uuid, func(lm *v1alpha1.LiveMigration) { lm.Spec.MigrateData = data }))
+				if data != nil {
+					if lm.Status.Phase != v1alpha1.PhaseSucceeded {
+						t.Fatalf("the migration ends in %s: %+v", lm.Status.Phase, lm.Status.Conditions)
+					}
+					return
+				}
+				problem := lm.Status.Source.Problem
+				if problem == nil || problem.Reason != v1alpha1.ReasonInvalidMigrateData ||
+					!strings.Contains(problem.Message, "in the guest's persistent definition, the guest uses the PCI device 0000:81:00.1") {
+					t.Errorf("the problem is %+v", problem)
+				}
+			})
+		})
+	}
+}
+
 // TestReasonOfARequestedStep: the manager knows by it whom to name.
 func TestReasonOfARequestedStep(t *testing.T) {
 	if string(monitor.ReasonRequested) != v1alpha1.StepReasonRequested {

@@ -161,14 +161,13 @@ func volumeSource(path, name string, choice int) *v1alpha1.VolumeSource {
 }
 
 func fitPins(md *v1alpha1.MigrateData, doc *document) {
-	p := &planner{doc: doc, domain: doc.root}
 	emulator := v1alpha1.CPUSet("1-3")
 	md.NUMA = &v1alpha1.NUMAMigrateData{EmulatorPin: &emulator, MemoryNodes: &emulator}
-	for i := range min(p.vcpuCount(), 64) {
+	for i := range min(doc.vcpuCount(), 64) {
 		md.NUMA.VCPUPins = append(md.NUMA.VCPUPins, v1alpha1.VCPUPin{VCPU: int32(i), HostCPUs: "4"})
 	}
-	for i, cell := range p.guestCells() {
-		if slices.Contains(p.guestCells()[:i], cell) {
+	for i, cell := range doc.guestCells() {
+		if slices.Contains(doc.guestCells()[:i], cell) {
 			continue
 		}
 		md.NUMA.CellPins = append(md.NUMA.CellPins, v1alpha1.CellPin{Cell: int32(cell), HostNodes: "2"})

@@ -19,7 +19,8 @@ import (
 var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
 
 // goldenCase is what case.yaml in a folder of testdata/golden says. Beside it
-// lies guest.xml; the answer is in want.xml, warnings.txt or problems.txt.
+// lies guest.xml, and the guest's other definition in other.xml if it matters; the
+// answer is in want.xml, warnings.txt or problems.txt.
 type goldenCase struct {
 	// Why says which rule or defect the case is about.
 	Why         string                `json:"why"`
@@ -65,7 +66,11 @@ func runGolden(t *testing.T, base string) {
 	if c.Why == "" {
 		t.Error("the case does not say why it exists")
 	}
-	opts := Options{Inactive: c.Inactive, Offer: c.Offer, Target: c.Target}
+	other, err := os.ReadFile(base + ".other.xml")
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	opts := Options{Inactive: c.Inactive, Other: string(other), Offer: c.Offer, Target: c.Target}
 	data, err := json.Marshal(c.MigrateData)
 	if err != nil {
 		t.Fatal(err)

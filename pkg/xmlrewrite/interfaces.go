@@ -79,12 +79,9 @@ func planInterfaces(p *planner) {
 		owner[i] = nic
 		p.rewriteInterface(nic, &p.data.Interfaces[i], placeOf(interfacesField).entry(i))
 	}
-	if p.inactive {
-		return
-	}
 	for i := range p.data.Interfaces {
 		mac, ok := parseMAC(string(p.data.Interfaces[i].MACAddress))
-		if ok && owner[i] == nil && entries[mac] == i {
+		if ok && owner[i] == nil && entries[mac] == i && !p.elsewhere(func(d *document) bool { return d.hasMAC(mac) }) {
 			p.report(ProblemNotFound, placeOf(interfacesField).entry(i).dot("macAddress"), nil,
 				"the guest has no interface with this MAC address; correct or remove the entry")
 		}
@@ -114,11 +111,16 @@ func (p *planner) interfaceEntries() map[string]int {
 	return entries
 }
 
-func (p *planner) keepUnlistedInterface(nic *node, mac string) {
-	if p.inactive {
-		p.warn(placeOf(interfacesField), nic, "the list of interfaces does not mention this one, which is kept as it is")
-		return
+func (d *document) hasMAC(mac string) bool {
+	for _, nic := range d.devices("interface") {
+		if have, ok := parseMAC(nic.child("mac").value("address")); ok && have == mac {
+			return true
+		}
 	}
+	return false
+}
+
+func (p *planner) keepUnlistedInterface(nic *node, mac string) {
 	p.report(ProblemMissingData, placeOf(interfacesField), nic,
 		"the list of interfaces does not mention "+mac+"; add the MAC address, with nothing else if the interface stays as it is")
 }
@@ -147,11 +149,7 @@ func (p *planner) keepHostBoundInterface(nic *node, field *place) {
 	case "vhostuser":
 		p.warn(field, nic, "the interface is connected to a socket of the host, which is kept; make sure that it is this guest's on the target")
 	}
-	switch {
-	case message == "":
-	case p.inactive:
-		p.warn(field, nic, message)
-	default:
+	if message != "" {
 		p.report(ProblemMissingData, field, nic, message)
 	}
 }

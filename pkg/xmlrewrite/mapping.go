@@ -24,7 +24,11 @@ type deviceMap struct {
 	holders  []holder
 	mappings []mapping
 
+	others []holder // What the guest's other definition has.
+
 	byKey   map[string]int  // From a key to its holder.
+	byGuest map[string]int  // From an address inside the guest to its holder.
+	bySeen  map[string]bool // Keys and addresses inside the guest of the others.
 	bySrc   map[string]int  // From a source to its mapping.
 	byDst   map[string]bool // The targets.
 	settled []bool          // By holder: an entry has decided about it.
@@ -67,6 +71,11 @@ func (m *deviceMap) rebind() {
 // index prepares the lookups and checks that the map is one to one.
 func (m *deviceMap) index() bool {
 	m.byKey = make(map[string]int, len(m.holders))
+	m.byGuest = make(map[string]int, len(m.holders))
+	m.bySeen = make(map[string]bool, len(m.others))
+	for _, o := range m.others {
+		m.bySeen[o.key], m.bySeen[o.guest] = true, true
+	}
 	m.bySrc = make(map[string]int, len(m.mappings))
 	m.byDst = make(map[string]bool, len(m.mappings))
 	m.settled = make([]bool, len(m.holders))
@@ -79,6 +88,9 @@ func (m *deviceMap) index() bool {
 			good = false
 		}
 		m.byKey[h.key], m.final[i] = i, h.key
+		if _, twice := m.byGuest[h.guest]; !twice {
+			m.byGuest[h.guest] = i
+		}
 	}
 	sources := make(map[string]int, len(m.mappings))
 	targets := make(map[string]int, len(m.mappings))
@@ -104,19 +116,25 @@ func (m *deviceMap) index() bool {
 func (m *deviceMap) byGuestAddress(i int) {
 	e := m.mappings[i]
 	m.visited[i] = true
-	for h := range m.holders {
-		if m.holders[h].guest != e.guest {
-			continue
-		}
+	if h, found := m.byGuest[e.guest]; found {
 		if key := m.holders[h].key; key != e.from && key != e.to {
+			if m.p.inactive {
+				return // Another device, which the running guest does not have.
+			}
 			m.p.report(ProblemConflict, placeOf(e.field+".source"), m.holders[h].at, "the device at this address inside the guest is "+key+" on the source host")
 		}
 		m.settled[h], m.final[h] = true, e.to
 		return
 	}
-	if !m.p.inactive {
+	if !m.hasOther(e) {
 		m.p.report(ProblemNotFound, placeOf(e.field+".guestAddress"), nil, "the guest has no such device at this address; correct or remove the entry")
 	}
+}
+
+// hasOther reports whether an entry that means no device here means one of the
+// guest's other definition.
+func (m *deviceMap) hasOther(e mapping) bool {
+	return m.p.elsewhere(func(*document) bool { return m.bySeen[e.from] || e.guest != "" && m.bySeen[e.guest] })
 }
 
 // present returns the holder with the key, unless it was found by its address
@@ -169,7 +187,7 @@ func (m *deviceMap) carryOut(chain []int, done bool) {
 		if ok {
 			m.final[h] = e.to
 			bound = append(bound, h)
-		} else if !m.p.inactive {
+		} else if !m.hasOther(e) {
 			m.p.report(ProblemNotFound, placeOf(e.field+".source"), nil,
 				"the guest does not use this "+m.what+"; correct or remove the entry")
 		}
@@ -190,8 +208,6 @@ func (m *deviceMap) finish() {
 		switch {
 		case m.settled[i]:
 			h.bind(m.final[i])
-		case m.p.inactive:
-			m.p.warn(placeOf(m.field), h.at, "nothing says which "+m.what+" takes the place of this one on the target; it is kept")
 		default:
 			m.p.report(ProblemMissingData, placeOf(m.field), h.at,
 				"the guest uses the "+m.what+" "+h.key+" of the source host; map it to one of the target, or detach it from the guest first")

@@ -45,12 +45,7 @@ func (p *planner) refuseStalePins(cputune, numatune *node) {
 		if at == nil {
 			return
 		}
-		message := what + " of the source host; say in numa which take their place on the target"
-		if p.inactive {
-			p.warn(placeOf(numaField), at, message)
-			return
-		}
-		p.report(ProblemMissingData, placeOf(numaField), at, message)
+		p.report(ProblemMissingData, placeOf(numaField), at, what+" of the source host; say in numa which take their place on the target")
 	}
 	for _, name := range [...]string{"vcpupin", "emulatorpin", "iothreadpin"} {
 		refuse(cputune.child(name), "the guest is pinned to CPUs")
@@ -65,8 +60,8 @@ func (p *planner) refuseStalePins(cputune, numatune *node) {
 }
 
 // vcpuCount returns how many virtual CPUs the guest can have; 0 if unknown.
-func (p *planner) vcpuCount() int {
-	count, err := strconv.Atoi(p.doc.text(p.domain.child("vcpu")))
+func (d *document) vcpuCount() int {
+	count, err := strconv.Atoi(d.text(d.root.child("vcpu")))
 	if err != nil || count < 1 || count > maxVCPUs {
 		return 0
 	}
@@ -83,30 +78,32 @@ type pin struct {
 
 // pinList is a list of pins of one sort, as the migrate data have it.
 type pinList struct {
-	element string // The element of a pin.
-	key     string // Its attribute with the number of what is pinned.
-	value   string // Its attribute with the set.
-	field   string // The list in the migrate data.
-	what    string // What is pinned.
+	exists  func(d *document, id int) bool // Whether a guest has what is to be pinned.
+	element string                         // The element of a pin.
+	key     string                         // Its attribute with the number of what is pinned.
+	value   string                         // Its attribute with the set.
+	field   string                         // The list in the migrate data.
+	what    string                         // What is pinned.
 	pins    []pin
 	spans   []span // Room for their sets.
 	ids     numbering
 	broken  bool // A problem was reported already.
 }
 
-func newPinList(element, key, value, field, what string, size int) *pinList {
+func newPinList(element, key, value, field, what string, size int, exists func(*document, int) bool) *pinList {
 	return &pinList{
+		exists:  exists,
 		element: element, key: key, value: value, field: numaField + "." + field, what: what,
 		pins: make([]pin, 0, size), spans: make([]span, 0, size),
 	}
 }
 
-// add reads one entry of the migrate data. Numbers that the guest cannot have
-// are reported, unless the persistent definition is rewritten.
-func (p *planner) addPin(l *pinList, i, id int, text, valueField, targetHas string, limit numberSet, exists bool) {
+// addPin reads one entry of the migrate data. Numbers that neither definition of
+// the guest can have are reported.
+func (p *planner) addPin(l *pinList, i, id int, text, valueField, targetHas string, limit numberSet) {
 	field := placeOf(l.field).entry(i)
-	if !exists {
-		if !p.inactive {
+	if !l.exists(p.doc, id) {
+		if !p.elsewhere(func(d *document) bool { return l.exists(d, id) }) {
 			p.report(ProblemNotFound, field, nil, "the guest has no "+l.what+" "+itoa(id)+"; correct or remove the entry")
 			l.broken = true
 		}
@@ -145,8 +142,6 @@ func (p *planner) applyPins(parent *node, l *pinList, create func(*pin)) {
 				c.setNumbers(l.value, want.set, want.text)
 			}
 		case l.broken:
-		case p.inactive:
-			p.warn(placeOf(l.field), c, "nothing says where this pin leads on the target; it is kept")
 		default:
 			p.report(ProblemMissingData, placeOf(l.field), c, "the guest pins "+l.what+" "+itoa(id)+"; add an entry for it")
 		}
@@ -168,15 +163,14 @@ func (p *planner) addTuning(e *elem) {
 }
 
 func (p *planner) pinVCPUs(cputune *node, want *v1alpha1.NUMAMigrateData, cpus numberSet) {
-	count := p.vcpuCount()
-	if count == 0 && len(want.VCPUPins) > 0 {
+	if len(want.VCPUPins) > 0 && p.doc.vcpuCount() == 0 {
 		p.report(ProblemInvalidXML, placeOf(numaField+".vcpuPins"), p.domain,
 			"the guest's XML does not say how many virtual CPUs there are; take it from libvirt unchanged")
 		return
 	}
-	l := newPinList("vcpupin", "vcpu", "cpuset", "vcpuPins", "virtual CPU", len(want.VCPUPins))
+	l := newPinList("vcpupin", "vcpu", "cpuset", "vcpuPins", "virtual CPU", len(want.VCPUPins), (*document).hasVCPU)
 	for i, v := range want.VCPUPins {
-		p.addPin(l, i, int(v.VCPU), string(v.HostCPUs), "hostCPUs", "CPUs", cpus, v.VCPU >= 0 && int(v.VCPU) < count)
+		p.addPin(l, i, int(v.VCPU), string(v.HostCPUs), "hostCPUs", "CPUs", cpus)
 	}
 	p.applyPins(cputune, l, func(missing *pin) {
 		p.addTuning(newElem("vcpupin", "vcpu", itoa(missing.id), "cpuset", missing.set.text(missing.text)))
@@ -187,11 +181,7 @@ func (p *planner) pinEmulator(cputune *node, want *v1alpha1.NUMAMigrateData, cpu
 	const field = numaField + ".emulatorPin"
 	have := cputune.child("emulatorpin")
 	if want.EmulatorPin == nil {
-		switch {
-		case have == nil:
-		case p.inactive:
-			p.warn(placeOf(field), have, "nothing says where this pin leads on the target; it is kept")
-		default:
+		if have != nil {
 			p.report(ProblemMissingData, placeOf(field), have, "the guest pins the emulator; say to which CPUs of the target")
 		}
 		return nil
@@ -209,7 +199,7 @@ func (p *planner) pinEmulator(cputune *node, want *v1alpha1.NUMAMigrateData, cpu
 
 // pinIOThreads pins every I/O thread that was pinned, not just the first.
 func (p *planner) pinIOThreads(cputune *node, want *v1alpha1.NUMAMigrateData, emulator, cpus numberSet) {
-	l := newPinList("iothreadpin", "iothread", "cpuset", "ioThreadPins", "I/O thread", len(want.IOThreadPins))
+	l := newPinList("iothreadpin", "iothread", "cpuset", "ioThreadPins", "I/O thread", len(want.IOThreadPins), (*document).hasIOThread)
 	if want.IOThreadPins == nil {
 		if emulator == nil && want.EmulatorPin != nil {
 			return // Reported already.
@@ -222,22 +212,34 @@ func (p *planner) pinIOThreads(cputune *node, want *v1alpha1.NUMAMigrateData, em
 		}
 	}
 	for i, t := range want.IOThreadPins {
-		p.addPin(l, i, int(t.IOThread), string(t.HostCPUs), "hostCPUs", "CPUs", cpus, p.hasIOThread(int(t.IOThread)))
+		p.addPin(l, i, int(t.IOThread), string(t.HostCPUs), "hostCPUs", "CPUs", cpus)
 	}
 	p.applyPins(cputune, l, func(missing *pin) {
 		p.addTuning(newElem("iothreadpin", "iothread", itoa(missing.id), "cpuset", missing.set.text(missing.text)))
 	})
 }
 
-func (p *planner) hasIOThread(id int) bool {
+func (d *document) hasVCPU(id int) bool { return id >= 0 && id < d.vcpuCount() }
+
+// hasIOThread reports whether the guest has the I/O thread. Those that are not
+// listed have the lowest numbers that are left.
+func (d *document) hasIOThread(id int) bool {
 	if id < 1 {
 		return false
 	}
-	for t := p.domain.child("iothreadids").child("iothread"); t != nil; t = t.sibling() {
-		if t.value("id") == itoa(id) {
+	listed, below := 0, 0
+	for t := d.root.child("iothreadids").child("iothread"); t != nil; t = t.sibling() {
+		have, err := strconv.Atoi(t.value("id"))
+		switch {
+		case err != nil:
+			continue
+		case have == id:
 			return true
+		case have < id:
+			below++
 		}
+		listed++
 	}
-	count, err := strconv.Atoi(p.doc.text(p.domain.child("iothreads")))
-	return err == nil && id <= count
+	count, err := strconv.Atoi(d.text(d.root.child("iothreads")))
+	return err == nil && id-below <= count-listed
 }

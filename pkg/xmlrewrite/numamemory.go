@@ -1,6 +1,7 @@
 package xmlrewrite
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -11,15 +12,10 @@ import (
 // a whole, to the target's NUMA nodes. Nodes of the guest, as in its huge page
 // settings, are another thing and stay.
 func (p *planner) bindMemory(numatune *node, want *v1alpha1.NUMAMigrateData, nodes numberSet) {
-	var cells numbering
-	for _, id := range p.guestCells() {
-		cells.add(id)
-	}
-	l := newPinList("memnode", "cellid", "nodeset", "cellPins", "NUMA cell", len(want.CellPins))
+	l := newPinList("memnode", "cellid", "nodeset", "cellPins", "NUMA cell", len(want.CellPins), (*document).hasCell)
 	var union numberSet
 	for i, c := range want.CellPins {
-		_, exists := cells.find(int(c.Cell))
-		p.addPin(l, i, int(c.Cell), string(c.HostNodes), "hostNodes", "NUMA nodes", nodes, exists)
+		p.addPin(l, i, int(c.Cell), string(c.HostNodes), "hostNodes", "NUMA nodes", nodes)
 	}
 	if len(l.spans) > 0 {
 		union = make(numberSet, 0, len(l.spans))
@@ -33,8 +29,8 @@ func (p *planner) bindMemory(numatune *node, want *v1alpha1.NUMAMigrateData, nod
 	p.applyPins(numatune, l, func(missing *pin) {
 		switch {
 		case bindable:
-		case p.hasBoundDevice(missing.id):
-			return // The entry is for the device alone.
+		case p.hasBoundDevice(missing.id), p.elsewhere(func(d *document) bool { return d.bindsCell(missing.id) }):
+			return // The entry is for the device alone, or for the persistent definition.
 		default:
 			p.report(ProblemConflict, placeOf(l.field), p.domain,
 				"none of the guest's NUMA cells is bound, and with its machine type libvirt cannot bind them while it runs; remove the entry for cell "+itoa(missing.id))
@@ -96,8 +92,6 @@ func (p *planner) moveWholeMemory(memory *node, set numberSet, broken bool) {
 	case set != nil:
 		memory.setNumbers("nodeset", set, "")
 	case broken: // Reported already.
-	case p.inactive:
-		p.warn(placeOf(field), memory, "nothing says which nodes take the place of these on the target; they are kept")
 	default:
 		p.report(ProblemMissingData, placeOf(field), memory, "the guest's memory is bound to NUMA nodes of the source host; say to which of the target")
 	}
@@ -133,8 +127,6 @@ func (p *planner) bindMemoryDevices(l *pinList, memoryNodes *v1alpha1.CPUSet, no
 				mask.setText(p.doc, to.String())
 			}
 		case l.broken:
-		case p.inactive:
-			p.warn(field, mask, "nothing says which nodes take the place of these on the target; they are kept")
 		default:
 			p.report(ProblemMissingData, field, mask, message)
 		}
@@ -181,16 +173,31 @@ func (p *planner) hasCellBackends() bool {
 }
 
 // guestCells returns the numbers of the guest's NUMA cells.
-func (p *planner) guestCells() []int {
-	var cells []int
-	for cell := p.domain.child("cpu").child("numa").child("cell"); cell != nil; cell = cell.sibling() {
-		id := len(cells)
+func (d *document) guestCells() []int {
+	if d.cells != nil {
+		return d.cells
+	}
+	d.cells = []int{}
+	for cell := d.root.child("cpu").child("numa").child("cell"); cell != nil; cell = cell.sibling() {
+		id := len(d.cells)
 		if n, err := strconv.Atoi(cell.value("id")); err == nil {
 			id = n
 		}
-		cells = append(cells, id)
+		d.cells = append(d.cells, id)
 	}
-	return cells
+	return d.cells
+}
+
+func (d *document) hasCell(id int) bool { return slices.Contains(d.guestCells(), id) }
+
+// bindsCell reports whether the guest's definition binds the memory of a cell.
+func (d *document) bindsCell(id int) bool {
+	for m := d.root.child("numatune").child("memnode"); m != nil; m = m.sibling() {
+		if m.value("cellid") == itoa(id) {
+			return true
+		}
+	}
+	return false
 }
 
 // scheduler is a scheduling policy and its priority.
@@ -224,7 +231,7 @@ func (p *planner) scheduleRealtime(cputune *node, want *v1alpha1.RealtimeMigrate
 func (p *planner) checkRealtime(want *v1alpha1.RealtimeMigrateData) (numberSet, bool) {
 	const field = numaField + ".realtime"
 	set, ok := p.checkSet(placeOf(field+".vcpus"), string(*want.VCPUs), "virtual CPUs", nil)
-	if ok && !p.inactive && set.highest() >= p.vcpuCount() {
+	if ok && !p.inactive && set.highest() >= p.doc.vcpuCount() {
 		p.report(ProblemNotFound, placeOf(field+".vcpus"), nil, "the guest does not have all of these virtual CPUs")
 		ok = false
 	}

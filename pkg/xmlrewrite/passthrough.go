@@ -6,9 +6,9 @@ const (
 )
 
 // hostdevs returns the guest's passed-through devices of one type.
-func (p *planner) hostdevs(kind string) []*node {
+func (d *document) hostdevs(kind string) []*node {
 	var found []*node
-	for _, h := range p.devices("hostdev") {
+	for _, h := range d.devices("hostdev") {
 		if h.value("type") == kind && h.value("mode") != "capabilities" {
 			found = append(found, h)
 		}
@@ -19,18 +19,17 @@ func (p *planner) hostdevs(kind string) []*node {
 // planMediatedDevices gives mediated devices their UUID on the target.
 func planMediatedDevices(p *planner) {
 	m := &deviceMap{p: p, field: mdevField, what: "mediated device"}
-	for _, h := range p.hostdevs("mdev") {
-		address := h.child("source").child("address")
-		uuid, ok := parseUUID(address.value("uuid"))
-		if !ok {
+	for _, h := range p.doc.hostdevs("mdev") {
+		if !m.addMdev(h) {
 			p.report(ProblemInvalidXML, placeOf(mdevField), h, "the mediated device has no valid UUID; take the XML from libvirt unchanged")
-			continue
 		}
-		m.holders = append(m.holders, holder{at: h, key: uuid, bind: func(to string) {
-			if to != uuid {
-				address.setAttr("uuid", to)
+	}
+	if p.other != nil {
+		for _, h := range p.other.hostdevs("mdev") {
+			if uuid, ok := parseUUID(h.child("source").child("address").value("uuid")); ok {
+				m.others = append(m.others, holder{key: uuid})
 			}
-		}})
+		}
 	}
 	devices := p.data.MediatedDevices
 	if devices == nil {
@@ -53,14 +52,7 @@ func planMediatedDevices(p *planner) {
 // target. Addresses are compared by value, and only the host's side changes.
 func planPCIDevices(p *planner) {
 	m := &deviceMap{p: p, field: pciField, what: "PCI device"}
-	for _, h := range p.hostdevs("pci") {
-		m.addPCI(h)
-	}
-	for _, nic := range p.devices("interface") {
-		if isPCIInterface(nic) && !p.hasHostFunction(nic) {
-			m.addPCI(nic)
-		}
-	}
+	m.holdPCI()
 	devices := p.data.PCIDevices
 	if devices == nil {
 		devices = p.offer.PCIDevices
@@ -84,17 +76,51 @@ func planPCIDevices(p *planner) {
 	}
 }
 
+// holdPCI finds the devices that are PCI functions of the host in both definitions
+// of the guest.
+func (m *deviceMap) holdPCI() {
+	for _, h := range m.p.doc.hostPCI() {
+		if h.name == "interface" && m.p.hasHostFunction(h) {
+			continue
+		}
+		if holder, ok := pciHolder(h); ok {
+			m.holders = append(m.holders, holder)
+		} else {
+			m.p.report(ProblemInvalidXML, placeOf(pciField), h, "the PCI device has no valid source address; take the XML from libvirt unchanged")
+		}
+	}
+	if m.p.other == nil {
+		return
+	}
+	for _, h := range m.p.other.hostPCI() {
+		if holder, ok := pciHolder(h); ok {
+			m.others = append(m.others, holder)
+		}
+	}
+}
+
 // isPCIInterface reports whether an interface is a PCI function of the host.
 func isPCIInterface(nic *node) bool {
 	return nic.value("type") == "hostdev" && isOneOf(nic.child("source").child("address").value("type"), "", "pci")
 }
 
-func (m *deviceMap) addPCI(device *node) {
+// hostPCI returns the devices that are PCI functions of the host.
+func (d *document) hostPCI() []*node {
+	found := d.hostdevs("pci")
+	for _, nic := range d.devices("interface") {
+		if isPCIInterface(nic) {
+			found = append(found, nic)
+		}
+	}
+	return found
+}
+
+// pciHolder reads the addresses of a device on its host and inside the guest.
+func pciHolder(device *node) (holder, bool) {
 	address := device.child("source").child("address")
 	from, ok := readPCI(address)
 	if !ok {
-		m.p.report(ProblemInvalidXML, placeOf(pciField), device, "the PCI device has no valid source address; take the XML from libvirt unchanged")
-		return
+		return holder{}, false
 	}
 	h := holder{at: device, key: from.String(), bind: func(to string) {
 		if a, ok := parsePCI(to); ok {
@@ -106,7 +132,21 @@ func (m *deviceMap) addPCI(device *node) {
 			h.guest = a.String()
 		}
 	}
-	m.holders = append(m.holders, h)
+	return h, true
+}
+
+// addMdev adds a mediated device, if it has a valid UUID.
+func (m *deviceMap) addMdev(device *node) bool {
+	address := device.child("source").child("address")
+	uuid, ok := parseUUID(address.value("uuid"))
+	if ok {
+		m.holders = append(m.holders, holder{at: device, key: uuid, bind: func(to string) {
+			if to != uuid {
+				address.setAttr("uuid", to)
+			}
+		}})
+	}
+	return ok
 }
 
 // hasHostFunction reports whether the list of interfaces says which function of

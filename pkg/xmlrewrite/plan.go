@@ -9,11 +9,17 @@ import (
 
 // Options says how to rewrite.
 type Options struct {
-	// Inactive is set for the persistent definition of a guest. Devices of the
-	// migrate data that it lacks are then no problem, since they may have been
-	// plugged into the running guest only; and devices that the migrate data
-	// does not mention are kept, with a warning.
+	// Inactive is set for the persistent definition of a guest. What would be
+	// refused of the running guest is refused of it as well. What the migrate
+	// data name and it lacks is no problem if Other is empty, since only the
+	// running guest may have it.
 	Inactive bool
+	// Other is the guest's other definition: the persistent one where that of the
+	// running guest is rewritten, and the other way round. An entry of the migrate
+	// data has to mean something in one of the two. Entries by position or by
+	// target device mean the running guest's devices, and apply to the persistent
+	// definition only where it has the same. Empty if there is no other.
+	Other string
 	// Offer is what the target's agent offers from its host. It is used where
 	// the user's migrate data is absent, and only for what cannot stay as it
 	// is. Nil offers nothing.

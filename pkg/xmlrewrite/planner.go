@@ -14,10 +14,11 @@ type planner struct {
 	data     *v1alpha1.MigrateData
 	offer    *v1alpha1.MigrateData
 	inactive bool
+	other    *document // The guest's other definition, or nil.
 	target   TargetFacts
 
 	matched bool           // Set by volumes, as is matches.
-	matches []int          // By disk: its entry, noVolume or ambiguousVolume.
+	matches []int          // By disk: its entry, noVolume, ambiguousVolume or otherVolume.
 	nics    map[string]int // Filled by interfaceEntries.
 	shape   sourceShape    // Room for the one at hand.
 
@@ -38,6 +39,11 @@ func newPlanner(s *scanner, domainXML string, data *v1alpha1.MigrateData, opts O
 		doc: doc, domain: doc.root,
 		data: data, offer: opts.Offer,
 		inactive: opts.Inactive, target: opts.Target,
+	}
+	if opts.Other != "" {
+		if p.other, err = parseDomain(opts.Other); err != nil {
+			return nil, err
+		}
 	}
 	if p.data == nil {
 		p.data = &v1alpha1.MigrateData{}
@@ -129,6 +135,15 @@ func (d *document) listOf(name string) *deviceList {
 	}
 	d.sorted = append(d.sorted, deviceList{name: name})
 	return &d.sorted[len(d.sorted)-1]
+}
+
+// elsewhere reports whether an entry that means nothing here may mean something
+// in the guest's other definition, which the function looks up.
+func (p *planner) elsewhere(has func(*document) bool) bool {
+	if p.other == nil {
+		return p.inactive
+	}
+	return has(p.other)
 }
 
 // report adds a problem. The field is relative to the migrate data.

@@ -164,9 +164,6 @@ func (p *planner) rewriteSerialPorts(listeners []serialListener, ports []int32) 
 			p.report(ProblemInvalidXML, placeOf(serialPortsField), l.device,
 				"the serial port has no index in its target element, so no port can be chosen for it; add <target port=…/>")
 			continue
-		case l.index >= len(ports) && p.inactive:
-			p.warn(placeOf(serialPortsField), l.source, "there is no port for this device, which the running guest may not have; its port is kept")
-			continue
 		case l.index >= len(ports):
 			p.report(ProblemMissingData, placeOf(serialPortsField), l.source,
 				"the guest listens on a TCP port here; give at least "+itoa(l.index+1)+" ports, the last one for this device")

@@ -54,12 +54,8 @@ func (p *planner) checkKeptCPUs(vcpu *node) {
 	if !ok || set.within(cpus) {
 		return
 	}
-	const message = "the guest is to share CPUs of its host of which the target does not have all; say which it is to share there"
-	if p.inactive {
-		p.warn(placeOf(sharedCPUsField), vcpu, message)
-		return
-	}
-	p.report(ProblemMissingData, placeOf(sharedCPUsField), vcpu, message)
+	p.report(ProblemMissingData, placeOf(sharedCPUsField), vcpu,
+		"the guest is to share CPUs of its host of which the target does not have all; say which it is to share there")
 }
 
 // fullyPinned reports whether each virtual CPU has a pin, before or after.

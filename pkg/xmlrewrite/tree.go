@@ -25,6 +25,9 @@ type node struct {
 	hasOther bool // Holds comments, CDATA or processing instructions.
 	touched  bool // This element or one below it has a change.
 
+	position int32 // Among the siblings of its name, from 1; set by numberChildren.
+	alone    bool  // There is no other; set by numberChildren.
+
 	change *change
 	doc    *document // Set in the root only.
 }
@@ -53,6 +56,7 @@ type document struct {
 	src    string
 	root   *node
 	sorted []deviceList // Filled by devices.
+	cells  []int        // Filled by guestCells.
 
 	changes *arena[change]
 }
@@ -198,19 +202,25 @@ func (n *node) path() string {
 	if n.parent == nil {
 		return "/" + n.name
 	}
-	position, total := 0, 0
-	for c := n.parent.first; c != nil; c = c.next {
-		if c.name != n.name {
-			continue
-		}
-		total++
-		if c == n {
-			position = total
-		}
+	if n.position == 0 {
+		n.parent.numberChildren()
 	}
 	p := n.parent.path() + "/" + n.name
-	if total > 1 {
-		p += "[" + itoa(position) + "]"
+	if !n.alone {
+		p += "[" + itoa(n.position) + "]"
 	}
 	return p
+}
+
+// numberChildren gives the children their positions among those of the same
+// name, all at once: a guest may have very many, each with a problem.
+func (n *node) numberChildren() {
+	totals := make(map[string]int32)
+	for c := n.first; c != nil; c = c.next {
+		totals[c.name]++
+		c.position = totals[c.name]
+	}
+	for c := n.first; c != nil; c = c.next {
+		c.alone = totals[c.name] == 1
+	}
 }

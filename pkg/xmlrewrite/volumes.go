@@ -14,6 +14,9 @@ const (
 	// ambiguousVolume stands for an entry where it is not clear which disk it
 	// means.
 	ambiguousVolume = -2
+	// otherVolume stands for a disk of the persistent definition that has the
+	// target device of another disk, which the running guest has.
+	otherVolume = -3
 )
 
 // diskIndex finds disks by something that they should have for themselves.
@@ -46,39 +49,106 @@ func (p *planner) volumes() []int {
 	for i := range p.matches {
 		p.matches[i] = noVolume
 	}
-	var bySerial, byTarget *diskIndex
+	var bySerial, byTarget diskIndexes
 	for i := range p.data.Volumes {
 		v, field := &p.data.Volumes[i], placeOf(volumesField).entry(i)
 		switch {
 		case (v.Serial == nil) == (v.TargetDevice == nil):
 			p.report(ProblemInvalidValue, field, nil, "give either serial or targetDevice to say which disk is meant")
 		case v.Serial != nil:
-			if bySerial == nil {
-				bySerial = indexDisks(disks, func(disk *node) (string, bool) {
-					serial := disk.child("serial")
-					return p.doc.text(serial), serial != nil
-				})
-			}
-			p.matchVolume(i, field.dot("serial"), bySerial, *v.Serial)
+			bySerial.fill(p, (*document).serialOf)
+			p.matchVolume(i, field.dot("serial"), &bySerial, *v.Serial)
 		default:
-			if byTarget == nil {
-				byTarget = indexDisks(disks, func(disk *node) (string, bool) {
-					return disk.child("target").value("dev"), true
-				})
-			}
-			p.matchVolume(i, field.dot("targetDevice"), byTarget, *v.TargetDevice)
+			byTarget.fill(p, func(_ *document, disk *node) (string, bool) {
+				return disk.child("target").value("dev"), true
+			})
+			p.matchVolume(i, field.dot("targetDevice"), &byTarget, *v.TargetDevice)
 		}
+	}
+	if p.inactive && p.other != nil {
+		p.unmatchOthers(&byTarget)
 	}
 	return p.matches
 }
 
+// serialOf returns the serial of a disk, if it has one.
+func (d *document) serialOf(disk *node) (string, bool) {
+	serial := disk.child("serial")
+	return d.text(serial), serial != nil
+}
+
+// diskIndexes find disks by the same thing in both definitions of the guest.
+type diskIndexes struct{ here, other *diskIndex }
+
+// fill makes the indexes, unless that is done.
+func (x *diskIndexes) fill(p *planner, of func(*document, *node) (string, bool)) {
+	if x.here != nil {
+		return
+	}
+	x.here = indexDisks(p.devices("disk"), func(disk *node) (string, bool) { return of(p.doc, disk) })
+	if p.other != nil {
+		x.other = indexDisks(p.other.devices("disk"), func(disk *node) (string, bool) { return of(p.other, disk) })
+	}
+}
+
+// unmatchOthers takes entries by target device off disks of the persistent
+// definition that are other disks than those that the running guest has there.
+func (p *planner) unmatchOthers(byTarget *diskIndexes) {
+	for d, disk := range p.devices("disk") {
+		i := p.matches[d]
+		if i < 0 || p.data.Volumes[i].TargetDevice == nil {
+			continue
+		}
+		if running, found := byTarget.other.first[*p.data.Volumes[i].TargetDevice]; found && !p.sameDisk(disk, byTarget.other.disks[running]) {
+			p.matches[d] = otherVolume
+		}
+	}
+}
+
+// sameDisk reports whether a disk and one of the guest's other definition are the
+// same, as far as their serials or sources say. The medium of a drive may differ.
+func (p *planner) sameDisk(disk, other *node) bool {
+	here, serialHere := p.doc.serialOf(disk)
+	there, serialThere := p.other.serialOf(other)
+	switch device := disk.value("device"); {
+	case serialHere && serialThere:
+		return here == there
+	case device == "cdrom" || device == "floppy":
+		return device == other.value("device")
+	}
+	return disk.value("type") == other.value("type") && sameSource(disk.child("source"), other.child("source"))
+}
+
+// sameSource compares what two sources are, not how libvirt counts or uses them.
+func sameSource(a, b *node) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	for _, pair := range [...][2]*node{{a, b}, {b, a}} {
+		for i := range pair[0].attrs {
+			at := &pair[0].attrs[i]
+			if isLocation(at.name) && pair[1].value(at.name) != at.value {
+				return false
+			}
+		}
+	}
+	x, y := a.child("address"), b.child("address")
+	if x == nil || y == nil {
+		return x == y
+	}
+	here, okHere := readPCI(x)
+	there, okThere := readPCI(y)
+	return okHere && okThere && here == there
+}
+
 // matchVolume pairs an entry with the disk that it means, or reports that it
 // does not mean exactly one disk of its own.
-func (p *planner) matchVolume(entry int, field *place, x *diskIndex, key string) {
+func (p *planner) matchVolume(entry int, field *place, in *diskIndexes, key string) {
+	x := in.here
 	disk, found := x.first[key]
 	switch {
 	case !found:
-		if !p.inactive {
+		if !p.elsewhere(func(*document) bool { _, has := in.other.first[key]; return has }) {
 			p.report(ProblemNotFound, field, nil, "the guest has no such disk; correct or remove the entry")
 		}
 	case x.next[disk] > 0:
@@ -108,6 +178,10 @@ func planVolumes(p *planner) {
 			continue
 		case ambiguousVolume:
 			continue
+		case otherVolume:
+			p.warn(placeOf(volumesField), disk, "the entry for this target device means another disk, which the running guest has there; this one is kept as it is, unless its serial is listed")
+			p.keepVolume(disk)
+			continue
 		}
 		v := &p.data.Volumes[i]
 		field := placeOf(volumesField).entry(i)
@@ -128,15 +202,11 @@ func (p *planner) keepVolume(disk *node) {
 		return
 	}
 	if isDiscovered(disk) {
-		p.refuseVolume(disk, placeOf(volumesField),
+		p.report(ProblemMissingData, placeOf(volumesField), disk,
 			"the disk is found by a name that hosts give in the order in which they find disks, so it may be another disk on the target; say what its source is there, or list the disk with nothing else if the name is right there, too")
 		return
 	}
 	if p.data.Volumes == nil || disk.child("serial") == nil {
-		return
-	}
-	if p.inactive {
-		p.warn(placeOf(volumesField), disk, "the list of volumes does not mention this disk, which is kept as it is")
 		return
 	}
 	p.report(ProblemMissingData, placeOf(volumesField), disk,
@@ -149,23 +219,15 @@ func (p *planner) keepVolume(disk *node) {
 func (p *planner) keepHostBoundDisk(disk *node, field *place) bool {
 	switch kind := disk.value("type"); {
 	case kind == "nvme", kind == "vhostvdpa":
-		p.refuseVolume(disk, field, "the disk is a device of the source host; say which device it is on the target")
+		p.report(ProblemMissingData, field, disk, "the disk is a device of the source host; say which device it is on the target")
 		return true
 	case disk.child("source").hasAttr("fdgroup"):
-		p.refuseVolume(disk, field, "the disk is a file that was handed to the source's libvirt as a descriptor; say where it is on the target")
+		p.report(ProblemMissingData, field, disk, "the disk is a file that was handed to the source's libvirt as a descriptor; say where it is on the target")
 		return true
 	case kind == "vhostuser":
 		p.warn(field, disk, "the disk is connected to a socket of the host, which is kept; make sure that it is this guest's on the target")
 	}
 	return false
-}
-
-func (p *planner) refuseVolume(disk *node, field *place, message string) {
-	if p.inactive {
-		p.warn(field, disk, message)
-		return
-	}
-	p.report(ProblemMissingData, field, disk, message)
 }
 
 // discovered are block devices that a host names in the order in which it finds

@@ -1,8 +1,11 @@
 package xmlrewrite
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
+
+	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
 )
 
 const vpmemField = "virtualPMEM"
@@ -10,54 +13,82 @@ const vpmemField = "virtualPMEM"
 // planVirtualPMEM gives each NVDIMM or virtio-pmem device its backing on the
 // target, in order. Other memory devices do not count.
 func planVirtualPMEM(p *planner) {
-	var devices []*node
-	for _, m := range p.devices("memory") {
-		if isOneOf(m.value("model"), "nvdimm", "virtio-pmem") {
-			devices = append(devices, m)
-		}
-	}
 	want := p.data.VirtualPMEM
 	if want == nil {
 		want = p.offer.VirtualPMEM
 	}
+	devices := p.doc.persistentMemory()
 	if want == nil {
-		p.checkKeptPMEM(devices)
+		for _, m := range devices {
+			p.keepPMEM(m)
+		}
 		return
 	}
 	for i := range want {
 		p.checkPath(placeOf(vpmemField).entry(i).dot("path"), want[i].Path)
 	}
-	if len(want) != len(devices) {
-		if p.inactive {
-			p.warn(placeOf(vpmemField), p.domain, "the persistent definition has another number of NVDIMMs and virtio-pmem devices; they are kept")
-			return
-		}
+	running := devices
+	if p.inactive && p.other != nil {
+		running = p.other.persistentMemory()
+	}
+	if len(want) != len(running) {
 		p.report(ProblemConflict, placeOf(vpmemField), nil,
-			"the guest has "+itoa(len(devices))+" NVDIMMs and virtio-pmem devices, and the migrate data "+itoa(len(want))+"; give one entry for each")
+			"the guest has "+itoa(len(running))+" NVDIMMs and virtio-pmem devices, and the migrate data "+itoa(len(want))+"; give one entry for each")
 		return
 	}
 	for i, m := range devices {
 		path := m.child("source").child("path")
 		if path == nil {
 			p.report(ProblemInvalidXML, placeOf(vpmemField).entry(i), m, "the device has no source path; take the XML from libvirt unchanged")
-			continue
+		} else {
+			p.rewritePMEM(m, path, want, i, running)
 		}
-		path.setText(p.doc, want[i].Path)
 	}
 }
 
-// checkKeptPMEM refuses to keep a device node; a file may be on shared storage.
-func (p *planner) checkKeptPMEM(devices []*node) {
-	for _, m := range devices {
-		if !strings.HasPrefix(p.doc.text(m.child("source").child("path")), "/dev/") {
-			continue
+// rewritePMEM gives a device the backing of its entry, which is the one at its
+// position among the running guest's devices.
+func (p *planner) rewritePMEM(m, path *node, want []v1alpha1.VirtualPMEMMigrateData, position int, running []*node) {
+	if p.inactive && p.other != nil {
+		have := p.doc.text(path)
+		position = p.positionOf(have, running)
+		if position < 0 {
+			if !slices.Contains(want, v1alpha1.VirtualPMEMMigrateData{Path: have}) { // Else it is done.
+				p.keepPMEM(m)
+			}
+			return
 		}
-		const message = "the guest's persistent memory is backed by a device of the source host; give its path on the target"
-		if p.inactive {
-			p.warn(placeOf(vpmemField), m, message)
-			continue
+	}
+	path.setText(p.doc, want[position].Path)
+}
+
+// persistentMemory returns the devices that are persistent memory for the guest.
+func (d *document) persistentMemory() []*node {
+	var devices []*node
+	for _, m := range d.devices("memory") {
+		if isOneOf(m.value("model"), "nvdimm", "virtio-pmem") {
+			devices = append(devices, m)
 		}
-		p.report(ProblemMissingData, placeOf(vpmemField), m, message)
+	}
+	return devices
+}
+
+// positionOf returns which of the devices of the guest's other definition has
+// the same backing; -1 if none has.
+func (p *planner) positionOf(path string, devices []*node) int {
+	for i, m := range devices {
+		if p.other.text(m.child("source").child("path")) == path {
+			return i
+		}
+	}
+	return -1
+}
+
+// keepPMEM refuses to keep a device node; a file may be on shared storage.
+func (p *planner) keepPMEM(m *node) {
+	if strings.HasPrefix(p.doc.text(m.child("source").child("path")), "/dev/") {
+		p.report(ProblemMissingData, placeOf(vpmemField), m,
+			"the guest's persistent memory is backed by a device of the source host; give its path on the target")
 	}
 }
 
