@@ -56,8 +56,9 @@ test-unit: ## Run the unit tests, under the race detector: seconds, no set-up, n
 	go test -race -tags '$(TAGS)' ./...
 
 .PHONY: test-alerts
-test-alerts: ## Test the alerts with promtool, on the PATH or Debian's.
-	promtool="$$(hack/promtool.sh)" && cd config/prometheus && "$$promtool" check rules alerts.yaml && "$$promtool" test rules alerts_test.yaml
+test-alerts: ## Check the metrics and test the alerts with promtool, on the PATH or Debian's.
+	promtool="$$(hack/promtool.sh)"; go run ./hack/metricsdoc -series | "$$promtool" check metrics; cd config/prometheus; \
+		"$$promtool" check rules alerts.yaml; "$$promtool" test rules alerts_test.yaml
 
 .PHONY: test-integration
 test-integration: controlplane ## Run the API and controller tests against a real kube-apiserver.
@@ -130,7 +131,7 @@ generate: ## Generate deep copies, apply configurations, CRDs, roles and the Pro
 docs-gen: ## Generate the API reference and the page of metrics.
 	$(CRD_REF_DOCS) --log-level=WARN --max-depth=30 --source-path=./api/v1alpha1 --config=hack/docs/config.yaml \
 		--renderer=markdown --templates-dir=hack/docs/templates --output-path=docs/api.md
-	go run ./hack/metricsdoc docs/metrics.md
+	go run ./hack/metricsdoc -page docs/metrics.md
 
 .PHONY: fmt
 fmt: ## Format all Go code.

@@ -20,7 +20,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
-	"github.com/virtferry/virtferry/internal/metrics"
+	"github.com/virtferry/virtferry/internal/metrics/serving"
 )
 
 func main() {
@@ -49,7 +49,7 @@ type commonFlags struct {
 	kubeconfig    string
 	namespace     string
 	healthAddress string
-	metrics       metrics.Serving
+	metrics       serving.Config
 	profiles      string
 	verbosity     int
 }

@@ -1,7 +1,10 @@
-// Command metricsdoc writes the page about all metrics into a file.
+// Command metricsdoc writes the page about all metrics into a file, or prints them all as
+// Prometheus reads them.
 package main
 
 import (
+	"errors"
+	"flag"
 	"fmt"
 	"os"
 
@@ -9,17 +12,22 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: metricsdoc FILE")
-		os.Exit(2)
-	}
-	if err := write(os.Args[1]); err != nil {
+	series := flag.Bool("series", false, "print all metrics as Prometheus reads them")
+	page := flag.String("page", "", "file to write the page about metrics into")
+	flag.Parse()
+	if err := run(*series, *page); err != nil {
 		fmt.Fprintln(os.Stderr, "metricsdoc:", err)
 		os.Exit(1)
 	}
 }
 
-func write(path string) error {
+func run(series bool, path string) error {
+	switch {
+	case series:
+		return metrics.WriteSeries(os.Stdout)
+	case path == "":
+		return errors.New("give -page or -series")
+	}
 	page, err := metrics.Page()
 	if err != nil {
 		return err

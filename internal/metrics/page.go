@@ -2,10 +2,13 @@ package metrics
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
 	"k8s.io/utils/clock"
 
 	"github.com/virtferry/virtferry/pkg/agent"
@@ -74,9 +77,9 @@ func describeLabel(label string, values []string) string {
 	return "`" + label + "`: " + strings.Join(slices.Sorted(slices.Values(values)), ", ")
 }
 
-// labelValues returns the values that labels have, by the names of metrics and labels:
-// each series is there from the beginning.
-func labelValues() (map[string]map[string][]string, error) {
+// gather returns all metrics of all processes, with a series for each value of each
+// label: those are there from the beginning.
+func gather() ([]*dto.MetricFamily, error) {
 	registry, fine := prometheus.NewPedanticRegistry(), func() error { return nil }
 	for _, c := range []prometheus.Collector{
 		NewManager(func() (State, bool) { return State{Nodes: map[string]NodeState{"": NodeAvailable}}, true }),
@@ -93,6 +96,30 @@ func labelValues() (map[string]map[string][]string, error) {
 	families, err := registry.Gather()
 	if err != nil {
 		return nil, fmt.Errorf("gathering all metrics: %w", err)
+	}
+	return families, nil
+}
+
+// WriteSeries writes all metrics as Prometheus reads them, with a series for each value
+// of each label.
+func WriteSeries(w io.Writer) error {
+	families, err := gather()
+	if err != nil {
+		return err
+	}
+	for _, f := range families {
+		if _, err := expfmt.MetricFamilyToText(w, f); err != nil {
+			return fmt.Errorf("writing %s: %w", f.GetName(), err)
+		}
+	}
+	return nil
+}
+
+// labelValues returns the values that labels have, by the names of metrics and labels.
+func labelValues() (map[string]map[string][]string, error) {
+	families, err := gather()
+	if err != nil {
+		return nil, err
 	}
 	out := map[string]map[string][]string{}
 	for _, f := range families {

@@ -19,7 +19,7 @@ import (
 	"k8s.io/client-go/rest"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	"github.com/virtferry/virtferry/internal/metrics"
+	"github.com/virtferry/virtferry/internal/metrics/serving"
 )
 
 // TestWhoMayReadMetrics: whom the API server lets, of the manager as of an agent, and
@@ -77,7 +77,7 @@ func (w *world) tokenOf(account string) string {
 // serveMetrics serves metrics with the rights of who, until the test ends.
 func serveMetrics(t *testing.T, who *rest.Config) (address string) {
 	t.Helper()
-	options, err := metrics.Serving{Address: "127.0.0.1:0", Secure: true}.Options()
+	options, err := serving.Config{Address: "127.0.0.1:0", Secure: true}.Options()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,6 @@
-package metrics
+// Package serving says how metrics are served. It is apart from what they are, as it
+// brings the API server's libraries along.
+package serving
 
 import (
 	"errors"
@@ -10,8 +12,8 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 )
 
-// Serving says how a process serves its metrics.
-type Serving struct {
+// Config says how a process serves its metrics.
+type Config struct {
 	// Address is where; "0" serves none.
 	Address string
 	// Secure is whether they are served with TLS, and only to those whom the API server
@@ -29,23 +31,23 @@ const (
 )
 
 // Options returns what controller-runtime is to be told, or what is wrong with the flags.
-func (s Serving) Options() (metricsserver.Options, error) {
-	o := metricsserver.Options{BindAddress: s.Address}
-	if !s.Secure {
-		if s.CertDir != "" {
+func (c Config) Options() (metricsserver.Options, error) {
+	o := metricsserver.Options{BindAddress: c.Address}
+	if !c.Secure {
+		if c.CertDir != "" {
 			return o, errors.New("--metrics-cert-dir needs --metrics-secure: metrics are not served with TLS otherwise")
 		}
 		return o, nil
 	}
 	o.SecureServing, o.FilterProvider = true, filters.WithAuthenticationAndAuthorization
-	if s.CertDir == "" {
+	if c.CertDir == "" {
 		return o, nil
 	}
 	for _, file := range []string{certFile, keyFile} {
-		if _, err := os.Stat(filepath.Join(s.CertDir, file)); err != nil {
+		if _, err := os.Stat(filepath.Join(c.CertDir, file)); err != nil {
 			return o, fmt.Errorf("--metrics-cert-dir must be a directory with %s and %s: %w", certFile, keyFile, err)
 		}
 	}
-	o.CertDir, o.CertName, o.KeyName = s.CertDir, certFile, keyFile
+	o.CertDir, o.CertName, o.KeyName = c.CertDir, certFile, keyFile
 	return o, nil
 }
