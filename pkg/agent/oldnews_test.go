@@ -99,12 +99,9 @@ func TestAFreshBootIsNoArrival(t *testing.T) {
 	inWorld(t, func(w *world) {
 		b := w.fleet.Host("node-b")
 		var once sync.Once
-		w.api.after = func(_ int, by *testAgent) bool {
-			lm := w.api.all()[0]
-			if ready := lm.Status.Target; by == w.b && ready != nil && ready.ReadyTime != nil {
-				once.Do(func() { b.AddGuest(fake.Guest{UUID: guestUUID, Name: "web", Persistent: true}) })
-			}
-			return false
+		// Before the target's word is heard: the source starts upon it.
+		w.api.spoil = func(*v1alpha1.TargetStatus) {
+			once.Do(func() { b.AddGuest(fake.Guest{UUID: guestUUID, Name: "web", Persistent: true}) })
 		}
 		lm := w.settle(w.migrate(guestUUID))
 		w.requireEnd(lm, v1alpha1.PhaseUnknown, v1alpha1.ReasonOutcomeUnknown, "")
