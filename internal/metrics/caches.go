@@ -5,7 +5,7 @@ import (
 )
 
 var defCaches = definition{name: "virtferry_cache_up_to_date", kind: gauge, labels: []string{labelCache},
-	help: "Whether what the process knows of the cluster's objects is up to date: 1 if it is, 0 if it has not been for a minute"}
+	help: "Whether the process's view of the cluster is up to date (1), or has been stale for more than a minute (0)"}
 
 // Caches tells whether caches are up to date. Each has a check, which fails where its
 // cache is not.

@@ -31,25 +31,25 @@ const (
 // It is there only at the manager that leads.
 var (
 	defPhases = definition{name: "virtferry_migrations", kind: gauge, labels: []string{labelPhase},
-		help: "Migrations that have not ended, by their phase"}
+		help: "Migrations that have not ended, by phase"}
 	defLongest = definition{name: "virtferry_migrations_longest_seconds", kind: gauge, labels: []string{labelPhase},
-		help: "How long the migration that has been in the phase for longest has been there, as far as this manager has seen; virtferry_queue_oldest_seconds is about those that are Pending"}
+		help: "The longest time that a migration has been in the phase so far, as seen by this manager; for Pending see virtferry_queue_oldest_seconds"}
 	defQueueLength = definition{name: "virtferry_queue_length", kind: gauge, labels: []string{labelWaitingFor},
-		help: "Migrations that wait, by what for: a slot of their source, of their target or of the cluster, or another migration of the same guest"}
+		help: "Waiting migrations, by what they wait for: a slot of their source, of their target or of the cluster, or another migration of the same guest"}
 	defQueueOldest = definition{name: "virtferry_queue_oldest_seconds", kind: gauge,
-		help: "Age of the oldest migration that waits; 0 where none does"}
+		help: "Age of the oldest waiting migration; 0 if none waits"}
 	defSlotsUsed = definition{name: "virtferry_slots_used", kind: gauge, labels: []string{labelKind},
-		help: "Migrations in the cluster that hold a slot for copying, and those that are prepared, or being prepared, without one"}
+		help: "Migrations that hold a copying slot, and migrations that are prepared, or being prepared, without one"}
 	defSlotsFree = definition{name: "virtferry_slots_free", kind: gauge, labels: []string{labelKind},
-		help: "Migrations that might be copied, or prepared, beside those, if they were spread over all nodes that are ready"}
+		help: "How many more migrations could be copied, or prepared, if they were spread over all ready nodes"}
 	defHypervisors = definition{name: "virtferry_hypervisors", kind: gauge, labels: []string{labelState},
-		help: "Nodes with a Hypervisor, by what the manager makes of them"}
+		help: "Nodes with a Hypervisor, by state"}
 	defHypervisorReady = definition{name: "virtferry_hypervisor_ready", kind: gauge, labels: []string{labelNode},
-		help: "Whether migrations can use the node: 1 if they can, 0 if not"}
+		help: "Whether the node can be used for migrations (1) or not (0)"}
 	defHypervisorLost = definition{name: "virtferry_hypervisor_agent_lost", kind: gauge, labels: []string{labelNode},
-		help: "Whether the node's agent has stopped to give signs of life: 1 if it has, 0 if not"}
+		help: "Whether the node's agent has stopped renewing its lease (1) or not (0)"}
 	defUnreadable = definition{name: "virtferry_objects_unreadable", kind: gauge, labels: []string{labelKind},
-		help: "Objects that cannot be decoded, so that nothing is done about them"}
+		help: "Objects that cannot be decoded, and are therefore left alone"}
 )
 
 // What the manager counts when it has written how a migration ended.
@@ -57,29 +57,29 @@ var (
 	defEnded = definition{name: "virtferry_migrations_ended_total", kind: counter, labels: []string{labelOutcome, labelReason},
 		help: "Migrations that have ended, by outcome and reason"}
 	defDuration = definition{name: "virtferry_migration_duration_seconds", kind: histogram, labels: []string{labelOutcome}, buckets: bucketsOfDuration,
-		help: "Time from the creation of a LiveMigration, in whole seconds, to its end"}
+		help: "Time from the creation of a LiveMigration to its end; the time of creation is in whole seconds"}
 	defQueueWait = definition{name: "virtferry_migration_queue_wait_seconds", kind: histogram, buckets: bucketsOfWait,
-		help: "Time from the creation of a LiveMigration, in whole seconds, until it got its slot for copying, of those that got one"}
+		help: "Time from the creation of a LiveMigration until it got its copying slot; the time of creation is in whole seconds"}
 	defPreparation = definition{name: "virtferry_migration_preparation_seconds", kind: histogram, buckets: bucketsOfPreparation,
-		help: "Time from when a migration was let go ahead, by the manager's clock, until its target was ready, by the target's"}
+		help: "Time from the admission of a migration, by the manager's clock, until the target was ready, by the target's clock"}
 	defDowntime = definition{name: "virtferry_migration_downtime_seconds", kind: histogram, labels: []string{labelSwitchover}, buckets: bucketsOfDowntime,
-		help: "How long guests stood still for their switch-over, as the hypervisor measured it, by what brought them over"}
+		help: "How long guests were paused for their switch-over, as measured by the hypervisor, by what completed the migration"}
 	defDowntimeRatio = definition{name: "virtferry_migration_downtime_ratio", kind: histogram, labels: []string{labelSwitchover}, buckets: bucketsOfDowntimeRatio,
-		help: "That time divided by what maxDowntimeMilliseconds allows: above 1 it was exceeded"}
+		help: "Downtime divided by maxDowntimeMilliseconds; above 1 the limit was exceeded"}
 	defBytes = definition{name: "virtferry_migration_transferred_bytes", kind: histogram, labels: []string{labelKind}, buckets: bucketsOfBytes,
-		help: "What was copied of memory and of disks, parts that were copied again counted again, whatever the outcome"}
+		help: "Bytes of memory and of disks that a migration copied, repeated copies included, whatever its outcome"}
 	defPasses = definition{name: "virtferry_migration_passes", kind: histogram, buckets: bucketsOfPasses,
 		help: "Passes over the guest's memory, whatever the outcome"}
 	defForced = definition{name: "virtferry_migrations_forced_total", kind: counter, labels: []string{labelStep, labelReason},
-		help: "Steps taken to force migrations to their end, by why: the switch to post-copy, and a pause of the guest"}
+		help: "Steps taken to force migrations to complete, by reason: a switch to post-copy, or a pause of the guest"}
 	defPostCopies = definition{name: "virtferry_migrations_post_copy_total", kind: counter,
-		help: "Migrations whose guest went ahead to the target before its memory"}
+		help: "Migrations that switched to post-copy"}
 	defInterrupted = definition{name: "virtferry_post_copy_interrupted_total", kind: counter, labels: []string{labelOutcome},
-		help: "Migrations whose post-copy was interrupted, by whether it went on in the end"}
+		help: "Migrations whose post-copy was interrupted, by whether it was resumed"}
 	defRecoveries = definition{name: "virtferry_post_copy_recovery_attempts_total", kind: counter,
-		help: "Attempts to resume a post-copy that was interrupted"}
+		help: "Attempts to resume an interrupted post-copy"}
 	defAborted = definition{name: "virtferry_migrations_aborted_total", kind: counter, labels: []string{labelReason},
-		help: "Migrations that were aborted while they ran, by why"}
+		help: "Migrations that were aborted while they ran, by reason"}
 )
 
 func managerDefinitions() []definition {

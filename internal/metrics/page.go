@@ -17,16 +17,17 @@ import (
 
 const pageHead = `# Metrics
 
-What Virtferry tells Prometheus. This page is made from the code by ` + "`make docs-gen`" + `.
+The metrics that Virtferry exposes to Prometheus. This page is generated from the code by ` + "`make docs-gen`" + `. How to
+scrape them, and who may, is in [Installing](install.md#metrics-and-alerts).
 
-- Every metric is served at ` + "`/metrics`" + ` by the manager, or by each agent, beside those of
+- The manager and each agent serve their metrics at ` + "`/metrics`" + `, together with those of
   [controller-runtime](https://book.kubebuilder.io/reference/metrics-reference) and of the Go runtime.
-- Counters and histograms of migrations count a migration when its end has been written, once, by the manager that has
-  written it. They begin at zero with each process; what had ended before is not counted.
-- Metrics of what there is at the moment are told by the manager that leads, and by no other.
-- No label names a guest or a LiveMigration, but those of the last table, which an agent has with
-  ` + "`--metrics-guest-names`" + `. Other labels have the values that are listed, or one for each node.
-- A reason of an agent that this manager does not know is counted as ` + "`Other`" + `.
+- A migration is counted once, when its end has been written, by the manager that has written it. Counters start at zero
+  with each process; migrations that had ended before are not counted again.
+- Gauges of the manager come from the leader only. The other managers do not have them.
+- No label names a guest or a LiveMigration, except in the last table, which agents expose with
+  ` + "`--metrics-guest-names`" + `. All other labels have the values listed here, or one value for each node.
+- A reason that the manager does not know is counted as ` + "`Other`" + `.
 `
 
 // Page returns the page about all metrics, as Markdown.
@@ -38,9 +39,9 @@ func Page() (string, error) {
 		declared     []definition
 	}{
 		{"The manager", "", managerDefinitions()},
-		{"Each agent", "All of them have the label `node`, with the name of the agent's node.", agentDefinitions()},
+		{"Each agent", "All have the label `node`, the name of the agent's node.", agentDefinitions()},
 		{"The manager and each agent", "", []definition{defCaches}},
-		{"Each agent, with `--metrics-guest-names`", "All of them have the label `node` as well.", namingDefinitions()},
+		{"Each agent, with `--metrics-guest-names`", "All have the label `node` as well.", namingDefinitions()},
 	} {
 		if err := writeSection(&b, section.title, section.intro, section.declared); err != nil {
 			return "", err
