@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -16,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
@@ -187,6 +189,18 @@ func TestReadinessTellsOfAStaleCache(t *testing.T) {
 	await(t, "it is ready again", func() bool {
 		now.SetTime(now.Now().Add(settled))
 		return health.Check(nil) == nil
+	})
+}
+
+// TestStoppedWatchLeavesNothing: a watch that is over while an event waits to be read
+// leaves no goroutine behind, for which synctest would not end.
+func TestStoppedWatchLeavesNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(*testing.T) {
+		source := watch.NewFake()
+		followed := (&contact{clock: clock.RealClock{}}).open(source)
+		source.Add(&v1alpha1.LiveMigration{})
+		followed.Stop()
 	})
 }
 

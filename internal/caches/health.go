@@ -142,6 +142,11 @@ func (c *contact) open(w watch.Interface) watch.Interface {
 // Stop implements watch.Interface. The reflector calls it whenever a watch is over.
 func (f *followed) Stop() {
 	f.Interface.Stop()
+	// An event that nobody has taken would keep the filter waiting for ever.
+	go func() {
+		for range f.ResultChan() {
+		}
+	}()
 	c := f.contact
 	c.mu.Lock()
 	defer c.mu.Unlock()
