@@ -151,7 +151,7 @@ func perform[T any](ctx context.Context, h *Host, call *Call, effect func(worker
 	lost := h.lost
 	h.poolFor(method).enqueue(slices.Contains(urgent, method), func(worker *request) {
 		carryOut := func() {
-			value, err := apply(h, method, worker, effect)
+			value, err := witnessed(h, call, func() (T, error) { return apply(h, method, worker, effect) })
 			result <- outcome[T]{value, err}
 		}
 		if stuck := h.stuck(call); stuck != nil {

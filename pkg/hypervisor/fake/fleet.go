@@ -35,6 +35,8 @@ type Fleet struct {
 	bandwidth   uint64
 	// workers and priorityWorkers are how many each daemon has.
 	workers, priorityWorkers int
+	// witness is told of what changes guests.
+	witness func(Effect)
 	// running counts the goroutines of migrations.
 	running sync.WaitGroup
 

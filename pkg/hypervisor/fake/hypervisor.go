@@ -266,10 +266,7 @@ func (h *Host) destroyPaused(ctx context.Context, method Method, uuid string, le
 			in.interrupt(cause{ending: endsDestroyed})
 		}
 		if out != nil {
-			if out.half.in != nil {
-				out.resumeHalf(hypervisor.ReasonPostcopyFailed, hypervisor.DetailPostcopyFailed)
-			}
-			out.settle(cause{ending: endsNowhere})
+			out.loseSource()
 		}
 		return nil
 	})

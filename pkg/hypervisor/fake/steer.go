@@ -110,49 +110,53 @@ func (h *Host) StartPostCopy(ctx context.Context, uuid string) error {
 
 // Suspend implements hypervisor.Steerer.
 func (h *Host) Suspend(ctx context.Context, uuid string) error {
+	return onDomain(ctx, h, &Call{Method: MethodSuspend, UUID: uuid}, h.suspend)
+}
+
+func (h *Host) suspend(d *domain) error {
 	const method = MethodSuspend
-	return onDomain(ctx, h, &Call{Method: method, UUID: uuid}, func(d *domain) error {
-		switch {
-		case d.describe().InPostCopy():
-			return refused(method, hypervisor.ErrInPostCopy)
-		case d.in != nil:
-			return fault(method, hypervisor.KindOperationInvalid, "the migration is incoming: pause the domain at its source")
-		case !d.active():
-			return notRunning(method)
-		case d.state != hypervisor.StateRunning:
-			return nil
-		case d.out != nil:
-			d.out.count()
-			d.out.suspend(d)
-			d.out.change()
-			return nil
-		}
-		d.state, d.reason = hypervisor.StatePaused, hypervisor.ReasonUser
-		h.emit(uuid, hypervisor.LifecycleSuspended, hypervisor.DetailPaused)
+	switch {
+	case d.describe().InPostCopy():
+		return refused(method, hypervisor.ErrInPostCopy)
+	case d.in != nil:
+		return fault(method, hypervisor.KindOperationInvalid, "the migration is incoming: pause the domain at its source")
+	case !d.active():
+		return notRunning(method)
+	case d.state != hypervisor.StateRunning:
 		return nil
-	})
+	case d.out != nil:
+		d.out.count()
+		d.out.suspend(d)
+		d.out.change()
+		return nil
+	}
+	d.state, d.reason = hypervisor.StatePaused, hypervisor.ReasonUser
+	h.emit(d.guest.UUID, hypervisor.LifecycleSuspended, hypervisor.DetailPaused)
+	return nil
 }
 
 // Resume implements hypervisor.Steerer.
 func (h *Host) Resume(ctx context.Context, uuid string) error {
+	return onDomain(ctx, h, &Call{Method: MethodResume, UUID: uuid}, h.resume)
+}
+
+func (h *Host) resume(d *domain) error {
 	const method = MethodResume
-	return onDomain(ctx, h, &Call{Method: method, UUID: uuid}, func(d *domain) error {
-		switch {
-		case d.describe().InPostCopy():
-			return refused(method, hypervisor.ErrInPostCopy)
-		case d.out != nil:
-			return fault(method, hypervisor.KindBusy, "the domain is being migrated")
-		case d.in != nil:
-			return fault(method, hypervisor.KindOperationInvalid, "the domain is the incoming half of a migration")
-		case d.state == hypervisor.StateRunning:
-			return nil
-		case d.state == hypervisor.StatePaused && d.reason == hypervisor.ReasonMigration:
-			return fault(method, hypervisor.KindOperationInvalid, "the domain is paused for a migration")
-		case d.state != hypervisor.StatePaused:
-			return notRunning(method)
-		}
-		d.state, d.reason = hypervisor.StateRunning, hypervisor.ReasonUnpaused
-		h.emit(uuid, hypervisor.LifecycleResumed, hypervisor.DetailUnpaused)
+	switch {
+	case d.describe().InPostCopy():
+		return refused(method, hypervisor.ErrInPostCopy)
+	case d.out != nil:
+		return fault(method, hypervisor.KindBusy, "the domain is being migrated")
+	case d.in != nil:
+		return fault(method, hypervisor.KindOperationInvalid, "the domain is the incoming half of a migration")
+	case d.state == hypervisor.StateRunning:
 		return nil
-	})
+	case d.state == hypervisor.StatePaused && d.reason == hypervisor.ReasonMigration:
+		return fault(method, hypervisor.KindOperationInvalid, "the domain is paused for a migration")
+	case d.state != hypervisor.StatePaused:
+		return notRunning(method)
+	}
+	d.state, d.reason = hypervisor.StateRunning, hypervisor.ReasonUnpaused
+	h.emit(d.guest.UUID, hypervisor.LifecycleResumed, hypervisor.DetailUnpaused)
+	return nil
 }
