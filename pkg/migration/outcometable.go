@@ -181,6 +181,30 @@ var outcomeTable = []outcomeRow{
 	},
 }
 
+// Row returns the number of the row of the outcome table that a migration has come to,
+// from 0, or -1 as long as it has come to none: both sides are known, or its outcome is
+// called unknown for want of one.
+func Row(lm *v1alpha1.LiveMigration) int {
+	source, target := CurrentSource(lm), CurrentTarget(lm)
+	side := SideUnseen
+	switch {
+	case source == nil:
+		return -1
+	case source.End != nil:
+		side = sourceSideOf(source, target)
+	case InPostCopy(source):
+		side = SidePostcopy
+	}
+	if !TargetAnswers(source, target) && lm.Status.Phase != v1alpha1.PhaseUnknown {
+		return -1
+	}
+	row := rowFor(side, targetSideOf(source, target))
+	return slices.IndexFunc(outcomeTable, func(r outcomeRow) bool { return row != nil && r.meaning == row.meaning })
+}
+
+// Rows returns how many rows the outcome table has.
+func Rows() int { return len(outcomeTable) }
+
 func rowFor(source, target Side) *outcomeRow {
 	for i := range outcomeTable {
 		if row := &outcomeTable[i]; slices.Contains(row.source, source) && slices.Contains(row.target, target) {
