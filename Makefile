@@ -69,6 +69,16 @@ test-integration: controlplane ## Run the API and controller tests against a rea
 test-e2e: lab-deps controlplane ## Run the end-to-end tests, in which real guests move. Needs root.
 	go test -tags 'e2e,$(TAGS)' -count=1 -p 2 -timeout 40m ./test/... ./pkg/hypervisor/libvirt/ ./pkg/xmlrewrite/
 
+# How many worlds the simulation makes up, from which seed on, and what else its command takes.
+SEEDS ?= 1000
+FIRST ?= 1
+SIMULATION_FLAGS ?=
+
+.PHONY: test-simulation
+test-simulation: ## Run managers and agents through SEEDS worlds that are made up, in a time of their own. No set-up, no root.
+	go test -tags '$(TAGS)' -c -o bin/simulation.test ./test/simulation
+	cd test/simulation && ../../bin/simulation.test -test.timeout 0 -seeds '$(SEEDS)' -first '$(FIRST)' $(SIMULATION_FLAGS)
+
 .PHONY: test-faults
 test-faults: lab-deps controlplane ## Kill and cut off each part at each phase of a migration, FAULT_RUNS times at random. Needs root.
 	go run -tags '$(TAGS)' ./test/faults

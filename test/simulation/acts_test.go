@@ -1,0 +1,455 @@
+package simulation
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
+)
+
+// act is something that a user, an administrator or fate does.
+type act struct {
+	// At is when, from the beginning.
+	At   time.Duration
+	Verb string
+	// Node, Other, Guest and Move say to what, as far as the verb needs it. A move is a
+	// LiveMigration.
+	Node, Other, Guest, Move int
+	// Length is how long a fault lasts, or until what was done is undone.
+	Length time.Duration
+	// Kind is which of several.
+	Kind int
+}
+
+func (a act) String() string {
+	return fmt.Sprintf("%-20s node-%d node-%d guest-%d move-%d for %s, kind %d", a.Verb, a.Node, a.Other, a.Guest, a.Move, a.Length, a.Kind)
+}
+
+// plan is all that happens to a world.
+type plan struct {
+	Seed          uint64
+	Nodes, Guests int
+	Acts          []act
+}
+
+// moves is how many LiveMigrations have names: some are made again under the same one.
+const moves = 6
+
+// newPlan makes a plan of a seed. Most of what happens comes soon after a LiveMigration is
+// applied, and where it takes place: then there is something to break.
+func newPlan(seed uint64) plan {
+	luck := newPace(seed, "plan")
+	p := plan{Seed: seed, Nodes: 3 + luck.number(4), Guests: 1 + luck.number(5)}
+	for range 1 + luck.number(5) {
+		a := p.newAct(luck, "apply", luck.length(time.Second, 40*time.Second))
+		if home := a.Guest % p.Nodes; a.Node == home && luck.chance(85) {
+			a.Node = a.Other
+		}
+		p.Acts = append(p.Acts, a)
+	}
+	applied := slices.Clone(p.Acts)
+	for _, a := range applied {
+		if luck.chance(40) {
+			p.Acts = append(p.Acts, p.near(luck, "ends otherwise", a))
+		}
+		if luck.chance(30) {
+			// In time for a switch to post-copy, which much depends on.
+			force := p.near(luck, "force-complete", a)
+			force.At = (a.At + luck.length(time.Second, 3*time.Second)).Truncate(time.Millisecond)
+			force.Move = a.Move
+			p.Acts = append(p.Acts, force)
+		}
+	}
+	verbs := allVerbs()
+	names, total := verbNames(verbs)
+	for range 2 + luck.number(12) {
+		pick := luck.number(total)
+		for _, name := range names {
+			if pick -= verbs[name].weight; pick < 0 {
+				p.Acts = append(p.Acts, p.near(luck, name, applied[luck.number(len(applied))]))
+				break
+			}
+		}
+	}
+	slices.SortStableFunc(p.Acts, func(a, b act) int { return cmp.Compare(a.At, b.At) })
+	return p
+}
+
+// near returns an act that may have to do with a LiveMigration that was applied.
+func (p *plan) near(luck *pace, verb string, applied act) act {
+	a := p.newAct(luck, verb, luck.length(0, 2*time.Minute))
+	if luck.chance(20) {
+		return a
+	}
+	soon := []time.Duration{time.Second, 9 * time.Second, time.Minute}[luck.number(3)]
+	a.At = (applied.At + luck.length(0, soon)).Truncate(time.Millisecond)
+	if verb == "ends otherwise" {
+		a.At = applied.At - time.Millisecond
+	}
+	a.Guest, a.Node, a.Other = applied.Guest, applied.Node, applied.Guest%p.Nodes
+	if verb != "apply" {
+		a.Move = applied.Move
+	}
+	if luck.chance(50) && a.Other != a.Node {
+		a.Node, a.Other = a.Other, a.Node
+	}
+	return a
+}
+
+func (p *plan) newAct(luck *pace, verb string, at time.Duration) act {
+	a := act{
+		Verb: verb, At: at.Truncate(time.Millisecond), Node: luck.number(p.Nodes), Guest: luck.number(p.Guests), Move: luck.number(moves), Kind: luck.number(100),
+	}
+	a.Other = (a.Node + 1 + luck.number(p.Nodes-1)) % p.Nodes
+	longest := []time.Duration{2 * time.Second, 20 * time.Second, 100 * time.Second}[luck.number(3)]
+	a.Length = luck.length(10*time.Millisecond, longest).Truncate(time.Millisecond)
+	return a
+}
+
+// verb is a kind of act.
+type verb struct {
+	// weight is how often it is chosen among others.
+	weight int
+	do     func(w *world, a act)
+}
+
+func verbNames(verbs map[string]verb) (names []string, total int) {
+	for name, v := range verbs {
+		names, total = append(names, name), total+v.weight
+	}
+	slices.Sort(names)
+	return names, total
+}
+
+// allVerbs are all that can happen.
+func allVerbs() map[string]verb {
+	return map[string]verb{
+		// Users.
+		"apply":          {6, apply},
+		"delete":         {4, remove},
+		"cancel":         {4, annotate(v1alpha1.AnnotationCancel)},
+		"force-complete": {8, annotate(v1alpha1.AnnotationForceComplete)},
+		"edit":           {2, edit},
+		"take finalizer": {1, takeFinalizer},
+		// Administrators.
+		"virsh start":       {2, func(w *world, a act) { w.hosts[a.Node].libvirt.Start(w.guests[a.Guest].uuid) }},
+		"virsh destroy":     {2, destroy},
+		"virsh migrate":     {3, migrateByHand},
+		"virsh suspend":     {2, suspend},
+		"virsh resume":      {2, resume},
+		"delete Hypervisor": {2, deleteHypervisor},
+		"edit Hypervisor":   {1, editHypervisor},
+		// Fate.
+		"agent killed":      {6, agentStops(true)},
+		"agent updated":     {3, agentStops(false)},
+		"manager killed":    {3, managerKilled},
+		"two managers":      {3, twoManagers},
+		"daemon killed":     {5, daemonKilled},
+		"connection lost":   {2, func(w *world, a act) { w.hosts[a.Node].libvirt.LoseConnection() }},
+		"libvirt hangs":     {3, libvirtHangs},
+		"guest wedged":      {2, func(w *world, a act) { w.later(a.Length, w.hosts[a.Node].libvirt.Wedge(w.guests[a.Guest].uuid)) }},
+		"events lost":       {2, eventsLost},
+		"guest stops":       {2, guestStops},
+		"ends otherwise":    {2, endsOtherwise},
+		"post-copy breaks":  {2, func(w *world, a act) { w.fleet.BreakPostCopy(w.guests[a.Guest].uuid) }},
+		"libvirts part":     {2, func(w *world, a act) { w.fleet.LoseSupervision(w.guests[a.Guest].uuid) }},
+		"host dies":         {2, hostDies},
+		"API away":          {4, changeWeather(func(x *weather, _ act) { x.away = true })},
+		"API lossy":         {5, changeWeather(func(x *weather, a act) { x.lossy = 5 + a.Kind%40 })},
+		"API slow":          {2, changeWeather(func(x *weather, a act) { x.slow = time.Duration(a.Kind*20) * time.Millisecond })},
+		"node without API":  {3, nodeWithoutAPI},
+		"watches stall":     {4, watchesStall},
+		"watches break":     {3, func(w *world, _ act) { w.everyWire((*wire).cut) }},
+		"history forgotten": {2, forgetHistory},
+		"clock set":         {2, clockSet},
+		"guest writes":      {2, guestWrites},
+	}
+}
+
+// moveKey is the name of a LiveMigration.
+func moveKey(a act) key { return key{"livemigrations", userNamespace, "move-" + strconv.Itoa(a.Move)} }
+
+func moveRequest(a act) request {
+	return request{resource: resources[0], key: moveKey(a), by: "user", owner: "kubectl"}
+}
+
+func apply(w *world, a act) {
+	spec := object{"domain": w.guests[a.Guest].name, "targetNode": w.hosts[a.Node].name, "options": optionsOf(a.Kind)}
+	if a.Kind%5 == 0 {
+		spec["domain"] = w.guests[a.Guest].uuid
+	}
+	if a.Kind%9 == 0 {
+		spec["sourceNode"] = w.hosts[a.Other].name
+	}
+	if a.Kind%11 == 0 {
+		spec["ttlSecondsAfterFinished"] = int64(a.Kind)
+	}
+	_, err := w.server.create(moveRequest(a), object{
+		"apiVersion": v1alpha1.GroupVersion.String(), "kind": "LiveMigration",
+		"metadata": object{"name": moveKey(a).name, "namespace": userNamespace}, "spec": spec,
+	})
+	if err != nil {
+		w.say("not applied: %v", err)
+	}
+}
+
+// optionsOf are those that lead to post-copy, to a pause, or to giving up.
+func optionsOf(kind int) object {
+	options := object{"maxDowntimeMilliseconds": int64(50 + kind*5)}
+	switch kind % 5 {
+	case 0, 3:
+		options["allowPostCopy"] = true
+	case 1:
+		options["allowPause"] = true
+	case 2:
+		options["allowPostCopy"], options["onTimeout"] = true, "ForceComplete"
+		options["completionTimeoutSecondsPerGiB"] = int64(10)
+	}
+	return options
+}
+
+func remove(w *world, a act) { _, _ = w.server.remove(moveRequest(a), "", "") }
+
+func annotate(annotation string) func(*world, act) {
+	return func(w *world, a act) {
+		w.change(a, func(o object) {
+			annotations := in(metaOf(o), "annotations")
+			if annotations == nil {
+				annotations = object{}
+				metaOf(o)["annotations"] = annotations
+			}
+			annotations[annotation] = strconv.Itoa(a.Kind)
+		})
+	}
+}
+
+// change changes a LiveMigration as its user does.
+func (w *world) change(a act, do func(object)) {
+	_, _ = w.server.edit(moveRequest(a), func(o object) (object, error) {
+		do(o)
+		return o, nil
+	})
+}
+
+func edit(w *world, a act) {
+	w.change(a, func(o object) {
+		spec := in(o, "spec")
+		switch a.Kind % 4 {
+		case 0:
+			spec["ttlSecondsAfterFinished"] = int64(a.Kind)
+		case 1:
+			in(spec, "options")["maxDowntimeMilliseconds"] = int64(1 + a.Kind*20)
+		case 2:
+			in(spec, "options")["bandwidthMiBps"] = int64(1 + a.Kind)
+		case 3:
+			spec["priority"] = int64(a.Kind)
+		}
+	})
+}
+
+func takeFinalizer(w *world, a act) {
+	w.observer.excuse(moveKey(a))
+	w.change(a, func(o object) { delete(metaOf(o), "finalizers") })
+}
+
+func destroy(w *world, a act) {
+	w.observer.mourn(w.guests[a.Guest])
+	w.hosts[a.Node].libvirt.Destroy(w.guests[a.Guest].uuid)
+}
+
+func suspend(w *world, a act) {
+	w.observer.touch(w.guests[a.Guest])
+	w.hosts[a.Node].libvirt.Pause(w.guests[a.Guest].uuid)
+}
+
+func resume(w *world, a act) {
+	w.observer.touch(w.guests[a.Guest])
+	w.hosts[a.Node].libvirt.Unpause(w.guests[a.Guest].uuid)
+}
+
+// migrateByHand is virsh migrate, which waits for the end.
+func migrateByHand(w *world, a act) {
+	source, target, uuid := w.hosts[a.Node].libvirt, w.hosts[a.Other].libvirt, w.guests[a.Guest].uuid
+	w.people.Go(func() {
+		ctx, cancel := context.WithTimeout(w.life, 10*time.Minute)
+		defer cancel()
+		xml, err := source.DomainXML(ctx, uuid, hypervisor.XMLMigratable)
+		if err != nil {
+			return
+		}
+		_ = source.Migrate(ctx, uuid, hypervisor.MigrateParams{
+			DestinationURI: target.URI(), LiveXML: xml, Persist: a.Kind%2 == 0, PersistentXML: xml,
+		})
+	})
+}
+
+func deleteHypervisor(w *world, a act) {
+	_, _ = w.server.remove(hypervisorRequest(w, a), "", "")
+}
+
+// editHypervisor has it say that no guest is there.
+func editHypervisor(w *world, a act) {
+	_, _ = w.server.edit(hypervisorRequest(w, a), func(o object) (object, error) {
+		if status := in(o, "status"); status != nil {
+			delete(status, "domains")
+		}
+		return o, nil
+	})
+}
+
+func hypervisorRequest(w *world, a act) request {
+	return request{resource: resources[1], key: key{plural: "hypervisors", name: w.hosts[a.Node].name}, by: "administrator"}
+}
+
+func agentStops(kill bool) func(*world, act) {
+	return func(w *world, a act) {
+		n := w.hosts[a.Node]
+		if n.agent == nil {
+			return
+		}
+		w.stopAgent(n, kill)
+		w.later(a.Length, func() {
+			if n.agent == nil {
+				w.startAgent(n)
+			}
+		})
+	}
+}
+
+func managerKilled(w *world, a act) {
+	for len(w.managers) > 0 {
+		w.stopManager(0)
+	}
+	w.later(a.Length, func() {
+		if len(w.managers) == 0 {
+			w.startManager()
+		}
+	})
+}
+
+// twoManagers starts another manager while one is still there, which goes later: it has
+// lost its lease, and does not know yet.
+func twoManagers(w *world, a act) {
+	w.startManager()
+	w.later(min(a.Length, 20*time.Second), func() {
+		if len(w.managers) > 1 {
+			w.stopManager(0)
+		}
+	})
+}
+
+func daemonKilled(w *world, a act) {
+	n := w.hosts[a.Node].libvirt
+	n.KillDaemon()
+	w.later(a.Length, n.Reconnect)
+}
+
+func libvirtHangs(w *world, a act) {
+	methods := []fake.Method{
+		fake.MethodLookupDomain, fake.MethodJobStats, fake.MethodListDomains, fake.MethodMigrate, fake.MethodAbortJob, fake.MethodHostInfo,
+		fake.MethodUndefine, fake.MethodDestroyIncoming, fake.MethodSuspend, fake.MethodResume, fake.MethodStartPostCopy, fake.MethodRecoverPostCopy,
+		fake.MethodDestroyStale,
+	}
+	w.later(a.Length, w.hosts[a.Node].libvirt.Hang(methods[a.Kind%len(methods)]))
+}
+
+func eventsLost(w *world, a act) {
+	n := w.hosts[a.Node].libvirt
+	n.DropEvents(true)
+	w.later(a.Length, func() { n.DropEvents(false) })
+}
+
+func guestStops(w *world, a act) {
+	w.observer.mourn(w.guests[a.Guest])
+	w.fleet.PowerOff(w.guests[a.Guest].uuid)
+}
+
+// endsOtherwise has the guest's next migration not end well.
+func endsOtherwise(w *world, a act) {
+	endings := []fake.Ending{
+		fake.EndsPoweredOff, fake.EndsCrashed, fake.EndsTargetLost, fake.EndsShellLeft, fake.EndsBothRunning, fake.EndsSourceKept,
+		fake.EndsPostCopyBroken, fake.EndsGuestLost, fake.EndsUnheard, fake.EndsNeither,
+	}
+	ending := endings[a.Kind%len(endings)]
+	w.say("ends as %s", ending)
+	switch ending {
+	case fake.EndsPoweredOff, fake.EndsCrashed, fake.EndsGuestLost, fake.EndsNeither:
+		w.observer.mourn(w.guests[a.Guest])
+	}
+	w.fleet.ScriptNext(w.guests[a.Guest].uuid, fake.Script{Ending: ending, AfterPass: uint64(a.Kind % 3)})
+}
+
+// hostDies takes the power from a host, with all guests.
+func hostDies(w *world, a act) {
+	n := w.hosts[a.Node]
+	w.stopAgent(n, true)
+	n.libvirt.KillDaemon()
+	for _, g := range w.guests {
+		if c, ok := w.fleet.Copies(g.uuid)[n.name]; ok && c.Active() {
+			w.observer.mourn(g)
+			n.libvirt.Destroy(g.uuid)
+		}
+	}
+	w.later(a.Length, func() {
+		n.libvirt.Reconnect()
+		if n.agent == nil {
+			w.startAgent(n)
+		}
+	})
+}
+
+// changeWeather is one for all processes, those that begin meanwhile included.
+func changeWeather(change func(*weather, act)) func(*world, act) {
+	return func(w *world, a act) {
+		change(&w.weather, a)
+		w.everyWire(func(x *wire) { x.set(func(now *weather) { change(now, a) }) })
+		w.later(a.Length, func() {
+			w.weather = weather{}
+			w.everyWire(func(x *wire) { x.set(func(now *weather) { *now = weather{} }) })
+		})
+	}
+}
+
+func nodeWithoutAPI(w *world, a act) {
+	if p := w.hosts[a.Node].agent; p != nil {
+		p.wire.set(func(now *weather) { now.away = true })
+		w.later(a.Length, func() { p.wire.set(func(now *weather) { now.away = false }) })
+	}
+}
+
+// watchesStall has one process hear nothing new: a node's agent, or a manager.
+func watchesStall(w *world, a act) {
+	p := w.hosts[a.Node].agent
+	if a.Kind%3 == 0 && len(w.managers) > 0 {
+		p = w.managers[0]
+	}
+	if p != nil {
+		p.wire.set(func(now *weather) { now.stalled = true })
+		w.later(a.Length, func() { p.wire.set(func(now *weather) { now.stalled = false }) })
+	}
+}
+
+func forgetHistory(w *world, _ act) {
+	w.server.compact()
+	w.everyWire((*wire).cut)
+}
+
+// clockSet has a host's clock go wrong by up to five minutes, which its agent sees when it
+// starts again.
+func clockSet(w *world, a act) {
+	n := w.hosts[a.Node]
+	n.skew = time.Duration(a.Kind-50) * 6 * time.Second
+	agentStops(true)(w, a)
+}
+
+func guestWrites(w *world, a act) {
+	for _, n := range w.hosts {
+		n.libvirt.SetDirtyRate(w.guests[a.Guest].uuid, uint64(a.Kind)<<20)
+	}
+}

@@ -1,0 +1,110 @@
+package simulation
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/migration"
+)
+
+// judgeEnd judges what is left when nothing happens any more.
+func (o *observer) judgeEnd() {
+	o.look()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.said.violations) > 0 {
+		return
+	}
+	unknown := map[string]bool{}
+	for _, k := range slices.SortedFunc(maps.Keys(o.moves), compareKeys) {
+		lm := o.moves[k]
+		switch {
+		case o.excused[k]:
+		case migration.Finished(lm):
+			o.judgeFinished(lm)
+		case lm.Status.Phase == v1alpha1.PhaseUnknown:
+			unknown[lm.Status.DomainUUID] = true
+			o.judgeUnknown(lm)
+		}
+	}
+	for _, k := range slices.SortedFunc(maps.Keys(o.moves), compareKeys) {
+		if lm := o.moves[k]; !o.excused[k] && !migration.Finished(lm) && lm.Status.Phase != v1alpha1.PhaseUnknown {
+			o.judgeUnfinished(lm, unknown)
+		}
+	}
+	for _, g := range o.w.guests {
+		o.judgePaused(o.of(g))
+	}
+}
+
+func (o *observer) judgeFinished(lm *v1alpha1.LiveMigration) {
+	if !lm.DeletionTimestamp.IsZero() {
+		o.breaks(settles, "%s has ended and is being deleted, and does not go", lm.Name)
+	}
+	if ttl := lm.Spec.TTLSecondsAfterFinished; ttl != nil && time.Since(lm.Status.CompletionTime.Time) > time.Duration(*ttl+5)*time.Second {
+		o.breaks(settles, "%s has outlived its time to live", lm.Name)
+	}
+	if !migration.Settled(lm) {
+		o.breaks(settles, "%s has ended, but something is left to be said", lm.Name)
+	}
+}
+
+// judgeUnknown: where the guest is on one side alone, there is an outcome.
+func (o *observer) judgeUnknown(lm *v1alpha1.LiveMigration) {
+	g := o.guests[lm.Status.DomainUUID]
+	copies := g.sights[len(g.sights)-1].copies
+	source, target := copies[lm.Status.SourceNode], copies[lm.Status.TargetNode]
+	booted := target.Reason == hypervisor.ReasonBooted || g.touched
+	if whole(source) && !target.Active() || whole(target) && !source.Active() && !booted {
+		o.breaks(settles, "%s is not known, though %s is %s: %s", lm.Name, g.name, whereabouts(copies), short(lm))
+	}
+}
+
+// judgeUnfinished: only one that waits for another of the same guest may be left.
+func (o *observer) judgeUnfinished(lm *v1alpha1.LiveMigration, unknown map[string]bool) {
+	c := meta.FindStatusCondition(lm.Status.Conditions, v1alpha1.ConditionSucceeded)
+	if c != nil && c.Reason == v1alpha1.ReasonWaitingForOtherMigration && len(unknown) > 0 {
+		return
+	}
+	g := o.guests[lm.Status.DomainUUID]
+	if g != nil && migration.InPostCopy(migration.CurrentSource(lm)) && o.halves(g) {
+		return
+	}
+	o.breaks(settles, "%s does not end: %s", lm.Name, short(lm))
+}
+
+// halves reports whether post-copy has left a guest in two halves, which nobody but libvirt
+// can join.
+func (o *observer) halves(g *watched) bool {
+	for _, d := range g.sights[len(g.sights)-1].copies {
+		if d.InPostCopy() {
+			return true
+		}
+	}
+	return false
+}
+
+// judgePaused: a guest that stands paused was paused by its user, or its user was told.
+func (o *observer) judgePaused(g *watched) {
+	copies := g.sights[len(g.sights)-1].copies
+	if g.touched || g.paused || active(copies) != 1 {
+		return
+	}
+	for host, d := range copies {
+		if d.State != hypervisor.StatePaused || !whole(d) {
+			continue
+		}
+		told := slices.ContainsFunc(slices.Collect(maps.Values(o.moves)), func(lm *v1alpha1.LiveMigration) bool {
+			return lm.Status.DomainUUID == g.uuid && strings.Contains(short(lm), "paused")
+		})
+		if !told && len(o.excused) == 0 {
+			o.breaks(notLeftPaused, "%s is paused on %s, and nobody was told", g.name, host)
+		}
+	}
+}

@@ -1,0 +1,147 @@
+//go:debug randseednop=0
+
+package simulation
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand" //nolint:depguard // What the libraries draw from has to be seeded.
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/go-logr/logr"
+	"github.com/google/uuid"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/virtferry/virtferry/pkg/migration"
+)
+
+var (
+	seeds = flag.Int("seeds", 10, "how many seeds are tried")
+	first = flag.Uint64("first", 1, "the first of them")
+	story = flag.Bool("story", false, "tell all that happens")
+	twice = flag.Bool("twice", false, "run each seed twice, and say how many come to the same")
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	log.SetLogger(logr.Discard())
+	klog.SetLogger(logr.Discard())
+	// They log, and sleep by a clock that is not that of a world.
+	utilruntime.ErrorHandlers = nil
+	// Goroutines that may run at once do so in an order that is mostly the same.
+	runtime.GOMAXPROCS(1)
+	code := m.Run()
+	if total.seeds > 0 {
+		total.print()
+	}
+	os.Exit(code)
+}
+
+// seedGlobals makes the libraries draw the same numbers for the same seed.
+func seedGlobals(seed uint64) {
+	rand.Seed(int64(seed)) //nolint:staticcheck // The jitter of intervals comes from there.
+	uuid.SetRand(&numbers{random: rand.New(rand.NewSource(int64(seed)))})
+}
+
+// numbers are random ones that several goroutines may draw.
+type numbers struct {
+	mu     sync.Mutex
+	random *rand.Rand
+}
+
+// Read implements io.Reader.
+func (n *numbers) Read(p []byte) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.random.Read(p)
+}
+
+// totals is what was found with all seeds.
+type totals struct {
+	report
+	seeds, violations, same int
+}
+
+var total = totals{report: report{rows: map[int]bool{}, phases: map[string]int{}, reasons: map[string]int{}}}
+
+func (t *totals) add(r *report) {
+	t.seeds++
+	maps.Copy(t.rows, r.rows)
+	for phase, n := range r.phases {
+		t.phases[phase] += n
+	}
+	for reason, n := range r.reasons {
+		t.reasons[reason] += n
+	}
+	if len(r.violations) > 0 {
+		t.violations++
+	}
+}
+
+// print tells what was reached, and ends with what counts.
+func (t *totals) print() {
+	fmt.Println("phases:", t.phases)
+	fmt.Println("reasons:", t.reasons)
+	var missing []int
+	for row := range migration.Rows() {
+		if !t.rows[row] {
+			missing = append(missing, row)
+		}
+	}
+	fmt.Println("rows_not_reached:", missing)
+	if *twice {
+		fmt.Println("replayed_percent:", 100*t.same/t.seeds)
+	}
+	fmt.Println("seeds:", t.seeds)
+	fmt.Println("violations:", t.violations)
+	fmt.Println("rows_reached_percent:", 100*len(t.rows)/migration.Rows())
+}
+
+// TestSimulation tries seeds, and shrinks each plan that breaks a promise.
+func TestSimulation(t *testing.T) {
+	for seed := *first; seed < *first+uint64(*seeds); seed++ {
+		p := newPlan(seed)
+		var say func(string, ...any)
+		if *story {
+			say = func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+		}
+		r := run(t, p, say)
+		total.add(r)
+		if *twice && run(t, p, nil).trace == r.trace {
+			total.same++
+		}
+		if len(r.violations) > 0 {
+			tellViolation(t, p, r)
+		}
+	}
+}
+
+// tellViolation says what was broken, and the shortest way to it.
+func tellViolation(t *testing.T, p plan, r *report) {
+	t.Helper()
+	broken := r.violations[0].promise
+	t.Errorf("seed %d: %v\nTell what happens with: make test-simulation FIRST=%[1]d SEEDS=1 SIMULATION_FLAGS=-story", p.Seed, r.violations[0])
+	if *story {
+		return
+	}
+	runs := 0
+	least := shrink(p, func(p plan) bool {
+		runs++
+		if runs > 100 {
+			return false
+		}
+		again := run(t, p, nil)
+		return slices.ContainsFunc(again.violations, func(v violation) bool { return v.promise == broken })
+	})
+	t.Logf("seed %d, %d nodes, %d guests: of %d acts, %d are needed:", p.Seed, p.Nodes, p.Guests, len(p.Acts), len(least.Acts))
+	for _, a := range least.Acts {
+		t.Logf("%10s  %s", a.At, a)
+	}
+}

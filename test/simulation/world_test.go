@@ -1,0 +1,263 @@
+package simulation
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
+	"github.com/virtferry/virtferry/pkg/migration"
+)
+
+// How long things take.
+const (
+	// tick is how often the observer looks where nothing else makes it.
+	tick = 100 * time.Millisecond
+	// settleMost is how long everything may take to settle once the faults have ended: a
+	// few migrations may go one after the other, each until its longest deadline.
+	settleMost = 20 * time.Minute
+	// quiet is how long what has not ended is watched then before it is judged: longer than
+	// any deadline that leads to an outcome that is not known.
+	quiet = 3 * time.Minute
+)
+
+// world is a cluster, with all that happens in it.
+type world struct {
+	plan     plan
+	seed     uint64
+	scheme   *runtime.Scheme
+	fleet    *fake.Fleet
+	server   *server
+	observer *observer
+	hosts    []*host
+	guests   []*guest
+	limits   migration.Limits
+	olderAPI bool
+
+	managers []*process
+	gone     []*process
+	// started counts processes.
+	started int
+	// weather is what a process that is started now has between it and the API server.
+	weather weather
+	// ends is what ends the faults that are under way, or what is done later.
+	ends []ending
+	// people are the calls that administrators have made, and life ends them.
+	people sync.WaitGroup
+	life   context.Context
+	say    func(format string, args ...any)
+}
+
+// ending is something that is done at a time.
+type ending struct {
+	at time.Time
+	do func()
+}
+
+// host is a node with libvirt.
+type host struct {
+	name    string
+	libvirt *fake.Host
+	agent   *process
+	skew    time.Duration
+}
+
+// guest is a virtual machine.
+type guest struct {
+	uuid, name string
+}
+
+func (w *world) called(name string, n int) string { return fmt.Sprintf("%s-%d", name, n) }
+
+// must takes an error that cannot be for a mistake in the simulation.
+func (w *world) must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// run runs a plan from its beginning to its end in a time of its own, and returns what the
+// observer has to say.
+func run(t *testing.T, p plan, say func(string, ...any)) *report {
+	t.Helper()
+	var out *report
+	seedGlobals(p.Seed)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(p, say)
+		began, verbs := time.Now(), allVerbs()
+		for _, a := range p.Acts {
+			w.passUntil(began.Add(a.At))
+			if w.observer.broken() {
+				break
+			}
+			w.say("%s", a)
+			verbs[a.Verb].do(w, a)
+		}
+		w.settle()
+		out = w.observer.report()
+		w.end()
+		synctest.Wait()
+	})
+	return out
+}
+
+func newWorld(p plan, say func(string, ...any)) *world {
+	luck := newPace(p.Seed, "world")
+	w := &world{plan: p, seed: p.Seed, server: newServer(), say: say, olderAPI: luck.chance(30)}
+	var err error
+	w.scheme, err = newScheme()
+	w.must(err)
+	began := time.Now()
+	if say == nil {
+		w.say = func(string, ...any) {}
+	} else {
+		w.say = func(format string, args ...any) {
+			say("%8.3f  %s", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
+		}
+	}
+	w.limits = migration.Limits{Source: 1 + luck.number(2), Target: 1 + luck.number(2), Cluster: luck.number(3), Preparing: luck.number(3)}
+	w.observer = newObserver(w)
+	w.server.witness = w.observer.noteChange
+	w.fleet = fake.NewFleet(fake.WithBandwidth(64<<20), fake.WithWitness(w.observer.noteEffect))
+	life, stop := context.WithCancel(context.Background())
+	w.life = life
+	w.ends = append(w.ends, ending{at: time.Now().Add(time.Hour * 24), do: stop})
+	for i := range p.Nodes {
+		name := w.called("node", i)
+		w.hosts = append(w.hosts, &host{name: name, libvirt: w.fleet.Host(name)})
+	}
+	for i := range p.Guests {
+		w.addGuest(i, luck)
+	}
+	w.startManager()
+	for _, n := range w.hosts {
+		w.startAgent(n)
+	}
+	w.pass(3 * time.Second)
+	return w
+}
+
+// addGuest puts a guest on a node. Some write to their memory faster than it is copied.
+func (w *world) addGuest(i int, luck *pace) {
+	g := &guest{uuid: fmt.Sprintf("11111111-1111-4111-8111-%012d", i), name: w.called("guest", i)}
+	def := fake.Guest{
+		UUID: g.uuid, Name: g.name, Persistent: luck.chance(75), MemoryBytes: uint64(32+luck.number(200)) << 20,
+		DirtyBytesPerSecond: []uint64{0, 20 << 20, 90 << 20, 300 << 20}[luck.number(4)],
+	}
+	if luck.chance(10) {
+		def.State, def.Reason = hypervisor.StatePaused, hypervisor.ReasonUser
+	}
+	w.guests = append(w.guests, g)
+	w.hosts[i%len(w.hosts)].libvirt.AddGuest(def)
+	w.observer.begin(g, def.State == hypervisor.StatePaused)
+}
+
+// later does something after some time, or when the faults end.
+func (w *world) later(length time.Duration, do func()) {
+	w.ends = append(w.ends, ending{at: time.Now().Add(length), do: do})
+}
+
+// pass lets time pass, in which the observer looks, and does what is due.
+func (w *world) pass(length time.Duration) { w.passUntil(time.Now().Add(length)) }
+
+func (w *world) passUntil(then time.Time) {
+	for time.Now().Before(then) {
+		next := min(tick, time.Until(then))
+		time.Sleep(next)
+		w.doDue(time.Now())
+		w.observer.look()
+	}
+}
+
+// doDue does what is due at a time.
+func (w *world) doDue(now time.Time) {
+	for i := 0; i < len(w.ends); {
+		if e := w.ends[i]; !now.Before(e.at) {
+			w.ends = append(w.ends[:i:i], w.ends[i+1:]...)
+			e.do()
+			continue
+		}
+		i++
+	}
+}
+
+// settle ends all faults and waits until there is nothing left to happen.
+func (w *world) settle() {
+	w.say("the faults end")
+	w.doDue(time.Now().Add(time.Hour))
+	w.heal()
+	began := time.Now()
+	w.observer.calmSince = began
+	for time.Since(began) < settleMost && !w.observer.broken() {
+		w.pass(time.Second)
+		if w.observer.restless() == "" {
+			break
+		}
+		if w.observer.stuck(quiet) {
+			break
+		}
+	}
+	w.observer.judgeEnd()
+}
+
+// heal puts everything back that a fault may have left: each node has one agent, and the
+// cluster one manager.
+func (w *world) heal() {
+	w.everyWire(func(x *wire) { x.set(func(now *weather) { *now = weather{} }) })
+	w.weather = weather{}
+	for _, n := range w.hosts {
+		n.libvirt.Reconnect()
+		if n.agent == nil {
+			w.startAgent(n)
+		}
+	}
+	for len(w.managers) > 1 {
+		w.stopManager(0)
+	}
+	if len(w.managers) == 0 {
+		w.startManager()
+	}
+}
+
+// stopManager kills one of the managers.
+func (w *world) stopManager(i int) {
+	p := w.managers[i]
+	w.managers = append(w.managers[:i:i], w.managers[i+1:]...)
+	p.kill()
+	w.gone = append(w.gone, p)
+}
+
+// everyWire does something with the way to the API server of each process.
+func (w *world) everyWire(do func(*wire)) {
+	for _, p := range w.managers {
+		do(p.wire)
+	}
+	for _, n := range w.hosts {
+		if n.agent != nil {
+			do(n.agent.wire)
+		}
+	}
+}
+
+// end ends all processes, so that nothing is left of the world.
+func (w *world) end() {
+	w.doDue(time.Now().Add(100 * time.Hour))
+	for len(w.managers) > 0 {
+		w.stopManager(0)
+	}
+	for _, n := range w.hosts {
+		w.stopAgent(n, true)
+	}
+	w.fleet.Close()
+	for _, p := range w.gone {
+		p.ended.Wait()
+	}
+	w.people.Wait()
+	time.Sleep(10 * time.Minute)
+}
