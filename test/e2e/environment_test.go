@@ -5,6 +5,8 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/rand"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -79,6 +82,35 @@ func (e *environment) migrate(t *testing.T, spec v1alpha1.LiveMigrationSpec) *v1
 	if err := e.client.Create(t.Context(), lm); err != nil {
 		t.Fatal(err)
 	}
+	e.follow(t, lm)
+	return lm
+}
+
+// apply creates a LiveMigration as a user does, by kubectl and a manifest.
+func (e *environment) apply(t *testing.T, spec v1alpha1.LiveMigrationSpec) (lm *v1alpha1.LiveMigration, manifest string) {
+	t.Helper()
+	lm = &v1alpha1.LiveMigration{ObjectMeta: metav1.ObjectMeta{Name: "e2e-" + rand.String(5), Namespace: "default"}}
+	text, err := yaml.Marshal(map[string]any{
+		"apiVersion": v1alpha1.GroupVersion.String(), "kind": "LiveMigration",
+		"metadata": map[string]any{"name": lm.Name, "namespace": lm.Namespace}, "spec": spec,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest = filepath.Join(t.TempDir(), "livemigration.yaml")
+	if err := os.WriteFile(manifest, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := e.lab.ControlPlane().Kubectl(t.Context(), "apply", "-f", manifest); err != nil {
+		t.Fatal(out, err)
+	}
+	e.follow(t, lm)
+	return lm, manifest
+}
+
+// follow checks each state of a migration, and deletes it when the test is over.
+func (e *environment) follow(t *testing.T, lm *v1alpha1.LiveMigration) {
+	t.Helper()
 	e.checkStates(t, lm)
 	t.Cleanup(func() {
 		if err := client.IgnoreNotFound(e.client.Delete(context.Background(), lm)); err != nil {
@@ -86,7 +118,6 @@ func (e *environment) migrate(t *testing.T, spec v1alpha1.LiveMigrationSpec) *v1
 		}
 		e.awaitGone(t, lm)
 	})
-	return lm
 }
 
 // checkStates watches an object until the test ends and checks each of its

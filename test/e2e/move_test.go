@@ -111,10 +111,14 @@ func requireSilent(t *testing.T, lm *v1alpha1.LiveMigration, secret string) {
 
 func TestTransientGuestStaysTransient(t *testing.T) {
 	g := env.startGuest(t, env.a, lab.GuestConfig{})
-	lm := env.migrate(t, v1alpha1.LiveMigrationSpec{Domain: g.UUID(), TargetNode: env.b.Name(), SourceNode: env.a.Name()})
+	lm, manifest := env.apply(t, v1alpha1.LiveMigrationSpec{Domain: g.UUID(), TargetNode: env.b.Name(), SourceNode: env.a.Name()})
 	env.awaitPhase(t, lm, v1alpha1.PhaseSucceeded)
 	env.requireOn(t, g, env.b)
 	env.requireAbsent(t, g, env.a)
+	// kubectl ends with an error where there is a difference.
+	if out, err := env.lab.ControlPlane().Kubectl(t.Context(), "diff", "-f", manifest); err != nil || out != "" {
+		t.Errorf("after the end, the object differs from its manifest (%v): %s", err, out)
+	}
 	if info, err := env.b.Virsh(t.Context(), "dominfo", g.UUID()); err != nil || !strings.Contains(strings.Join(strings.Fields(info), " "), "Persistent: no") {
 		t.Errorf("the guest is not transient on the target (%v): %s", err, info)
 	}
