@@ -199,6 +199,12 @@ func mayDestroySource(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStat
 	return target.Domain.State == string(hypervisor.StateRunning) || source.GuestPaused
 }
 
+// lostInPostCopy reports whether the guest can never become whole any more: the source may
+// wait for that for ever.
+func lostInPostCopy(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) bool {
+	return source != nil && judgeRecovery(lm, source, target).Verdict == VerdictUnknown
+}
+
 // judgeRecovery pends for as long as the guest may still become whole.
 func judgeRecovery(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) Outcome {
 	if !InPostCopy(source) || target == nil || target.LostTime == nil {

@@ -109,7 +109,8 @@ func NewClaim(lm *v1alpha1.LiveMigration, now time.Time) *Claim {
 	target := CurrentTarget(lm)
 	c.Ready = target != nil && target.ReadyTime != nil
 	switch source := CurrentSource(lm); {
-	case LooksOnly(lm), source != nil && source.End != nil, sourceGivenUp(lm, now):
+	case LooksOnly(lm), source != nil && source.End != nil, sourceGivenUp(lm, now), lostInPostCopy(lm, source, target):
+		// Nothing is copied any more, whether or not the source has said so.
 		c.Stage = StageEnding
 	case st.Attempt.CopyGrantedTime != nil:
 		c.Stage = StageCopying

@@ -189,6 +189,8 @@ func TestNewClaim(t *testing.T) {
 	looks.lm.Status.SourceNode = ""
 	missing := makeMigration("m").started()
 	missing.lm.Status.Attempt.SourceMissingTime = new(metav1.NewMicroTime(epoch))
+	lost := makeMigration("m").started().inPostCopy().onTarget("Shutoff/Crashed", false)
+	lost.lm.Status.Target.LostTime = new(metav1.NewMicroTime(epoch))
 	for _, c := range []struct {
 		name        string
 		b           builder
@@ -204,6 +206,8 @@ func TestNewClaim(t *testing.T) {
 		{name: "started", b: makeMigration("m").started(), stage: StageCopying, ready: true},
 		{name: "started, deleted", b: makeMigration("m").started().deleted(), stage: StageCopying, ready: true},
 		{name: "over on the source", b: makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent"), stage: StageEnding, ready: true},
+		{name: "in post-copy", b: makeMigration("m").started().inPostCopy().onTarget("Paused/Postcopy", false), stage: StageCopying, ready: true},
+		{name: "lost in post-copy", b: lost, stage: StageEnding, ready: true},
 		{name: "looks whether the guest is there", b: looks, stage: StageEnding},
 		{name: "the source's Hypervisor is missing", b: missing, after: ConfirmTimeout - 1, stage: StageCopying, ready: true},
 		{name: "the source's Hypervisor was removed", b: missing, after: ConfirmTimeout, stage: StageEnding, ready: true},

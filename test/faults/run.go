@@ -373,7 +373,7 @@ func (r *run) cleanUp(ctx context.Context, out *result) error {
 	if err := r.world.heal(ctx); err != nil {
 		return err
 	}
-	if len(out.violations) > 0 || !out.was.reusable() || r.scenario.fault.reboots {
+	if len(out.violations) > 0 || !out.was.reusable() || r.scenario.fault.reboots || r.twice {
 		r.world.discard(ctx, r.guest)
 	}
 	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
