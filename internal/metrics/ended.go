@@ -66,8 +66,11 @@ func oneOf[S ~string](values []S, value S) string {
 // Wrote counts what a status that this process has just written says for the first time:
 // how the migration has ended, and for how long the guest stood still. Every other
 // manager that might write the same has been refused, so each end is counted once, and
-// none that was there before.
+// none that was there before. A nil Manager counts nothing.
 func (m *Manager) Wrote(before, after *v1alpha1.LiveMigration) {
+	if m == nil {
+		return
+	}
 	if !migration.Finished(before) && migration.Finished(after) {
 		m.countEnd(after)
 	}
