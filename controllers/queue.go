@@ -50,9 +50,8 @@ type queue struct {
 	passing chan struct{}
 	// gave is when slots were last promised.
 	gave time.Time
-	// released are the versions without their finalizers of objects that the watch still
-	// shows with them.
-	released map[types.UID]string
+	// released are objects without their finalizers that the watch still shows with them.
+	released map[types.UID]release
 }
 
 // entry is a migration that has not ended.
@@ -90,7 +89,7 @@ func newQueue(c client.Client, reader client.Reader, namespace string, limits mi
 	return &queue{
 		ledger: ledger{client: c, reader: reader, namespace: namespace}, reader: reader, limits: limits, clock: clk,
 		wake: func(types.NamespacedName) {}, wakeAfter: func(types.NamespacedName, time.Duration) {}, nodes: migration.NewInventory(), entries: map[types.UID]*entry{},
-		concerning: map[string]sets.Set[types.UID]{}, arrivals: map[string]arrival{}, released: map[types.UID]string{},
+		concerning: map[string]sets.Set[types.UID]{}, arrivals: map[string]arrival{}, released: map[types.UID]release{},
 		census: newCensus(limits, clk),
 	}
 }
@@ -223,20 +222,26 @@ func attemptOf(lm *v1alpha1.LiveMigration) string {
 	return lm.Status.Attempt.ID
 }
 
+// release is the removal of a finalizer by this process: the version that it made, and when.
+type release struct {
+	version string
+	at      time.Time
+}
+
 // Released takes in a migration whose finalizer this process has just removed.
 func (q *queue) Released(lm *v1alpha1.LiveMigration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.released[lm.UID] = lm.ResourceVersion
+	q.released[lm.UID] = release{lm.ResourceVersion, q.clock.Now()}
 }
 
 // IsReleased reports whether this process has removed the finalizer that an older view of
-// the migration shows.
+// the migration shows. A view that stays older is none: the API server's data were restored.
 func (q *queue) IsReleased(lm *v1alpha1.LiveMigration) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	version, released := q.released[lm.UID]
-	return released && newer(version, lm.ResourceVersion)
+	r, released := q.released[lm.UID]
+	return released && q.clock.Since(r.at) <= ownNews && newer(r.version, lm.ResourceVersion)
 }
 
 // Remove forgets a migration that is gone.

@@ -374,7 +374,9 @@ func TestANodeThatBecomesReady(t *testing.T) {
 
 // TestAFinalizerIsRemovedOnce though the watch shows it for a while.
 func TestAFinalizerIsRemovedOnce(t *testing.T) {
+	clk := clocktesting.NewFakeClock(time.Now())
 	q, _ := newTurns()
+	q.clock = clk
 	shown := newMigration("m", "web", "node-b", "5")
 	if q.IsReleased(shown) {
 		t.Error("nobody has removed the finalizer")
@@ -389,6 +391,10 @@ func TestAFinalizerIsRemovedOnce(t *testing.T) {
 	again := newMigration("m", "web", "node-b", "9")
 	if q.IsReleased(again) {
 		t.Error("a finalizer that somebody has put back stays")
+	}
+	clk.Step(ownNews + time.Second)
+	if q.IsReleased(shown) {
+		t.Error("a finalizer that came back with an older version stays")
 	}
 	q.Put(released)
 	if len(q.released) != 0 {

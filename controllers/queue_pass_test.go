@@ -3,9 +3,8 @@ package controllers
 import (
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
-
-	clocktesting "k8s.io/utils/clock/testing"
 )
 
 // TestTheQueueIsOpenWhileTheLedgerIsWritten: news come in, and what they make void is not
@@ -31,62 +30,66 @@ func TestTheQueueIsOpenWhileTheLedgerIsWritten(t *testing.T) {
 
 // TestWhoAsksDuringAPass is told what comes of it.
 func TestWhoAsksDuringAPass(t *testing.T) {
-	q, s := newTurns()
-	lm := newMigration("m", "web", "node-b", "5")
-	lm.Finalizers = nil
-	q.Put(lm)
-	if _, err := q.Decide(t.Context(), lm, func() string { return "attempt" }); !errors.Is(err, errNotHeld) {
-		t.Fatalf("without its finalizer: %v", err)
-	}
-	held := newMigration("m", "web", "node-b", "7")
-	q.Wrote(held)
-	q.paused = time.Time{}
-	decided := make(chan error)
-	s.onApply = func() {
-		s.onApply = nil
-		go func() {
-			_, err := q.Decide(t.Context(), held, func() string { return "attempt" })
-			decided <- err
-		}()
-		time.Sleep(10 * time.Millisecond)
-	}
-	if err := q.Settle(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-decided; err != nil {
-		t.Error(err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		q, s := newTurns()
+		lm := newMigration("m", "web", "node-b", "5")
+		lm.Finalizers = nil
+		q.Put(lm)
+		if _, err := q.Decide(t.Context(), lm, func() string { return "attempt" }); !errors.Is(err, errNotHeld) {
+			t.Fatalf("without its finalizer: %v", err)
+		}
+		held := newMigration("m", "web", "node-b", "7")
+		q.Wrote(held)
+		q.paused = time.Time{}
+		decided := make(chan error)
+		s.onApply = func() {
+			s.onApply = nil
+			go func() {
+				_, err := q.Decide(t.Context(), held, func() string { return "attempt" })
+				decided <- err
+			}()
+			synctest.Wait()
+		}
+		if err := q.Settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-decided; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // TestWhoComesDuringAPass is served by another one, and what is gone by then is forgotten.
 func TestWhoComesDuringAPass(t *testing.T) {
-	q, s := newTurns()
-	q.PutNode(nodeWith("node-b", guestOf(dbUUID, "db")))
-	old, late := newMigration("old", "web", "node-b", "5"), newMigration("late", "db", "node-c", "7")
-	q.Put(old)
-	decided := make(chan error)
-	s.onApply = func() {
-		s.onApply = nil
-		q.Remove(old)
-		q.Put(late)
-		go func() {
-			summary, err := q.Decide(t.Context(), late, func() string { return "attempt" })
-			if err == nil && summary.Status.Attempt == nil {
-				err = errors.New(reasonOf(summary.Status))
-			}
-			decided <- err
-		}()
-		time.Sleep(10 * time.Millisecond)
-	}
-	if err := q.Settle(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-decided; err != nil {
-		t.Errorf("it does not go ahead: %v", err)
-	}
-	if q.entries[old.UID] != nil || q.concerning["node/node-a"] != nil {
-		t.Error("what was removed is there again")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		q, s := newTurns()
+		q.PutNode(nodeWith("node-b", guestOf(dbUUID, "db")))
+		old, late := newMigration("old", "web", "node-b", "5"), newMigration("late", "db", "node-c", "7")
+		q.Put(old)
+		decided := make(chan error)
+		s.onApply = func() {
+			s.onApply = nil
+			q.Remove(old)
+			q.Put(late)
+			go func() {
+				summary, err := q.Decide(t.Context(), late, func() string { return "attempt" })
+				if err == nil && summary.Status.Attempt == nil {
+					err = errors.New(reasonOf(summary.Status))
+				}
+				decided <- err
+			}()
+			synctest.Wait()
+		}
+		if err := q.Settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-decided; err != nil {
+			t.Errorf("it does not go ahead: %v", err)
+		}
+		if q.entries[old.UID] != nil || q.concerning["node/node-a"] != nil {
+			t.Error("what was removed is there again")
+		}
+	})
 }
 
 // TestAWriteOfTheLedgerThatPanics loses nobody's turn: whoever looks next finds it.
@@ -109,35 +112,34 @@ func TestAWriteOfTheLedgerThatPanics(t *testing.T) {
 
 // TestWhoWaitsForOnePass does not have to wait for another, as something is always new.
 func TestWhoWaitsForOnePass(t *testing.T) {
-	clk := clocktesting.NewFakeClock(time.Now())
-	q, s := newTurns()
-	q.clock, q.limits.Preparing = clk, 0
-	q.PutNode(nodeWith("node-b", guestOf(dbUUID, "db")))
-	waiter := newMigration("waiter", "nobody", "node-b", "7")
-	q.Put(newMigration("m", "web", "node-b", "5"))
-	q.Put(waiter)
-	q.paused = clk.Now().Add(time.Second)
-	decided := make(chan error)
-	go func() {
-		_, err := q.Decide(t.Context(), waiter, func() string { return "attempt" })
-		decided <- err
-	}()
-	for !clk.HasWaiters() {
-		time.Sleep(time.Millisecond)
-	}
-	s.onApply = func() {
-		s.onApply = nil
-		clk.Step(time.Second)
-		time.Sleep(10 * time.Millisecond)
-		q.Put(newMigration("late", "db", "node-c", "9"))
-	}
-	q.mu.Lock()
-	err := q.pass(t.Context(), nil)
-	q.mu.Unlock()
-	if err := errors.Join(err, <-decided); err != nil {
-		t.Fatal(err)
-	}
-	if q.passes != 1 {
-		t.Errorf("it took %d passes", q.passes)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		q, s := newTurns()
+		q.limits.Preparing = 0
+		q.PutNode(nodeWith("node-b", guestOf(dbUUID, "db")))
+		waiter := newMigration("waiter", "nobody", "node-b", "7")
+		q.Put(newMigration("m", "web", "node-b", "5"))
+		q.Put(waiter)
+		q.paused = time.Now().Add(time.Second)
+		decided := make(chan error)
+		go func() {
+			_, err := q.Decide(t.Context(), waiter, func() string { return "attempt" })
+			decided <- err
+		}()
+		synctest.Wait()
+		s.onApply = func() {
+			s.onApply = nil
+			time.Sleep(time.Second)
+			synctest.Wait()
+			q.Put(newMigration("late", "db", "node-c", "9"))
+		}
+		q.mu.Lock()
+		err := q.pass(t.Context(), nil)
+		q.mu.Unlock()
+		if err := errors.Join(err, <-decided); err != nil {
+			t.Fatal(err)
+		}
+		if q.passes != 1 {
+			t.Errorf("it took %d passes", q.passes)
+		}
+	})
 }
