@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -33,6 +34,10 @@ func TestWhoMayReadMetrics(t *testing.T) {
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "virtferry-metrics-reader"},
 	})
 	reader, other := w.tokenOf("reader"), w.tokenOf("other")
+	// The metrics' server remembers for a while whom the API server has refused.
+	if !poll(t.Context(), func() bool { return w.mayReadMetrics("reader") }) {
+		t.Fatal("the role does not come into force")
+	}
 	for _, who := range []string{managerAccount, agentAccount} {
 		t.Run(who, func(t *testing.T) {
 			address := serveMetrics(t, asServiceAccount(who))
@@ -72,6 +77,19 @@ func (w *world) tokenOf(account string) string {
 		w.t.Fatal(err)
 	}
 	return token.Status.Token
+}
+
+// mayReadMetrics asks the API server whether one of the world's service accounts may.
+func (w *world) mayReadMetrics(account string) bool {
+	w.t.Helper()
+	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+		User:                  "system:serviceaccount:" + w.name + ":" + account,
+		NonResourceAttributes: &authorizationv1.NonResourceAttributes{Path: "/metrics", Verb: "get"},
+	}}
+	if err := cluster.client.Create(w.t.Context(), review); err != nil {
+		w.t.Fatal(err)
+	}
+	return review.Status.Allowed
 }
 
 // serveMetrics serves metrics with the rights of who, until the test ends.

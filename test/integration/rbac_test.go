@@ -162,7 +162,9 @@ func TestRolesForUsers(t *testing.T) {
 		})
 		who := rest.CopyConfig(cluster.config)
 		who.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: []string{"system:authenticated"}}
-		if diff := cmp.Diff(want, ownRights(t, who, w.name)); diff != "" {
+		// The API server authorises from a cache: a role that was bound just now may not count yet.
+		var diff string
+		if !poll(t.Context(), func() bool { diff = cmp.Diff(want, ownRights(t, who, w.name)); return diff == "" }) {
 			t.Errorf("%s: the rights differ (-want +got):\n%s", role, diff)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -101,7 +102,10 @@ var steered = []story{
 	},
 	{
 		name: "kill-target-daemon-in-post-copy", config: settled, postCopy: true,
-		real: func(t *testing.T, _, _ *Client, _ *lab.Guest) { restartDaemon(t, nodeB()) },
+		real: func(t *testing.T, _, _ *Client, guest *lab.Guest) {
+			awaitFinish(t, guest)
+			restartDaemon(t, nodeB())
+		},
 		fake: func(_ *testing.T, _ *fake.Fleet, _, b *fake.Host, _ string) {
 			b.KillDaemon()
 			b.Reconnect()
@@ -162,6 +166,21 @@ func breakPostCopy(t *testing.T, _, _ *Client, guest *lab.Guest) {
 	}
 	_, err := nodeA().Virsh(t.Context(), "domjobabort", "--postcopy", guest.Name())
 	check(t, err)
+}
+
+// awaitFinish returns once the destination's libvirt finishes a migration. One that dies
+// earlier takes a guest that runs already for one that never arrived: it destroys it when
+// it comes back. Only its own notes on the guest tell how far it is.
+func awaitFinish(t *testing.T, guest *lab.Guest) {
+	t.Helper()
+	path := nodeB().Path("/run/libvirt/qemu/" + guest.Name() + ".xml")
+	eventually(t, 10*time.Second, func() error {
+		text, err := os.ReadFile(path)
+		if err == nil && !strings.Contains(string(text), "phase='finish3'") {
+			err = errors.New("the destination's libvirt does not finish the migration")
+		}
+		return err
+	})
 }
 
 // unattended sees the memory arrive without anybody to follow it.
