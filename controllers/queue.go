@@ -48,8 +48,8 @@ type queue struct {
 	census *census
 	// passing is closed when the pass that is under way is over; nil where none is.
 	passing chan struct{}
-	// gave is when slots were last promised.
-	gave time.Time
+	// admitted is when a migration was last admitted.
+	admitted time.Time
 	// released are objects without their finalizers that the watch still shows with them.
 	released map[types.UID]release
 }

@@ -55,13 +55,13 @@ func TestACrowdIsToldFirst(t *testing.T) {
 		}
 		return promised(q)
 	}
-	if n := settle(time.Minute / 2); n != crowdPromises {
+	if n := settle(time.Minute / 2); n != 1 {
 		t.Errorf("%d were let go ahead at once", n)
 	}
-	if n := settle(crowdInterval / 2); n != crowdPromises {
+	if n := settle(crowdInterval / 2); n != 1 {
 		t.Errorf("%d were let go ahead within less than the interval", n)
 	}
-	if n := settle(crowdInterval); n != 2*crowdPromises {
+	if n := settle(crowdInterval); n != 2 {
 		t.Errorf("%d were let go ahead after the interval", n)
 	}
 	if !q.dirty {
@@ -102,6 +102,25 @@ func TestAnUrgentOneInACrowd(t *testing.T) {
 	}
 }
 
+// TestACrowdHoldsNobodyUp who was admitted before it came.
+func TestACrowdHoldsNobodyUp(t *testing.T) {
+	q, s := newTurns()
+	q.limits = migration.Limits{Source: 1000, Target: 1000, Cluster: 1000, Preparing: 1000}
+	for i := range 2 * crowd {
+		q.Put(newMigration(fmt.Sprint("m", i), "nobody", "node-b", "5"))
+	}
+	q.admitted = q.clock.Now()
+	prepared := copying(newMigration("prepared", "web", "node-b", "9"), webUUID, "node-a")
+	prepared.Status.Attempt.CopyGrantedTime = nil
+	prepared.Status.Target = &v1alpha1.TargetStatus{AttemptID: "1", ReadyTime: new(metav1.NowMicro())}
+	prepared.Status.Source = &v1alpha1.SourceStatus{AttemptID: "1"}
+	s.objects["prepared"] = prepared
+	q.Put(prepared)
+	if st := decide(t, q, prepared); st.Attempt == nil || st.Attempt.CopyGrantedTime == nil {
+		t.Errorf("it is %s", reasonOf(st))
+	}
+}
+
 // TestACrowdThatCannotBeTold does not hold the others up for ever.
 func TestACrowdThatCannotBeTold(t *testing.T) {
 	clk := clocktesting.NewFakeClock(time.Now())
@@ -110,12 +129,12 @@ func TestACrowdThatCannotBeTold(t *testing.T) {
 	for i := range 2 * crowd {
 		q.Put(newMigration(fmt.Sprint("m", i), "web", "node-b", "5"))
 	}
-	if got := q.room(0); got != crowdPromises {
-		t.Errorf("at first, there is room for %d", got)
+	if got := q.admissions(); got != 1 {
+		t.Errorf("at first, %d may be admitted", got)
 	}
 	clk.Step(crowdTime)
-	if got := q.room(0); got != maxPromises {
-		t.Errorf("after a while, there is room for %d", got)
+	if got := q.admissions(); got != maxPromises {
+		t.Errorf("after a while, %d may be admitted", got)
 	}
 }
 
@@ -319,11 +338,11 @@ func TestPlacesAreToldSeldom(t *testing.T) {
 	}
 	place := func(i int) int32 { return q.entries[line[i].UID].turn.Position }
 	settle(time.Minute)
-	if place(1) != 1 || place(4) != 4 {
+	if place(1) != 1 || place(4) != 2 {
 		t.Fatalf("the places are %d and %d", place(1), place(4))
 	}
 	q.Remove(line[1])
-	if woken := settle(time.Second); !slices.Equal(woken, []string{"2"}) || place(2) != 1 || place(4) != 4 {
+	if woken := settle(time.Second); !slices.Equal(woken, []string{"2"}) || place(2) != 1 || place(4) != 2 {
 		t.Errorf("at once, %v are told, and the places are %d and %d", woken, place(2), place(4))
 	}
 	clk.Step(5 * time.Second)

@@ -25,11 +25,10 @@ const (
 	passShare    = 9
 	longestPause = time.Second
 	// If more than crowd migrations have come within crowdTime and have not been looked
-	// at, no more than crowdPromises are let go ahead each crowdInterval: whoever applies
-	// thousands is told of each of them before the first ones need the API server.
+	// at, one is admitted each crowdInterval: whoever applies thousands is told of each of
+	// them before the first ones need the API server. Those that were admitted go on.
 	crowd         = 100
 	crowdTime     = time.Minute
-	crowdPromises = 2
 	crowdInterval = time.Second
 	// maxPromises bounds the ledger. Those that find no room in it are promised their
 	// slots when others have been kept.
@@ -178,13 +177,19 @@ func (q *queue) promise(ctx context.Context, entries []*entry, turns []migration
 			promises = append(promises, *e.promise)
 		}
 	}
-	kept, room := len(promises), q.room(len(promises))
+	kept, admissions := len(promises), q.admissions()
 	var given []*entry
 	for i, e := range entries {
-		if turn := &turns[i]; len(given) < room && e.takes(turn) {
-			promises = append(promises, newPromise(e.lm, turn))
-			given = append(given, e)
+		turn := &turns[i]
+		if len(promises) == maxPromises || !e.takes(turn) || turn.Admit && admissions == 0 {
+			continue
 		}
+		if turn.Admit {
+			admissions--
+			q.admitted = q.clock.Now()
+		}
+		promises = append(promises, newPromise(e.lm, turn))
+		given = append(given, e)
 	}
 	if len(given) == 0 {
 		return nil
@@ -192,7 +197,6 @@ func (q *queue) promise(ctx context.Context, entries []*entry, turns []migration
 	if err := q.writeLedger(ctx, promises); err != nil {
 		return err
 	}
-	q.gave = q.clock.Now()
 	for i, e := range given {
 		if p := &promises[kept+i]; q.entries[p.UID] == e && e.lm.ResourceVersion == p.Version {
 			e.promise = p
@@ -206,8 +210,8 @@ func (e *entry) takes(turn *migration.Turn) bool {
 	return e.promise == nil && e.ready() && (turn.Admit || turn.Grant)
 }
 
-// room is how many may be promised something now.
-func (q *queue) room(promised int) int {
+// admissions is how many may be admitted now.
+func (q *queue) admissions() int {
 	now, untold := q.clock.Now(), 0
 	for _, e := range q.entries {
 		if len(e.lm.Status.Conditions) == 0 && now.Sub(e.since) < crowdTime {
@@ -216,11 +220,11 @@ func (q *queue) room(promised int) int {
 	}
 	switch {
 	case untold <= crowd:
-		return maxPromises - promised
-	case now.Sub(q.gave) < crowdInterval:
+		return maxPromises
+	case now.Sub(q.admitted) < crowdInterval:
 		return 0
 	default:
-		return min(crowdPromises, maxPromises-promised)
+		return 1
 	}
 }
 
