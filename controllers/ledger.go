@@ -79,7 +79,8 @@ func (l *ledger) read(ctx context.Context) ([]promise, error) {
 	var promises []promise
 	if text := found.Data[ledgerKey]; text != "" {
 		if err := json.Unmarshal([]byte(text), &promises); err != nil {
-			return nil, fmt.Errorf("reading the ledger of slots, the ConfigMap %s, which somebody has edited and which can be deleted: %w", key, err)
+			return nil, fmt.Errorf("reading the ledger of slots: somebody has edited the ConfigMap %s, so no migration can be admitted; "+
+				"scale the manager to no replicas, delete the ConfigMap, and scale it back: %w", key, err)
 		}
 	}
 	l.version, l.uid = found.ResourceVersion, found.UID

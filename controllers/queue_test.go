@@ -27,6 +27,8 @@ const webUUID, dbUUID = "11111111-1111-4111-8111-111111111111", "22222222-2222-4
 type store struct {
 	client.Client
 	objects map[string]*v1alpha1.LiveMigration
+	// promises is what the ledger says.
+	promises string
 	// onApply is called with each write; refusal is what the API server says to those of
 	// LiveMigrations, of which it has taken the given number.
 	onApply func()
@@ -38,6 +40,7 @@ func (s *store) Get(_ context.Context, key client.ObjectKey, o client.Object, _ 
 	switch o := o.(type) {
 	case *corev1.ConfigMap:
 		o.Name, o.Namespace, o.ResourceVersion = key.Name, key.Namespace, "1"
+		o.Data = map[string]string{ledgerKey: s.promises}
 		return nil
 	case *v1alpha1.LiveMigration:
 		if found := s.objects[key.Name]; found != nil {

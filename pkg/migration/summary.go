@@ -315,7 +315,7 @@ func (s *summarizer) recovering(r *v1alpha1.RecoveryStatus) string {
 		"The migration is resumed as soon as the two hosts can reach each other. Ask an administrator to check the network between them, and to "+
 		"destroy neither copy: each has a part of the guest's memory", s.lm.Status.SourceNode, s.lm.Status.TargetNode)
 	if r.LastError != "" {
-		message += fmt.Sprintf(". The last of %d attempts to resume it failed: %s", r.Attempts, r.LastError)
+		message += fmt.Sprintf(". Attempt %d to resume it failed: %s", r.Attempts, r.LastError)
 	}
 	return message + s.notReady(s.lm.Status.SourceNode)
 }
