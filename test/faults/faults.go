@@ -195,6 +195,80 @@ func (r *run) killTarget(ctx context.Context, later time.Duration) error {
 	return errors.Join(err, r.target.KillLibvirtd(ctx, syscall.SIGKILL), r.target.CutOff(ctx))
 }
 
+// sourceSwitchedOff has all of the host die from which the guest has moved, before its agent
+// tells that. Whoever moves the guest on is told what is in the way, and not that two hosts
+// have the guest.
+func sourceSwitchedOff(anytime ...ending) fault {
+	return fault{
+		name: "source switched off, and the guest is to move back", untilSettled: true, anytime: anytime,
+		inject: func(ctx context.Context, r *run) error {
+			err := errors.Join(sourceAgent(r).kill(ctx), r.source.KillLibvirtd(ctx, syscall.SIGKILL), r.source.CutOff(ctx))
+			return errors.Join(err, r.tryToMoveBack(ctx))
+		},
+	}
+}
+
+// tryToMoveBack creates another migration, to the source, until that waits for its target.
+func (r *run) tryToMoveBack(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, settleTimeout, errors.New("it does not wait for the node"))
+	defer cancel()
+	lm := &v1alpha1.LiveMigration{
+		ObjectMeta: metav1.ObjectMeta{Name: r.key.Name + "-back", Namespace: r.key.Namespace},
+		Spec:       v1alpha1.LiveMigrationSpec{Domain: r.guest.UUID(), TargetNode: r.source.Name()},
+	}
+	if err := r.world.api.Create(ctx, lm); err != nil {
+		return fmt.Errorf("creating the LiveMigration back: %w", err)
+	}
+	var said string
+	for {
+		if err := r.world.api.Get(ctx, client.ObjectKeyFromObject(lm), lm); err != nil {
+			return fmt.Errorf("reading the LiveMigration back: %w", err)
+		}
+		if reason := reasonOf(lm); reason != said {
+			said = reason
+			r.seen.remark("the migration back: %s", said)
+		}
+		if said == v1alpha1.ReasonNodeNotReady {
+			return client.IgnoreNotFound(r.world.api.Delete(ctx, lm))
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("the migration back says %s: %w", messageOf(lm), context.Cause(ctx))
+		}
+		sleep(ctx, pollInterval)
+	}
+}
+
+// lostCall kills the source's agent while its call to migrate waits in libvirt behind
+// another job of the guest, which ends only when the next agent has looked: nothing of the
+// call is to be seen then, and still it moves the guest.
+func lostCall(anytime ...ending) fault {
+	const looks = 5 * time.Second
+	return fault{
+		name: "source agent killed while its call waits for another job", lasts: time.Second, anytime: anytime,
+		inject: func(ctx context.Context, r *run) error {
+			if err := r.source.SignalQEMU(r.guest.Name(), syscall.SIGSTOP); err != nil {
+				return err
+			}
+			// The job is libvirt's question to an emulator that does not answer.
+			go func() { _, _ = r.source.Virsh(ctx, "qemu-monitor-command", r.guest.UUID(), "--hmp", "info status") }()
+			sleep(ctx, time.Second)
+			if err := targetAgent(r).Resume(); err != nil {
+				return err
+			}
+			if err := starting.reached(ctx, r); err != nil {
+				return err
+			}
+			sleep(ctx, time.Second)
+			return sourceAgent(r).kill(ctx)
+		},
+		repair: func(ctx context.Context, r *run) error {
+			err := sourceAgent(r).start()
+			sleep(ctx, looks)
+			return errors.Join(err, r.source.SignalQEMU(r.guest.Name(), syscall.SIGCONT))
+		},
+	}
+}
+
 // sourceDeaf has nothing of what the target's QEMU says reach the source's, for
 // longer than TCP tries to tell of a connection's end.
 func sourceDeaf(anytime ...ending) fault {

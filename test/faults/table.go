@@ -223,6 +223,7 @@ func requestTable() []block {
 			on([]phase{preparing, starting, firstPass, laterPass}, wasCancelled),
 			on(atSwitch, moved, wasCancelled), on([]phase{finished}, moved))},
 		{forceRequested(), on([]phase{preparing, starting, laterPass, arrival}, moved)},
+		{lostCall(), on([]phase{preparing}, moved, stayed)},
 		{deleted(), cases(
 			on([]phase{preparing, starting, firstPass}, wasCancelled), on([]phase{switchOver}, moved, wasCancelled))},
 		{killed("source agent", sourceAgent), on([]phase{cancelling}, wasCancelled)},
@@ -274,9 +275,11 @@ func companyTable() []block {
 }
 
 // deadTable: where the target can never be asked again, what the source's libvirt says
-// for certain is enough, and else the word of a person.
+// for certain is enough, and else the word of a person. A source that is gone once the
+// guest has moved has no say any more.
 func deadTable() []block {
 	return []block{
+		{sourceSwitchedOff(), on([]phase{finished}, moved)},
 		{targetFails(), on(copying, stayed)},
 		{targetDies(), on([]phase{firstPass}, stayed)},
 		{targetDiesAfterTwoRan(), on([]phase{arrival}, stayed, moved)},

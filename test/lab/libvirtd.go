@@ -108,16 +108,19 @@ func (h *Host) QEMUPID(domain string) (int, error) {
 
 // KillQEMU kills the QEMU that runs a domain on this host, as a crash or the
 // kernel's out-of-memory killer does.
-func (h *Host) KillQEMU(domain string) error {
+func (h *Host) KillQEMU(domain string) error { return h.SignalQEMU(domain, syscall.SIGKILL) }
+
+// SignalQEMU sends a signal to the QEMU that runs a domain on this host.
+func (h *Host) SignalQEMU(domain string, signal syscall.Signal) error {
 	pid, err := h.QEMUPID(domain)
+	if err == nil && pid == 0 {
+		err = ErrNotRunning
+	}
+	if err == nil {
+		err = syscall.Kill(pid, signal)
+	}
 	if err != nil {
-		return err
-	}
-	if pid == 0 {
-		return fmt.Errorf("killing the QEMU of %s on %s: %w", domain, h.name, ErrNotRunning)
-	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		return fmt.Errorf("killing the QEMU of %s on %s: %w", domain, h.name, err)
+		return fmt.Errorf("sending %v to the QEMU of %s on %s: %w", signal, domain, h.name, err)
 	}
 	return nil
 }
