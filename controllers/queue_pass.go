@@ -177,32 +177,42 @@ func (q *queue) promise(ctx context.Context, entries []*entry, turns []migration
 			promises = append(promises, *e.promise)
 		}
 	}
-	kept, admissions := len(promises), q.admissions()
-	var given []*entry
+	kept := len(promises)
+	given := q.given(entries, turns, maxPromises-kept)
+	if len(given) == 0 {
+		return nil
+	}
+	for _, i := range given {
+		promises = append(promises, newPromise(entries[i].lm, &turns[i]))
+	}
+	if err := q.writeLedger(ctx, promises); err != nil {
+		return err
+	}
+	for n, i := range given {
+		if e, p := entries[i], &promises[kept+n]; q.entries[p.UID] == e && e.lm.ResourceVersion == p.Version {
+			e.promise = p
+		}
+	}
+	return nil
+}
+
+// given returns the places of those who are promised something new, for which there is
+// room in the ledger.
+func (q *queue) given(entries []*entry, turns []migration.Turn, room int) []int {
+	var given []int
+	admissions := q.admissions()
 	for i, e := range entries {
 		turn := &turns[i]
-		if len(promises) == maxPromises || !e.takes(turn) || turn.Admit && admissions == 0 {
+		if len(given) >= room || !e.takes(turn) || turn.Admit && admissions == 0 {
 			continue
 		}
 		if turn.Admit {
 			admissions--
 			q.admitted = q.clock.Now()
 		}
-		promises = append(promises, newPromise(e.lm, turn))
-		given = append(given, e)
+		given = append(given, i)
 	}
-	if len(given) == 0 {
-		return nil
-	}
-	if err := q.writeLedger(ctx, promises); err != nil {
-		return err
-	}
-	for i, e := range given {
-		if p := &promises[kept+i]; q.entries[p.UID] == e && e.lm.ResourceVersion == p.Version {
-			e.promise = p
-		}
-	}
-	return nil
+	return given
 }
 
 // takes reports whether the entry is to be promised what its turn gives.
