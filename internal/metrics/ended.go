@@ -71,6 +71,9 @@ func (m *Manager) Wrote(before, after *v1alpha1.LiveMigration) {
 	if m == nil {
 		return
 	}
+	if moves(after) {
+		m.beginBetween(after.Status.SourceNode, after.Status.TargetNode)
+	}
 	if !migration.Finished(before) && migration.Finished(after) {
 		m.countEnd(after)
 	}
@@ -79,10 +82,28 @@ func (m *Manager) Wrote(before, after *v1alpha1.LiveMigration) {
 	}
 }
 
+// moves returns whether a migration is one from one node to another. Which these are is
+// decided, and they are known to exist, when it is admitted.
+func moves(lm *v1alpha1.LiveMigration) bool {
+	return lm.Status.Attempt != nil && !migration.LooksOnly(lm)
+}
+
+// beginBetween makes the series of migrations from one node to another. There are not
+// all of them from the beginning, as the other series are: that would be the square of
+// the number of nodes. So they are made while the first guest is still on its way.
+func (m *Manager) beginBetween(source, target string) {
+	for outcome := range endReasons {
+		m.between.WithLabelValues(source, target, string(outcome))
+	}
+}
+
 func (m *Manager) countEnd(lm *v1alpha1.LiveMigration) {
 	st := &lm.Status
 	reason := meta.FindStatusCondition(st.Conditions, v1alpha1.ConditionSucceeded).Reason
 	m.ended.WithLabelValues(string(st.Phase), oneOf(endReasons[st.Phase], reason)).Inc()
+	if moves(lm) {
+		m.between.WithLabelValues(st.SourceNode, st.TargetNode, string(st.Phase)).Inc()
+	}
 	created := lm.CreationTimestamp.Time
 	m.duration.WithLabelValues(string(st.Phase)).Observe(span(created, st.CompletionTime.Time))
 	if a := st.Attempt; a != nil {

@@ -25,6 +25,8 @@ const (
 	labelCache      = "cache"
 	labelSide       = "side"
 	labelConnection = "connection"
+	labelSourceNode = "source_node"
+	labelTargetNode = "target_node"
 )
 
 // What the manager shows of migrations that have not ended, of the queue and of nodes.
@@ -56,6 +58,8 @@ var (
 var (
 	defEnded = definition{name: "virtferry_migrations_ended_total", kind: counter, labels: []string{labelOutcome, labelReason},
 		help: "Migrations that have ended, by outcome and reason"}
+	defBetween = definition{name: "virtferry_migrations_between_nodes_total", kind: counter, labels: []string{labelSourceNode, labelTargetNode, labelOutcome},
+		help: "Migrations from one node to another that have ended, by outcome; begins for two nodes when a guest is first to move from one to the other"}
 	defDuration = definition{name: "virtferry_migration_duration_seconds", kind: histogram, labels: []string{labelOutcome}, buckets: bucketsOfDuration,
 		help: "Time from the creation of a LiveMigration to its end; the time of creation is in whole seconds"}
 	defQueueWait = definition{name: "virtferry_migration_queue_wait_seconds", kind: histogram, buckets: bucketsOfWait,
@@ -85,7 +89,7 @@ var (
 func managerDefinitions() []definition {
 	return []definition{
 		defPhases, defLongest, defQueueLength, defQueueOldest, defSlotsUsed, defSlotsFree, defHypervisors, defHypervisorReady,
-		defHypervisorLost, defUnreadable, defEnded, defDuration, defQueueWait, defPreparation, defDowntime, defDowntimeRatio,
+		defHypervisorLost, defUnreadable, defEnded, defBetween, defDuration, defQueueWait, defPreparation, defDowntime, defDowntimeRatio,
 		defBytes, defPasses, defForced, defPostCopies, defInterrupted, defRecoveries, defAborted,
 	}
 }

@@ -119,8 +119,9 @@ func TestWhatAnEndCounts(t *testing.T) {
 				lm.Status.Progress.Switchover = v1alpha1.SwitchoverConverged
 			}), v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated),
 			want: with(map[string]float64{
-				"migrations_ended_total{Succeeded,Migrated}":  1,
-				"migration_duration_seconds{Succeeded} count": 1, "migration_duration_seconds{Succeeded} sum": 45,
+				"migrations_ended_total{Succeeded,Migrated}":              1,
+				"migrations_between_nodes_total{Succeeded,node-a,node-b}": 1,
+				"migration_duration_seconds{Succeeded} count":             1, "migration_duration_seconds{Succeeded} sum": 45,
 				"migration_downtime_seconds{Converged} count": 1, "migration_downtime_seconds{Converged} sum": .2,
 				"migration_downtime_ratio{Converged} count": 1, "migration_downtime_ratio{Converged} sum": .4,
 			}),
@@ -160,15 +161,16 @@ func TestWhatAnEndCounts(t *testing.T) {
 				s.Recovery = &v1alpha1.RecoveryStatus{Attempts: 4, ResumedTime: after(40 * time.Second)}
 			}), v1alpha1.PhaseFailed, v1alpha1.ReasonMigrationFailed),
 			want: with(map[string]float64{
-				"migrations_ended_total{Failed,MigrationFailed}": 1,
-				"migration_duration_seconds{Failed} count":       1,
-				"migration_duration_seconds{Failed} sum":         45,
-				"migrations_forced_total{Requested,PostCopy}":    1,
-				"migrations_forced_total{NotConverging,Pause}":   1,
-				"migrations_post_copy_total":                     1,
-				"migrations_aborted_total{Cancelled}":            1,
-				"post_copy_interrupted_total{Resumed}":           1,
-				"post_copy_recovery_attempts_total":              4,
+				"migrations_ended_total{Failed,MigrationFailed}":       1,
+				"migrations_between_nodes_total{Failed,node-a,node-b}": 1,
+				"migration_duration_seconds{Failed} count":             1,
+				"migration_duration_seconds{Failed} sum":               45,
+				"migrations_forced_total{Requested,PostCopy}":          1,
+				"migrations_forced_total{NotConverging,Pause}":         1,
+				"migrations_post_copy_total":                           1,
+				"migrations_aborted_total{Cancelled}":                  1,
+				"post_copy_interrupted_total{Resumed}":                 1,
+				"post_copy_recovery_attempts_total":                    4,
 			}),
 		},
 		"what an agent makes up makes no series": {
@@ -178,11 +180,12 @@ func TestWhatAnEndCounts(t *testing.T) {
 				lm.Status.Source.Recovery = &v1alpha1.RecoveryStatus{}
 			}), v1alpha1.PhaseFailed, "MadeUp"),
 			want: with(map[string]float64{
-				"migrations_ended_total{Failed,Other}":     1,
-				"migration_duration_seconds{Failed} count": 1,
-				"migration_duration_seconds{Failed} sum":   45,
-				"migrations_aborted_total{Other}":          1,
-				"post_copy_interrupted_total{NotResumed}":  1,
+				"migrations_ended_total{Failed,Other}":                 1,
+				"migrations_between_nodes_total{Failed,node-a,node-b}": 1,
+				"migration_duration_seconds{Failed} count":             1,
+				"migration_duration_seconds{Failed} sum":               45,
+				"migrations_aborted_total{Other}":                      1,
+				"post_copy_interrupted_total{NotResumed}":              1,
 			}),
 		},
 		"one that found no guest": {
@@ -202,7 +205,7 @@ func TestWhatAnEndCounts(t *testing.T) {
 				lm.Status.Target.ReadyTime = after(0)
 			}), v1alpha1.PhaseCancelled, v1alpha1.ReasonCancelled),
 			want: map[string]float64{
-				"migrations_ended_total{Cancelled,Cancelled}": 1, "migration_duration_seconds{Cancelled} count": 1,
+				"migrations_ended_total{Cancelled,Cancelled}": 1, "migrations_between_nodes_total{Cancelled,node-a,node-b}": 1, "migration_duration_seconds{Cancelled} count": 1,
 				"migration_queue_wait_seconds count": 1, "migration_preparation_seconds count": 1,
 			},
 		},
@@ -223,6 +226,27 @@ func TestWhatAnEndCounts(t *testing.T) {
 				t.Errorf("%s is %v; it was not to be counted", key, have)
 			}
 		})
+	}
+}
+
+// TestTheFirstBetweenTwoNodesIsSeen: the series is there, at zero, before the first guest
+// has arrived, or its first increase would be none.
+func TestTheFirstBetweenTwoNodesIsSeen(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		change func(*v1alpha1.LiveMigrationStatus)
+		want   int
+	}{
+		"one that is under way":              {func(*v1alpha1.LiveMigrationStatus) {}, 3},
+		"one that is not admitted":           {func(st *v1alpha1.LiveMigrationStatus) { st.Attempt = nil }, 0},
+		"one that looks at the target alone": {func(st *v1alpha1.LiveMigrationStatus) { st.SourceNode = "" }, 0},
+	} {
+		m, lm := NewManager(noState), newMigration()
+		tt.change(&lm.Status)
+		m.Wrote(lm, lm)
+		if got := testutil.CollectAndCount(m, defBetween.name); got != tt.want {
+			t.Errorf("%s: there are %d series, not %d", name, got, tt.want)
+		}
 	}
 }
 
@@ -315,6 +339,7 @@ func requireDeclared(t *testing.T, c prometheus.Collector, declared []definition
 func TestTheManagersMetricsAreAsDeclared(t *testing.T) {
 	t.Parallel()
 	m := NewManager(func() (State, bool) { return State{Nodes: map[string]NodeState{"node-a": NodeAvailable}}, true })
+	m.Wrote(newMigration(), newMigration())
 	requireDeclared(t, m, managerDefinitions())
 }
 

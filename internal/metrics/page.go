@@ -26,7 +26,7 @@ scrape them, and who may, is in [Installing](install.md#metrics-and-alerts).
   with each process; migrations that had ended before are not counted again.
 - Gauges of the manager come from the leader only. The other managers do not have them.
 - No label names a guest or a LiveMigration, except in the last table, which agents expose with
-  ` + "`--metrics-guest-names`" + `. All other labels have the values listed here, or one value for each node.
+  ` + "`--metrics-guest-names`" + `. All other labels have the values listed here, or name nodes.
 - A reason that the manager does not know is counted as ` + "`Other`" + `.
 `
 
@@ -72,7 +72,7 @@ func writeSection(b *strings.Builder, title, intro string, declared []definition
 
 // describeLabel says which values a label has, unless they are names.
 func describeLabel(label string, values []string) string {
-	if slices.Contains([]string{labelNode, labelNamespace, labelMigration, labelGuest}, label) {
+	if slices.Contains([]string{labelNode, labelSourceNode, labelTargetNode, labelNamespace, labelMigration, labelGuest}, label) {
 		return "`" + label + "`"
 	}
 	return "`" + label + "`: " + strings.Join(slices.Sorted(slices.Values(values)), ", ")
@@ -82,8 +82,10 @@ func describeLabel(label string, values []string) string {
 // label: those are there from the beginning.
 func gather() ([]*dto.MetricFamily, error) {
 	registry, fine := prometheus.NewPedanticRegistry(), func() error { return nil }
+	manager := NewManager(func() (State, bool) { return State{Nodes: map[string]NodeState{"": NodeAvailable}}, true })
+	manager.beginBetween("from", "to")
 	for _, c := range []prometheus.Collector{
-		NewManager(func() (State, bool) { return State{Nodes: map[string]NodeState{"": NodeAvailable}}, true }),
+		manager,
 		&Agent{
 			NameGuests: true, Load: func() agent.Load { return agent.Load{Jobs: []agent.Job{{}}} }, Contact: func() hypervisor.Contact { return hypervisor.Contact{} },
 			Clock: clock.RealClock{},
