@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -22,7 +23,9 @@ import (
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/controllers/node"
+	"github.com/virtferry/virtferry/internal/metrics"
 	"github.com/virtferry/virtferry/pkg/agent"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
 	"github.com/virtferry/virtferry/test/lab"
 )
@@ -38,7 +41,13 @@ func AgentKubeconfig(ctx context.Context, l *lab.Lab, nodeName string) (string, 
 // RunAgent runs an agent over a made-up host, as the agent command does over
 // libvirt, until ctx ends. It calls ready when the node is published.
 func RunAgent(ctx context.Context, kubeconfig string, host *fake.Host, ready func()) error {
-	mgr, publisher, err := newAgent(ctx, kubeconfig, host)
+	return RunAgentWithMetrics(ctx, kubeconfig, host, prometheus.NewRegistry(), ready)
+}
+
+// RunAgentWithMetrics is RunAgent with the agent's metrics in a registry, those that name
+// guests included. Of how the agent gets on with libvirt they say nothing.
+func RunAgentWithMetrics(ctx context.Context, kubeconfig string, host *fake.Host, registry prometheus.Registerer, ready func()) error {
+	mgr, publisher, err := newAgent(ctx, kubeconfig, host, registry)
 	if err != nil {
 		return err
 	}
@@ -57,7 +66,7 @@ func RunAgent(ctx context.Context, kubeconfig string, host *fake.Host, ready fun
 }
 
 // newAgent sets an agent up as the agent command does.
-func newAgent(ctx context.Context, kubeconfig string, host *fake.Host) (ctrl.Manager, *agent.Publisher, error) {
+func newAgent(ctx context.Context, kubeconfig string, host *fake.Host, registry prometheus.Registerer) (ctrl.Manager, *agent.Publisher, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading %s: %w", kubeconfig, err)
@@ -89,9 +98,19 @@ func newAgent(ctx context.Context, kubeconfig string, host *fake.Host) (ctrl.Man
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Node: name, Namespace: lab.SystemNamespace, Clock: clock.RealClock{},
 	}
 	publisher := agent.NewPublisher(n, recorder)
-	_, sourceErr := node.SetupSessions(mgr, "source", node.SourceNodeField, name, agent.NewSourceSessions(n))
-	_, targetErr := node.SetupSessions(mgr, "target", node.TargetNodeField, name, agent.NewTargetSessions(n))
-	return mgr, publisher, errors.Join(recorder.Watch(ctx, mgr), mgr.Add(publisher), sourceErr, targetErr)
+	source, sourceErr := node.SetupSessions(mgr, "source", node.SourceNodeField, name, agent.NewSourceSessions(n))
+	target, targetErr := node.SetupSessions(mgr, "target", node.TargetNodeField, name, agent.NewTargetSessions(n))
+	if err := errors.Join(recorder.Watch(ctx, mgr), mgr.Add(publisher), sourceErr, targetErr); err != nil {
+		return nil, nil, err
+	}
+	return mgr, publisher, errors.Join(
+		registry.Register(&metrics.Agent{
+			Node: name, NameGuests: true, Load: n.Load, Contact: func() hypervisor.Contact { return hypervisor.Contact{} }, Clock: clock.RealClock{},
+		}),
+		registry.Register(metrics.Caches{
+			"source": func() error { return source.Check(nil) }, "target": func() error { return target.Check(nil) },
+		}),
+	)
 }
 
 // Sleep waits for some time, or for the end of ctx.

@@ -1,0 +1,110 @@
+// Package grafana holds the dashboards, which hack/dashboards makes. The tests hold them
+// against the metrics that there are.
+package grafana
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"github.com/virtferry/virtferry/internal/metrics"
+)
+
+type panel struct {
+	Title       string `json:"title"`
+	Type        string `json:"type"`
+	Description string `json:"description"`
+	Targets     []struct {
+		Expr string `json:"expr"`
+	} `json:"targets"`
+}
+
+// panels returns those of all dashboards, without rows.
+func panels(t *testing.T) []panel {
+	t.Helper()
+	paths, err := filepath.Glob("*.json")
+	if err != nil || len(paths) == 0 {
+		t.Fatal("there are no dashboards", err)
+	}
+	var out []panel
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d struct {
+			Panels []panel `json:"panels"`
+		}
+		if err := json.Unmarshal(text, &d); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, slices.DeleteFunc(d.Panels, func(p panel) bool { return p.Type == "row" })...)
+	}
+	return out
+}
+
+// families returns the names of all metrics, and those of their series.
+func families(t *testing.T) map[string][]string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := metrics.WriteSeries(&b); err != nil {
+		t.Fatal(err)
+	}
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	all, err := parser.TextToMetricFamilies(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string][]string{}
+	for name, family := range all {
+		out[name] = []string{name}
+		if family.GetType().String() == "HISTOGRAM" {
+			out[name] = []string{name + "_bucket", name + "_count", name + "_sum"}
+		}
+	}
+	return out
+}
+
+// TestQueriesAreAboutMetricsThatThereAre, and there is a panel for each of them.
+func TestQueriesAreAboutMetricsThatThereAre(t *testing.T) {
+	t.Parallel()
+	var queries strings.Builder
+	for _, p := range panels(t) {
+		for _, target := range p.Targets {
+			queries.WriteString(target.Expr + "\n")
+		}
+	}
+	asked := regexp.MustCompile(`virtferry_\w+`).FindAllString(queries.String(), -1)
+	all := families(t)
+	var series []string
+	for name, of := range all {
+		series = append(series, of...)
+		if !slices.ContainsFunc(of, func(s string) bool { return slices.Contains(asked, s) }) {
+			t.Errorf("no panel shows %s", name)
+		}
+	}
+	for _, name := range asked {
+		if !slices.Contains(series, name) {
+			t.Errorf("a panel asks for %s, which there is not", name)
+		}
+	}
+}
+
+// TestEachPanelSaysWhatItIsAbout: whoever looks at it for the first time does so when
+// something is wrong.
+func TestEachPanelSaysWhatItIsAbout(t *testing.T) {
+	t.Parallel()
+	for _, p := range panels(t) {
+		if p.Title == "" || !strings.HasSuffix(p.Description, ".") || len(p.Targets) == 0 {
+			t.Errorf("the panel %q lacks a title, a description or a query", p.Title)
+		}
+	}
+}

@@ -1,0 +1,252 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
+	"github.com/virtferry/virtferry/test/bench/rig"
+	"github.com/virtferry/virtferry/test/lab"
+)
+
+// scrapeInterval is how often Prometheus scrapes: often, as the story is short.
+const scrapeInterval = time.Second
+
+// world is a control plane with a manager, some nodes and a Prometheus.
+type world struct {
+	fleet *fake.Fleet
+	api   client.Client
+	// prometheus is where it listens.
+	prometheus string
+	kubeconfig string
+	dir        string
+	closers    []func() error
+}
+
+func nodes() []string { return []string{"node-a", "node-b", "node-c"} }
+
+// newWorld starts all of it. What has begun is to be closed also after an error.
+func newWorld(ctx context.Context, p programs) (*world, error) {
+	w := &world{fleet: fake.NewFleet()}
+	w.closers = append(w.closers, func() error { w.fleet.Close(); return nil })
+	var err error
+	if w.dir, err = os.MkdirTemp("", "virtferry-dashboards-"); err != nil {
+		return w, fmt.Errorf("making a directory: %w", err)
+	}
+	w.closers = append(w.closers, func() error { return os.RemoveAll(w.dir) })
+	if err := w.startControlPlane(ctx); err != nil {
+		return w, err
+	}
+	managerAddress, err := w.startManager(ctx, p.virtferry)
+	if err != nil {
+		return w, err
+	}
+	w.populate()
+	agentsAddress, err := w.startAgents(ctx)
+	if err != nil {
+		return w, err
+	}
+	err = w.startPrometheus(ctx, p.prometheus, managerAddress, agentsAddress)
+	return w, err
+}
+
+// close ends what was started, the last first.
+func (w *world) close() error {
+	var errs []error
+	for _, c := range slices.Backward(w.closers) {
+		errs = append(errs, c())
+	}
+	return errors.Join(errs...)
+}
+
+func (w *world) startControlPlane(ctx context.Context) error {
+	environment := &envtest.Environment{CRDDirectoryPaths: []string{"config/crd/bases"}, ErrorIfCRDPathMissing: true}
+	config, err := environment.Start()
+	if err != nil {
+		return fmt.Errorf("starting the control plane: %w", err)
+	}
+	w.closers = append(w.closers, environment.Stop)
+	w.kubeconfig = filepath.Join(w.dir, "kubeconfig")
+	scheme := runtime.NewScheme()
+	err = errors.Join(
+		os.WriteFile(w.kubeconfig, environment.KubeConfig, 0o600),
+		clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme),
+	)
+	if err != nil {
+		return err
+	}
+	if w.api, err = client.New(config, client.Options{Scheme: scheme}); err != nil {
+		return fmt.Errorf("making a client: %w", err)
+	}
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: lab.SystemNamespace}}
+	if err := w.api.Create(ctx, namespace); err != nil {
+		return fmt.Errorf("creating a namespace: %w", err)
+	}
+	return nil
+}
+
+// startManager starts the manager and returns where it serves its metrics.
+func (w *world) startManager(ctx context.Context, virtferry string) (string, error) {
+	address, err := freeAddress(ctx)
+	if err != nil {
+		return "", err
+	}
+	return address, w.startProgram(ctx, virtferry, "manager", "--kubeconfig="+w.kubeconfig,
+		"--metrics-secure=false", "--metrics-bind-address="+address, "--health-probe-bind-address=0",
+		// So many that something can be seen, and so few that some wait.
+		"--max-outgoing-per-node=2", "--max-incoming-per-node=2")
+}
+
+// startAgents starts an agent on each node, and returns where they serve their metrics,
+// each under its name.
+func (w *world) startAgents(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended, handler := make(chan error, len(nodes())), http.NewServeMux()
+	w.closers = append(w.closers, func() error {
+		cancel()
+		var err error
+		for range nodes() {
+			err = errors.Join(err, <-ended)
+		}
+		return err
+	})
+	ready := make(chan struct{}, len(nodes()))
+	for _, name := range nodes() {
+		registry, host := prometheus.NewRegistry(), w.fleet.Host(name)
+		handler.Handle("/"+name, promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+		go func() {
+			err := rig.RunAgentWithMetrics(ctx, w.kubeconfig, host, registry, func() { ready <- struct{}{} })
+			if ctx.Err() != nil {
+				err = nil
+			}
+			ended <- err
+		}()
+	}
+	for range nodes() {
+		select {
+		case <-ready:
+		case err := <-ended:
+			ended <- err
+			return "", fmt.Errorf("an agent does not get ready: %w", err)
+		}
+	}
+	return w.serve(ctx, handler)
+}
+
+func (w *world) serve(ctx context.Context, handler http.Handler) (string, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("listening: %w", err)
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}
+	go func() { _ = server.Serve(listener) }()
+	w.closers = append(w.closers, server.Close)
+	return listener.Addr().String(), nil
+}
+
+const scrapeConfig = `
+global: {scrape_interval: %[1]s}
+scrape_configs:
+- job_name: virtferry-manager
+  static_configs: [{targets: [%[2]q]}]
+`
+
+const scrapeAgentConfig = `- job_name: virtferry-agent-%[1]s
+  metrics_path: /%[1]s
+  static_configs: [{targets: [%[2]q]}]
+`
+
+// startPrometheus starts Prometheus and waits until it has scraped the manager.
+func (w *world) startPrometheus(ctx context.Context, program, manager, agents string) error {
+	var text bytes.Buffer
+	fmt.Fprintf(&text, scrapeConfig, scrapeInterval, manager)
+	for _, name := range nodes() {
+		fmt.Fprintf(&text, scrapeAgentConfig, name, agents)
+	}
+	config := filepath.Join(w.dir, "prometheus.yaml")
+	if err := os.WriteFile(config, text.Bytes(), 0o600); err != nil {
+		return fmt.Errorf("configuring Prometheus: %w", err)
+	}
+	var err error
+	if w.prometheus, err = freeAddress(ctx); err != nil {
+		return err
+	}
+	err = w.startProgram(ctx, program, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(w.dir, "tsdb"),
+		"--web.listen-address="+w.prometheus, "--log.level=error")
+	if err != nil {
+		return err
+	}
+	return await(ctx, "Prometheus has scraped the manager", func() (bool, error) {
+		found, err := ask(ctx, w.prometheus, "sum(virtferry_hypervisor_ready)", time.Now(), time.Now())
+		// Until it listens, there is nobody to ask.
+		return err == nil && len(found) == 1 && found[0] == float64(len(nodes())), nil
+	})
+}
+
+// startProgram starts a program, which is stopped in the end.
+func (w *world) startProgram(ctx context.Context, path string, args ...string) error {
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	logs, err := os.Create(filepath.Join(w.dir, filepath.Base(path)+".log"))
+	if err != nil {
+		return err
+	}
+	cmd.Stdout, cmd.Stderr = logs, logs
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("starting %s: %w", path, err)
+	}
+	w.closers = append(w.closers, func() error {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+		return logs.Close()
+	})
+	return nil
+}
+
+// freeAddress returns one on which nothing listens.
+func freeAddress(ctx context.Context) (string, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("finding a free port: %w", err)
+	}
+	return listener.Addr().String(), listener.Close()
+}
+
+func sleep(ctx context.Context, d time.Duration) error { return rig.Sleep(ctx, d) }
+
+// await waits until ok returns true, for a minute and a half at most.
+func await(ctx context.Context, what string, ok func() (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
+	defer cancel()
+	for {
+		done, err := ok()
+		if done || err != nil {
+			return err
+		}
+		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+			return fmt.Errorf("this does not come about: %s: %w", what, err)
+		}
+	}
+}
