@@ -4,12 +4,24 @@
 # real control plane, without images and without downloading executables.
 #
 # They are kept in ${VIRTFERRY_CACHE:-the user's cache directory/virtferry} by the
-# version of Kubernetes. Progress goes to standard error.
+# version of Kubernetes. Progress goes to standard error. Where KUBEBUILDER_ASSETS names
+# a directory, as setup-envtest prints one, the programs there are taken instead.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 say() { echo "$*" >&2; }
+
+if [[ -n ${KUBEBUILDER_ASSETS:-} ]]; then
+	for program in etcd kube-apiserver kubectl; do
+		if [[ ! -x $KUBEBUILDER_ASSETS/$program ]]; then
+			say "KUBEBUILDER_ASSETS is $KUBEBUILDER_ASSETS, which has no $program: correct it, or unset it to have everything built"
+			exit 1
+		fi
+	done
+	echo "$KUBEBUILDER_ASSETS"
+	exit 0
+fi
 
 cache=${VIRTFERRY_CACHE:-}
 if [[ -z $cache ]]; then
