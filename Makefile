@@ -14,6 +14,7 @@ TAGS := libvirt_dlopen
 
 CONTROLLER_GEN := go tool -modfile=hack/tools/go.mod controller-gen
 CRD_REF_DOCS := go tool -modfile=hack/tools/go.mod crd-ref-docs
+PACKAGES := go tool -modfile=hack/packages/go.mod
 GOLANGCI_LINT := go tool -modfile=hack/lint/go.mod golangci-lint
 
 ##@ General
@@ -57,7 +58,7 @@ test-unit: ## Run the unit tests, under the race detector: seconds, no set-up, n
 
 .PHONY: test-alerts
 test-alerts: ## Check the metrics and test the alerts with promtool, on the PATH or Debian's.
-	promtool="$$(hack/promtool.sh)"; go run ./hack/metricsdoc -series | "$$promtool" check metrics; cd config/prometheus; \
+	promtool="$$(hack/prometheus.sh promtool)"; go run ./hack/metricsdoc -series | "$$promtool" check metrics; cd config/prometheus; \
 		"$$promtool" check rules alerts.yaml; "$$promtool" test rules alerts_test.yaml
 
 .PHONY: test-integration
@@ -78,6 +79,18 @@ SIMULATION_FLAGS ?=
 test-simulation: ## Run managers and agents through SEEDS worlds that are made up, in a time of their own. No set-up, no root.
 	go test -tags '$(TAGS)' -c -o bin/simulation.test ./test/simulation
 	cd test/simulation && ../../bin/simulation.test -test.timeout 0 -seeds '$(SEEDS)' -first '$(FIRST)' $(SIMULATION_FLAGS)
+
+.PHONY: test-packages
+test-packages: controlplane bin/virtferry ## Install, upgrade and remove the Helm chart and the kustomizations, by the real tools.
+	cd hack/packages && go mod tidy -diff
+	export KUBEBUILDER_ASSETS="$$(hack/controlplane/build.sh)" VIRTFERRY="$(CURDIR)/bin/virtferry"; \
+		export HELM="$$($(PACKAGES) -n helm)" KUSTOMIZE="$$($(PACKAGES) -n kustomize)"; \
+		go test -tags 'packages,$(TAGS)' -count=1 -timeout 15m ./test/packages
+
+.PHONY: test-dashboards
+test-dashboards: controlplane bin/virtferry ## Run every query of the dashboards on a Prometheus that has seen guests move.
+	KUBEBUILDER_ASSETS="$$(hack/controlplane/build.sh)" go run -tags '$(TAGS)' ./test/dashboards \
+		-prometheus "$$(hack/prometheus.sh prometheus)" -virtferry bin/virtferry -dashboards config/grafana
 
 .PHONY: test-faults
 test-faults: lab-deps controlplane ## Kill and cut off each part at each phase of a migration, FAULT_RUNS times at random. Needs root.
@@ -130,12 +143,14 @@ fuzz: ## Fuzz the rewriting of domain XML, each target for FUZZTIME.
 ##@ Develop
 
 .PHONY: generate
-generate: ## Generate deep copies, apply configurations, CRDs, roles and the PrometheusRule.
+generate: ## Generate deep copies, apply configurations, CRDs, roles, the PrometheusRule, dashboards and the chart's templates.
 	$(CONTROLLER_GEN) object applyconfiguration crd paths=./api/v1alpha1 output:crd:dir=config/crd/bases
 	go run ./hack/crdbounds config/crd/bases/*.yaml
 	$(CONTROLLER_GEN) rbac:roleName=virtferry-manager,fileName=manager_role.yaml paths=./controllers output:rbac:dir=config/rbac
 	$(CONTROLLER_GEN) rbac:roleName=virtferry-agent,fileName=agent_role.yaml paths=./controllers/node output:rbac:dir=config/rbac
 	go run ./hack/prometheusrule config/prometheus/alerts.yaml config/prometheus/prometheusrule.yaml
+	cd hack/dashboards && go run . ../../config/grafana
+	go run ./hack/chart config charts/virtferry
 
 .PHONY: docs-gen
 docs-gen: ## Generate the API reference and the page of metrics.
@@ -149,7 +164,7 @@ fmt: ## Format all Go code.
 
 .PHONY: vet
 vet: ## Run go vet over all code, including tests of every kind.
-	go vet -tags '$(TAGS),integration,e2e' ./...
+	go vet -tags '$(TAGS),integration,e2e,packages' ./...
 
 .PHONY: lint
 lint: ## Run the linters.
@@ -169,6 +184,11 @@ verify: ## Check that all generated files are current and all Go code is formatt
 build: ## Build bin/virtferry.
 	go build -trimpath -tags '$(TAGS)' -o bin/virtferry ./cmd/virtferry
 
+# For tests: as quickly as possible.
+.PHONY: bin/virtferry
+bin/virtferry:
+	@go build -tags '$(TAGS)' -o bin/virtferry ./cmd/virtferry
+
 .PHONY: bin/lab
 bin/lab:
 	@go build -tags '$(TAGS)' -o bin/lab ./test/lab/cmd/lab
@@ -185,12 +205,14 @@ install: ## Install the CRDs into the cluster that kubectl points at.
 uninstall: ## Remove the CRDs, and with them all LiveMigrations.
 	kubectl delete --ignore-not-found -k config/crd
 
+# What deploy installs and undeploy removes.
+KUSTOMIZATION ?= config/default
+
 .PHONY: deploy
 deploy: ## Install the CRDs, the manager and the agents, with the image $(IMG).
-	kubectl kustomize config/default | sed 's|image: virtferry:latest|image: $(IMG)|' | \
+	kubectl kustomize '$(KUSTOMIZATION)' | sed 's|image: virtferry:latest|image: $(IMG)|' | \
 		kubectl apply --server-side -f -
 
 .PHONY: undeploy
-undeploy: ## Remove everything that deploy installed. Cancels running migrations.
-	kubectl delete --ignore-not-found --all --all-namespaces livemigrations.migration.virtferry.dev
-	kubectl delete --ignore-not-found -k config/default
+undeploy: ## Remove everything that deploy installed, unless migrations are under way. CANCEL=yes cancels them.
+	CANCEL='$(CANCEL)' hack/undeploy.sh '$(KUSTOMIZATION)'

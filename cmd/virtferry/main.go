@@ -5,6 +5,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"os"
@@ -41,7 +42,8 @@ func newRootCommand() *cobra.Command {
 	return root
 }
 
-// systemNamespace is where the manager and the agents keep their leases.
+// systemNamespace is where the manager and the agents keep their leases, unless they
+// are told the namespace of their pod.
 const systemNamespace = "virtferry-system"
 
 // commonFlags are those of both the manager and the agent.
@@ -58,7 +60,8 @@ func (f *commonFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.kubeconfig, "kubeconfig", "",
 		"path of a kubeconfig file; if empty, $KUBECONFIG or, in a pod, its service account is used")
-	flags.StringVar(&f.namespace, "namespace", systemNamespace, "namespace of the leases")
+	flags.StringVar(&f.namespace, "namespace", cmp.Or(os.Getenv("POD_NAMESPACE"), systemNamespace),
+		"namespace of the leases; defaults to $POD_NAMESPACE or, without it, "+systemNamespace)
 	flags.StringVar(&f.healthAddress, "health-probe-bind-address", ":8081", "address at which to serve /healthz and /readyz; 0 disables them")
 	flags.StringVar(&f.metrics.Address, "metrics-bind-address", ":8443", "address at which to serve /metrics; 0 disables it")
 	flags.BoolVar(&f.metrics.Secure, "metrics-secure", true,

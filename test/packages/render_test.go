@@ -1,0 +1,192 @@
+//go:build packages
+
+package packages
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+)
+
+// objects are those of some manifests, by what tells them from each other.
+type objects map[string]*unstructured.Unstructured
+
+func parse(t *testing.T, text string) objects {
+	t.Helper()
+	out := objects{}
+	for decoder := utilyaml.NewYAMLOrJSONDecoder(bytes.NewBufferString(text), 4096); ; {
+		o := &unstructured.Unstructured{}
+		err := decoder.Decode(&o.Object)
+		if errors.Is(err, io.EOF) {
+			return out
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o.GetKind() != "" {
+			out[fmt.Sprintf("%s %s", o.GroupVersionKind(), o.GetName())] = o
+		}
+	}
+}
+
+// comparable drops what the chart and the kustomizations do each in their own way: the
+// namespace, which Helm creates by a flag, and that the CRDs are kept.
+func (all objects) comparable() objects {
+	for key, o := range all {
+		switch o.GetKind() {
+		case "Namespace":
+			delete(all, key)
+		case "CustomResourceDefinition":
+			unstructured.RemoveNestedField(o.Object, "metadata", "annotations", "helm.sh/resource-policy")
+		case "ValidatingAdmissionPolicy":
+			// kustomize believes that it belongs to a namespace.
+			o.SetNamespace("")
+		}
+	}
+	return all
+}
+
+// kustomize renders a kustomization of these parts of config/.
+func kustomize(t *testing.T, resources, components []string) string {
+	t.Helper()
+	dir := t.TempDir()
+	config, err := filepath.Abs(filepath.Join(root, "config"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if config, err = filepath.Rel(dir, config); err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for field, parts := range map[string][]string{"resources": resources, "components": components} {
+		fmt.Fprintf(&b, "%s:\n", field)
+		for _, part := range parts {
+			fmt.Fprintf(&b, "- %s/%s\n", config, part)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return must(t, os.Getenv("KUSTOMIZE"), "build", dir)
+}
+
+// TestChartAndKustomizationsAreTheSame: whichever of the two somebody prefers, there are
+// the same choices, and each has the same effect.
+func TestChartAndKustomizationsAreTheSame(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		namespace             string
+		values                []string
+		resources, components []string
+	}{
+		"as they are":         {resources: []string{"default"}},
+		"another namespace":   {namespace: "virtferry", resources: []string{"overlays/other-namespace"}},
+		"by SSH":              {values: []string{"agent.transport=ssh"}, resources: []string{"default"}, components: []string{"components/transport-ssh"}},
+		"by TCP":              {values: []string{"agent.transport=tcp"}, resources: []string{"default"}, components: []string{"components/transport-tcp"}},
+		"one namespace":       {values: []string{"oneNamespace=virtferry-migrations"}, resources: []string{"default"}, components: []string{"components/one-namespace"}},
+		"network policy":      {values: []string{"networkPolicy.enabled=true"}, resources: []string{"default"}, components: []string{"components/network-policies"}},
+		"Prometheus operator": {values: []string{"prometheus.enabled=true"}, resources: []string{"default", "prometheus"}},
+		"Grafana":             {values: []string{"grafana.dashboards=true"}, resources: []string{"default", "grafana"}},
+		"all together": {
+			values:     []string{"agent.transport=ssh", "oneNamespace=virtferry-migrations", "networkPolicy.enabled=true", "prometheus.enabled=true", "grafana.dashboards=true"},
+			resources:  []string{"default", "prometheus", "grafana"},
+			components: []string{"components/transport-ssh", "components/one-namespace", "components/network-policies"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if c.namespace == "" {
+				c.namespace = systemNamespace
+			}
+			args := []string{"template", "virtferry", chart, "--namespace", c.namespace}
+			for _, value := range c.values {
+				args = append(args, "--set", value)
+			}
+			rendered := helm(t, args...)
+			kustomized := kustomize(t, c.resources, c.components)
+			if diff := cmp.Diff(parse(t, kustomized).comparable(), parse(t, rendered).comparable()); diff != "" {
+				t.Errorf("the chart differs from the kustomization (-kustomization +chart):\n%s", diff)
+			}
+			if c.namespace != systemNamespace && strings.Contains(rendered+kustomized, systemNamespace) {
+				t.Error("something is left of the namespace", systemNamespace)
+			}
+		})
+	}
+}
+
+func TestTheChartPassesHelmsLinter(t *testing.T) {
+	t.Parallel()
+	helm(t, "lint", "--strict", chart)
+}
+
+// TestValuesAreHeeded: what the kustomizations leave to patches, the chart has values for.
+func TestValuesAreHeeded(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string][]string{
+		"image.repository=registry.example.com/virtferry": {`image: "registry.example.com/virtferry:latest"`},
+		"image.tag=v1": {`image: "virtferry:v1"`},
+		"image.digest=sha256:" + strings.Repeat("0a", 32):             {`image: "virtferry@sha256:` + strings.Repeat("0a", 32) + `"`},
+		"image.pullPolicy=Always":                                     {"imagePullPolicy: Always"},
+		"image.pullSecrets={registry}":                                {"imagePullSecrets:\n      - name: \"registry\"\n"},
+		"manager.args={--max-migrations=4}":                           {"- manager\n        - \"--max-migrations=4\"\n"},
+		"agent.args={--serial-ports=20000-20999}":                     {"- --transport=tls\n        - \"--serial-ports=20000-20999\"\n"},
+		"manager.resources.limits.memory=1Gi":                         {"memory: 1Gi"},
+		"manager.priorityClassName=mine":                              {"priorityClassName: mine"},
+		"manager.nodeSelector.role=system":                            {"nodeSelector:\n        role: system\n"},
+		"manager.tolerations[0].key=role":                             {"tolerations:\n        - key: role\n"},
+		"agent.maxUnavailable=1":                                      {"maxUnavailable: 1\n"},
+		"networkPolicy.enabled=true,networkPolicy.apiServerPorts={9}": {"- port: 9\n"},
+		"prometheus.enabled=true,prometheus.labels.release=monitor":   {"kind: PrometheusRule", "release: monitor"},
+	} {
+		rendered := helm(t, "template", "virtferry", chart, "--set", value)
+		for _, text := range want {
+			if !strings.Contains(rendered, text) {
+				t.Errorf("with %s, this is missing:\n%s", value, text)
+			}
+		}
+	}
+	for value, not := range map[string]string{
+		"crds.install=false":          "kind: CustomResourceDefinition",
+		"manager.replicas=1":          "kind: PodDisruptionBudget",
+		"manager.priorityClassName=":  "priorityClassName: system-cluster-critical",
+		"agent.tolerations=null":      "tolerations:",
+		"networkPolicy.enabled=false": "kind: NetworkPolicy",
+	} {
+		if strings.Contains(helm(t, "template", "virtferry", chart, "--set", value), not) {
+			t.Errorf("with %s, this is there nevertheless: %s", value, not)
+		}
+	}
+}
+
+// TestWrongValuesAreRefused, and the field is named.
+func TestWrongValuesAreRefused(t *testing.T) {
+	t.Parallel()
+	for value, field := range map[string]string{
+		"agent.transport=quic":              "/agent/transport",
+		"agent.maxUnavailable=0%":           "/agent/maxUnavailable",
+		"agent.nodeSelector=null":           "/agent",
+		"agent.libvirtURI=qemu:///system":   "libvirtURI",
+		"manager.replicas=two":              "/manager/replicas",
+		"manager.args={max-migrations=1}":   "/manager/args/0",
+		"image.digest=latest":               "/image/digest",
+		"image.tag=a b":                     "/image/tag",
+		"oneNamespace=Not_A_Name":           "/oneNamespace",
+		"networkPolicy.apiServerPorts={0}":  "/networkPolicy/apiServerPorts/0",
+		"manager.resources.limits.memory=x": "/manager/resources/limits/memory",
+		"metrics.enabled=true":              "metrics",
+	} {
+		out, err := try(t, os.Getenv("HELM"), "template", "virtferry", chart, "--set", value)
+		if err == nil || !strings.Contains(out, field) {
+			t.Errorf("%s: the answer is %v, and does not name %s:\n%s", value, err, field, out)
+		}
+	}
+}
