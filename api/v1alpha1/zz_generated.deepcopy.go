@@ -1372,6 +1372,10 @@ func (in *SourceEnd) DeepCopyInto(out *SourceEnd) {
 		in, out := &in.CopyPausedTime, &out.CopyPausedTime
 		*out = (*in).DeepCopy()
 	}
+	if in.CopySettledTime != nil {
+		in, out := &in.CopySettledTime, &out.CopySettledTime
+		*out = (*in).DeepCopy()
+	}
 	in.Time.DeepCopyInto(&out.Time)
 }
 

@@ -3,6 +3,8 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -117,5 +119,51 @@ func TestAFailingDiskIsNoPause(t *testing.T) {
 		if got := requestStates(after); got != "ForceComplete 1 InProgress" || after.Status.Source.Steering.PausedTime != nil {
 			t.Errorf("the requests are %q, paused at %v", got, after.Status.Source.Steering.PausedTime)
 		}
+	})
+}
+
+// TestAnAgentThatDiesBeforeItsPause has recorded that it pauses its copy of a guest that
+// runs on both hosts, and has not done so. The next agent does: the disks are written to
+// from both. What a person resumes after that stays resumed, whichever agent sees it.
+func TestAnAgentThatDiesBeforeItsPause(t *testing.T) {
+	inWorld(t, func(w *world) {
+		var died atomic.Bool
+		w.api.after = func(_ int, by *testAgent) bool {
+			lm := w.api.all()[0]
+			recorded := lm.Status.Source != nil && lm.Status.Source.End != nil && lm.Status.Source.End.CopyPausedTime != nil
+			if by != w.a || !recorded || died.Swap(true) {
+				return false
+			}
+			by.cancel()
+			return true
+		}
+		w.fleet.ScriptNext(guestUUID, fake.Script{Ending: fake.EndsBothRunning})
+		lm := w.settle(w.migrate(guestUUID))
+		time.Sleep(5 * time.Second)
+		if !died.Load() {
+			t.Fatal("nothing was recorded")
+		}
+		w.requireCalls(fake.MethodSuspend, 0)
+		if message := w.api.get(lm).Status.Conditions[0].Message; !strings.Contains(message, "is being paused") {
+			t.Errorf("before the pause the status says: %s", message)
+		}
+		w.a.restart()
+		time.Sleep(10 * time.Minute)
+		if message := w.api.get(lm).Status.Conditions[0].Message; !strings.Contains(message, "was paused, once") {
+			t.Errorf("after the pause the status says: %s", message)
+		}
+		if on := w.fleet.RunningOn(guestUUID); len(on) != 1 {
+			t.Errorf("after ten minutes the guest runs on %v", on)
+		}
+		w.fleet.Host("node-a").SetState(guestUUID, hypervisor.StateRunning, hypervisor.ReasonUnpaused)
+		for range 2 {
+			time.Sleep(time.Minute)
+			w.a.restart()
+		}
+		time.Sleep(time.Minute)
+		if on := w.fleet.RunningOn(guestUUID); len(on) != 2 {
+			t.Errorf("after a person has resumed the copy, the guest runs on %v", on)
+		}
+		w.requireCalls(fake.MethodSuspend, 1)
 	})
 }

@@ -52,9 +52,11 @@ type sourceSession struct {
 	stopped *v1alpha1.DomainObservation
 	knobs   knobs
 	// asked is when the target was last told of something new here after the end, and
-	// pausing whether it is recorded that this copy is paused, and not done yet.
+	// pausing whether this session pauses its copy, recorded whether the API server has
+	// taken the record of that, and it is not done yet.
 	asked    time.Time
 	pausing  bool
+	recorded bool
 	evidence evidence
 	// reason is libvirt's reason for the guest to run before the start.
 	reason hypervisor.Reason
@@ -293,7 +295,7 @@ func (s *sourceSession) cleanUp(ctx context.Context, action migration.SourceActi
 	case migration.SourceDestroyStale:
 		s.settle(ctx, "Removing the old copy of the guest, which runs on the target", s.hv.DestroyStale)
 	case migration.SourcePauseCopy:
-		s.pauseCopy(ctx)
+		return s.pauseCopy(ctx)
 	case migration.SourceObserve:
 		s.observe()
 	case migration.SourceAsk:
@@ -313,7 +315,7 @@ func (s *sourceSession) pause(now time.Time) time.Duration {
 		return 0
 	}
 	switch out := migration.Judge(s.lm, now); {
-	case out.UndefineSource, out.ResumeSource, out.DestroySource, out.PauseSource && s.section.End.CopyPausedTime == nil:
+	case out.UndefineSource, out.ResumeSource, out.DestroySource, out.PauseSource && migration.PauseDue(s.section.End):
 		return retryInterval
 	default:
 		return afterEndInterval

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -14,7 +15,7 @@ import (
 
 // see takes over what is seen of the guest here.
 func (s *sourceSession) see(now v1alpha1.DomainObservation) {
-	if migration.SeeSource(s.section, migration.CurrentTarget(s.lm), now) {
+	if migration.SeeSource(s.section, migration.CurrentTarget(s.lm), now, s.node.Clock.Now()) {
 		s.asked = s.node.Clock.Now()
 	}
 }
@@ -48,16 +49,26 @@ func (s *sourceSession) settle(ctx context.Context, what string, do func(ctx con
 
 // pauseCopy pauses the guest here because it runs on the target as well, once: a person
 // who resumes it must not find it paused again. So it is recorded before, and an API
-// server that cannot be reached delays it. It could a moment ago.
-func (s *sourceSession) pauseCopy(ctx context.Context) {
-	if !s.pausing {
-		s.section.End.CopyPausedTime, s.pausing = new(metav1.NewMicroTime(s.node.Clock.Now())), true
+// server that cannot be reached delays it. It could a moment ago. Writing takes time, so
+// all is looked at again between the two.
+func (s *sourceSession) pauseCopy(ctx context.Context) time.Duration {
+	if s.pausing && s.recorded {
+		s.suspendCopy(ctx)
+		return followInterval
+	}
+	if s.section.End.CopyPausedTime == nil {
+		s.section.End.CopyPausedTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
 		s.report(atOnce)
 	}
-	if !s.out.flush(ctx, recordPatience) {
-		s.log.Info("Recording the pause of the guest failed; trying again", "after", followInterval)
-		return
+	s.pausing = true
+	if s.recorded = s.out.flush(ctx, recordPatience); s.recorded {
+		return -1
 	}
+	s.log.Info("Recording the pause of the guest failed; trying again", "after", followInterval)
+	return followInterval
+}
+
+func (s *sourceSession) suspendCopy(ctx context.Context) {
 	s.log.Info("Pausing the guest, which runs on the target as well")
 	err := s.hv.Suspend(ctx, s.lm.Status.DomainUUID)
 	if err != nil && !hypervisor.KindOf(err).OutcomeUnknown() {

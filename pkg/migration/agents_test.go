@@ -203,6 +203,47 @@ func TestDecideSource(t *testing.T) {
 	}
 }
 
+// TestACopyIsPausedOnce, and by another agent only if it shows that it was not paused:
+// what a person has resumed or started stays as it is.
+func TestACopyIsPausedOnce(t *testing.T) {
+	const recorded = "Running/MigrationCanceled"
+	for _, c := range []struct {
+		before string
+		seen   []string
+		want   bool
+	}{
+		{recorded, nil, true},
+		{"Running/Booted", nil, true},
+		{"Running/Migrated", nil, true},
+		{"Running/Wakeup", nil, true},
+		{"Running/Unpaused", nil, false}, // It may have been paused, and resumed by a person.
+		{"Running/Unknown", nil, false},
+		{"Running", nil, false},
+		{recorded, []string{recorded}, true},
+		{recorded, []string{recorded + "+Backup", recorded}, true},
+		{recorded, []string{"Running/Unpaused"}, false},
+		{recorded, []string{"Running/Booted"}, false},
+		{recorded, []string{"Running/Restored"}, false},
+		{recorded, []string{"Running/FromSnapshot"}, false},
+		{recorded, []string{"Running/Wakeup"}, false},
+		{recorded, []string{"Paused/User", recorded}, false},
+		{recorded, []string{"Paused/IOError", "Running/Unpaused"}, false},
+		{"Running/Booted", []string{"Shutoff/Destroyed", "Running/Booted"}, false},
+		{recorded, []string{"Paused/User"}, false},
+		{recorded, []string{"Crashed/Panicked"}, false},
+	} {
+		b := makeMigration("m").ended(v1alpha1.CallUnknown, "", c.before).onTarget("Running/Migrated", true)
+		source := b.lm.Status.Source
+		source.End.CopyPausedTime = new(metav1.NewMicroTime(epoch))
+		for _, seen := range c.seen {
+			SeeSource(source, b.lm.Status.Target, *observed(seen), epoch)
+		}
+		if got := PauseDue(source.End); got != c.want {
+			t.Errorf("recorded of %s, seen as %v since: %t", c.before, c.seen, got)
+		}
+	}
+}
+
 // TestTheTargetIsAnsweredWhileItCleansUp, though the time for that is over by the source's
 // clock, which may be ahead, and the manager may be away.
 func TestTheTargetIsAnsweredWhileItCleansUp(t *testing.T) {
@@ -367,7 +408,7 @@ func TestObservationsGrow(t *testing.T) {
 		{target: "Running/Migrated", want: [4]int64{2, 2, 1, 1}},
 	} {
 		if step.source != "" {
-			SeeSource(source, target, *observed(step.source))
+			SeeSource(source, target, *observed(step.source), epoch)
 		} else {
 			SeeTarget(target, source, *observed(step.target))
 		}

@@ -3,6 +3,8 @@ package migration
 import (
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 )
@@ -29,8 +31,12 @@ func recent(asked, now time.Time) bool { return !asked.IsZero() && now.Sub(asked
 
 // SeeSource takes over what is seen of the guest on the source after the end. It reports
 // whether that is new, and the target has to be asked what it shows now.
-func SeeSource(section *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus, now v1alpha1.DomainObservation) (news bool) {
+func SeeSource(section *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus, now v1alpha1.DomainObservation, at time.Time) (news bool) {
 	end := section.End
+	changed := end.Domain.State != now.State || end.Domain.Reason != now.Reason
+	if changed && end.CopyPausedTime != nil && end.CopySettledTime == nil {
+		end.CopySettledTime = new(metav1.NewMicroTime(at))
+	}
 	if news = end.Observation == 0 || end.Domain != now; news {
 		end.Domain = now
 		end.Observation++

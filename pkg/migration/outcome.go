@@ -99,8 +99,30 @@ func (row outcomeRow) judge(lm *v1alpha1.LiveMigration, now time.Time) Outcome {
 		return out
 	default:
 		out := row.outcome(lm, source, now)
+		if row.pauseSource {
+			out.Message = sight(lm, row.twoCopies(source.End, target))
+		}
 		out.PauseSource = row.pauseSource && target.Domain.State == string(hypervisor.StateRunning)
 		return out
+	}
+}
+
+// twoCopies says what became of the source's copy of a guest that both sides have. That it
+// was paused is said once that was seen.
+func (row outcomeRow) twoCopies(end *v1alpha1.SourceEnd, target *v1alpha1.TargetStatus) string {
+	const running = string(hypervisor.StateRunning)
+	sourceRuns, targetRuns := end.Domain.State == running, target.Domain.State == running
+	switch {
+	case sourceRuns && targetRuns && PauseDue(end):
+		return "the guest runs on both hosts, so the source's copy is being paused"
+	case sourceRuns && targetRuns:
+		return "the guest runs on both hosts; the source's copy is not paused a second time, as it may be that somebody has resumed it; ask an " +
+			"administrator to look at the guest's console on both hosts now, and to destroy the copy that is not to be kept"
+	case !sourceRuns && end.CopyPausedTime != nil:
+		return row.meaning
+	default:
+		return "both hosts have the whole guest; ask an administrator to look at the guest's console on both, to destroy the copy that is not " +
+			"to be kept, and then to resume the other if it is paused"
 	}
 }
 

@@ -447,17 +447,6 @@ func TestInterruptedPostCopyPends(t *testing.T) {
 	}
 }
 
-// TestOnlyOneOfTwoRunningCopiesIsPaused: where the target's stands still, the
-// source's is the only one that runs.
-func TestOnlyOneOfTwoRunningCopiesIsPaused(t *testing.T) {
-	for target, want := range map[string]bool{"Running/Migrated": true, "Paused/IOError": false, "Paused/User": false} {
-		b := makeMigration("m").ended(v1alpha1.CallUnknown, "", "Running/Booted").onTarget(target, true)
-		if got := Judge(b.obj(), epoch).PauseSource; got != want {
-			t.Errorf("%s: PauseSource is %t", target, got)
-		}
-	}
-}
-
 // TestOnlyPausesAreUndone: a guest that stands still because its disk fails is not
 // resumed.
 func TestOnlyPausesAreUndone(t *testing.T) {

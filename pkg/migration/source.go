@@ -83,7 +83,7 @@ type SourceFacts struct {
 	// asked it to look again; zero if it has not.
 	Asked time.Time
 	// Pausing is whether this process has recorded that it pauses its copy, and has not
-	// done so yet.
+	// tried to yet.
 	Pausing bool
 }
 
@@ -288,8 +288,26 @@ func withSource(lm *v1alpha1.LiveMigration, section *v1alpha1.SourceStatus) *v1a
 	return &own
 }
 
-// cleanUpSource chooses what to do about the domain that is left here. A copy is paused
-// once: a person who resumes it knows why.
+// PauseDue reports whether the source's copy of a guest that runs on both sides is still to
+// be paused. It is paused once: a person who resumes it knows why. So a pause that was
+// recorded, perhaps by an agent that has died since, is still due only if the copy shows
+// that it has not been paused: it has not been seen to differ from what it was at the
+// record, and it runs for another reason than Unpaused. That is libvirt's for every guest
+// that was paused and goes on, be it by virsh, past libvirt, or while libvirt was away.
+// Where libvirt knows no reason, it may have been this one. All other reasons that a person
+// can bring about, such as Booted, Restored or FromSnapshot, differ from what was recorded.
+func PauseDue(end *v1alpha1.SourceEnd) bool {
+	switch reason := hypervisor.Reason(end.Domain.Reason); {
+	case end.Domain.State != string(hypervisor.StateRunning), end.CopySettledTime != nil:
+		return false
+	case end.CopyPausedTime == nil:
+		return true
+	default:
+		return reason != hypervisor.ReasonUnpaused && reason != hypervisor.ReasonUnknown && reason != ""
+	}
+}
+
+// cleanUpSource chooses what to do about the domain that is left here.
 func cleanUpSource(f SourceFacts, out Outcome) SourceAction {
 	d := f.Domain
 	switch {
@@ -299,7 +317,7 @@ func cleanUpSource(f SourceFacts, out Outcome) SourceAction {
 		return SourceResume
 	case out.DestroySource && d.Active():
 		return SourceDestroyStale
-	case out.PauseSource && d.State == hypervisor.StateRunning && (f.Section.End.CopyPausedTime == nil || f.Pausing):
+	case out.PauseSource && d.State == hypervisor.StateRunning && (PauseDue(f.Section.End) || f.Pausing && f.Section.End.CopySettledTime == nil):
 		return SourcePauseCopy
 	default:
 		return SourceWait

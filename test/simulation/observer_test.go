@@ -212,7 +212,7 @@ func (o *observer) concerned(g *watched) bool {
 	for _, lm := range o.moves {
 		source, target := migration.CurrentSource(lm), migration.CurrentTarget(lm)
 		if lm.Status.DomainUUID == g.uuid && !migration.Finished(lm) && source != nil && source.End != nil && target != nil &&
-			source.End.CopyPausedTime == nil && target.ArrivedTime != nil && !g.touched && !g.mourned {
+			source.End.CopySettledTime == nil && target.ArrivedTime != nil && !g.touched && !g.mourned {
 			return true
 		}
 	}

@@ -909,6 +909,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: copyPausedTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: copySettledTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
     - name: domain
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.DomainObservation

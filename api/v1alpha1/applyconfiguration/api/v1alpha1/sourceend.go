@@ -32,6 +32,10 @@ type SourceEndApplyConfiguration struct {
 	// copyPausedTime is when the agent recorded that it pauses its copy of a guest that
 	// runs on both sides. It does this once.
 	CopyPausedTime *v1.MicroTime `json:"copyPausedTime,omitempty"`
+	// copySettledTime is when the state of that copy, or libvirt's reason for it, was
+	// first seen to differ from those at copyPausedTime: it was paused, or somebody has
+	// done something with it. It is left alone from then on.
+	CopySettledTime *v1.MicroTime `json:"copySettledTime,omitempty"`
 	// time is when the end was seen.
 	Time *v1.MicroTime `json:"time,omitempty"`
 }
@@ -103,6 +107,14 @@ func (b *SourceEndApplyConfiguration) WithNeverLeft(value bool) *SourceEndApplyC
 // If called multiple times, the CopyPausedTime field is set to the value of the last call.
 func (b *SourceEndApplyConfiguration) WithCopyPausedTime(value v1.MicroTime) *SourceEndApplyConfiguration {
 	b.CopyPausedTime = &value
+	return b
+}
+
+// WithCopySettledTime sets the CopySettledTime field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the CopySettledTime field is set to the value of the last call.
+func (b *SourceEndApplyConfiguration) WithCopySettledTime(value v1.MicroTime) *SourceEndApplyConfiguration {
+	b.CopySettledTime = &value
 	return b
 }
 

@@ -1,0 +1,59 @@
+package migration
+
+import (
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+)
+
+// TestWhatIsSaidOfTwoCopies: that one was paused is said once it was, and not of a person's
+// pause.
+func TestWhatIsSaidOfTwoCopies(t *testing.T) {
+	const being, was, resumed, both = "is being paused", "was paused, once", "not paused a second time", "both hosts have the whole guest"
+	for _, c := range []struct {
+		source            string
+		recorded, settled bool
+		target, says      string
+	}{
+		{"Running/MigrationCanceled", false, false, "Running/Migrated", being},
+		{"Running/MigrationCanceled", true, false, "Running/Migrated", being},
+		{"Running/MigrationCanceled", true, true, "Running/Migrated", resumed},
+		{"Running/Unpaused", false, false, "Running/Migrated", being},
+		{"Running/Unpaused", true, false, "Running/Migrated", resumed},
+		{"Running/Unpaused", true, true, "Running/Migrated", resumed},
+		{"Paused/User", true, true, "Running/Migrated", was},
+		{"Paused/User", true, true, "Paused/IOError", was},
+		{"Paused/User", false, false, "Running/Migrated", both},
+		{"Paused/IOError", false, false, "Running/Migrated", both},
+		{"Running/MigrationCanceled", false, false, "Paused/IOError", both},
+	} {
+		b := makeMigration("m").ended(v1alpha1.CallUnknown, "", c.source).onTarget(c.target, true)
+		end := b.lm.Status.Source.End
+		if c.recorded {
+			end.CopyPausedTime = new(metav1.NewMicroTime(epoch))
+		}
+		if c.settled {
+			end.CopySettledTime = new(metav1.NewMicroTime(epoch))
+		}
+		got := Judge(b.obj(), epoch).Message
+		for _, s := range []string{being, was, resumed, both} {
+			if strings.Contains(got, s) != (s == c.says) {
+				t.Errorf("%+v: it is said: %s", c, got)
+			}
+		}
+	}
+}
+
+// TestOnlyOneOfTwoRunningCopiesIsPaused: where the target's stands still, the
+// source's is the only one that runs.
+func TestOnlyOneOfTwoRunningCopiesIsPaused(t *testing.T) {
+	for target, want := range map[string]bool{"Running/Migrated": true, "Paused/IOError": false, "Paused/User": false} {
+		b := makeMigration("m").ended(v1alpha1.CallUnknown, "", "Running/Booted").onTarget(target, true)
+		if got := Judge(b.obj(), epoch).PauseSource; got != want {
+			t.Errorf("%s: PauseSource is %t", target, got)
+		}
+	}
+}
