@@ -40,7 +40,7 @@ func TestABIGuard(t *testing.T) {
 		{"an element of the host comes", func(_, _, nic *node) { nic.insertBehind(nic.child("mac"), newElem("vlan")) }, false},
 		{"the number of CPUs changes", func(domain, _, _ *node) { domain.child("vcpu").setText(domain.doc, "4") }, true},
 		{"an attribute of the guest changes", func(_, disk, _ *node) { disk.child("target").setAttr("bus", "sata") }, true},
-		{"an attribute of the guest goes", func(_, disk, _ *node) { disk.child("source").removeAttr("startupPolicy") }, true},
+		{"an attribute of the guest goes", func(_, disk, _ *node) { disk.child("target").removeAttr("bus") }, true},
 		{"an attribute that nobody knows comes", func(_, disk, _ *node) { disk.setAttr("snapshot", "no") }, true},
 		{"the serial changes", func(_, disk, _ *node) { disk.child("serial").setText(disk.document(), "other") }, true},
 		{"the serial goes", func(_, disk, _ *node) { disk.child("serial").remove() }, true},

@@ -182,7 +182,7 @@ func (s spot) hasDiskAttr(name string) bool {
 		return isOneOf(name, "name", "type", "cache", "io", "discard")
 	case spotDiskSource:
 		return isOneOf(name, "file", "fdgroup", "dev", "dir", "pool", "volume", "mode", "protocol", "name", "query",
-			"tls", "tlsHostname", "type", "path", "namespace", "managed")
+			"tls", "tlsHostname", "type", "path", "namespace", "managed", "startupPolicy")
 	}
 	return false
 }
@@ -198,7 +198,8 @@ func (s spot) hasInterfaceAttr(name string) bool {
 	case spotInterfaceTarget:
 		return isOneOf(name, "dev", "managed")
 	case spotInterfaceSource:
-		return isOneOf(name, "bridge", "network", "portgroup", "portid", "dev", "mode", "type", "path")
+		return isOneOf(name, "bridge", "network", "portgroup", "portid", "dev", "mode", "type", "path",
+			"address", "port", "name", "switchid", "portgroupid", "connectionid")
 	}
 	return false
 }
@@ -224,9 +225,9 @@ func (s spot) whole(name string) bool {
 		return isOneOf(name, "host", "auth", "address", "snapshot", "config", "initiator", "identity", "ssl",
 			"cookies", "readahead", "timeout", "reconnect", "knownHosts", "encryption")
 	case spotInterface:
-		return isOneOf(name, "virtualport", "vlan", "filterref", "bandwidth")
+		return isOneOf(name, "virtualport", "vlan", "filterref", "bandwidth", "port")
 	case spotInterfaceSource:
-		return isOneOf(name, "address", "reconnect")
+		return isOneOf(name, "address", "reconnect", "local")
 	case spotMemorySource:
 		return isOneOf(name, "path", "nodemask")
 	}

@@ -147,7 +147,7 @@ func volumeSource(path, name string, choice int) *v1alpha1.VolumeSource {
 	case 1:
 		return &v1alpha1.VolumeSource{Block: p}
 	case 2:
-		return &v1alpha1.VolumeSource{VhostUser: p}
+		return &v1alpha1.VolumeSource{VhostVDPA: p}
 	case 3:
 		return &v1alpha1.VolumeSource{NVMe: &v1alpha1.NVMeSource{PCIAddress: "0000:01:00.0", Namespace: 1}}
 	case 4:

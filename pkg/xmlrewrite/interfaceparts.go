@@ -6,67 +6,78 @@ import (
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
 )
 
-// rewriteInterfaceTarget names the host's device. A name that belongs to the
-// old kind of source does not stay.
-func (p *planner) rewriteInterfaceTarget(nic *node, want *string, kindChanges bool, field *place) {
+// rewriteInterfaceTarget names the host's device, and says whether libvirt makes
+// it. A name that belongs to the old kind of source does not stay, and neither
+// does who makes it.
+func (p *planner) rewriteInterfaceTarget(nic *node, want *string, managed string, kindChanges bool, field *place) {
+	if want != nil && (len(*want) > 15 || *want == "" || strings.ContainsAny(*want, "/ \t\r\n") || !isPlain(*want)) {
+		p.report(ProblemInvalidValue, field, nil, "the name of a network device has 1 to 15 characters, without slashes and blanks")
+		return
+	}
 	target := nic.child("target")
-	switch {
-	case want != nil:
-		if len(*want) > 15 || *want == "" || strings.ContainsAny(*want, "/ \t\r\n") || !isPlain(*want) {
-			p.report(ProblemInvalidValue, field, nil, "the name of a network device has 1 to 15 characters, without slashes and blanks")
+	if target == nil {
+		if e := newElem("target", "dev", stringOf(want), "managed", managed); len(e.attrs) > 0 {
+			nic.insertBehind(firstOf(nic, []string{"source", "mac"}), e)
+		}
+		return
+	}
+	if kindChanges && want == nil && managed == "" {
+		others := false
+		for i := range target.attrs {
+			others = others || !isOneOf(target.attrs[i].name, "dev", "managed")
+		}
+		if !others && target.first == nil {
+			target.remove()
 			return
 		}
-		if target != nil {
-			target.setAttr("dev", *want)
-		} else if !nic.willHave("target", "dev", *want) {
-			nic.insertBehind(firstOf(nic, []string{"source", "mac"}), newElem("target", "dev", *want))
-		}
-	case kindChanges && target != nil:
-		target.removeAttr("dev")
-		if len(target.attrs) == 0 || onlyAttr(target, "dev") {
-			target.remove()
+	}
+	setOrRemove := func(name, value string) {
+		switch {
+		case value != "":
+			target.setAttr(name, value)
+		case kindChanges:
+			target.removeAttr(name)
 		}
 	}
+	setOrRemove("dev", stringOf(want))
+	setOrRemove("managed", managed)
 }
 
-// willHave adds an attribute to a child element that an earlier edit inserts.
-func (n *node) willHave(name, attribute, value string) bool {
-	if n.change == nil {
-		return false
+// dropForeignParts takes away what libvirt does not have for the new kind of
+// source. What limits or separates the guest does not go in silence.
+func (p *planner) dropForeignParts(nic *node, kind string, kindChanges bool, field *place) {
+	if !kindChanges {
+		return
 	}
-	for _, in := range n.change.after {
-		if in.elem.name == name {
-			in.elem.attrs = append(in.elem.attrs, elemAttr{attribute, value})
-			return true
-		}
+	if port := nic.child("port"); port != nil && kind != "bridge" && kind != "network" {
+		p.warn(field, port, "libvirt cannot isolate the port of this kind of source, so that goes; have the target's network do it")
+		port.remove()
 	}
-	return false
+	inbound := nic.child("bandwidth").child("inbound")
+	if inbound.hasAttr("floor") && kind != "network" {
+		p.warn(field, inbound, "only interfaces on a libvirt network can have a guaranteed rate, so that goes")
+		inbound.removeAttr("floor")
+	}
 }
 
 func onlyAttr(n *node, name string) bool {
 	return len(n.attrs) == 1 && n.attrs[0].name == name && n.first == nil
 }
 
-// rewriteTap says who creates the tap device of an ethernet interface.
-func (p *planner) rewriteTap(nic *node, want *v1alpha1.EthernetInterfaceSource, field *place) {
+// tapManagement returns who creates the tap device of an ethernet interface, as
+// libvirt says it; empty if the data do not.
+func (p *planner) tapManagement(want *v1alpha1.EthernetInterfaceSource, field *place) string {
 	if want == nil || want.TapManagement == nil {
-		return
+		return ""
 	}
-	var managed string
 	switch *want.TapManagement {
 	case v1alpha1.TapManagementLibvirt:
-		managed = "yes"
+		return "yes"
 	case v1alpha1.TapManagementExternal:
-		managed = "no"
-	default:
-		p.report(ProblemInvalidValue, field.dot("tapManagement"), nil, "this must be Libvirt or External")
-		return
+		return "no"
 	}
-	if target := nic.child("target"); target != nil {
-		target.setAttr("managed", managed)
-		return
-	}
-	nic.insertBehind(firstOf(nic, []string{"source", "mac"}), newElem("target", "managed", managed))
+	p.report(ProblemInvalidValue, field.dot("tapManagement"), nil, "this must be Libvirt or External")
+	return ""
 }
 
 // rewriteVirtualPort sets or removes the virtual port. One that belongs to the
@@ -272,10 +283,7 @@ func (p *planner) rewriteInterfaceDriver(nic *node, want *v1alpha1.InterfaceDriv
 		if !kindChanges || driver == nil || (kind != "vhostuser" && kind != "vdpa") {
 			return
 		}
-		driver.removeAttr("name")
-		if onlyAttr(driver, "name") {
-			driver.remove()
-		}
+		driver.removeAttr("name") // The element stays: libvirt compares whether there is one.
 		return
 	}
 	if !p.checkOneOf(field, string(*want), "vhost", "qemu") {
@@ -283,6 +291,10 @@ func (p *planner) rewriteInterfaceDriver(nic *node, want *v1alpha1.InterfaceDriv
 	}
 	if driver != nil {
 		driver.setAttr("name", string(*want))
+		return
+	}
+	if !p.inactive {
+		p.report(ProblemConflict, field, nic, "the interface has no driver element, and libvirt refuses to add one while the guest runs; leave driver out")
 		return
 	}
 	nic.insertBehind(firstOf(nic, []string{"model", "target", "source", "mac"}), newElem("driver", "name", string(*want)))

@@ -156,7 +156,7 @@ func (p *planner) keepHostBoundInterface(nic *node, field *place) {
 
 func (p *planner) rewriteInterface(nic *node, want *v1alpha1.InterfaceMigrateData, field *place) {
 	kind := nic.value("type")
-	changed := false
+	changed, managed := false, ""
 	if want.Source == nil {
 		p.keepHostBoundInterface(nic, field.dot("source"))
 	} else {
@@ -165,10 +165,11 @@ func (p *planner) rewriteInterface(nic *node, want *v1alpha1.InterfaceMigrateDat
 			changed = shape.kind != kind
 			kind = shape.kind
 			p.rewriteInterfaceSource(nic, shape)
-			p.rewriteTap(nic, want.Source.Ethernet, field.dot("source.ethernet"))
+			managed = p.tapManagement(want.Source.Ethernet, field.dot("source.ethernet"))
+			p.dropForeignParts(nic, kind, changed, field.dot("source"))
 		}
 	}
-	p.rewriteInterfaceTarget(nic, want.TargetDevice, changed, field.dot("targetDevice"))
+	p.rewriteInterfaceTarget(nic, want.TargetDevice, managed, changed, field.dot("targetDevice"))
 	p.rewriteVirtualPort(nic, want.VirtualPort, changed, field.dot("virtualPort"))
 	p.rewriteVLAN(nic, want.VLAN, changed, kind, field.dot("vlan"))
 	p.rewriteFilter(nic, want.Filter, changed, kind, field.dot("filter"))
@@ -283,8 +284,11 @@ func (p *planner) rewriteInterfaceSource(nic *node, shape *sourceShape) {
 	for i := range shape.attrs {
 		source.setAttr(shape.attrs[i].name, shape.attrs[i].value)
 	}
-	if kindChanges {
+	if kindChanges || shape.attr("mode") == "server" { // Only clients connect again.
 		p.syncChild(source, "reconnect", nil)
+	}
+	if kindChanges {
+		p.syncChild(source, "local", nil)
 	}
 	if shape.kind == "hostdev" {
 		p.rewriteHostFunction(source, shape.children[0])
@@ -295,7 +299,8 @@ func (p *planner) rewriteInterfaceSource(nic *node, shape *sourceShape) {
 // is connected to. Those are replaced altogether; other attributes stay.
 func isConnection(name string) bool {
 	switch name {
-	case "bridge", "network", "portgroup", "portid", "dev", "mode", "type", "path":
+	case "bridge", "network", "portgroup", "portid", "dev", "mode", "type", "path",
+		"address", "port", "name", "switchid", "portgroupid", "connectionid":
 		return true
 	}
 	return false

@@ -117,7 +117,7 @@ func hostSidePaths() []string {
 		"/domain/devices/disk/driver@io", "/domain/devices/disk/driver@discard",
 		"/domain/devices/interface@type", "/domain/devices/interface/source", "/domain/devices/interface/target",
 		"/domain/devices/interface/virtualport", "/domain/devices/interface/vlan", "/domain/devices/interface/filterref",
-		"/domain/devices/interface/bandwidth", "/domain/devices/interface/driver@name",
+		"/domain/devices/interface/bandwidth", "/domain/devices/interface/driver@name", "/domain/devices/interface/port",
 		"/domain/devices/hostdev/source/address@", "/domain/devices/memory/source/path", "/domain/devices/memory/source/nodemask",
 	}
 }

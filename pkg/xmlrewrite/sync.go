@@ -21,6 +21,21 @@ func (d *document) same(n *node, e *elem) bool {
 	return c == nil && (len(e.children) > 0 || d.text(n) == e.text)
 }
 
+// copyOf returns an element that says what n says.
+func (d *document) copyOf(n *node) *elem {
+	e := &elem{name: n.name}
+	for i := range n.attrs {
+		e.attrs = append(e.attrs, elemAttr{n.attrs[i].name, n.attrs[i].value})
+	}
+	for c := n.first; c != nil; c = c.next {
+		e.add(d.copyOf(c))
+	}
+	if n.first == nil {
+		e.text = d.text(n)
+	}
+	return e
+}
+
 // syncChild makes e the only child of its name, or removes all of that name
 // where e is nil. A child that says the same stays byte for byte. A new one
 // goes behind the first of the given siblings that exists.

@@ -2,6 +2,7 @@ package xmlrewrite
 
 import (
 	"regexp"
+	"strings"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
 )
@@ -57,7 +58,7 @@ func (p *planner) volumes() []int {
 			p.report(ProblemInvalidValue, field, nil, "give either serial or targetDevice to say which disk is meant")
 		case v.Serial != nil:
 			bySerial.fill(p, (*document).serialOf)
-			p.matchVolume(i, field.dot("serial"), &bySerial, *v.Serial)
+			p.matchVolume(i, field.dot("serial"), &bySerial, strings.TrimSpace(*v.Serial))
 		default:
 			byTarget.fill(p, func(_ *document, disk *node) (string, bool) {
 				return disk.child("target").value("dev"), true

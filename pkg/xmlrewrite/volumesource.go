@@ -94,9 +94,14 @@ func (p *planner) rewriteSource(disk *node, v *v1alpha1.VolumeMigrateData, field
 		p.moveAuth(disk, nil, shape)
 		return
 	}
+	p.keepCredentials(disk, source, shape, sameKind)
 	p.syncLocation(disk, source, shape)
 	if sameKind {
 		return
+	}
+	if policy := source.hasAttr("startupPolicy"); policy && !isOneOf(shape.kind, "file", "block", "dir", "volume") {
+		p.warn(field, source, "libvirt has no startupPolicy for this kind of source, so it goes: without its data, the guest does not start on the target")
+		source.removeAttr("startupPolicy")
 	}
 	source.removeAttr("managed")
 	if shape.kind == "nvme" {
@@ -131,6 +136,25 @@ func (p *planner) syncLocation(disk, source *node, shape *sourceShape) {
 	}
 }
 
+// keepCredentials keeps what lets the host in to where the data were, and are to
+// be, if the migrate data have no word for it: the identity for ssh, and the
+// authentication of a pool's volume.
+func (p *planner) keepCredentials(disk, source *node, shape *sourceShape, sameKind bool) {
+	if !sameKind {
+		return
+	}
+	if identity := source.child("identity"); identity != nil && shape.protocol == "ssh" && len(shape.childrenOf("identity")) == 0 {
+		shape.addChild(p.doc.copyOf(identity))
+	}
+	auth := source.child("auth")
+	if auth == nil {
+		auth = disk.child("auth")
+	}
+	if auth != nil && shape.kind == "volume" {
+		shape.addChild(p.doc.copyOf(auth))
+	}
+}
+
 // moveAuth keeps authentication where the guest has it: inside the source or,
 // in the older form, beside it.
 func (p *planner) moveAuth(disk, source *node, shape *sourceShape) {
@@ -150,9 +174,14 @@ func (p *planner) moveAuth(disk, source *node, shape *sourceShape) {
 	p.syncChild(source, "auth", want)
 }
 
-// fitsDevice refuses what libvirt would: passing SCSI commands through needs
-// something that understands them.
+// fitsDevice refuses what libvirt or QEMU would: passing SCSI commands through
+// needs something that understands them, and a disk behind a vhost-user socket is
+// another device in QEMU than all others.
 func (p *planner) fitsDevice(disk *node, shape *sourceShape, field *place) bool {
+	if kind := disk.value("type"); (kind == "vhostuser") != (shape.kind == "vhostuser") {
+		p.report(ProblemConflict, field, disk, "a disk cannot begin or cease to be on a vhost-user socket while the guest runs; choose another kind of source")
+		return false
+	}
 	if disk.value("device") != "lun" || shape.kind == "block" || shape.kind == "volume" || shape.protocol == "iscsi" {
 		return true
 	}
