@@ -460,4 +460,8 @@ type TargetHost struct {
 	// +optional
 	// +kubebuilder:validation:Enum=1;2
 	CgroupVersion int32 `json:"cgroupVersion,omitempty"`
+	// libvirtVersion is that of the host's libvirt, which decides what it accepts.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	LibvirtVersion string `json:"libvirtVersion,omitempty"`
 }

@@ -330,3 +330,68 @@ type VolumeEncryption struct {
 	// +optional
 	SecretUUID *UUID `json:"secretUUID,omitempty"`
 }
+
+// PathMapping maps one path, and all paths below it. Where several entries fit, the
+// longest path decides.
+type PathMapping struct {
+	// from is the absolute path on the source host.
+	// +required
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=4096
+	// +kubebuilder:validation:Pattern=`^/[^\x00-\x1f]+$`
+	From string `json:"from"`
+
+	// to is the absolute path on the target, which the target must allow.
+	// +required
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=4096
+	// +kubebuilder:validation:Pattern=`^/[^\x00-\x1f]+$`
+	To string `json:"to"`
+}
+
+// FixedPorts says what becomes of ports that are given by number.
+//
+// +kubebuilder:validation:Enum=Keep;Automatic
+type FixedPorts string
+
+const (
+	// FixedPortsKeep keeps them: they are free on the target.
+	FixedPortsKeep FixedPorts = "Keep"
+	// FixedPortsAutomatic lets libvirt on the target choose others.
+	FixedPortsAutomatic FixedPorts = "Automatic"
+)
+
+// NumberMapping maps the number of something of the source host to that of the target's.
+type NumberMapping struct {
+	// source is the number on the source host.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=65535
+	Source int32 `json:"source"`
+
+	// target is the number on the target.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=65535
+	Target int32 `json:"target"`
+}
+
+// USBDevice is a USB device of a host: by vendor and product, such as 046d:c52b, by bus
+// and device number, such as 3/7, or by bus and port, such as 3-1.4. Not every libvirt
+// finds devices by port, and device numbers change whenever a device is plugged.
+//
+// +kubebuilder:validation:MaxLength=32
+// +kubebuilder:validation:Pattern=`^([0-9a-fA-F]{4}:[0-9a-fA-F]{4}|[0-9]{1,3}/[0-9]{1,3}|[0-9]{1,3}-[0-9]{1,3}([.][0-9]{1,3}){0,6})$`
+type USBDevice string
+
+// USBDeviceMigrateData maps one USB device.
+type USBDeviceMigrateData struct {
+	// source is the device as the guest's definition has it. If that has both, it is
+	// vendor and product.
+	// +required
+	Source USBDevice `json:"source"`
+
+	// target is the device on the target host.
+	// +required
+	Target USBDevice `json:"target"`
+}

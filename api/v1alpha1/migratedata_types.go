@@ -52,12 +52,13 @@ type MigrateData struct {
 
 	// interfaces says what the guest's network interfaces are connected to on
 	// the target. Absent leaves them as they are. A list, even an empty one, is
-	// complete: it must name every interface. An entry with nothing but a MAC
-	// address leaves that interface as it is.
+	// complete: it must name every interface, but for passed-through functions
+	// that share the MAC address of one, and that pciDevices maps. An entry with
+	// nothing but a MAC address leaves that interface as it is.
 	// +optional
-	// +listType=map
-	// +listMapKey=macAddress
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:XValidation:rule="self.transformMapEntry(i, v, {v.macAddress.lowerAscii() + (has(v.guestAddress) ? ' ' + v.guestAddress : ''): i}).size() <= self.size()",message="each interface may be listed only once; guestAddress tells those with the same MAC address apart"
 	Interfaces []InterfaceMigrateData `json:"interfaces,omitzero"`
 
 	// sharedCPUSet is the set of the target's CPUs on which guests without CPU pins run,
@@ -89,6 +90,15 @@ type MigrateData struct {
 	// +kubebuilder:validation:MaxItems=64
 	PCIDevices []PCIDeviceMigrateData `json:"pciDevices,omitzero"`
 
+	// usbDevices maps the USB devices of the source host that the guest uses to those
+	// of the target. One that is found by vendor and product needs no entry if the
+	// target has such a device, too.
+	// +optional
+	// +listType=map
+	// +listMapKey=source
+	// +kubebuilder:validation:MaxItems=64
+	USBDevices []USBDeviceMigrateData `json:"usbDevices,omitzero"`
+
 	// virtualPMEM holds the backing of the guest's virtual persistent memory
 	// on the target, one entry per NVDIMM or virtio-pmem device, in the guest's
 	// order.
@@ -96,6 +106,17 @@ type MigrateData struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	VirtualPMEM []VirtualPMEMMigrateData `json:"virtualPMEM,omitzero"`
+
+	// pathMappings says what paths of the source host become on the target for which
+	// there is no field above: the emulator, firmware and its variables, backing chains,
+	// render nodes, shared directories, host character and input devices, and sockets
+	// and files of character devices, TPMs and file systems. An entry whose ends are the
+	// same says that the path is right on the target.
+	// +optional
+	// +listType=map
+	// +listMapKey=from
+	// +kubebuilder:validation:MaxItems=64
+	PathMappings []PathMapping `json:"pathMappings,omitzero"`
 }
 
 // GraphicsMigrateData holds listen addresses per type of graphics. An address given here
@@ -124,6 +145,11 @@ type GraphicsMigrateData struct {
 	// +kubebuilder:validation:MaxLength=45
 	// +kubebuilder:validation:XValidation:rule="isIP(self)",message="must be an IPv4 or IPv6 address without brackets or port"
 	RDPListenAddress *string `json:"rdpListenAddress,omitempty"`
+
+	// fixedPorts says what becomes of ports that the guest's definition gives by number.
+	// Absent keeps them, with a warning.
+	// +optional
+	FixedPorts *FixedPorts `json:"fixedPorts,omitempty"`
 }
 
 // SerialMigrateData holds what serial ports and consoles over TCP listen on. This applies
@@ -298,6 +324,24 @@ type NUMAMigrateData struct {
 	// Absent leaves that as the guest has it; empty means none.
 	// +optional
 	Realtime *RealtimeMigrateData `json:"realtime,omitempty"`
+
+	// caches maps the caches of the source host of which the guest's virtual CPUs
+	// have a share (cachetune) to those of the target, by the numbers that libvirt's
+	// capabilities give them.
+	// +optional
+	// +listType=map
+	// +listMapKey=source
+	// +kubebuilder:validation:MaxItems=256
+	Caches []NumberMapping `json:"caches,omitzero"`
+
+	// memoryBandwidthNodes maps the nodes of the source host of whose memory
+	// bandwidth the guest's virtual CPUs have a share (memorytune) to those of the
+	// target, likewise.
+	// +optional
+	// +listType=map
+	// +listMapKey=source
+	// +kubebuilder:validation:MaxItems=256
+	MemoryBandwidthNodes []NumberMapping `json:"memoryBandwidthNodes,omitzero"`
 }
 
 // VCPUPin pins one virtual CPU.

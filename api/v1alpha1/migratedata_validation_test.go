@@ -109,7 +109,8 @@ func testRefused(t *testing.T, create func(*testing.T, any) error) {
 		{"cpuShares: {policy: Set}", "shares must be given with policy: Set, and only then"},
 		{"cpuShares: {policy: Remove, shares: 5}", "shares must be given with policy: Set, and only then"},
 		{"interfaces: [{macAddress: '52:54'}]", "should match"},
-		{"interfaces: [{macAddress: '52:54:00:00:00:01'}, {macAddress: '52:54:00:00:00:01'}]", "Duplicate value"},
+		{"interfaces: [{macAddress: '52:54:00:00:00:01'}, {macAddress: '52:54:00:00:00:01'}]", "each interface may be listed only once"},
+		{"interfaces: [{macAddress: '52:54:00:00:00:AA', guestAddress: '01:00.0'}, {macAddress: '52:54:00:00:00:aa', guestAddress: '01:00.0'}]", "each interface may be listed only once"},
 		{"interfaces: [{macAddress: '52:54:00:00:00:01', source: {}}]", "exactly one of the fields in [bridge network"},
 		{"interfaces: [{macAddress: '52:54:00:00:00:01', virtualPort: {profileID: a}}]", "type is required unless the virtual port is empty"},
 		{"interfaces: [{macAddress: '52:54:00:00:00:01', filter: {parameters: [{name: A, value: b}]}}]", "parameters need a name of a filter"},
@@ -122,6 +123,11 @@ func testRefused(t *testing.T, create func(*testing.T, any) error) {
 		{"mediatedDevices: [{source: a, target: b}]", "should match"},
 		{"pciDevices: [{source: '0000:81:00.9', target: '0000:81:00.1'}]", "should match"},
 		{"virtualPMEM: [{path: dax}]", "should match"},
+		{"pathMappings: [{from: dax, to: /dev/dax1}]", "should match"},
+		{"pathMappings: [{from: /dev/dax0, to: /dev/dax1}, {from: /dev/dax0, to: /dev/dax2}]", "Duplicate value"},
+		{"usbDevices: [{source: '3', target: 046d:c52b}]", "should match"},
+		{"numa: {caches: [{source: 0, target: -1}]}", "should be greater than or equal to 0"},
+		{"graphics: {fixedPorts: Change}", "Unsupported value"},
 	}
 	refused := map[string]bool{}
 	for _, tt := range tests {

@@ -275,6 +275,7 @@ func (s *sourceSession) rewriteOptions() xmlrewrite.Options {
 	if h := target.Host; h != nil {
 		options.Target = xmlrewrite.TargetFacts{
 			OnlineCPUs: string(h.OnlineCPUs), NUMANodes: string(h.NUMANodes), CgroupVersion: int(h.CgroupVersion),
+			LibvirtVersion: h.LibvirtVersion,
 		}
 	}
 	return options

@@ -277,7 +277,10 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 // hostFacts are what pins and bindings are checked against. What cannot be read is
 // left out: then the hypervisor has the last word.
 func (s *targetSession) hostFacts(host hypervisor.HostInfo) *v1alpha1.TargetHost {
-	out := &v1alpha1.TargetHost{CgroupVersion: int32(s.node.Receive.CgroupVersion)} //nolint:gosec // 1 or 2.
+	out := &v1alpha1.TargetHost{
+		CgroupVersion:  int32(s.node.Receive.CgroupVersion), //nolint:gosec // 1 or 2.
+		LibvirtVersion: host.LibvirtVersion,
+	}
 	if host.Capabilities == "" {
 		return out
 	}

@@ -63,6 +63,23 @@ func TestPersistentDefinitionIsJudgedToo(t *testing.T) {
 	}
 }
 
+// TestDefinitionIsJudgedByTheTargetsLibvirt: what that would refuse is refused before the
+// guest starts to move.
+func TestDefinitionIsJudgedByTheTargetsLibvirt(t *testing.T) {
+	const uuid = "55555555-5555-4555-8555-555555555555"
+	xml := hypervisor.DomainXML(`<domain type='kvm'><name>light</name><uuid>` + uuid + `</uuid><cputune><shares>1</shares></cputune></domain>`)
+	inWorld(t, func(w *world) {
+		w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: uuid, Name: "light", LiveXML: xml})
+		lm := w.settle(w.migrate(uuid))
+		if host := lm.Status.Target.Host; host == nil || host.LibvirtVersion != "9.0.0" {
+			t.Errorf("the target's host is %+v", host)
+		}
+		if p := lm.Status.Source.Problem; p == nil || p.Reason != v1alpha1.ReasonInvalidMigrateData || !strings.Contains(p.Message, "spec.migrateData.cpuShares: ") {
+			t.Errorf("the problem is %+v", p)
+		}
+	})
+}
+
 // TestReasonOfARequestedStep: the manager knows by it whom to name.
 func TestReasonOfARequestedStep(t *testing.T) {
 	if string(monitor.ReasonRequested) != v1alpha1.StepReasonRequested {

@@ -147,7 +147,7 @@ func (c *abiComparison) unreadable(at *node) {
 func (c *abiComparison) differ(at *node, what string) {
 	c.problems = append(c.problems, Problem{
 		Kind: ProblemABIChanged, XMLPath: at.path(),
-		Message: "the rewrite would change " + what + ", which the guest can see; nothing was changed",
+		Message: "the rewrite would change " + what + ", which the guest can see, so it was given up; please report this as a defect of Virtferry",
 	})
 }
 
@@ -161,7 +161,7 @@ func (c *abiComparison) compare(a, b *node, s spot) {
 	}
 	c.compareAttributes(a, b, s)
 	if a.first == nil && b.first == nil {
-		if c.before.text(a) != c.after.text(b) {
+		if before, after := c.before.text(a), c.after.text(b); before != after && !mapsPath(a, refText, before, after) {
 			c.differ(a, "the text of this element")
 		}
 		return
@@ -185,7 +185,7 @@ func (c *abiComparison) compareAttributes(a, b *node, s spot) {
 		if s.hasAttr(name) {
 			continue
 		}
-		if v, ok := b.attr(name); !ok || v != a.attrs[i].value {
+		if v, ok := b.attr(name); !ok || v != a.attrs[i].value && !mapsPath(a, name, a.attrs[i].value, v) {
 			c.differ(a, "the attribute "+name)
 		}
 	}
@@ -195,6 +195,19 @@ func (c *abiComparison) compareAttributes(a, b *node, s spot) {
 			c.differ(a, "the attributes of this element")
 		}
 	}
+}
+
+// mapsPath reports whether a place holds a path of the host, and holds another one after.
+func mapsPath(at *node, place, before, after string) bool {
+	return strings.HasPrefix(after, "/") && refRowOf(statesAt(at), place, before).isHostPath(before)
+}
+
+// statesAt returns where an element stands in the table of references to the host.
+func statesAt(n *node) []refState {
+	if n.parent == nil {
+		return []refState{{node: &hostRefs().root}}
+	}
+	return statesOf(nil, statesAt(n.parent), n.name, n)
 }
 
 // nextVisible returns the first element from n on that the guest can see.

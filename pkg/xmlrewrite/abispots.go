@@ -13,6 +13,8 @@ const (
 	spotVCPU
 	spotBlockTune
 	spotCPUTune
+	spotCPUResource
+	spotCPUResourceID
 	spotNUMATune
 	spotNUMAMemory
 	spotMemoryBacking
@@ -33,6 +35,8 @@ const (
 	spotHostdev
 	spotHostdevSource
 	spotHostdevAddress
+	spotUSBHostdev
+	spotUSBSource
 	spotMemory
 	spotMemorySource
 )
@@ -58,7 +62,14 @@ func (s spot) part(n *node) spot {
 	case spotDomain:
 		return partOfDomain(n.name)
 	case spotDevices:
+		if n.name == "hostdev" && n.value("type") == "usb" {
+			return spotUSBHostdev
+		}
 		return partOfDevices(n.name)
+	case spotCPUTune:
+		return partIf(isOneOf(n.name, "cachetune", "memorytune"), spotCPUResource)
+	case spotCPUResource:
+		return partIf(isOneOf(n.name, "cache", "node"), spotCPUResourceID)
 	case spotNUMATune:
 		return partIf(n.name == "memory", spotNUMAMemory)
 	}
@@ -83,6 +94,8 @@ func (s spot) partOfDevice(name string) spot {
 			partIf(name == "source", spotInterfaceSource)
 	case spotHostdev:
 		return partIf(name == "source", spotHostdevSource)
+	case spotUSBHostdev:
+		return partIf(name == "source", spotUSBSource)
 	case spotHostdevSource:
 		return partIf(name == "address", spotHostdevAddress)
 	case spotMemory:
@@ -160,8 +173,10 @@ func (s spot) hasAttr(name string) bool {
 		return name == "cpuset"
 	case spotNUMAMemory:
 		return isOneOf(name, "mode", "nodeset")
+	case spotCPUResourceID:
+		return name == "id"
 	case spotGraphics:
-		return name == "listen"
+		return isOneOf(name, "listen", "autoport", "port", "tlsPort", "websocket")
 	case spotListen:
 		return isOneOf(name, "type", "address")
 	case spotSerialSource:
@@ -226,8 +241,10 @@ func (s spot) whole(name string) bool {
 			"cookies", "readahead", "timeout", "reconnect", "knownHosts", "encryption")
 	case spotInterface:
 		return isOneOf(name, "virtualport", "vlan", "filterref", "bandwidth", "port")
+	case spotUSBSource:
+		return isOneOf(name, "vendor", "product", "address")
 	case spotInterfaceSource:
-		return isOneOf(name, "address", "reconnect", "local")
+		return isOneOf(name, "address", "reconnect", "local", "ip", "route")
 	case spotMemorySource:
 		return isOneOf(name, "path", "nodemask")
 	}

@@ -1,7 +1,9 @@
 package xmlrewrite
 
 import (
+	"encoding/binary"
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
@@ -20,22 +22,53 @@ const (
 )
 
 func scopeOf(address string) bindScope {
+	address = strings.TrimSuffix(strings.TrimPrefix(address, "["), "]")
+	name := strings.ToLower(strings.TrimSuffix(address, "."))
 	if address == "" {
 		return scopeUnset
 	}
-	if address == "localhost" {
+	if isOneOf(name, "localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback") ||
+		strings.HasPrefix(name, "localhost.") || strings.HasSuffix(name, ".localhost") || strings.HasPrefix(name, "localhost4.") || strings.HasPrefix(name, "localhost6.") {
 		return scopeLoopback
 	}
-	a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(address, "["), "]"))
-	switch {
-	case err != nil:
-		return scopeHost
-	case a.Unmap().IsUnspecified():
+	a, err := netip.ParseAddr(address)
+	if err != nil {
+		var ok bool
+		if a, ok = parseOldIPv4(address); !ok {
+			return scopeHost
+		}
+	}
+	switch a = a.Unmap(); {
+	case a.IsUnspecified():
 		return scopeAny
-	case a.Unmap().IsLoopback():
+	case a.IsLoopback():
 		return scopeLoopback
 	}
 	return scopeHost
+}
+
+// parseOldIPv4 reads the old spellings of an IPv4 address, which C libraries take: one
+// to four numbers in any base, of which the last stands for all bytes that are left.
+func parseOldIPv4(text string) (netip.Addr, bool) {
+	parts := strings.Split(text, ".")
+	if len(parts) > 4 {
+		return netip.Addr{}, false
+	}
+	var address uint64
+	for i, part := range parts {
+		bytes := 1
+		if i == len(parts)-1 {
+			bytes = 5 - len(parts)
+		}
+		n, err := strconv.ParseUint(part, 0, 8*bytes)
+		if err != nil || strings.Contains(part, "_") {
+			return netip.Addr{}, false
+		}
+		address = address<<(8*bytes) | n
+	}
+	var out [4]byte
+	binary.BigEndian.PutUint32(out[:], uint32(address))
+	return netip.AddrFrom4(out), true
 }
 
 // checkListenAddress returns the address to write, or nil where it is absent

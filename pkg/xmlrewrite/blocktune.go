@@ -19,12 +19,12 @@ func planBlockTuning(p *planner) {
 		disk, found := on.first[p.doc.text(path)]
 		switch {
 		case !found:
-			p.warn(placeOf(volumesField), path, "this limit is for a block device of the host on which the guest has no disk; it is kept, so make sure that it is right on the target")
+			p.warn(placeOf(volumesField), path, "none of the guest's disks is on the block device that this limit is for; it is kept, so make sure that the path is right on the target")
 		case matches[disk] < 0 || p.data.Volumes[matches[disk]].Source == nil:
 		case p.data.Volumes[matches[disk]].Source.Block != nil:
 			path.setText(p.doc, p.data.Volumes[matches[disk]].Source.Block.Path)
 		default:
-			p.warn(placeOf(volumesField).entry(matches[disk]).dot("source"), d, "the disk that this limit is for is on no block device any more, so the limit goes")
+			p.warn(placeOf(volumesField).entry(matches[disk]).dot("source"), d, "libvirt limits block devices only, and the disk of this limit will not be on one, so the limit is removed; if it is still needed, limit the disk by other means, such as iotune")
 			d.remove()
 			tune.removeIfEmpty()
 		}

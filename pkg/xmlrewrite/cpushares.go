@@ -56,7 +56,7 @@ func (p *planner) setShares(shares *node, want *int64) {
 }
 
 func (p *planner) checkKeptShares(shares *node) {
-	if shares == nil || p.target.CgroupVersion == 0 {
+	if shares == nil {
 		return
 	}
 	if v, err := strconv.ParseInt(p.doc.text(shares), 10, 64); err == nil && !p.sharesFit(v) {
@@ -66,21 +66,29 @@ func (p *planner) checkKeptShares(shares *node) {
 }
 
 func (p *planner) sharesFit(v int64) bool {
-	switch p.target.CgroupVersion {
-	case 1:
-		return v >= 2 && v <= 262144
-	case 2:
-		return v >= 1 && v <= 10000
+	lowest, highest := p.sharesBounds()
+	return v >= lowest && v <= highest
+}
+
+// sharesBounds returns the lowest and the highest weight that the target takes, as
+// far as that is known. Before version 9.1, libvirt asks of both versions of cgroups
+// what version 1 does.
+func (p *planner) sharesBounds() (lowest, highest int64) {
+	lowest, highest = 1, 262144
+	if p.target.CgroupVersion == 2 {
+		highest = 10000
 	}
-	return v >= 1 && v <= 262144
+	if p.target.CgroupVersion == 1 || p.target.libvirtBefore(9, 1) {
+		lowest = 2
+	}
+	return lowest, highest
 }
 
 func (p *planner) sharesRange() string {
-	switch p.target.CgroupVersion {
-	case 1:
-		return "between 2 and 262144, as cgroups version 1 has it"
-	case 2:
-		return "between 1 and 10000, as cgroups version 2 has it"
+	lowest, highest := p.sharesBounds()
+	text := "between " + itoa(lowest) + " and " + itoa(highest)
+	if v := p.target.CgroupVersion; v != 0 {
+		text += ", which is what the target's cgroups (version " + itoa(v) + ") and libvirt allow"
 	}
-	return "between 1 and 262144"
+	return text
 }

@@ -13,8 +13,9 @@
 // original, so [Plan.Apply] has nothing left that could fail.
 //
 // Planning is a list of pure steps. Each looks at the original document only
-// and records edits beside it; no step sees the work of another. Maps that
-// swap or chain devices therefore come out right.
+// and records edits beside it; no step sees the work of another, but for the last,
+// which judges what is kept. Maps that swap or chain devices therefore come out
+// right.
 //
 // # Absent is not empty
 //

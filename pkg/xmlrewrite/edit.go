@@ -103,6 +103,11 @@ func (n *node) changeAttr(ac attrChange) {
 	c.attrs = append(c.attrs, ac)
 }
 
+// changes reports whether an attribute gets another value, or goes.
+func (n *node) changes(name string) bool {
+	return n.change != nil && slices.ContainsFunc(n.change.attrs, func(a attrChange) bool { return a.name == name })
+}
+
 func (n *node) remove()             { n.edit().removed = true }
 func (n *node) removeIfEmpty()      { n.edit().dropIfEmpty = true }
 func (n *node) replace(e *elem)     { n.edit().replacement = e }

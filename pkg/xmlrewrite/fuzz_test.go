@@ -71,8 +71,6 @@ func FuzzApply(f *testing.F) {
 func fittingData(doc *document, path, name string, choice uint16) *v1alpha1.MigrateData {
 	address := "192.0.2.20"
 	md := &v1alpha1.MigrateData{
-		Graphics:        &v1alpha1.GraphicsMigrateData{VNCListenAddress: &address, SPICEListenAddress: &address, RDPListenAddress: &address},
-		Serial:          &v1alpha1.SerialMigrateData{ListenAddress: &address},
 		PerfEvents:      []v1alpha1.PerfEvent{"cmt"},
 		Volumes:         []v1alpha1.VolumeMigrateData{},
 		Interfaces:      []v1alpha1.InterfaceMigrateData{},
@@ -80,9 +78,7 @@ func fittingData(doc *document, path, name string, choice uint16) *v1alpha1.Migr
 		MediatedDevices: []v1alpha1.MediatedDeviceMigrateData{},
 		VirtualPMEM:     []v1alpha1.VirtualPMEMMigrateData{},
 	}
-	for i := range 64 {
-		md.Serial.Ports = append(md.Serial.Ports, int32(20000+i))
-	}
+	fitListeners(md, doc, &address)
 	if choice&1 != 0 {
 		md.MemoryBacking = &v1alpha1.MemoryBackingMigrateData{FileBacking: v1alpha1.FileBackingNone}
 		if doc.root.child("memoryBacking").child("source").value("type") == "file" {
@@ -94,6 +90,34 @@ func fittingData(doc *document, path, name string, choice uint16) *v1alpha1.Migr
 	fitDevices(md, doc, path, name, choice)
 	fitPins(md, doc)
 	return md
+}
+
+// fitListeners gives addresses and ports to what listens.
+func fitListeners(md *v1alpha1.MigrateData, doc *document, address *string) {
+	graphics := &v1alpha1.GraphicsMigrateData{}
+	for _, g := range doc.devices("graphics") {
+		switch g.value("type") {
+		case "vnc":
+			graphics.VNCListenAddress = address
+		case "spice":
+			graphics.SPICEListenAddress = address
+		case "rdp":
+			graphics.RDPListenAddress = address
+		default:
+			continue
+		}
+		md.Graphics = graphics
+	}
+	listeners := serialListeners(doc)
+	if len(listeners)+len(otherListeners(doc)) == 0 {
+		return
+	}
+	md.Serial = &v1alpha1.SerialMigrateData{ListenAddress: address, Ports: []int32{}}
+	for _, l := range listeners {
+		for len(md.Serial.Ports) <= l.index && l.index < 64 {
+			md.Serial.Ports = append(md.Serial.Ports, int32(20000+len(md.Serial.Ports)))
+		}
+	}
 }
 
 func fitDevices(md *v1alpha1.MigrateData, doc *document, path, name string, choice uint16) {

@@ -1,6 +1,10 @@
 package xmlrewrite
 
-import v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+import (
+	"slices"
+
+	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+)
 
 // graphicsAddress is the listen address of one type of graphics.
 type graphicsAddress struct {
@@ -16,12 +20,65 @@ type graphicsAddress struct {
 // source host's own.
 func planGraphics(p *planner) {
 	addresses := p.graphicsAddresses()
+	p.reportUnknownGraphics(addresses)
 	for _, g := range p.devices("graphics") {
+		p.checkPassword(g)
+		p.moveFixedPorts(g)
 		for i := range addresses {
 			if addresses[i].kind == g.value("type") {
 				p.rewriteGraphics(g, addresses[i].graphicsAddress)
 			}
 		}
+	}
+}
+
+// reportUnknownGraphics reports addresses for graphics that the guest does not have.
+func (p *planner) reportUnknownGraphics(addresses [3]kindOfGraphics) {
+	for _, a := range addresses {
+		has := func(d *document) bool {
+			return slices.ContainsFunc(d.devices("graphics"), func(g *node) bool { return g.value("type") == a.kind })
+		}
+		if a.given && !has(p.doc) && !p.elsewhere(has) {
+			p.report(ProblemNotFound, placeOf(a.field), nil, "the guest has no graphics of this type; remove the address")
+		}
+	}
+}
+
+const fixedPortsField = "graphics.fixedPorts"
+
+// fixedPorts returns the attributes that give a port by number.
+func fixedPorts(g *node) []string {
+	var fixed []string
+	for _, name := range [...]string{"port", "tlsPort", "websocket"} {
+		byLibvirt := name != "websocket" && g.value("autoport") == "yes"
+		if !byLibvirt && !isOneOf(g.value(name), "", "0", "-1") {
+			fixed = append(fixed, name)
+		}
+	}
+	return fixed
+}
+
+// moveFixedPorts decides on ports that the guest's definition gives by number.
+func (p *planner) moveFixedPorts(g *node) {
+	fixed := fixedPorts(g)
+	var policy v1alpha1.FixedPorts
+	if p.data.Graphics != nil {
+		policy = v1alpha1.FixedPorts(stringOf(p.data.Graphics.FixedPorts))
+	}
+	if !p.checkOneOf(placeOf(fixedPortsField), string(policy), string(v1alpha1.FixedPortsKeep), string(v1alpha1.FixedPortsAutomatic)) || len(fixed) == 0 {
+		return
+	}
+	switch policy {
+	case v1alpha1.FixedPortsKeep:
+	case v1alpha1.FixedPortsAutomatic:
+		for _, name := range fixed {
+			g.setAttr(name, "-1")
+		}
+		if g.hasAttr("port") || g.hasAttr("tlsPort") {
+			g.setAttr("autoport", "yes")
+		}
+	default:
+		p.warn(placeOf(fixedPortsField), g, "the guest's graphics listen on ports that are given by number and kept; make sure that they are free on the target, or say Automatic to let libvirt choose others")
 	}
 }
 
@@ -113,8 +170,20 @@ func (p *planner) offerAddress(l listener, a graphicsAddress) {
 	case l.mirror: // What there is to say is said of the listen element.
 	case scope == scopeHost:
 		p.report(ProblemMissingData, placeOf(a.field), l.at,
-			"the guest's graphics listen on an address of the source host; set the address to listen on at the target")
+			"the guest's graphics listen on an address of the source host; give the target's")
 	case scope != scopeUnset:
-		p.warn(placeOf(a.field), l.at, "the guest's graphics listen on a wildcard or loopback address, which is kept")
+		p.warn(placeOf(a.field), l.at, "the guest's graphics listen on a wildcard or loopback address, which is kept; give an address here to change it")
+	}
+}
+
+// maxVNCPassword is how many bytes of a password the VNC protocol has.
+const maxVNCPassword = 8
+
+// checkPassword refuses a VNC password that libvirt has refused since version 8.0. A
+// guest that an older one started may have one.
+func (p *planner) checkPassword(g *node) {
+	if g.value("type") == "vnc" && len(g.value("passwd")) > maxVNCPassword && !p.target.libvirtBefore(8, 0) {
+		p.report(ProblemConflict, nil, g,
+			"the VNC password has more than "+itoa(maxVNCPassword)+" characters, which the target's libvirt refuses; give the guest a shorter one with virsh update-device, --live and --config")
 	}
 }

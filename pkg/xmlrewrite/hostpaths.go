@@ -38,6 +38,12 @@ func HostPaths(data *v1alpha1.MigrateData) []HostPath {
 	for i := range data.VirtualPMEM {
 		paths.add(vpmemField+"["+itoa(i)+"].path", &data.VirtualPMEM[i].Path)
 	}
+	for i := range data.PathMappings {
+		if data.PathMappings[i].From == data.PathMappings[i].To {
+			continue // It leaves the guest with what it has.
+		}
+		paths.add(pathMappingsField+"["+itoa(i)+"].to", &data.PathMappings[i].To)
+	}
 	return paths
 }
 

@@ -34,6 +34,9 @@ interfaces:
 virtualPMEM:
 - {path: /n}
 - {path: /o/../p}
+pathMappings:
+- {from: /q, to: /r}
+- {from: /s, to: /s}
 `
 	data := &v1alpha1.MigrateData{}
 	if err := yaml.UnmarshalStrict([]byte(text), data); err != nil {
@@ -53,6 +56,7 @@ virtualPMEM:
 		{dataRoot + "interfaces[2].source.vdpa.path", "/m"},
 		{dataRoot + "virtualPMEM[0].path", "/n"},
 		{dataRoot + "virtualPMEM[1].path", "/o/../p"},
+		{dataRoot + "pathMappings[0].to", "/r"},
 	}
 	if got := HostPaths(data); !slices.Equal(got, want) {
 		t.Errorf("got %q\nwant %q", got, want)
@@ -102,6 +106,9 @@ func fill(v reflect.Value, field string, paths *[]string) {
 	case reflect.String:
 		v.SetString(field)
 		name := strings.ToLower(strings.TrimPrefix(filepath.Ext(field), "."))
+		if field == "pathMappings[0].to" {
+			*paths = append(*paths, field)
+		}
 		for _, word := range [...]string{"path", "file", "dir", "socket"} {
 			if strings.HasSuffix(name, word) {
 				*paths = append(*paths, field)

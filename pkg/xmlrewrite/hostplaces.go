@@ -1,34 +1,39 @@
 package xmlrewrite
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // judgeHostReferences goes through the whole guest and looks each place up in
 // the table of what can name something of the host: what is bound to the source
 // is refused, and what is kept although it may depend on the host, or is not
-// known, is warned about. What fields map is up to the other steps.
+// known, is warned about. What fields map is up to the other steps, and what they
+// remove or replace is not kept.
 func judgeHostReferences(p *planner) {
-	j := judge{planner: p, states: make([]refState, 1, 64)}
+	j := judge{planner: p, states: make([]refState, 1, 64), paths: p.newPathMap()}
 	j.states[0] = refState{node: &hostRefs().root}
 	j.element(p.domain, 0)
+	p.reportUnused(j.paths)
 }
 
 // judge is on its way through a guest.
 type judge struct {
 	*planner
 	states []refState // Where the elements from the root to the one at hand stand.
+	paths  *pathMap
 }
 
 // element judges an element that stands at the states from there on.
 func (j *judge) element(n *node, from int) {
-	states := j.states[from:]
-	known := false
-	for _, s := range states {
-		if s.node.all {
-			return
-		}
-		known = known || s.node.known
+	if c := n.change; c != nil && (c.removed || c.replacement != nil) {
+		return
 	}
-	if !known {
+	states := j.states[from:]
+	if slices.ContainsFunc(states, func(s refState) bool { return s.node.all }) {
+		return
+	}
+	if !slices.ContainsFunc(states, func(s refState) bool { return s.node.known }) {
 		j.unknown(n, "this element")
 		return
 	}
@@ -41,7 +46,7 @@ func (j *judge) element(n *node, from int) {
 	j.places(n, states)
 	for c := n.first; c != nil; c = c.next {
 		if c.foreign || strings.Contains(c.name, ":") {
-			j.unknown(c, "this element, which is not of libvirt's own language,")
+			j.unknown(c, "this element, which is not part of libvirt's own format,")
 			continue
 		}
 		to := len(j.states)
@@ -56,11 +61,11 @@ func (j *judge) element(n *node, from int) {
 func (j *judge) places(n *node, states []refState) {
 	var told [2]*refRow
 	for i := range n.attrs {
-		if name := n.attrs[i].name; name != "xmlns" && !strings.HasPrefix(name, "xmlns:") {
+		if name := n.attrs[i].name; name != "xmlns" && !strings.HasPrefix(name, "xmlns:") && !n.changes(name) {
 			j.place(n, states, name, n.attrs[i].value, &told)
 		}
 	}
-	if n.first != nil || n.closed {
+	if n.first != nil || n.closed || n.change != nil && n.change.hasText {
 		return
 	}
 	if text := j.doc.text(n); text != "" {
@@ -69,7 +74,9 @@ func (j *judge) places(n *node, states []refState) {
 }
 
 func (j *judge) place(n *node, states []refState, name, value string, told *[2]*refRow) {
-	switch row := refRowOf(states, name, value); {
+	row := refRowOf(states, name, value)
+	switch {
+	case j.mapPath(row, n, name, value):
 	case row == nil && name == refText:
 		j.unknown(n, "the text of this element")
 	case row == nil:
@@ -77,8 +84,38 @@ func (j *judge) place(n *node, states []refState, name, value string, told *[2]*
 	case row.class == refHarmless, row.class == refMapped, row == told[0], row == told[1]:
 	default:
 		told[0], told[1] = row, told[0]
-		j.apply(row, n)
+		if row.isHostPath(value) {
+			j.applyPath(row, n)
+		} else {
+			j.apply(row, n)
+		}
 	}
+}
+
+// mapPath gives a place its path on the target, if it holds one that the map has.
+func (j *judge) mapPath(row *refRow, n *node, place, value string) bool {
+	if len(j.paths.mappings) == 0 || !row.isHostPath(value) &&
+		(row == nil || row.class != refMapped || !isPlainPath(value) || !n.inBackingChain()) {
+		return false
+	}
+	to, mapped := j.paths.to(value)
+	switch {
+	case !mapped:
+	case place == refText:
+		n.setText(j.doc, to)
+	default:
+		n.setAttr(place, to)
+	}
+	return mapped
+}
+
+// applyPath reports what a line of the table says of a path, which can be mapped.
+func (j *judge) applyPath(row *refRow, n *node) {
+	if row.class == refBound {
+		j.report(ProblemMissingData, placeOf(pathMappingsField), n, row.what)
+		return
+	}
+	j.warn(placeOf(pathMappingsField), n, row.what+"; its path is kept, so make sure that it is right on the target, or map it here")
 }
 
 // apply reports what a line of the table says.

@@ -57,6 +57,7 @@ type refRow struct {
 	class refClass
 	when  func(value string) bool // Nil if any value will do.
 	what  string
+	paths bool // It is refused unless the map of paths has it.
 }
 
 type refNode struct {
@@ -242,10 +243,11 @@ func (t *refTable) addLine(line string) error {
 // parseRefRow reads a line's class and test, and returns the words behind them:
 // the path and the places.
 func parseRefRow(words []string, what string) (*refRow, []string, error) {
-	class, _, mapped := strings.Cut(words[0], ":")
+	class, field, mapped := strings.Cut(words[0], ":")
 	row := &refRow{class: refClassOf(class), what: what}
+	row.paths = row.class == refBound && field == pathMappingsField
 	tells := row.class == refSame || row.class == refBound
-	if row.class == 0 || mapped != (row.class == refMapped) || tells != (what != "") {
+	if row.class == 0 || mapped != (row.class == refMapped || row.paths) || tells != (what != "") {
 		return nil, nil, fmt.Errorf("this is no class, or lacks its field or text, or has one too many: %s", words[0])
 	}
 	words = words[1:]

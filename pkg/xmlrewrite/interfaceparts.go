@@ -10,37 +10,45 @@ import (
 // it. A name that belongs to the old kind of source does not stay, and neither
 // does who makes it.
 func (p *planner) rewriteInterfaceTarget(nic *node, want *string, managed string, kindChanges bool, field *place) {
-	if want != nil && (len(*want) > 15 || *want == "" || strings.ContainsAny(*want, "/ \t\r\n") || !isPlain(*want)) {
-		p.report(ProblemInvalidValue, field, nil, "the name of a network device has 1 to 15 characters, without slashes and blanks")
+	if want != nil && !isDeviceName(*want) {
+		p.report(ProblemInvalidValue, field, nil, "the name of a network device must have 1 to 15 characters, without slashes and blanks")
 		return
 	}
 	target := nic.child("target")
-	if target == nil {
+	switch {
+	case target == nil:
 		if e := newElem("target", "dev", stringOf(want), "managed", managed); len(e.attrs) > 0 {
 			nic.insertBehind(firstOf(nic, []string{"source", "mac"}), e)
 		}
 		return
+	case kindChanges && want == nil && managed == "" && target.namesDevice():
+		target.remove()
+		return
 	}
-	if kindChanges && want == nil && managed == "" {
-		others := false
-		for i := range target.attrs {
-			others = others || !isOneOf(target.attrs[i].name, "dev", "managed")
-		}
-		if !others && target.first == nil {
-			target.remove()
-			return
-		}
-	}
-	setOrRemove := func(name, value string) {
+	for _, a := range [...]elemAttr{{"dev", stringOf(want)}, {"managed", managed}} {
 		switch {
-		case value != "":
-			target.setAttr(name, value)
+		case a.value != "":
+			target.setAttr(a.name, a.value)
 		case kindChanges:
-			target.removeAttr(name)
+			target.removeAttr(a.name)
 		}
 	}
-	setOrRemove("dev", stringOf(want))
-	setOrRemove("managed", managed)
+}
+
+// isDeviceName reports whether Linux can give a network device this name.
+func isDeviceName(name string) bool {
+	return name != "" && len(name) <= 15 && !strings.ContainsAny(name, "/ \t\r\n") && isPlain(name)
+}
+
+// namesDevice reports whether an interface's target says nothing but which device it is,
+// and who makes it.
+func (n *node) namesDevice() bool {
+	for i := range n.attrs {
+		if !isOneOf(n.attrs[i].name, "dev", "managed") {
+			return false
+		}
+	}
+	return n.first == nil
 }
 
 // dropForeignParts takes away what libvirt does not have for the new kind of
@@ -50,12 +58,18 @@ func (p *planner) dropForeignParts(nic *node, kind string, kindChanges bool, fie
 		return
 	}
 	if port := nic.child("port"); port != nil && kind != "bridge" && kind != "network" {
-		p.warn(field, port, "libvirt cannot isolate the port of this kind of source, so that goes; have the target's network do it")
+		p.warn(field, port, "libvirt cannot isolate the port of this kind of source, so the setting is removed; if the guest must stay isolated, have the target's network see to it")
 		port.remove()
+	}
+	source := nic.child("source")
+	if source.child("ip") != nil || source.child("route") != nil {
+		p.warn(field, source, "libvirt sets addresses and routes of the host's side on ethernet interfaces only, so they are removed; if the target needs them, set them there by other means")
+		removeAll(source.child("ip"))
+		removeAll(source.child("route"))
 	}
 	inbound := nic.child("bandwidth").child("inbound")
 	if inbound.hasAttr("floor") && kind != "network" {
-		p.warn(field, inbound, "only interfaces on a libvirt network can have a guaranteed rate, so that goes")
+		p.warn(field, inbound, "libvirt guarantees a rate (floor) only on its own networks, so the setting is removed")
 		inbound.removeAttr("floor")
 	}
 }
@@ -156,12 +170,25 @@ func (n *node) orEmpty() *node {
 	return n
 }
 
+// canTag reports whether every libvirt can tag the traffic of an interface that
+// becomes one of this kind: on Open vSwitch, on a device of the host, and as far as
+// can be said here on a network.
+func canTag(kind string, want *v1alpha1.InterfaceMigrateData) bool {
+	switch kind {
+	case "bridge":
+		return want.VirtualPort != nil && stringOf(want.VirtualPort.Type) == "openvswitch"
+	case "direct":
+		return want.Source != nil && want.Source.Direct != nil && stringOf(want.Source.Direct.Mode) == "passthrough"
+	}
+	return kind == "network" || kind == "hostdev"
+}
+
 // rewriteVLAN sets or removes the VLAN tags.
-func (p *planner) rewriteVLAN(nic *node, want *v1alpha1.InterfaceVLAN, kindChanges bool, kind string, field *place) {
+func (p *planner) rewriteVLAN(nic *node, want *v1alpha1.InterfaceVLAN, kindChanges, mayTag bool, field *place) {
 	if want == nil {
-		if kindChanges && nic.child("vlan") != nil && (kind == "vhostuser" || kind == "vdpa" || kind == "ethernet") {
+		if kindChanges && nic.child("vlan") != nil && !mayTag {
 			p.report(ProblemMissingData, field, nic.child("vlan"),
-				"libvirt cannot tag traffic on this kind of source; set vlan to {} if the target's switch does it")
+				"the guest's traffic is tagged, which not every libvirt can do with this kind of source; repeat the tags in vlan if the target's can, or set vlan to {} if its switch does it")
 		}
 		return
 	}
@@ -204,7 +231,7 @@ func (p *planner) rewriteFilter(nic *node, want *v1alpha1.NetworkFilter, kindCha
 		filtered := kind == "bridge" || kind == "network" || kind == "ethernet"
 		if kindChanges && nic.child("filterref") != nil && !filtered {
 			p.report(ProblemMissingData, field, nic.child("filterref"),
-				"libvirt cannot filter this kind of source; set filter to {} to go without the filter")
+				"libvirt cannot filter the traffic of this kind of source; choose another kind, or set filter to {} to do without the filter")
 		}
 		return
 	}

@@ -49,7 +49,8 @@ func isCanonicalMAC(text string) bool {
 }
 
 // planInterfaces connects the guest's interfaces to the target. They are found
-// by MAC address. What the guest sees of an interface stays.
+// by MAC address and, where several have the same, by address inside the guest or
+// kind. What the guest sees of an interface stays.
 func planInterfaces(p *planner) {
 	interfaces := p.devices("interface")
 	if p.data.Interfaces == nil {
@@ -58,71 +59,29 @@ func planInterfaces(p *planner) {
 		}
 		return
 	}
-	entries := p.interfaceEntries()
-	owner := make([]*node, len(p.data.Interfaces))
-	for _, nic := range interfaces {
+	matches := p.interfaceMatches()
+	for i, nic := range interfaces {
 		mac, ok := parseMAC(nic.child("mac").value("address"))
-		if !ok {
+		switch entry := matches[i]; {
+		case !ok:
 			p.report(ProblemInvalidXML, placeOf(interfacesField), nic, "the interface has no valid MAC address; take the XML from libvirt unchanged")
-			continue
-		}
-		i, listed := entries[mac]
-		switch {
-		case !listed:
-			p.keepUnlistedInterface(nic, mac)
-			continue
-		case owner[i] != nil:
-			p.report(ProblemAmbiguous, placeOf(interfacesField).entry(i).dot("macAddress"), nic,
-				"the guest has two interfaces with the MAC address "+mac+"; give one of them another")
-			continue
-		}
-		owner[i] = nic
-		p.rewriteInterface(nic, &p.data.Interfaces[i], placeOf(interfacesField).entry(i))
-	}
-	for i := range p.data.Interfaces {
-		mac, ok := parseMAC(string(p.data.Interfaces[i].MACAddress))
-		if ok && owner[i] == nil && entries[mac] == i && !p.elsewhere(func(d *document) bool { return d.hasMAC(mac) }) {
-			p.report(ProblemNotFound, placeOf(interfacesField).entry(i).dot("macAddress"), nil,
-				"the guest has no interface with this MAC address; correct or remove the entry")
+		case entry >= 0:
+			p.rewriteInterface(nic, &p.data.Interfaces[entry], placeOf(interfacesField).entry(entry))
+		case entry == ambiguousInterface: // Reported already.
+		case p.leftToPCIDevices(nic, mac):
+		default:
+			p.reportUnlisted(nic, mac)
 		}
 	}
 }
 
-// interfaceEntries finds entries by MAC address.
-func (p *planner) interfaceEntries() map[string]int {
-	if p.nics != nil {
-		return p.nics
+func (p *planner) reportUnlisted(nic *node, mac string) {
+	which := "the MAC address " + mac
+	if guest := nic.guestAddress(); guest != "" {
+		which += ", which is at " + guest + " inside the guest"
 	}
-	entries := make(map[string]int, len(p.data.Interfaces))
-	for i := range p.data.Interfaces {
-		field := placeOf(interfacesField).entry(i).dot("macAddress")
-		mac, ok := parseMAC(string(p.data.Interfaces[i].MACAddress))
-		if !ok {
-			p.report(ProblemInvalidValue, field, nil, "this must be a MAC address such as 52:54:00:12:34:56")
-			continue
-		}
-		if other, twice := entries[mac]; twice {
-			p.report(ProblemAmbiguous, field, nil, "entry "+itoa(other)+" has the same MAC address; merge the two")
-			continue
-		}
-		entries[mac] = i
-	}
-	p.nics = entries
-	return entries
-}
-
-func (d *document) hasMAC(mac string) bool {
-	for _, nic := range d.devices("interface") {
-		if have, ok := parseMAC(nic.child("mac").value("address")); ok && have == mac {
-			return true
-		}
-	}
-	return false
-}
-
-func (p *planner) keepUnlistedInterface(nic *node, mac string) {
 	p.report(ProblemMissingData, placeOf(interfacesField), nic,
-		"the list of interfaces does not mention "+mac+"; add the MAC address, with nothing else if the interface stays as it is")
+		"the list of interfaces leaves out the one with "+which+"; add an entry for it, without a source if it stays as it is")
 }
 
 // keepHostBoundInterface refuses to keep what only the source host has. Host PCI
@@ -132,11 +91,11 @@ func (p *planner) keepHostBoundInterface(nic *node, field *place) {
 	message := ""
 	switch nic.value("type") {
 	case "vdpa":
-		message = "the interface is a vDPA device of the source host; say which device it is on the target"
+		message = "the interface uses a vDPA device of the source host; give the target's in source.vdpa"
 	case "direct":
 		// If a network of libvirt chose the device, the target's chooses one, too.
 		if source.value("mode") == "passthrough" && !source.hasAttr("network") {
-			message = "the interface has a network device of the source host to itself; say which device it has on the target"
+			message = "the guest has a whole network device of the source host (macvtap in passthrough mode); give the target's in source.direct"
 		}
 	case "server", "udp":
 		at := source
@@ -144,10 +103,10 @@ func (p *planner) keepHostBoundInterface(nic *node, field *place) {
 			at = local
 		}
 		if scopeOf(at.value("address")) == scopeHost {
-			message = "the interface listens on an address of the source host; give it another kind of source on the target"
+			message = "the interface listens on an address of the source host, which no field maps; give it another kind of source, such as bridge"
 		}
 	case "vhostuser":
-		p.warn(field, nic, "the interface is connected to a socket of the host, which is kept; make sure that it is this guest's on the target")
+		p.warn(field, nic, "the interface uses a vhost-user socket of the host, whose path is kept; make sure that the socket there is this guest's on the target, too, or give another in source.vhostUser")
 	}
 	if message != "" {
 		p.report(ProblemMissingData, field, nic, message)
@@ -171,7 +130,7 @@ func (p *planner) rewriteInterface(nic *node, want *v1alpha1.InterfaceMigrateDat
 	}
 	p.rewriteInterfaceTarget(nic, want.TargetDevice, managed, changed, field.dot("targetDevice"))
 	p.rewriteVirtualPort(nic, want.VirtualPort, changed, field.dot("virtualPort"))
-	p.rewriteVLAN(nic, want.VLAN, changed, kind, field.dot("vlan"))
+	p.rewriteVLAN(nic, want.VLAN, changed, canTag(kind, want), field.dot("vlan"))
 	p.rewriteFilter(nic, want.Filter, changed, kind, field.dot("filter"))
 	p.rewriteBandwidth(nic, want.Bandwidth, kind, field.dot("bandwidth"))
 	p.rewriteInterfaceDriver(nic, want.Driver, changed, kind, field.dot("driver"))
@@ -246,21 +205,28 @@ func (p *planner) checkOneOf(field *place, value string, allowed ...string) bool
 }
 
 // fitsGuest refuses a kind of source that the guest's device cannot have: a
-// function that is passed through is another device than an emulated one, and
-// only virtio speaks to a daemon or to vDPA hardware.
+// function that is passed through is another device than an emulated one, only
+// virtio speaks to a daemon or to vDPA hardware, and not every kind has an MTU.
 func (p *planner) fitsGuest(nic *node, kind string, shape *sourceShape, field *place) bool {
 	model := nic.child("model").value("type")
 	switch {
 	case (kind == "hostdev") != (shape.kind == "hostdev"):
 		p.report(ProblemConflict, field, nic,
-			"the guest sees whether an interface is passed through; it cannot change while the guest runs")
+			"an interface that is passed through is other hardware to the guest than one that is emulated, and cannot become the other while the guest runs; give it a source of its own sort")
 		return false
 	case (shape.kind == "vhostuser" || shape.kind == "vdpa") && kind != shape.kind && !strings.HasPrefix(model, "virtio"):
-		p.report(ProblemConflict, field, nic, "only virtio interfaces can be connected this way; choose another kind of source")
+		p.report(ProblemConflict, field, nic, "only virtio interfaces can use vhostUser and vdpa; choose another kind of source")
+		return false
+	case kind != shape.kind && nic.child("mtu") != nil && !hasMTU(shape.kind):
+		p.report(ProblemConflict, field, nic.child("mtu"),
+			"the guest is told its MTU, which libvirt cannot do with this kind of source, and which must not change while the guest runs; choose bridge, network, ethernet or vhostUser")
 		return false
 	}
 	return true
 }
+
+// hasMTU reports whether libvirt can tell the guest its MTU with this kind of source.
+func hasMTU(kind string) bool { return isOneOf(kind, "bridge", "network", "ethernet", "vhostuser") }
 
 func (p *planner) rewriteInterfaceSource(nic *node, shape *sourceShape) {
 	kindChanges := nic.value("type") != shape.kind

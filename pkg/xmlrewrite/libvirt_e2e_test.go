@@ -15,6 +15,7 @@ import (
 
 	"github.com/beevik/etree"
 
+	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/xmlrewrite/guestgen"
 )
 
@@ -30,7 +31,7 @@ func TestLibvirtAccepts(t *testing.T) {
 	}
 	libvirt := runningLibvirt(t)
 	accepted, refused := 0, 0
-	check := func(t *testing.T, name string, guest, result []byte) {
+	check := func(t *testing.T, name string, guest, result []byte, data *v1alpha1.MigrateData) {
 		t.Helper()
 		before, problem := libvirt.define(t, guest)
 		if problem != "" {
@@ -44,14 +45,15 @@ func TestLibvirtAccepts(t *testing.T) {
 			return
 		}
 		accepted++
-		checkFacts(t, before, string(after))
+		checkFacts(t, before, string(after), data)
 	}
 	files, err := filepath.Glob("testdata/golden/*.want.xml")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no golden files found: %v", err)
 	}
 	for _, file := range files {
-		check(t, filepath.Base(file), readFile(t, strings.TrimSuffix(file, ".want.xml")+".guest.xml"), readFile(t, file))
+		guest, c := readGolden(t, strings.TrimSuffix(file, ".want.xml"))
+		check(t, filepath.Base(file), guest, readFile(t, file), c.MigrateData)
 	}
 	for seed := range uint64(40) {
 		c := guestgen.New(seed, guestgen.Typical())
@@ -59,7 +61,7 @@ func TestLibvirtAccepts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		check(t, c.Name, c.XML(), []byte(plan.Apply()))
+		check(t, c.Name, c.XML(), []byte(plan.Apply()), c.MigrateData())
 	}
 	t.Logf("%d results accepted; %d guests refused by libvirt before the rewrite", accepted, refused)
 	if accepted < 3*refused {
@@ -139,7 +141,6 @@ func definable(t *testing.T, xml []byte) []byte {
 		cpu.RemoveAttr("mode") // TCG cannot give the guest the host's.
 	}
 	for _, device := range doc.FindElements("/domain/devices/*") {
-		device.RemoveAttr("passwd") // Longer than VNC has it.
 		for _, address := range device.SelectElements("address") {
 			device.RemoveChild(address) // Let libvirt choose.
 		}

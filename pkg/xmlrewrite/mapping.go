@@ -84,7 +84,7 @@ func (m *deviceMap) index() bool {
 	good := true
 	for i, h := range m.holders {
 		if _, twice := m.byKey[h.key]; twice {
-			m.p.report(ProblemAmbiguous, placeOf(m.field), h.at, "two devices of the guest are the same "+m.what+" of the source host; remove one from the guest")
+			m.p.report(ProblemAmbiguous, placeOf(m.field), h.at, "two of the guest's devices use the same "+m.what+" of the source host; detach one of them first")
 			good = false
 		}
 		m.byKey[h.key], m.final[i] = i, h.key
@@ -121,7 +121,7 @@ func (m *deviceMap) byGuestAddress(i int) {
 			if m.p.inactive {
 				return // Another device, which the running guest does not have.
 			}
-			m.p.report(ProblemConflict, placeOf(e.field+".source"), m.holders[h].at, "the device at this address inside the guest is "+key+" on the source host")
+			m.p.report(ProblemConflict, placeOf(e.field+".source"), m.holders[h].at, "the device at this address inside the guest is "+key+" on the source host; correct source or guestAddress")
 		}
 		m.settled[h], m.final[h] = true, e.to
 		return

@@ -29,7 +29,7 @@ func planMemoryBacking(p *planner) {
 		case source != "file":
 		case !p.inactive:
 			p.report(ProblemConflict, placeOf(fileBackingField), backing,
-				"the guest's memory is in files, and libvirt cannot move it out of them while the guest runs; leave memoryBacking out or say Required, or restart the guest without them")
+				"the guest's memory is in files, and libvirt cannot move it out of them while the guest runs; leave memoryBacking out or say Required, or take the guest's memory out of files and restart it")
 		default:
 			p.removeFileBacking(backing)
 		}
@@ -43,7 +43,7 @@ func planMemoryBacking(p *planner) {
 func (p *planner) removeFileBacking(backing *node) {
 	if at := p.sharedMemoryUser(); at != nil {
 		p.report(ProblemConflict, placeOf(fileBackingField), at,
-			"this device shares the guest's memory, which it could not without files; choose a target that keeps memory in files")
+			"this device shares the guest's memory with another process, which takes memory in files; say Required, or leave memoryBacking out")
 		return
 	}
 	for c := backing.first; c != nil; c = c.next {
@@ -110,11 +110,11 @@ func (p *planner) mayMoveIntoFiles(backing *node, source string) bool {
 	var message string
 	switch hugepages := backing.child("hugepages"); {
 	case hugepages != nil:
-		at, message = hugepages, "memory in huge pages cannot be kept in files too; leave fileBacking out or choose another target"
+		at, message = hugepages, "the guest's memory is in huge pages, and cannot be in files at the same time; leave memoryBacking out"
 	case source == "memfd":
-		message = "the guest's memory is in an anonymous file (memfd), which works on every host; leave fileBacking out"
+		message = "the guest's memory is in an anonymous file (memfd), which works on every host; leave memoryBacking out"
 	case !p.inactive:
-		message = "the guest's memory is not in files, and libvirt cannot move it into them while the guest runs; leave memoryBacking out, or restart the guest with them"
+		message = "the guest's memory is not in files, and libvirt cannot move it into them while the guest runs; leave memoryBacking out, or have the guest restarted with its memory in files"
 	default:
 		return true
 	}

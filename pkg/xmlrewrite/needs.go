@@ -30,7 +30,7 @@ func ReadNeeds[Text ~string | ~[]byte](domainXML Text) (Needs, error) {
 		if l.index >= maxSerialPorts {
 			return Needs{}, Problems{{
 				Kind: ProblemInvalidXML, XMLPath: l.device.path(),
-				Message: "the index of the serial port must be below " + itoa(maxSerialPorts),
+				Message: "the index of a serial port must be below " + itoa(maxSerialPorts) + "; correct it in the guest's definition",
 			}}
 		}
 		needs.SerialPorts = max(needs.SerialPorts, l.index+1)

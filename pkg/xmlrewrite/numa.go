@@ -45,7 +45,7 @@ func (p *planner) refuseStalePins(cputune, numatune *node) {
 		if at == nil {
 			return
 		}
-		p.report(ProblemMissingData, placeOf(numaField), at, what+" of the source host; say in numa which take their place on the target")
+		p.report(ProblemMissingData, placeOf(numaField), at, what+" of the source host; give those of the target")
 	}
 	for _, name := range [...]string{"vcpupin", "emulatorpin", "iothreadpin"} {
 		refuse(cputune.child(name), "the guest is pinned to CPUs")
@@ -143,7 +143,7 @@ func (p *planner) applyPins(parent *node, l *pinList, create func(*pin)) {
 			}
 		case l.broken:
 		default:
-			p.report(ProblemMissingData, placeOf(l.field), c, "the guest pins "+l.what+" "+itoa(id)+"; add an entry for it")
+			p.report(ProblemMissingData, placeOf(l.field), c, "the guest's definition pins "+l.what+" "+itoa(id)+", and the list has no entry for it; add one")
 		}
 	}
 	for i := range l.pins {
@@ -182,7 +182,7 @@ func (p *planner) pinEmulator(cputune *node, want *v1alpha1.NUMAMigrateData, cpu
 	have := cputune.child("emulatorpin")
 	if want.EmulatorPin == nil {
 		if have != nil {
-			p.report(ProblemMissingData, placeOf(field), have, "the guest pins the emulator; say to which CPUs of the target")
+			p.report(ProblemMissingData, placeOf(field), have, "the guest's emulator is pinned to CPUs of the source host; give those of the target")
 		}
 		return nil
 	}

@@ -33,7 +33,7 @@ func (p *planner) bindMemory(numatune *node, want *v1alpha1.NUMAMigrateData, nod
 			return // The entry is for the device alone, or for the persistent definition.
 		default:
 			p.report(ProblemConflict, placeOf(l.field), p.domain,
-				"none of the guest's NUMA cells is bound, and with its machine type libvirt cannot bind them while it runs; remove the entry for cell "+itoa(missing.id))
+				"none of the guest's NUMA cells is bound to nodes, and with its machine type they cannot be bound while it runs; remove the entry for cell "+itoa(missing.id))
 			return
 		}
 		mode := memory.value("mode")
@@ -93,7 +93,7 @@ func (p *planner) moveWholeMemory(memory *node, set numberSet, broken bool) {
 		memory.setNumbers("nodeset", set, "")
 	case broken: // Reported already.
 	default:
-		p.report(ProblemMissingData, placeOf(field), memory, "the guest's memory is bound to NUMA nodes of the source host; say to which of the target")
+		p.report(ProblemMissingData, placeOf(field), memory, "the guest's memory is bound to NUMA nodes of the source host; give those of the target")
 	}
 }
 
@@ -106,14 +106,14 @@ func (p *planner) bindMemoryDevices(l *pinList, memoryNodes *v1alpha1.CPUSet, no
 		if mask == nil {
 			continue
 		}
-		field, message := placeOf(l.field), "this memory device is bound to NUMA nodes of the source host; add an entry for its cell"
+		field, message := placeOf(l.field), "this memory device is bound to NUMA nodes of the source host; add an entry for the cell that it belongs to, with those of the target"
 		var to numberSet
 		if id, inCell := p.cellOf(device); inCell {
 			if i, covered := l.ids.find(id); covered {
 				to = l.pins[i].set
 			}
 		} else {
-			field, message = placeOf(numaField+".memoryNodes"), "this memory device is bound to NUMA nodes of the source host; say to which of the target"
+			field, message = placeOf(numaField+".memoryNodes"), "this memory device is bound to NUMA nodes of the source host, and belongs to no cell; give those of the target"
 			if memoryNodes != nil {
 				var ok bool
 				if to, ok = goodSet(string(*memoryNodes), nodes); !ok {
@@ -232,7 +232,7 @@ func (p *planner) checkRealtime(want *v1alpha1.RealtimeMigrateData) (numberSet, 
 	const field = numaField + ".realtime"
 	set, ok := p.checkSet(placeOf(field+".vcpus"), string(*want.VCPUs), "virtual CPUs", nil)
 	if ok && !p.inactive && set.highest() >= p.doc.vcpuCount() {
-		p.report(ProblemNotFound, placeOf(field+".vcpus"), nil, "the guest does not have all of these virtual CPUs")
+		p.report(ProblemNotFound, placeOf(field+".vcpus"), nil, "the guest does not have all of these virtual CPUs; list only those that it has")
 		ok = false
 	}
 	if *want.Priority < 1 || *want.Priority > 99 {

@@ -1,5 +1,7 @@
 package xmlrewrite
 
+import "slices"
+
 const (
 	pciField  = "pciDevices"
 	mdevField = "mediatedDevices"
@@ -152,14 +154,17 @@ func (m *deviceMap) addMdev(device *node) bool {
 // hasHostFunction reports whether the list of interfaces says which function of
 // the target takes the place of this interface.
 func (p *planner) hasHostFunction(nic *node) bool {
-	mac, ok := parseMAC(nic.child("mac").value("address"))
-	if !ok {
+	if p.data.Interfaces == nil {
 		return false
 	}
-	i, listed := p.interfaceEntries()[mac]
-	if !listed {
+	i := slices.Index(p.devices("interface"), nic)
+	if i < 0 {
 		return false
 	}
-	source := p.data.Interfaces[i].Source
+	entry := p.interfaceMatches()[i]
+	if entry < 0 {
+		return false
+	}
+	source := p.data.Interfaces[entry].Source
 	return source != nil && source.HostDevice != nil
 }

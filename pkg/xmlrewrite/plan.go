@@ -37,6 +37,8 @@ type TargetFacts struct {
 	NUMANodes string
 	// CgroupVersion is 1 or 2.
 	CgroupVersion int
+	// LibvirtVersion is that of the host's libvirt, such as "9.0.0".
+	LibvirtVersion string
 }
 
 // Plan is a rewrite that has been checked and cannot fail any more.
@@ -64,10 +66,12 @@ func steps() []step {
 		planInterfaces,      // What network interfaces are connected to.
 		planSharedCPUs,      // The host CPUs that unpinned guests share.
 		planNUMA,            // CPU pins, memory binding and the real-time scheduler.
+		planHostResources,   // Shares of caches and memory bandwidth.
 		planMediatedDevices, // Mediated devices.
 		planPCIDevices,      // Passed-through PCI functions.
+		planUSBDevices,      // Passed-through USB devices.
 		planVirtualPMEM,     // The backing of persistent memory.
-		judgeHostReferences, // All else that may depend on the host.
+		judgeHostReferences, // All else that may depend on the host, by the map of paths.
 	}
 }
 

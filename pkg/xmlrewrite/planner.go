@@ -17,10 +17,10 @@ type planner struct {
 	other    *document // The guest's other definition, or nil.
 	target   TargetFacts
 
-	matched bool           // Set by volumes, as is matches.
-	matches []int          // By disk: its entry, noVolume, ambiguousVolume or otherVolume.
-	nics    map[string]int // Filled by interfaceEntries.
-	shape   sourceShape    // Room for the one at hand.
+	matched    bool        // Set by volumes, as is matches.
+	matches    []int       // By disk: its entry, noVolume, ambiguousVolume or otherVolume.
+	nicMatches []int       // By interface: its entry, noInterface or ambiguousInterface. Set by interfaceMatches.
+	shape      sourceShape // Room for the one at hand.
 
 	problems Problems
 	warnings Problems

@@ -2,6 +2,7 @@ package xmlrewrite
 
 import (
 	"cmp"
+	"slices"
 	"strconv"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
@@ -92,6 +93,7 @@ func planSerial(p *planner) {
 		offer = &v1alpha1.SerialMigrateData{}
 	}
 	listeners := serialListeners(p.doc)
+	p.reportUnknownSerials(user)
 	p.moveListeners(listeners, user.ListenAddress, offer.ListenAddress)
 	switch portsGood := p.checkPorts(user.Ports); {
 	case !portsGood:
@@ -101,6 +103,23 @@ func planSerial(p *planner) {
 		p.rewriteSerialPorts(listeners, offer.Ports)
 	case p.data.Serial != nil:
 		p.rewriteSerialPorts(listeners, nil)
+	}
+}
+
+// reportUnknownSerials reports an address and ports for which the guest has no device.
+func (p *planner) reportUnknownSerials(user *v1alpha1.SerialMigrateData) {
+	listens := func(d *document) bool { return len(serialListeners(d))+len(otherListeners(d)) > 0 }
+	if user.ListenAddress != nil && !listens(p.doc) && !p.elsewhere(listens) {
+		p.report(ProblemNotFound, placeOf(serialAddressField), nil, "the guest has no character device that listens; remove the address")
+	}
+	for i := range user.Ports {
+		has := func(d *document) bool {
+			return slices.ContainsFunc(serialListeners(d), func(l serialListener) bool { return l.index >= i })
+		}
+		if !has(p.doc) && !p.elsewhere(has) {
+			p.report(ProblemNotFound, placeOf(serialPortsField).entry(i), nil, "the guest has no serial port with the index "+itoa(i)+" or above that listens on TCP; remove the entry")
+			return
+		}
 	}
 }
 
@@ -141,11 +160,11 @@ func (p *planner) moveListener(source *node, address *string) {
 	switch scopeOf(source.value("host")) {
 	case scopeUnset:
 	case scopeAny, scopeLoopback:
-		p.warn(placeOf(serialAddressField), source, "the "+source.parent.name+" device listens on a wildcard or loopback address, which is kept")
+		p.warn(placeOf(serialAddressField), source, "the "+source.parent.name+" device listens on a wildcard or loopback address, which is kept; give an address here to change it")
 	case scopeHost:
 		if address == nil {
 			p.report(ProblemMissingData, placeOf(serialAddressField), source,
-				"the "+source.parent.name+" device listens on an address of the source host; set the address to listen on at the target")
+				"the "+source.parent.name+" device listens on an address of the source host; give the target's")
 			return
 		}
 		source.setAttr("host", *address)
@@ -162,22 +181,22 @@ func (p *planner) rewriteSerialPorts(listeners []serialListener, ports []int32) 
 		switch {
 		case l.index < 0:
 			p.report(ProblemInvalidXML, placeOf(serialPortsField), l.device,
-				"the serial port has no index in its target element, so no port can be chosen for it; add <target port=…/>")
+				"the serial port has no index (<target port='…'/>), by which its TCP port is found; give it one in the guest's definition")
 			continue
 		case l.index >= len(ports):
 			p.report(ProblemMissingData, placeOf(serialPortsField), l.source,
-				"the guest listens on a TCP port here; give at least "+itoa(l.index+1)+" ports, the last one for this device")
+				"this device, which has the index "+itoa(l.index)+", listens on a TCP port; give at least "+itoa(l.index+1)+" ports")
 			continue
 		}
 		port := ports[l.index]
 		field := placeOf(serialPortsField).entry(l.index)
 		if other, ok := first[l.index]; ok && !mirrors(l, other) {
 			p.report(ProblemAmbiguous, field, l.source,
-				"two devices with different ports have this index; give one of them another index, or another type of source, in the guest")
+				"two devices that listen on different TCP ports have this index; give one of them another index, or another type of source, in the guest's definition")
 			continue
 		} else if !ok {
 			if i, taken := owner[port]; taken {
-				p.report(ProblemConflict, field, l.source, "this port is already used for index "+itoa(i)+"; choose another")
+				p.report(ProblemConflict, field, l.source, "this port is given to the index "+itoa(i)+" already; choose another")
 				continue
 			}
 			first[l.index], owner[port] = l, l.index

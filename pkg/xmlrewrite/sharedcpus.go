@@ -55,7 +55,7 @@ func (p *planner) checkKeptCPUs(vcpu *node) {
 		return
 	}
 	p.report(ProblemMissingData, placeOf(sharedCPUsField), vcpu,
-		"the guest is to share CPUs of its host of which the target does not have all; say which it is to share there")
+		"the guest may run on CPUs that the target does not all have; give those of the target")
 }
 
 // fullyPinned reports whether each virtual CPU has a pin, before or after.

@@ -1,7 +1,9 @@
 package xmlrewrite
 
+import "fmt"
+
 // ReadTargetFacts reads what libvirt's capabilities of a host (virsh
-// capabilities) say about it. The version of cgroups is not among it.
+// capabilities) say about it. The versions of cgroups and libvirt are not among it.
 func ReadTargetFacts[Text ~string | ~[]byte](capabilities Text) (TargetFacts, error) {
 	doc, err := parse(string(capabilities))
 	if err != nil {
@@ -27,6 +29,16 @@ func ReadTargetFacts[Text ~string | ~[]byte](capabilities Text) (TargetFacts, er
 		online = all // Libvirt does not know this host's topology.
 	}
 	return TargetFacts{OnlineCPUs: online.normal().String(), NUMANodes: nodes.normal().String()}, nil
+}
+
+// libvirtBefore reports whether the host's libvirt is known to be older than this
+// version.
+func (f *TargetFacts) libvirtBefore(major, minor int) bool {
+	var x, y int
+	if _, err := fmt.Sscanf(f.LibvirtVersion, "%d.%d", &x, &y); err != nil {
+		return false
+	}
+	return x < major || x == major && y < minor
 }
 
 // with adds the number that the text is, if it is one. The set is no longer in

@@ -55,7 +55,7 @@ func (p *planner) volumes() []int {
 		v, field := &p.data.Volumes[i], placeOf(volumesField).entry(i)
 		switch {
 		case (v.Serial == nil) == (v.TargetDevice == nil):
-			p.report(ProblemInvalidValue, field, nil, "give either serial or targetDevice to say which disk is meant")
+			p.report(ProblemInvalidValue, field, nil, "give either serial or targetDevice, to say which disk this is")
 		case v.Serial != nil:
 			bySerial.fill(p, (*document).serialOf)
 			p.matchVolume(i, field.dot("serial"), &bySerial, strings.TrimSpace(*v.Serial))
@@ -159,7 +159,7 @@ func (p *planner) matchVolume(entry int, field *place, in *diskIndexes, key stri
 			p.matches[i] = ambiguousVolume
 			count++
 		}
-		p.report(ProblemAmbiguous, field, x.disks[x.next[disk]], "the guest has "+itoa(count)+" such disks; name the disk by what only it has")
+		p.report(ProblemAmbiguous, field, x.disks[x.next[disk]], "the guest has "+itoa(count)+" disks that fit; find this one by the other of serial and targetDevice")
 	case p.matches[disk] == noVolume:
 		p.matches[disk] = entry
 	case p.matches[disk] != ambiguousVolume: // Else it is reported already.
@@ -180,7 +180,7 @@ func planVolumes(p *planner) {
 		case ambiguousVolume:
 			continue
 		case otherVolume:
-			p.warn(placeOf(volumesField), disk, "the entry for this target device means another disk, which the running guest has there; this one is kept as it is, unless its serial is listed")
+			p.warn(placeOf(volumesField), disk, "the running guest has another disk at this target device, which is the one that the entry means, so this one is kept as it is; list it by its serial to move it, too")
 			p.keepVolume(disk)
 			continue
 		}
@@ -204,14 +204,14 @@ func (p *planner) keepVolume(disk *node) {
 	}
 	if isDiscovered(disk) {
 		p.report(ProblemMissingData, placeOf(volumesField), disk,
-			"the disk is found by a name that hosts give in the order in which they find disks, so it may be another disk on the target; say what its source is there, or list the disk with nothing else if the name is right there, too")
+			"each host names its block devices like this one by itself, so the name may be that of another disk on the target; give the disk's source there, or list the disk without a source if the name is right there, too")
 		return
 	}
 	if p.data.Volumes == nil || disk.child("serial") == nil {
 		return
 	}
 	p.report(ProblemMissingData, placeOf(volumesField), disk,
-		"the list of volumes does not mention this disk; add its serial, with nothing else if its source stays the same")
+		"the list of volumes leaves out this disk, which has a serial; add an entry for it, without a source if it stays where it is")
 }
 
 // keepHostBoundDisk refuses to keep what only the source host has, and reports
@@ -220,13 +220,13 @@ func (p *planner) keepVolume(disk *node) {
 func (p *planner) keepHostBoundDisk(disk *node, field *place) bool {
 	switch kind := disk.value("type"); {
 	case kind == "nvme", kind == "vhostvdpa":
-		p.report(ProblemMissingData, field, disk, "the disk is a device of the source host; say which device it is on the target")
+		p.report(ProblemMissingData, field, disk, "the disk is a device of the source host; give the target's")
 		return true
 	case disk.child("source").hasAttr("fdgroup"):
-		p.report(ProblemMissingData, field, disk, "the disk is a file that was handed to the source's libvirt as a descriptor; say where it is on the target")
+		p.report(ProblemMissingData, field, disk, "the source's libvirt was handed the disk as an open file (fdgroup), which the target's does not have; give the disk's source on the target")
 		return true
 	case kind == "vhostuser":
-		p.warn(field, disk, "the disk is connected to a socket of the host, which is kept; make sure that it is this guest's on the target")
+		p.warn(field, disk, "the disk uses a vhost-user socket of the host, whose path is kept; make sure that the socket there is this guest's on the target, too, or give another in source.vhostUser")
 	}
 	return false
 }

@@ -100,7 +100,7 @@ func (p *planner) rewriteSource(disk *node, v *v1alpha1.VolumeMigrateData, field
 		return
 	}
 	if policy := source.hasAttr("startupPolicy"); policy && !isOneOf(shape.kind, "file", "block", "dir", "volume") {
-		p.warn(field, source, "libvirt has no startupPolicy for this kind of source, so it goes: without its data, the guest does not start on the target")
+		p.warn(field, source, "libvirt has no startupPolicy for this kind of source, so it is removed: if the data is missing on the target, the guest cannot be started there")
 		source.removeAttr("startupPolicy")
 	}
 	source.removeAttr("managed")
@@ -175,17 +175,21 @@ func (p *planner) moveAuth(disk, source *node, shape *sourceShape) {
 }
 
 // fitsDevice refuses what libvirt or QEMU would: passing SCSI commands through
-// needs something that understands them, and a disk behind a vhost-user socket is
-// another device in QEMU than all others.
+// needs something that understands them, a disk behind a vhost-user socket is
+// another device in QEMU than all others, and directories cannot be written to.
 func (p *planner) fitsDevice(disk *node, shape *sourceShape, field *place) bool {
 	if kind := disk.value("type"); (kind == "vhostuser") != (shape.kind == "vhostuser") {
-		p.report(ProblemConflict, field, disk, "a disk cannot begin or cease to be on a vhost-user socket while the guest runs; choose another kind of source")
+		p.report(ProblemConflict, field, disk, "a disk cannot move to or from a vhost-user socket while the guest runs; choose another kind of source")
+		return false
+	}
+	if shape.kind == "dir" && disk.value("type") != "dir" && disk.value("device") != "cdrom" && disk.child("readonly") == nil {
+		p.report(ProblemConflict, field, disk, "the guest may write to this disk, but libvirt offers directories read-only; choose another kind of source")
 		return false
 	}
 	if disk.value("device") != "lun" || shape.kind == "block" || shape.kind == "volume" || shape.protocol == "iscsi" {
 		return true
 	}
-	p.report(ProblemConflict, field, disk, "the disk passes SCSI commands through, which needs a block device, a pool's volume or iscsi")
+	p.report(ProblemConflict, field, disk, "the guest sends SCSI commands to the disk itself (device='lun'), which takes block, storagePool or the protocol iscsi; choose one of those")
 	return false
 }
 

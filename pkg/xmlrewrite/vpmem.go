@@ -33,7 +33,7 @@ func planVirtualPMEM(p *planner) {
 	}
 	if len(want) != len(running) {
 		p.report(ProblemConflict, placeOf(vpmemField), nil,
-			"the guest has "+itoa(len(running))+" NVDIMMs and virtio-pmem devices, and the migrate data "+itoa(len(want))+"; give one entry for each")
+			"the guest has "+itoa(len(running))+" NVDIMMs and virtio-pmem devices, but the list has "+itoa(len(want))+" entries; give one for each device, in the guest's order")
 		return
 	}
 	for i, m := range devices {

@@ -84,8 +84,12 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.NoticeApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("NUMAMigrateData"):
 		return &apiv1alpha1.NUMAMigrateDataApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("NumberMapping"):
+		return &apiv1alpha1.NumberMappingApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("NVMeSource"):
 		return &apiv1alpha1.NVMeSourceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("PathMapping"):
+		return &apiv1alpha1.PathMappingApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PathSource"):
 		return &apiv1alpha1.PathSourceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PCIDeviceMigrateData"):
@@ -128,6 +132,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.TargetStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TransferStatus"):
 		return &apiv1alpha1.TransferStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("USBDeviceMigrateData"):
+		return &apiv1alpha1.USBDeviceMigrateDataApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("VCPUPin"):
 		return &apiv1alpha1.VCPUPinApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("VhostUserInterfaceSource"):

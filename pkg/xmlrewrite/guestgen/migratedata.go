@@ -5,8 +5,8 @@ import v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
 // MigrateData returns what is to become of the guest.
 func (c *Case) MigrateData() *v1alpha1.MigrateData {
 	md := &v1alpha1.MigrateData{
-		Graphics:   &v1alpha1.GraphicsMigrateData{VNCListenAddress: &c.VNC, SPICEListenAddress: &c.SPICE},
-		Serial:     &v1alpha1.SerialMigrateData{ListenAddress: &c.SerialHost, Ports: append([]int32{}, c.Ports...)},
+		Graphics:   c.graphicsData(),
+		Serial:     c.serialData(),
 		Volumes:    []v1alpha1.VolumeMigrateData{},
 		Interfaces: []v1alpha1.InterfaceMigrateData{},
 		PerfEvents: []v1alpha1.PerfEvent{},
@@ -38,6 +38,31 @@ func (c *Case) MigrateData() *v1alpha1.MigrateData {
 		md.NUMA = c.Pins.numa()
 	}
 	return md
+}
+
+// graphicsData returns addresses for the graphics that the guest has.
+func (c *Case) graphicsData() *v1alpha1.GraphicsMigrateData {
+	var data v1alpha1.GraphicsMigrateData
+	for _, g := range c.Graphics {
+		switch g.Type {
+		case "vnc":
+			data.VNCListenAddress = &c.VNC
+		case "spice":
+			data.SPICEListenAddress = &c.SPICE
+		}
+	}
+	if data == (v1alpha1.GraphicsMigrateData{}) {
+		return nil
+	}
+	return &data
+}
+
+// serialData returns what the serial ports of the guest listen on, if it has any.
+func (c *Case) serialData() *v1alpha1.SerialMigrateData {
+	if len(c.Serials) == 0 {
+		return nil
+	}
+	return &v1alpha1.SerialMigrateData{ListenAddress: &c.SerialHost, Ports: append([]int32{}, c.Ports...)}
 }
 
 func (d *Disk) volume() v1alpha1.VolumeMigrateData {

@@ -167,9 +167,14 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: value
       type:
         scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.FixedPorts
+  scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.GraphicsMigrateData
   map:
     fields:
+    - name: fixedPorts
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.FixedPorts
     - name: rdpListenAddress
       type:
         scalar: string
@@ -298,6 +303,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: filter
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.NetworkFilter
+    - name: guestAddress
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.PCIAddress
     - name: macAddress
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.MACAddress
@@ -504,9 +512,7 @@ var schemaYAML = typed.YAMLObject(`types:
         list:
           elementType:
             namedType: com.github.virtferry.virtferry.api.v1alpha1.InterfaceMigrateData
-          elementRelationship: associative
-          keys:
-          - macAddress
+          elementRelationship: atomic
     - name: mediatedDevices
       type:
         list:
@@ -521,6 +527,14 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: numa
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.NUMAMigrateData
+    - name: pathMappings
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.PathMapping
+          elementRelationship: associative
+          keys:
+          - from
     - name: pciDevices
       type:
         list:
@@ -547,6 +561,14 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: sharedCPUSet
       type:
         scalar: string
+    - name: usbDevices
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.USBDeviceMigrateData
+          elementRelationship: associative
+          keys:
+          - source
     - name: virtualPMEM
       type:
         list:
@@ -595,6 +617,14 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.virtferry.virtferry.api.v1alpha1.NUMAMigrateData
   map:
     fields:
+    - name: caches
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.NumberMapping
+          elementRelationship: associative
+          keys:
+          - source
     - name: cellPins
       type:
         list:
@@ -614,6 +644,14 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - ioThread
+    - name: memoryBandwidthNodes
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.NumberMapping
+          elementRelationship: associative
+          keys:
+          - source
     - name: memoryNodes
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.CPUSet
@@ -717,6 +755,15 @@ var schemaYAML = typed.YAMLObject(`types:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
 - name: com.github.virtferry.virtferry.api.v1alpha1.NoticeReason
   scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.NumberMapping
+  map:
+    fields:
+    - name: source
+      type:
+        scalar: numeric
+    - name: target
+      type:
+        scalar: numeric
 - name: com.github.virtferry.virtferry.api.v1alpha1.PCIAddress
   scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.PCIDeviceMigrateData
@@ -731,6 +778,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: target
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.PCIAddress
+- name: com.github.virtferry.virtferry.api.v1alpha1.PathMapping
+  map:
+    fields:
+    - name: from
+      type:
+        scalar: string
+    - name: to
+      type:
+        scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.PathSource
   map:
     fields:
@@ -1056,6 +1112,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: cgroupVersion
       type:
         scalar: numeric
+    - name: libvirtVersion
+      type:
+        scalar: string
     - name: numaNodes
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.CPUSet
@@ -1140,6 +1199,17 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: numeric
 - name: com.github.virtferry.virtferry.api.v1alpha1.Transport
   scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.USBDevice
+  scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.USBDeviceMigrateData
+  map:
+    fields:
+    - name: source
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.USBDevice
+    - name: target
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.USBDevice
 - name: com.github.virtferry.virtferry.api.v1alpha1.UUID
   scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.VCPUPin

@@ -2,6 +2,10 @@
 
 package v1alpha1
 
+import (
+	apiv1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+)
+
 // GraphicsMigrateDataApplyConfiguration represents a declarative configuration of the GraphicsMigrateData type for use
 // with apply.
 //
@@ -15,6 +19,9 @@ type GraphicsMigrateDataApplyConfiguration struct {
 	SPICEListenAddress *string `json:"spiceListenAddress,omitempty"`
 	// rdpListenAddress is the IP address on which RDP listens on the target.
 	RDPListenAddress *string `json:"rdpListenAddress,omitempty"`
+	// fixedPorts says what becomes of ports that the guest's definition gives by number.
+	// Absent keeps them, with a warning.
+	FixedPorts *apiv1alpha1.FixedPorts `json:"fixedPorts,omitempty"`
 }
 
 // GraphicsMigrateDataApplyConfiguration constructs a declarative configuration of the GraphicsMigrateData type for use with
@@ -44,5 +51,13 @@ func (b *GraphicsMigrateDataApplyConfiguration) WithSPICEListenAddress(value str
 // If called multiple times, the RDPListenAddress field is set to the value of the last call.
 func (b *GraphicsMigrateDataApplyConfiguration) WithRDPListenAddress(value string) *GraphicsMigrateDataApplyConfiguration {
 	b.RDPListenAddress = &value
+	return b
+}
+
+// WithFixedPorts sets the FixedPorts field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the FixedPorts field is set to the value of the last call.
+func (b *GraphicsMigrateDataApplyConfiguration) WithFixedPorts(value apiv1alpha1.FixedPorts) *GraphicsMigrateDataApplyConfiguration {
+	b.FixedPorts = &value
 	return b
 }

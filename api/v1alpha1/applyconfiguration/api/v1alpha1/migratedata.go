@@ -36,8 +36,9 @@ type MigrateDataApplyConfiguration struct {
 	CPUShares *CPUSharesMigrateDataApplyConfiguration `json:"cpuShares,omitempty"`
 	// interfaces says what the guest's network interfaces are connected to on
 	// the target. Absent leaves them as they are. A list, even an empty one, is
-	// complete: it must name every interface. An entry with nothing but a MAC
-	// address leaves that interface as it is.
+	// complete: it must name every interface, but for passed-through functions
+	// that share the MAC address of one, and that pciDevices maps. An entry with
+	// nothing but a MAC address leaves that interface as it is.
 	Interfaces []InterfaceMigrateDataApplyConfiguration `json:"interfaces,omitempty"`
 	// sharedCPUSet is the set of the target's CPUs on which guests without CPU pins run,
 	// such as "0-3,8". Empty lets the guest run on all CPUs. It has no effect on guests
@@ -52,10 +53,20 @@ type MigrateDataApplyConfiguration struct {
 	// pciDevices maps each of the host PCI devices that the guest uses to one
 	// on the target. Maps may swap or chain addresses.
 	PCIDevices []PCIDeviceMigrateDataApplyConfiguration `json:"pciDevices,omitempty"`
+	// usbDevices maps the USB devices of the source host that the guest uses to those
+	// of the target. One that is found by vendor and product needs no entry if the
+	// target has such a device, too.
+	USBDevices []USBDeviceMigrateDataApplyConfiguration `json:"usbDevices,omitempty"`
 	// virtualPMEM holds the backing of the guest's virtual persistent memory
 	// on the target, one entry per NVDIMM or virtio-pmem device, in the guest's
 	// order.
 	VirtualPMEM []VirtualPMEMMigrateDataApplyConfiguration `json:"virtualPMEM,omitempty"`
+	// pathMappings says what paths of the source host become on the target for which
+	// there is no field above: the emulator, firmware and its variables, backing chains,
+	// render nodes, shared directories, host character and input devices, and sockets
+	// and files of character devices, TPMs and file systems. An entry whose ends are the
+	// same says that the path is right on the target.
+	PathMappings []PathMappingApplyConfiguration `json:"pathMappings,omitempty"`
 }
 
 // MigrateDataApplyConfiguration constructs a declarative configuration of the MigrateData type for use with
@@ -187,6 +198,19 @@ func (b *MigrateDataApplyConfiguration) WithPCIDevices(values ...*PCIDeviceMigra
 	return b
 }
 
+// WithUSBDevices adds the given value to the USBDevices field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the USBDevices field.
+func (b *MigrateDataApplyConfiguration) WithUSBDevices(values ...*USBDeviceMigrateDataApplyConfiguration) *MigrateDataApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithUSBDevices")
+		}
+		b.USBDevices = append(b.USBDevices, *values[i])
+	}
+	return b
+}
+
 // WithVirtualPMEM adds the given value to the VirtualPMEM field in the declarative configuration
 // and returns the receiver, so that objects can be build by chaining "With" function invocations.
 // If called multiple times, values provided by each call will be appended to the VirtualPMEM field.
@@ -196,6 +220,19 @@ func (b *MigrateDataApplyConfiguration) WithVirtualPMEM(values ...*VirtualPMEMMi
 			panic("nil value passed to WithVirtualPMEM")
 		}
 		b.VirtualPMEM = append(b.VirtualPMEM, *values[i])
+	}
+	return b
+}
+
+// WithPathMappings adds the given value to the PathMappings field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the PathMappings field.
+func (b *MigrateDataApplyConfiguration) WithPathMappings(values ...*PathMappingApplyConfiguration) *MigrateDataApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithPathMappings")
+		}
+		b.PathMappings = append(b.PathMappings, *values[i])
 	}
 	return b
 }

@@ -28,6 +28,14 @@ type NUMAMigrateDataApplyConfiguration struct {
 	// realtime says which virtual CPUs run under a real-time scheduler.
 	// Absent leaves that as the guest has it; empty means none.
 	Realtime *RealtimeMigrateDataApplyConfiguration `json:"realtime,omitempty"`
+	// caches maps the caches of the source host of which the guest's virtual CPUs
+	// have a share (cachetune) to those of the target, by the numbers that libvirt's
+	// capabilities give them.
+	Caches []NumberMappingApplyConfiguration `json:"caches,omitempty"`
+	// memoryBandwidthNodes maps the nodes of the source host of whose memory
+	// bandwidth the guest's virtual CPUs have a share (memorytune) to those of the
+	// target, likewise.
+	MemoryBandwidthNodes []NumberMappingApplyConfiguration `json:"memoryBandwidthNodes,omitempty"`
 }
 
 // NUMAMigrateDataApplyConfiguration constructs a declarative configuration of the NUMAMigrateData type for use with
@@ -96,5 +104,31 @@ func (b *NUMAMigrateDataApplyConfiguration) WithMemoryNodes(value apiv1alpha1.CP
 // If called multiple times, the Realtime field is set to the value of the last call.
 func (b *NUMAMigrateDataApplyConfiguration) WithRealtime(value *RealtimeMigrateDataApplyConfiguration) *NUMAMigrateDataApplyConfiguration {
 	b.Realtime = value
+	return b
+}
+
+// WithCaches adds the given value to the Caches field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Caches field.
+func (b *NUMAMigrateDataApplyConfiguration) WithCaches(values ...*NumberMappingApplyConfiguration) *NUMAMigrateDataApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithCaches")
+		}
+		b.Caches = append(b.Caches, *values[i])
+	}
+	return b
+}
+
+// WithMemoryBandwidthNodes adds the given value to the MemoryBandwidthNodes field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the MemoryBandwidthNodes field.
+func (b *NUMAMigrateDataApplyConfiguration) WithMemoryBandwidthNodes(values ...*NumberMappingApplyConfiguration) *NUMAMigrateDataApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithMemoryBandwidthNodes")
+		}
+		b.MemoryBandwidthNodes = append(b.MemoryBandwidthNodes, *values[i])
+	}
 	return b
 }

@@ -19,6 +19,8 @@ type TargetHostApplyConfiguration struct {
 	// cgroupVersion is the version of the host's control groups, which decides what CPU
 	// shares are allowed.
 	CgroupVersion *int32 `json:"cgroupVersion,omitempty"`
+	// libvirtVersion is that of the host's libvirt, which decides what it accepts.
+	LibvirtVersion *string `json:"libvirtVersion,omitempty"`
 }
 
 // TargetHostApplyConfiguration constructs a declarative configuration of the TargetHost type for use with
@@ -48,5 +50,13 @@ func (b *TargetHostApplyConfiguration) WithNUMANodes(value apiv1alpha1.CPUSet) *
 // If called multiple times, the CgroupVersion field is set to the value of the last call.
 func (b *TargetHostApplyConfiguration) WithCgroupVersion(value int32) *TargetHostApplyConfiguration {
 	b.CgroupVersion = &value
+	return b
+}
+
+// WithLibvirtVersion sets the LibvirtVersion field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the LibvirtVersion field is set to the value of the last call.
+func (b *TargetHostApplyConfiguration) WithLibvirtVersion(value string) *TargetHostApplyConfiguration {
+	b.LibvirtVersion = &value
 	return b
 }

@@ -1,0 +1,156 @@
+package xmlrewrite
+
+import (
+	"slices"
+
+	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+)
+
+const (
+	// noInterface stands for an interface that the migrate data do not mention.
+	noInterface = -1
+	// ambiguousInterface stands for one of several that an entry may mean.
+	ambiguousInterface = -2
+)
+
+// nicEntry is what an entry of the list of interfaces says about which one it means.
+type nicEntry struct {
+	mac    string // Empty if it is malformed.
+	guest  string // The address inside the guest; empty if the entry does not say.
+	hosted bool   // It means an interface that is passed through.
+}
+
+// interfaceMatches finds the entry that means each interface, and reports entries that
+// mean none or several.
+func (p *planner) interfaceMatches() []int {
+	if p.nicMatches != nil {
+		return p.nicMatches
+	}
+	nics := p.devices("interface")
+	p.nicMatches = make([]int, len(nics))
+	for i := range nics {
+		p.nicMatches[i] = noInterface
+	}
+	entries := p.nicEntries()
+	named := make(map[string][]string) // From a MAC address to the addresses inside the guest that entries name.
+	for _, e := range entries {
+		if e.guest != "" {
+			named[e.mac] = append(named[e.mac], e.guest)
+		}
+	}
+	here, there := p.doc.nicsByMAC(), map[string][]int(nil)
+	if p.other != nil {
+		there = p.other.nicsByMAC()
+	}
+	for i, e := range entries {
+		if e.mac == "" {
+			continue
+		}
+		found := e.among(nics, here[e.mac], named[e.mac])
+		if len(found) == 1 && p.nicMatches[found[0]] == noInterface {
+			p.nicMatches[found[0]] = i
+			continue
+		}
+		p.reportInterfaceEntry(i, found, func(d *document) bool {
+			return len(e.among(d.devices("interface"), there[e.mac], named[e.mac])) > 0
+		})
+	}
+	return p.nicMatches
+}
+
+// reportInterfaceEntry reports an entry that does not mean one interface of its own.
+func (p *planner) reportInterfaceEntry(entry int, found []int, has func(*document) bool) {
+	field := placeOf(interfacesField).entry(entry).dot("macAddress")
+	if len(found) == 0 {
+		if !p.elsewhere(has) {
+			p.report(ProblemNotFound, field, nil, "the guest has no such interface; correct or remove the entry")
+		}
+		return
+	}
+	for _, nic := range found {
+		p.nicMatches[nic] = ambiguousInterface
+	}
+	p.report(ProblemAmbiguous, field, p.devices("interface")[found[len(found)-1]],
+		"the guest has several interfaces with this MAC address; give an entry for each, with its guestAddress")
+}
+
+// among returns which of the interfaces with its MAC address an entry means. Without an
+// address inside the guest, it means one that no other entry names by that and, of a
+// passed-through function and the virtio interface that stands in for it, the one of
+// the kind that it asks for.
+func (e nicEntry) among(nics []*node, sameMAC []int, named []string) []int {
+	var found, ofKind []int
+	for _, i := range sameMAC {
+		guest := nics[i].guestAddress()
+		if e.guest != "" && guest != e.guest || e.guest == "" && slices.Contains(named, guest) {
+			continue
+		}
+		found = append(found, i)
+		if (nics[i].value("type") == "hostdev") == e.hosted {
+			ofKind = append(ofKind, i)
+		}
+	}
+	if len(found) > 1 && len(ofKind) > 0 {
+		return ofKind
+	}
+	return found
+}
+
+// guestAddress returns a device's PCI address inside the guest, if it has one.
+func (n *node) guestAddress() string {
+	if address := n.child("address"); address.value("type") == "pci" {
+		if a, ok := readPCI(address); ok {
+			return a.String()
+		}
+	}
+	return ""
+}
+
+// nicEntries reads what the entries mean, and reports what is malformed or twice.
+func (p *planner) nicEntries() []nicEntry {
+	entries := make([]nicEntry, len(p.data.Interfaces))
+	seen := make(map[[2]string]int, len(entries))
+	for i := range entries {
+		want, field := &p.data.Interfaces[i], placeOf(interfacesField).entry(i)
+		mac, ok := parseMAC(string(want.MACAddress))
+		if !ok {
+			p.report(ProblemInvalidValue, field.dot("macAddress"), nil, "this must be a MAC address such as 52:54:00:12:34:56")
+			continue
+		}
+		guest := ""
+		if want.GuestAddress != nil {
+			address, ok := p.checkPCI(field.dot("guestAddress"), *want.GuestAddress)
+			if !ok {
+				continue
+			}
+			guest = address.String()
+		}
+		if other, twice := seen[[2]string{mac, guest}]; twice {
+			p.report(ProblemAmbiguous, field.dot("macAddress"), nil, "entry "+itoa(other)+" has the same MAC address; merge the two, or tell them apart by guestAddress")
+			continue
+		}
+		seen[[2]string{mac, guest}] = i
+		entries[i] = nicEntry{mac: mac, guest: guest, hosted: want.Source != nil && want.Source.HostDevice != nil}
+	}
+	return entries
+}
+
+// nicsByMAC finds interfaces by their MAC addresses.
+func (d *document) nicsByMAC() map[string][]int {
+	found := make(map[string][]int)
+	for i, nic := range d.devices("interface") {
+		if mac, ok := parseMAC(nic.child("mac").value("address")); ok {
+			found[mac] = append(found[mac], i)
+		}
+	}
+	return found
+}
+
+// leftToPCIDevices reports whether an interface that no entry means is a function of the
+// host that pciDevices maps: it has its MAC address in common with one that is listed.
+func (p *planner) leftToPCIDevices(nic *node, mac string) bool {
+	return isPCIInterface(nic) && slices.ContainsFunc(p.data.Interfaces, func(want v1alpha1.InterfaceMigrateData) bool {
+		listed, ok := parseMAC(string(want.MACAddress))
+		return ok && listed == mac
+	})
+}

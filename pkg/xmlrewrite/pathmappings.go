@@ -1,0 +1,135 @@
+package xmlrewrite
+
+import (
+	"path"
+	"strings"
+
+	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+)
+
+const pathMappingsField = "pathMappings"
+
+// pathMap maps paths of the source host for which there is no other field.
+type pathMap struct {
+	mappings []v1alpha1.PathMapping
+	used     []bool
+	refused  bool // It is wrong in itself, and maps nothing.
+}
+
+// newPathMap checks the list. A path that is mapped to one that is mapped in turn would
+// be mapped again when the rewrite is repeated.
+func (p *planner) newPathMap() *pathMap {
+	m := &pathMap{mappings: p.data.PathMappings, used: make([]bool, len(p.data.PathMappings))}
+	before := len(p.problems)
+	for i, mapping := range m.mappings {
+		field := placeOf(pathMappingsField).entry(i)
+		for _, end := range [...]struct{ name, path string }{{"from", mapping.From}, {"to", mapping.To}} {
+			if p.checkPath(field.dot(end.name), end.path) && path.Clean(end.path) != end.path {
+				p.report(ProblemInvalidValue, field.dot(end.name), nil, "this must not end in a slash or have . or .. in it")
+			}
+		}
+		p.compareMappings(m.mappings, i, field)
+	}
+	m.refused = len(p.problems) > before
+	return m
+}
+
+// compareMappings reports an entry that cannot be told from another, or follows one.
+func (p *planner) compareMappings(mappings []v1alpha1.PathMapping, i int, field *place) {
+	mapping := mappings[i]
+	for j, other := range mappings {
+		switch {
+		case i == j && mapping.From == mapping.To:
+		case i > j && mapping.From == other.From:
+			p.report(ProblemAmbiguous, field.dot("from"), nil, "entry "+itoa(j)+" has the same path; remove one of the two")
+		case i == j && isBelow(mapping.To, mapping.From):
+			p.report(ProblemConflict, field.dot("to"), nil, "this is below the path that it is to replace, and would be mapped again; choose another")
+		case isBelow(mapping.To, other.From):
+			p.report(ProblemConflict, field.dot("to"), nil, "entry "+itoa(j)+" maps this path in turn; a path must not be mapped twice")
+		}
+	}
+}
+
+// isBelow reports whether a path is in a directory, or is the directory.
+func isBelow(p, dir string) bool {
+	rest, found := strings.CutPrefix(p, dir)
+	return found && (rest == "" || rest[0] == '/')
+}
+
+// to returns what a path becomes on the target, by the entry for the longest part of it. A
+// path that is on the target already, from an earlier rewrite, stays.
+func (m *pathMap) to(from string) (string, bool) {
+	if m.refused {
+		return from, true // Reported already.
+	}
+	best := -1
+	for i, mapping := range m.mappings {
+		if isBelow(from, mapping.From) && (best < 0 || len(mapping.From) > len(m.mappings[best].From)) {
+			best = i
+		}
+	}
+	if best >= 0 {
+		m.used[best] = true
+		return m.mappings[best].To + from[len(m.mappings[best].From):], true
+	}
+	done := false
+	for i, mapping := range m.mappings {
+		if isBelow(from, mapping.To) {
+			m.used[i], done = true, true
+		}
+	}
+	return from, done
+}
+
+// reportUnused reports entries that map nothing in either of the guest's definitions.
+func (p *planner) reportUnused(m *pathMap) {
+	for i, mapping := range m.mappings {
+		if m.used[i] || m.refused || p.elsewhere(func(d *document) bool { return d.hasPath(d.root, mapping) }) {
+			continue
+		}
+		p.report(ProblemNotFound, placeOf(pathMappingsField).entry(i).dot("from"), nil,
+			"the guest has no such path that this list maps; correct or remove the entry, and use volumes, interfaces and virtualPMEM for theirs")
+	}
+}
+
+// hasPath reports whether an element, or one below it, has a path that is to be mapped.
+func (d *document) hasPath(n *node, m v1alpha1.PathMapping) bool {
+	for i := range n.attrs {
+		if v := n.attrs[i].value; isBelow(v, m.From) || isBelow(v, m.To) {
+			return true
+		}
+	}
+	if n.first == nil {
+		text := d.text(n)
+		return isBelow(text, m.From) || isBelow(text, m.To)
+	}
+	for c := n.first; c != nil; c = c.next {
+		if d.hasPath(c, m) {
+			return true
+		}
+	}
+	return false
+}
+
+// isHostPath reports whether a place holds a path of the host for which there is no field
+// but that for any path.
+func (r *refRow) isHostPath(value string) bool {
+	if r == nil || !isPlainPath(value) {
+		return false
+	}
+	return r.class == refSame || r.class == refHarmless && r.when != nil || r.class == refBound && r.paths
+}
+
+// isPlainPath reports whether a path is absolute and leads nowhere else than it says.
+func isPlainPath(text string) bool { return strings.HasPrefix(text, "/") && path.Clean(text) == text }
+
+// inBackingChain reports whether an element is in the backing chain of a disk, for whose
+// paths volumes has no word.
+func (n *node) inBackingChain() bool {
+	for ; n != nil; n = n.parent {
+		if n.name == "backingStore" {
+			return true
+		}
+	}
+	return false
+}
