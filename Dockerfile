@@ -6,6 +6,7 @@ COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY api/ api/
 COPY cmd/ cmd/
+COPY config/crd/ config/crd/
 COPY controllers/ controllers/
 COPY internal/ internal/
 COPY pkg/ pkg/

@@ -48,7 +48,7 @@ func newAgentCommand() *cobra.Command {
 		Use:   "agent",
 		Short: "Run the agent of a node, which migrates guests from and to it through its libvirt",
 		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return runAgent(cmd.Context(), &f) },
+		RunE:  func(*cobra.Command, []string) error { return runAgent(ctrl.SetupSignalHandler(), &f) },
 	}
 	f.register(cmd)
 	flags := cmd.Flags()

@@ -6,6 +6,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -25,10 +26,20 @@ import (
 )
 
 func main() {
-	if err := newRootCommand().ExecuteContext(ctrl.SetupSignalHandler()); err != nil {
-		fmt.Fprintln(os.Stderr, "virtferry:", err)
-		os.Exit(1)
+	err := newRootCommand().Execute()
+	if err == nil {
+		return
 	}
+	fmt.Fprintln(os.Stderr, "virtferry:", err)
+	os.Exit(exitCode(err))
+}
+
+// exitCode is 1, unless the error says otherwise.
+func exitCode(err error) int {
+	if coded := interface{ ExitCode() int }(nil); errors.As(err, &coded) {
+		return coded.ExitCode()
+	}
+	return 1
 }
 
 func newRootCommand() *cobra.Command {

@@ -32,7 +32,7 @@ func newManagerCommand() *cobra.Command {
 		Use:   "manager",
 		Short: "Run the manager, which admits migrations and decides their outcome",
 		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return runManager(cmd.Context(), &f) },
+		RunE:  func(*cobra.Command, []string) error { return runManager(ctrl.SetupSignalHandler(), &f) },
 	}
 	f.register(cmd)
 	flags, limits := cmd.Flags(), migration.DefaultLimits()

@@ -1,17 +1,16 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"os"
+	"regexp"
 
 	"github.com/pmezard/go-difflib/difflib"
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/yaml"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/xmlrewrite"
@@ -26,12 +25,16 @@ type rewriteFlags struct {
 	migration string
 	inactive  bool
 	other     string
-	diff      bool
 
-	listenAddress string
-	serialPorts   string
-	capabilities  string
-	cgroupVersion int
+	diff        bool
+	showSecrets bool
+	strict      bool
+
+	listenAddress  string
+	serialPorts    string
+	capabilities   string
+	cgroupVersion  int
+	libvirtVersion string
 }
 
 // newRewriteCommand returns the subcommand that rewrites a guest's XML without
@@ -50,13 +53,19 @@ needs it is reported as a problem. Whether the target has the CPUs and NUMA node
 that are asked for is checked against --target-capabilities, the output of virsh
 capabilities on the target, and is not checked without.
 
-All problems are printed to standard error, one a line, and the exit code is 1.
-The XML that is printed holds the guest's console passwords, if it has any.`,
+The object is checked as the API server would check it, by the schema and the rules
+of its kind, and must be for the guest of the XML. Whether a host path is one that
+the target allows, only the target's agent can say.
+
+All problems are printed to standard error, one a line, and the exit code is 1. So
+are warnings, of what is kept although it may be wrong on the target; the exit code
+is then 0, or 2 with --strict. The XML that is printed holds the guest's console
+passwords, if it has any; --diff masks them, unless --show-secrets is given.`,
 		Example: `  virsh dumpxml --migratable guest | virtferry rewrite --domain - --migration livemigration.yaml --diff
   virtferry rewrite --domain guest.xml --migration livemigration.yaml --listen-address 192.0.2.20 --target-capabilities target.xml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.run(cmd.InOrStdin(), cmd.OutOrStdout())
+			return f.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	flags := cmd.Flags()
@@ -65,10 +74,13 @@ The XML that is printed holds the guest's console passwords, if it has any.`,
 	flags.BoolVar(&f.inactive, "inactive", false, "the XML is the guest's persistent definition, not that of the running guest")
 	flags.StringVar(&f.other, "other-definition", "", "file with the guest's other definition: the persistent one, or with --inactive that of the running guest; what the object names may be in either")
 	flags.BoolVar(&f.diff, "diff", false, "print what changes, as a unified diff, instead of the XML")
+	flags.BoolVar(&f.showSecrets, "show-secrets", false, "print passwords with --diff, too")
+	flags.BoolVar(&f.strict, "strict", false, "end with exit code 2 if there are warnings")
 	flags.StringVar(&f.listenAddress, "listen-address", "", "IP address on which consoles listen on the target, if the object does not give one")
 	flags.StringVar(&f.serialPorts, "serial-ports", "", "range of the target's TCP ports for serial consoles, such as 10000-10999, if the object does not give any; the first ones are used")
 	flags.StringVar(&f.capabilities, "target-capabilities", "", "file with the target's capabilities, as printed by virsh capabilities, or - for standard input")
 	flags.IntVar(&f.cgroupVersion, "target-cgroup-version", 0, "version of the target's control groups, 1 or 2, which decides what CPU shares it accepts")
+	flags.StringVar(&f.libvirtVersion, "target-libvirt-version", "", "version of the target's libvirt, such as 9.0.0, which decides what definitions it accepts")
 	for _, name := range [...]string{"domain", "migration"} {
 		if err := cmd.MarkFlagRequired(name); err != nil {
 			panic(err) // The flag is defined above.
@@ -77,7 +89,7 @@ The XML that is printed holds the guest's console passwords, if it has any.`,
 	return cmd
 }
 
-func (f *rewriteFlags) run(stdin io.Reader, stdout io.Writer) error {
+func (f *rewriteFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
 	if err := f.check(); err != nil {
 		return err
 	}
@@ -85,39 +97,67 @@ func (f *rewriteFlags) run(stdin io.Reader, stdout io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("reading --domain: %w", err)
 	}
-	object, err := readInput(f.migration, stdin)
+	data, err := f.migrateData(ctx, stdin, guest)
 	if err != nil {
 		return fmt.Errorf("reading --migration: %w", err)
 	}
-	data, err := migrateDataOf(object)
+	opts, err := f.options(stdin, guest)
 	if err != nil {
-		return fmt.Errorf("reading --migration: %w", err)
-	}
-	opts := xmlrewrite.Options{Inactive: f.inactive}
-	if f.other != "" {
-		other, err := readInput(f.other, stdin)
-		if err != nil {
-			return fmt.Errorf("reading --other-definition: %w", err)
-		}
-		opts.Other = string(other)
-	}
-	if opts.Offer, err = f.offer(guest); err != nil {
-		return err
-	}
-	if opts.Target, err = f.targetFacts(stdin); err != nil {
 		return err
 	}
 	plan, err := xmlrewrite.NewPlan(guest, data, opts)
 	if err != nil {
 		return fmt.Errorf("the migrate data does not fit the guest:\n%w", err)
 	}
-	result := plan.Apply()
-	if f.diff {
-		return writeDiff(stdout, string(guest), result)
+	if err := writeWarnings(stderr, plan.Warnings()); err != nil {
+		return err
 	}
-	_, err = io.WriteString(stdout, result)
+	if f.diff {
+		err = f.writeDiff(stdout, string(guest), plan.Apply())
+	} else {
+		_, err = io.WriteString(stdout, plan.Apply())
+	}
+	if n := len(plan.Warnings()); err == nil && f.strict && n > 0 {
+		return &strictError{n}
+	}
 	return err
 }
+
+// migrateData reads the object, which must be for the guest.
+func (f *rewriteFlags) migrateData(ctx context.Context, stdin io.Reader, guest []byte) (*v1alpha1.MigrateData, error) {
+	text, err := readInput(f.migration, stdin)
+	if err != nil {
+		return nil, err
+	}
+	lm, err := liveMigrationOf(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	name, uuid, err := xmlrewrite.Identity(guest)
+	if err != nil {
+		return nil, err
+	}
+	return lm.Spec.MigrateData, checkDomain(lm.Spec.Domain, name, uuid)
+}
+
+// options are what else the rewrite depends on.
+func (f *rewriteFlags) options(stdin io.Reader, guest []byte) (opts xmlrewrite.Options, err error) {
+	opts.Inactive = f.inactive
+	if f.other != "" {
+		other, err := readInput(f.other, stdin)
+		if err != nil {
+			return opts, fmt.Errorf("reading --other-definition: %w", err)
+		}
+		opts.Other = string(other)
+	}
+	if opts.Offer, err = f.offer(guest); err != nil {
+		return opts, err
+	}
+	opts.Target, err = f.targetFacts(stdin)
+	return opts, err
+}
+
+var isVersion = regexp.MustCompile(`^\d+\.\d+(\.\d+)?$`)
 
 // check refuses flags that make no sense.
 func (f *rewriteFlags) check() error {
@@ -132,6 +172,8 @@ func (f *rewriteFlags) check() error {
 		return errors.New("only one of --domain, --migration, --other-definition and --target-capabilities can be standard input")
 	case f.cgroupVersion < 0 || f.cgroupVersion > 2:
 		return fmt.Errorf("--target-cgroup-version is %d: it must be 1 or 2", f.cgroupVersion)
+	case f.libvirtVersion != "" && !isVersion.MatchString(f.libvirtVersion):
+		return fmt.Errorf("--target-libvirt-version is %q: it must be a version such as 9.0.0", f.libvirtVersion)
 	}
 	return nil
 }
@@ -178,7 +220,7 @@ func (f *rewriteFlags) targetFacts(stdin io.Reader) (xmlrewrite.TargetFacts, err
 			return facts, fmt.Errorf("reading --target-capabilities: %w", err)
 		}
 	}
-	facts.CgroupVersion = f.cgroupVersion
+	facts.CgroupVersion, facts.LibvirtVersion = f.cgroupVersion, f.libvirtVersion
 	return facts, nil
 }
 
@@ -199,32 +241,41 @@ func readInput(path string, stdin io.Reader) ([]byte, error) {
 	return text, err
 }
 
-// migrateDataOf reads spec.migrateData strictly: a field that does not exist
-// is an error, as it is for kubectl. The rest of the object does not matter.
-func migrateDataOf(object []byte) (*v1alpha1.MigrateData, error) {
-	var lm struct {
-		APIVersion string `json:"apiVersion"`
-		Kind       string `json:"kind"`
-		Spec       struct {
-			MigrateData json.RawMessage `json:"migrateData"`
-		} `json:"spec"`
+// writeWarnings prints one warning a line.
+func writeWarnings(w io.Writer, warnings xmlrewrite.Problems) error {
+	for _, warning := range warnings {
+		if _, err := fmt.Fprintln(w, "warning:", warning); err != nil {
+			return err
+		}
 	}
-	if err := yaml.Unmarshal(object, &lm); err != nil {
-		return nil, err
+	return nil
+}
+
+// strictError says that there were warnings and that none were wanted.
+type strictError struct{ warnings int }
+
+func (e *strictError) Error() string {
+	if e.warnings == 1 {
+		return "there is a warning, and --strict is given"
 	}
-	if want := v1alpha1.GroupVersion.String(); lm.APIVersion != want || lm.Kind != "LiveMigration" {
-		return nil, fmt.Errorf("the object must be a LiveMigration of %s", want)
+	return fmt.Sprintf("there are %d warnings, and --strict is given", e.warnings)
+}
+
+// ExitCode tells warnings from problems.
+func (*strictError) ExitCode() int { return 2 }
+
+// diff prints what changes. Both texts have their secrets masked, unless asked not to.
+func (f *rewriteFlags) writeDiff(w io.Writer, before, after string) error {
+	if !f.showSecrets {
+		for _, text := range [...]*string{&before, &after} {
+			masked, err := xmlrewrite.MaskSecrets(*text)
+			if err != nil {
+				return err
+			}
+			*text = masked
+		}
 	}
-	if len(lm.Spec.MigrateData) == 0 || string(lm.Spec.MigrateData) == "null" {
-		return nil, nil //nolint:nilnil // Absent migrate data is a legal object.
-	}
-	decoder := json.NewDecoder(bytes.NewReader(lm.Spec.MigrateData))
-	decoder.DisallowUnknownFields()
-	var data v1alpha1.MigrateData
-	if err := decoder.Decode(&data); err != nil {
-		return nil, fmt.Errorf("spec.migrateData: %w", err)
-	}
-	return &data, nil
+	return writeDiff(w, before, after)
 }
 
 func writeDiff(w io.Writer, before, after string) error {

@@ -11,7 +11,7 @@ import (
 const rewriteGuest = `<domain type='kvm'>
   <name>guest</name>
   <devices>
-    <graphics type='vnc' port='-1' autoport='yes' listen='192.0.2.10' passwd='hunter2-console'>
+    <graphics type='vnc' port='-1' autoport='yes' listen='192.0.2.10' passwd='hunter2!'>
       <listen type='address' address='192.0.2.10'/>
     </graphics>
   </devices>
@@ -30,6 +30,24 @@ spec:
       vncListenAddress: 192.0.2.20
 `
 
+const rewriteDiff = `--- source
++++ target
+@@ -1,8 +1,8 @@
+ <domain type='kvm'>
+   <name>guest</name>
+   <devices>
+-    <graphics type='vnc' port='-1' autoport='yes' listen='192.0.2.10' passwd='hunter2!'>
+-      <listen type='address' address='192.0.2.10'/>
++    <graphics type='vnc' port='-1' autoport='yes' listen='192.0.2.20' passwd='hunter2!'>
++      <listen type='address' address='192.0.2.20'/>
+     </graphics>
+   </devices>
+ </domain>
+`
+
+const rewriteWarned = `<domain><name>guest</name><devices><emulator>/opt/qemu</emulator>` +
+	`<graphics type='vnc'><listen type='address' address='192.0.2.10'/></graphics></devices></domain>`
+
 func TestRewriteCommand(t *testing.T) {
 	t.Parallel()
 	rewritten := strings.ReplaceAll(rewriteGuest, "192.0.2.10", "192.0.2.20")
@@ -39,6 +57,9 @@ func TestRewriteCommand(t *testing.T) {
 		stdin      string
 		want       string
 		wantErrors []string
+		// wantWarnings is what standard error holds besides.
+		wantWarnings []string
+		wantCode     int
 	}{
 		"the XML is printed": {migration: rewriteMigration, want: rewritten},
 		"the guest may come from standard input": {
@@ -47,7 +68,7 @@ func TestRewriteCommand(t *testing.T) {
 		"what the object names may be in the other definition only": {
 			migration: rewriteMigration + "    volumes: [{serial: later}]\n",
 			args:      []string{"--other-definition", "-"},
-			stdin:     "<domain><devices><disk><serial>later</serial></disk></devices></domain>",
+			stdin:     "<domain><name>guest</name><devices><disk><serial>later</serial></disk></devices></domain>",
 			want:      rewritten,
 		},
 		"what the object names has to be in a definition": {
@@ -57,31 +78,55 @@ func TestRewriteCommand(t *testing.T) {
 			args: []string{"--migration", "-"}, stdin: rewriteMigration, want: rewritten,
 		},
 		"both cannot": {args: []string{"--domain", "-", "--migration", "-"}, wantErrors: []string{"only one of"}},
-		"the difference is a unified diff": {migration: rewriteMigration, args: []string{"--diff"}, want: `--- source
-+++ target
-@@ -1,8 +1,8 @@
- <domain type='kvm'>
-   <name>guest</name>
-   <devices>
--    <graphics type='vnc' port='-1' autoport='yes' listen='192.0.2.10' passwd='hunter2-console'>
--      <listen type='address' address='192.0.2.10'/>
-+    <graphics type='vnc' port='-1' autoport='yes' listen='192.0.2.20' passwd='hunter2-console'>
-+      <listen type='address' address='192.0.2.20'/>
-     </graphics>
-   </devices>
- </domain>
-`},
+		"the difference is a unified diff without secrets": {
+			migration: rewriteMigration, args: []string{"--diff"}, want: strings.ReplaceAll(rewriteDiff, "hunter2!", "********"),
+		},
+		"or with them, if asked for": {migration: rewriteMigration, args: []string{"--diff", "--show-secrets"}, want: rewriteDiff},
+		"warnings do not stop the rewrite": {
+			migration: rewriteMigration, args: []string{"--domain", "-"}, stdin: rewriteWarned, want: strings.ReplaceAll(rewriteWarned, "192.0.2.10", "192.0.2.20"),
+			wantWarnings: []string{"warning: spec.migrateData.pathMappings: the guest's emulator is a program of the host"},
+		},
+		"unless that is asked for": {
+			migration: rewriteMigration, args: []string{"--domain", "-", "--strict"}, stdin: rewriteWarned,
+			wantErrors: []string{"there is a warning"}, wantWarnings: []string{"warning: "}, wantCode: 2,
+		},
+		"strict without warnings": {migration: rewriteMigration, args: []string{"--strict"}, want: rewritten},
 		"all problems are told": {
 			migration: strings.ReplaceAll(rewriteMigration, "graphics:\n      vncListenAddress: 192.0.2.20",
-				"volumes: [{serial: nowhere}]\n    pciDevices: [{source: xx, target: zz}]"),
+				`volumes: [{serial: nowhere}]`+"\n"+`    pciDevices: [{source: "0000:81:00.1", target: "0000:3b:00.1"}]`),
 			wantErrors: []string{
 				"spec.migrateData.graphics.vncListenAddress: ", "spec.migrateData.volumes[0].serial: ",
 				"spec.migrateData.pciDevices[0].source: ", "(/domain/devices/graphics/listen)",
 			},
 		},
+		"what the API server would refuse is refused": {
+			migration:  rewriteMigration + "    pciDevices: [{source: xx, target: \"0000:3b:00.1\"}]\n    cpuShares: {policy: Set}\n",
+			wantErrors: []string{"the API server would refuse", "spec.migrateData.pciDevices[0].source: Invalid value"},
+		},
+		"so is what breaks a rule": {
+			migration:  rewriteMigration + "    cpuShares: {policy: Set}\n",
+			wantErrors: []string{"the API server would refuse", "shares must be given with policy: Set"},
+		},
 		"unknown fields are refused": {
 			migration:  strings.ReplaceAll(rewriteMigration, "vncListenAddress", "vncListenAdress"),
-			wantErrors: []string{"spec.migrateData: ", "vncListenAdress"},
+			wantErrors: []string{"spec.migrateData.graphics.vncListenAdress: there is no such field"},
+		},
+		"fields that are there twice are refused": {
+			migration: rewriteMigration + "  domain: other\n", wantErrors: []string{"already set"},
+		},
+		"a second object is refused": {
+			migration: rewriteMigration + "---\n" + rewriteMigration, wantErrors: []string{"more than one object"},
+		},
+		"comments are no object": {migration: "# Moves a guest.\n---\n" + rewriteMigration + "---\n# The end.\n", want: rewritten},
+		"nothing is no object":   {migration: "# Nothing.\n", wantErrors: []string{"there is no object"}},
+		"an object for another guest is refused": {
+			migration:  strings.ReplaceAll(rewriteMigration, "domain: guest", "domain: other"),
+			wantErrors: []string{`spec.domain is "other"`, `the guest "guest"`},
+		},
+		"a guest may be given by its UUID": {
+			migration: strings.ReplaceAll(rewriteMigration, "domain: guest", "domain: 5E26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b11"),
+			args:      []string{"--domain", "-"}, stdin: strings.ReplaceAll(rewriteGuest, "</name>", "</name><uuid>5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b11</uuid>"),
+			want: strings.ReplaceAll(rewritten, "</name>", "</name><uuid>5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b11</uuid>"),
 		},
 		"another kind is refused": {
 			migration:  strings.ReplaceAll(rewriteMigration, "kind: LiveMigration", "kind: Pod"),
@@ -98,15 +143,15 @@ func TestRewriteCommand(t *testing.T) {
 		"so do ports": {
 			migration: strings.SplitN(rewriteMigration, "  migrateData", 2)[0],
 			args:      []string{"--domain", "-", "--listen-address", "192.0.2.20", "--serial-ports", "10000-10999"},
-			stdin: `<domain><devices><serial type='tcp'><source mode='bind' host='192.0.2.10' service='4555'/>` +
+			stdin: `<domain><name>guest</name><devices><serial type='tcp'><source mode='bind' host='192.0.2.10' service='4555'/>` +
 				`<target port='1'/></serial></devices></domain>`,
-			want: `<domain><devices><serial type='tcp'><source mode='bind' host='192.0.2.20' service='10001'/>` +
+			want: `<domain><name>guest</name><devices><serial type='tcp'><source mode='bind' host='192.0.2.20' service='10001'/>` +
 				`<target port='1'/></serial></devices></domain>`,
 		},
 		"ports run out": {
 			migration: strings.SplitN(rewriteMigration, "  migrateData", 2)[0],
 			args:      []string{"--domain", "-", "--serial-ports", "10000-10000"},
-			stdin: `<domain><devices><serial type='tcp'><source mode='bind' host='0.0.0.0' service='4555'/>` +
+			stdin: `<domain><name>guest</name><devices><serial type='tcp'><source mode='bind' host='0.0.0.0' service='4555'/>` +
 				`<target port='1'/></serial></devices></domain>`,
 			wantErrors: []string{"spec.migrateData.serial.ports: "},
 		},
@@ -132,6 +177,7 @@ func TestRewriteCommand(t *testing.T) {
 			args:       []string{"--target-cgroup-version", "2"},
 			wantErrors: []string{"spec.migrateData.cpuShares.shares: "},
 		},
+		"a version must be one":     {migration: rewriteMigration, args: []string{"--target-libvirt-version", "new"}, wantErrors: []string{"--target-libvirt-version"}},
 		"an address must be one":    {migration: rewriteMigration, args: []string{"--listen-address", "node-b"}, wantErrors: []string{"--listen-address"}},
 		"ports must be a range":     {migration: rewriteMigration, args: []string{"--serial-ports", "10000"}, wantErrors: []string{"--serial-ports"}},
 		"cgroups have two versions": {migration: rewriteMigration, args: []string{"--target-cgroup-version", "3"}, wantErrors: []string{"--target-cgroup-version"}},
@@ -165,8 +211,19 @@ func TestRewriteCommand(t *testing.T) {
 					t.Errorf("the error does not hold %q:\n%v", want, err)
 				}
 			}
-			if err != nil && strings.Contains(err.Error(), "hunter2-console") {
+			if err != nil && strings.Contains(err.Error()+usage.String(), "hunter2!") {
 				t.Errorf("the error holds a password: %v", err)
+			}
+			for _, want := range tt.wantWarnings {
+				if !strings.Contains(usage.String(), want) {
+					t.Errorf("the warnings do not hold %q:\n%s", want, usage.String())
+				}
+			}
+			if len(tt.wantWarnings) == 0 && usage.Len() > 0 {
+				t.Errorf("there are warnings:\n%s", usage.String())
+			}
+			if code := exitCode(err); err != nil && code != max(tt.wantCode, 1) {
+				t.Errorf("the exit code is %d", code)
 			}
 			if err == nil && out.String() != tt.want {
 				t.Errorf("output:\n%s\nwanted:\n%s", out.String(), tt.want)

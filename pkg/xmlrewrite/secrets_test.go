@@ -1,0 +1,42 @@
+package xmlrewrite
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestMaskSecrets(t *testing.T) {
+	t.Parallel()
+	const guest = `<domain>
+  <name>g</name>
+  <devices>
+    <graphics type='vnc' passwd="hunter2!" port='-1'/>
+    <disk type='network'>
+      <source protocol='https'>
+        <cookies>
+          <cookie name='session'>hunter2!</cookie>
+        </cookies>
+      </source>
+    </disk>
+  </devices>
+</domain>
+`
+	got, err := MaskSecrets(guest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := strings.ReplaceAll(guest, "hunter2!", mask); got != want {
+		t.Errorf("masked:\n%s\nwanted:\n%s", got, want)
+	}
+	if _, err := MaskSecrets("<guest/>"); err == nil {
+		t.Error("what is no guest is masked")
+	}
+}
+
+func TestIdentity(t *testing.T) {
+	t.Parallel()
+	name, uuid, err := Identity("<domain><uuid>5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b11</uuid><name> a&amp;b </name></domain>")
+	if name != "a&b" || uuid != "5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b11" || err != nil {
+		t.Errorf("the guest is %q, %q: %v", name, uuid, err)
+	}
+}
