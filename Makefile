@@ -100,6 +100,10 @@ test-faults: lab-deps controlplane ## Kill and cut off each part at each phase o
 test-storm: lab-deps controlplane ## Move dozens of guests both ways at once, and cancel some of them meanwhile. Needs root.
 	go run -tags '$(TAGS)' ./test/storm
 
+.PHONY: test-corpus
+test-corpus: lab-deps ## Rewrite all domain documents of libvirt's own tests, from Debian's archive, and have libvirt judge the results. Needs root.
+	go test -tags '$(TAGS),e2e' -count 1 -timeout 30m -run '^TestCorpus$$' ./pkg/xmlrewrite/ -corpus "$$(hack/corpus.sh)"
+
 ##@ Measure and compare
 
 .PHONY: bench-overhead
