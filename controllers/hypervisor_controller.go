@@ -100,6 +100,10 @@ func (r *HypervisorReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	return ctrl.Result{RequeueAfter: expires.Sub(now) + time.Millisecond}, nil
 }
 
+// longestLease bounds how long an agent may be silent before it is lost, whatever its lease
+// says.
+const longestLease = 2 * time.Minute
+
 // expiry returns when the agent is lost unless it renews its lease before. An
 // agent that was lost before this process began to look stays so until it is seen
 // to renew its lease.
@@ -107,7 +111,8 @@ func (r *HypervisorReconciler) expiry(hv *v1alpha1.Hypervisor, lease *coordinati
 	var stamp time.Time
 	var lasts time.Duration
 	if lease.Spec.RenewTime != nil && lease.Spec.LeaseDurationSeconds != nil {
-		stamp, lasts = lease.Spec.RenewTime.Time, time.Duration(*lease.Spec.LeaseDurationSeconds)*time.Second
+		// How long it may be silent is not for the agent to say.
+		stamp, lasts = lease.Spec.RenewTime.Time, min(time.Duration(*lease.Spec.LeaseDurationSeconds)*time.Second, longestLease)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
@@ -40,5 +41,16 @@ func TestWorkersCondition(t *testing.T) {
 				t.Error("the same condition is new again")
 			}
 		})
+	}
+}
+
+// TestALeaseThatNeverRunsOut: how long an agent may be silent is not for the agent to say.
+func TestALeaseThatNeverRunsOut(t *testing.T) {
+	now := time.Now()
+	lease := &coordinationv1.Lease{Spec: coordinationv1.LeaseSpec{RenewTime: new(metav1.NewMicroTime(now)), LeaseDurationSeconds: new(int32(1 << 30))}}
+	r := &HypervisorReconciler{renewals: map[string]renewal{}}
+	hv := &v1alpha1.Hypervisor{ObjectMeta: metav1.ObjectMeta{Name: "node-a"}}
+	if lost := r.expiry(hv, lease, now); !lost.Equal(now.Add(longestLease)) {
+		t.Errorf("an agent that has gone is lost after %s", lost.Sub(now))
 	}
 }

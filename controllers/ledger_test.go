@@ -3,6 +3,10 @@ package controllers
 import (
 	"strings"
 	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
 )
 
 // TestALedgerThatSomebodyEdited admits nothing, and the error says what to do.
@@ -21,5 +25,19 @@ func TestALedgerThatSomebodyEdited(t *testing.T) {
 	s.promises = ""
 	if err := q.Settle(t.Context()); err != nil || promised(q) != 1 {
 		t.Errorf("after the repair, %d were let go ahead: %v", promised(q), err)
+	}
+}
+
+// TestALedgerThatCannotBeRead keeps nobody from cancelling what is only prepared.
+func TestALedgerThatCannotBeRead(t *testing.T) {
+	q, s := newTurns()
+	s.promises = "somebody's note"
+	lm := copying(newMigration("m", "web", "node-b", "5"), webUUID, "node-a")
+	lm.Status.Source = &v1alpha1.SourceStatus{AttemptID: "1", Guest: &v1alpha1.GuestFacts{Name: "web"}}
+	lm.DeletionTimestamp = new(metav1.Now())
+	q.Put(lm)
+	summary, err := q.Decide(t.Context(), lm, func() string { return "attempt" })
+	if err != nil || summary.Status.Phase != v1alpha1.PhaseCancelled {
+		t.Errorf("an object that is being deleted is never let go: %v", err)
 	}
 }

@@ -179,24 +179,13 @@ func (r *LiveMigrationReconciler) reconcileStatus(ctx context.Context, lm *v1alp
 		return earlier(due, summary.Recheck), nil
 	}
 	if err := r.applyStatus(ctx, lm, next); err != nil {
-		r.noteFailure(lm, err)
+		r.queue().Failed(lm, err)
 		return time.Time{}, err
 	}
 	r.queue().Wrote(lm)
 	r.metrics.Wrote(before, lm)
 	r.emit(before, lm)
 	return summary.Recheck, nil
-}
-
-// noteFailure tells the queue where what it has decided will never be written as it is.
-func (r *LiveMigrationReconciler) noteFailure(lm *v1alpha1.LiveMigration, err error) {
-	switch {
-	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
-	case apierrors.IsInvalid(err), apierrors.IsForbidden(err), apierrors.IsBadRequest(err), apierrors.IsRequestEntityTooLargeError(err):
-		r.queue().Refused(lm)
-	default:
-		r.queue().Uncertain(lm)
-	}
 }
 
 // earlier is the earlier of two times, of which the second may be zero, for none.
@@ -215,7 +204,7 @@ func (r *LiveMigrationReconciler) decide(ctx context.Context, lm *v1alpha1.LiveM
 		return summary, err
 	}
 	if err := r.addFinalizer(ctx, lm); err != nil {
-		r.noteFailure(lm, err)
+		r.queue().Failed(lm, err)
 		return summary, err
 	}
 	r.queue().Wrote(lm)

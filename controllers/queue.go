@@ -67,15 +67,9 @@ type entry struct {
 	// say something else, and wrote when this process last wrote the object.
 	since, told, wrote time.Time
 	promise            *promise
-	// refusals counts the writes of what it was given that the API server has refused since
-	// it took one, and passedOver is until when the migration is given nothing because of them.
-	refusals   int
-	passedOver time.Time
-	// uncertain is the version of the object of which it is not known whether a write that
-	// keeps the promise has reached it, and adopted when the promise was taken over from
-	// whoever may keep it yet.
-	uncertain string
-	adopted   time.Time
+	failures
+	// doubted is whether the watch has told an older version than is known.
+	doubted bool
 	// tellAt is when the status has to say a place that was held back; zero for none.
 	tellAt time.Time
 }
@@ -102,16 +96,17 @@ func (q *queue) Put(lm *v1alpha1.LiveMigration) bool {
 	if !hasFinalizer(lm) {
 		delete(q.released, lm.UID)
 	}
-	if e := q.entries[lm.UID]; e != nil && !newer(lm.ResourceVersion, e.lm.ResourceVersion) && q.clock.Since(e.wrote) > ownNews &&
-		lm.ResourceVersion != e.lm.ResourceVersion {
-		// Versions have gone back: the API server's data were restored.
-		q.drop(lm.UID)
+	if e := q.entries[lm.UID]; e != nil && newer(e.lm.ResourceVersion, lm.ResourceVersion) && q.clock.Since(e.wrote) > ownNews {
+		// The watch is late, or the API server's data were restored. Only the API server
+		// knows; until it is asked, what is known counts: it may hold a slot.
+		e.doubted = true
+		q.wake(client.ObjectKeyFromObject(lm))
 	}
 	q.put(lm, true)
 	return q.dirty
 }
 
-// ownNews is how long a watch may lag behind what this process has written itself.
+// ownNews is how long a watch usually lags behind what this process has written itself.
 const ownNews = 30 * time.Second
 
 // Wrote takes in a migration as this process has just written it. If it is not known, it
@@ -120,7 +115,7 @@ func (q *queue) Wrote(lm *v1alpha1.LiveMigration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if e := q.entries[lm.UID]; e != nil {
-		e.wrote = q.clock.Now()
+		e.wrote, e.conflicts = q.clock.Now(), 0
 		if e.turn.Admit || e.turn.Grant {
 			e.refusals, e.passedOver = 0, time.Time{}
 		}
@@ -136,41 +131,6 @@ func (q *queue) NextWrite(lm *v1alpha1.LiveMigration) time.Time {
 		return e.wrote.Add(migration.StatusInterval)
 	}
 	return time.Time{}
-}
-
-// How long a migration is given nothing after its object could not be written: others
-// would wait for what it cannot take.
-const (
-	passedOverFirst = 5 * time.Second
-	passedOverMost  = 5 * time.Minute
-)
-
-// Uncertain takes in that it is not known whether the object was written, or will be yet.
-// That matters where the write keeps a promise.
-func (q *queue) Uncertain(lm *v1alpha1.LiveMigration) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if e := q.entries[lm.UID]; e != nil && e.promise != nil {
-		e.uncertain = lm.ResourceVersion
-	}
-}
-
-// Refused takes in that the API server refuses what a migration was given. If nothing
-// else is on its way, that goes to others: the promise is void. Another manager may have
-// a write on its way of a promise that was taken over from it, but not for ever.
-func (q *queue) Refused(lm *v1alpha1.LiveMigration) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	e := q.entries[lm.UID]
-	if e == nil || !e.turn.Admit && !e.turn.Grant || e.uncertain == e.lm.ResourceVersion ||
-		e.promise != nil && q.clock.Since(e.adopted) < passedOverMost {
-		return
-	}
-	pause := min(passedOverFirst<<min(e.refusals, 10), passedOverMost)
-	e.passedOver = q.clock.Now().Add(pause)
-	q.wakeAfter(client.ObjectKeyFromObject(lm), pause)
-	e.refusals++
-	e.promise, e.decided, q.dirty = nil, false, true
 }
 
 // put takes in a migration as it is now, unless it is known to be newer. Only who knows
@@ -342,7 +302,7 @@ func (q *queue) Decide(ctx context.Context, lm *v1alpha1.LiveMigration, newAttem
 		return migration.Summary{}, err
 	}
 	facts := migration.ManagerFacts{Object: lm, Nodes: q.nodes, NewAttempt: newAttempt}
-	if !migration.Finished(lm) && !migration.Started(lm) {
+	if !migration.Finished(lm) && !migration.Started(lm) && !migration.CancelRequested(lm) {
 		turn, err := q.turn(ctx, lm)
 		if err != nil {
 			return migration.Summary{}, err
@@ -356,6 +316,8 @@ func (q *queue) Decide(ctx context.Context, lm *v1alpha1.LiveMigration, newAttem
 // of, or that it has told to be gone, is looked up: the reconciler may be late.
 func (q *queue) know(ctx context.Context, lm *v1alpha1.LiveMigration) error {
 	switch e := q.entries[lm.UID]; {
+	case e != nil && (e.doubted || e.overdue(q.clock.Now())):
+		return q.recheck(ctx, e)
 	case migration.Finished(lm):
 		return nil
 	case e == nil:

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/events"
@@ -206,8 +207,8 @@ func TestAnUncertainWriteOfNoPromise(t *testing.T) {
 	if _, err := q.Decide(t.Context(), first, func() string { return "attempt" }); !errors.Is(err, errNotHeld) {
 		t.Fatal(err)
 	}
-	q.Uncertain(first)
-	q.Refused(first)
+	q.Failed(first, errTimeout)
+	q.Failed(first, errRefused)
 	q.paused = time.Time{}
 	if st := decide(t, q, second); st.Attempt == nil || st.Attempt.CopyGrantedTime == nil {
 		t.Errorf("the second one is %s", reasonOf(st))
@@ -254,12 +255,12 @@ func TestAnAdoptedPromiseThatIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	decide(t, q, first)
-	q.Refused(first)
+	q.Failed(first, errRefused)
 	if st := decide(t, q, second); st.Attempt != nil {
 		t.Error("another has its slot")
 	}
 	clk.Step(passedOverMost)
-	q.Refused(first)
+	q.Failed(first, errRefused)
 	if st := decide(t, q, second); st.Attempt == nil {
 		t.Errorf("another waits for ever: %s", reasonOf(st))
 	}
@@ -423,5 +424,25 @@ func TestAFinalizerIsRemovedOnce(t *testing.T) {
 	q.Remove(released)
 	if len(q.released) != 0 {
 		t.Error("what is gone is still remembered")
+	}
+}
+
+// TestNodesThatHaveDied while they sent guests keep those that are left from moving none:
+// the cluster's limit is the number of its nodes.
+func TestNodesThatHaveDied(t *testing.T) {
+	q, _ := newTurns()
+	q.PutNode(nodeWith("node-c", guestOf(dbUUID, "db")))
+	q.PutNode(nodeWith("node-d"))
+	for from, to := range map[string]string{"node-a": "node-c", "node-b": "node-d"} {
+		q.PutNode(migration.Node{Name: from, Message: "its agent is lost"})
+		lm := copying(newMigration("from-"+from, "guest-of-"+from, to, "5"), "uuid-"+from, from)
+		lm.Status.Source = &v1alpha1.SourceStatus{AttemptID: "1", StartRequestedTime: new(metav1.NowMicro())}
+		q.Put(lm)
+	}
+	rescue := newMigration("rescue", "db", "node-d", "7")
+	q.Put(rescue)
+	if st := decide(t, q, rescue); st.Attempt == nil || st.Attempt.CopyGrantedTime == nil {
+		t.Errorf("two nodes of four are alive, and nothing may move between them: %s",
+			meta.FindStatusCondition(st.Conditions, v1alpha1.ConditionSucceeded).Message)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/internal/caches"
 	"github.com/virtferry/virtferry/pkg/migration"
 )
 
@@ -136,7 +137,7 @@ func (q *queue) schedule(now time.Time) ([]*entry, []migration.Turn) {
 	claims := make([]*migration.Claim, 0, len(q.entries))
 	for _, e := range q.entries {
 		c := migration.NewClaim(e.lm, now)
-		c.PassedOver = now.Before(e.passedOver)
+		c.PassedOver = now.Before(e.passedOver) || caches.Unreadable(e.lm) != ""
 		if e.lm.Status.Queue == nil {
 			c.Order = e.order
 		}
@@ -266,11 +267,13 @@ func (q *queue) awaitPass(ctx context.Context) error {
 func newPromise(lm *v1alpha1.LiveMigration, turn *migration.Turn) promise {
 	p := promise{
 		UID: lm.UID, Namespace: lm.Namespace, Name: lm.Name, Version: lm.ResourceVersion, Copying: turn.Grant,
-		Guest: cmp.Or(lm.Status.DomainUUID, turn.Resolution.DomainUUID), Source: lm.Status.SourceNode, Target: lm.Status.TargetNode,
+		Guest: lm.Status.DomainUUID, Source: lm.Status.SourceNode, Target: lm.Status.TargetNode,
 	}
 	if lm.Status.Attempt != nil {
 		return p
 	}
+	// The guest may be another than when the status was last written.
+	p.Guest = cmp.Or(turn.Resolution.DomainUUID, lm.Status.DomainUUID)
 	p.Target = turn.Resolution.TargetNode
 	if !turn.Resolution.AlreadyOnTarget {
 		p.Source = turn.Resolution.SourceNode
@@ -352,7 +355,8 @@ func (q *queue) relist(ctx context.Context) error {
 	return nil
 }
 
-// reread takes an object in as it is now.
+// reread takes an object in as it is now, even where that is older than what is known: then
+// the API server's data were restored.
 func (q *queue) reread(ctx context.Context, uid types.UID, key types.NamespacedName) error {
 	lm := &v1alpha1.LiveMigration{}
 	err := q.reader.Get(ctx, key, lm)
@@ -362,6 +366,12 @@ func (q *queue) reread(ctx context.Context, uid types.UID, key types.NamespacedN
 		return nil
 	case err != nil:
 		return fmt.Errorf("reading a migration: %w", err)
+	}
+	if e := q.entries[uid]; e != nil {
+		e.doubted = false
+		if newer(e.lm.ResourceVersion, lm.ResourceVersion) {
+			q.drop(uid)
+		}
 	}
 	q.put(lm, true)
 	return nil

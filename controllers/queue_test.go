@@ -249,9 +249,10 @@ func TestALookForTurnsIsNeverLost(t *testing.T) {
 // TestRestoredVersions: the API server's data were restored from a backup, and versions
 // have gone back.
 func TestRestoredVersions(t *testing.T) {
-	q, _ := newTurns()
+	q, s := newTurns()
 	q.Put(newMigration("m", "web", "node-b", "900"))
 	restored := newMigration("m", "web", "node-c", "50")
+	s.objects["m"] = restored
 	q.Put(restored)
 	if st := decide(t, q, restored); st.TargetNode != "node-c" {
 		t.Errorf("it goes to %q", st.TargetNode)

@@ -129,8 +129,9 @@ func runManager(ctx context.Context, f *managerFlags) error {
 }
 
 func setupManager(mgr ctrl.Manager, f *managerFlags) error {
+	reader := caches.NewReader(mgr.GetAPIReader(), mgr.GetScheme(), mgr.GetLogger())
 	err := (&controllers.LiveMigrationReconciler{
-		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(),
+		Client: mgr.GetClient(), Reader: reader,
 		Events: mgr.GetEventRecorder("virtferry-manager"), Clock: clock.RealClock{},
 		Namespace: f.namespace, Limits: f.limits, Metrics: ctrlmetrics.Registry,
 	}).SetupWithManager(mgr)
@@ -145,7 +146,7 @@ func setupManager(mgr ctrl.Manager, f *managerFlags) error {
 		return err
 	}
 	err = (&controllers.TTLReconciler{
-		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Clock: clock.RealClock{},
+		Client: mgr.GetClient(), Reader: reader, Clock: clock.RealClock{},
 	}).SetupWithManager(mgr)
 	if err != nil {
 		return err

@@ -41,6 +41,8 @@ type server struct {
 	mu     sync.Mutex
 	items  []string
 	events []string
+	// objects are those that can be asked for by their names.
+	objects map[string]string
 	// broken makes what is watched no JSON.
 	broken  bool
 	queries []string
@@ -53,7 +55,13 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	broken := s.broken
 	s.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
+	name, one := strings.CutPrefix(r.URL.Path, "/apis/migration.virtferry.dev/v1alpha1/namespaces/default/livemigrations/")
 	switch {
+	case one && s.objects[name] != "":
+		fmt.Fprint(w, s.objects[name])
+	case one:
+		w.WriteHeader(http.StatusNotFound)
+		_ = json.NewEncoder(w).Encode(metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Failure", Code: 404, Reason: metav1.StatusReasonNotFound})
 	case r.URL.Query().Get("sendInitialEvents") != "":
 		w.WriteHeader(http.StatusUnprocessableEntity)
 		_ = json.NewEncoder(w).Encode(metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Failure", Code: 422, Reason: metav1.StatusReasonInvalid})
