@@ -309,7 +309,17 @@ func (q *queue) Decide(ctx context.Context, lm *v1alpha1.LiveMigration, newAttem
 		}
 		facts.Turn = turn
 	}
-	return migration.Summarize(facts, q.clock.Now()), nil
+	now := q.clock.Now()
+	summary := migration.Summarize(facts, now)
+	if e := q.entries[lm.UID]; e != nil {
+		// A wake that was ordered is forgotten when the object is reconciled before.
+		for _, due := range []time.Time{e.passedOver, e.tellAt} {
+			if due.After(now) {
+				summary.Recheck = earlier(due, summary.Recheck)
+			}
+		}
+	}
+	return summary, nil
 }
 
 // know takes in an object as its reconciler has read it. One that the watch has not told

@@ -24,8 +24,10 @@ const mostConflicts = 10
 // failures are the writes of a migration that have failed.
 type failures struct {
 	// refusals counts the writes of what it was given that have failed since one succeeded,
-	// and conflicts those in a row that have met a newer object.
+	// and conflicts the versions in a row that were to be written and had become old, of
+	// which conflicting is the last.
 	refusals, conflicts int
+	conflicting         string
 	// passedOver is until when the migration is given nothing because of them.
 	passedOver time.Time
 	// uncertain is the version of the object of which it is not known, since then, whether a
@@ -52,6 +54,10 @@ func (q *queue) Failed(lm *v1alpha1.LiveMigration, err error) {
 	switch {
 	case e == nil, !e.turn.Admit && !e.turn.Grant, apierrors.IsNotFound(err):
 	case apierrors.IsConflict(err):
+		if e.conflicting == lm.ResourceVersion {
+			return // The news of the newer version has not come yet.
+		}
+		e.conflicting = lm.ResourceVersion
 		e.conflicts++
 		if e.conflicts >= mostConflicts {
 			// What has changed it may be an earlier write that keeps the promise, which stands.

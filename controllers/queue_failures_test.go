@@ -73,6 +73,23 @@ func TestAWebhookThatDoesNotAnswer(t *testing.T) {
 	})
 }
 
+// TestWhoIsPassedOverIsLookedAtAgain when that is over, though it was reconciled meanwhile: a
+// work queue forgets what it is to do later when it does it earlier.
+func TestWhoIsPassedOverIsLookedAtAgain(t *testing.T) {
+	q, s, clk, first, _ := twoOfOneNode()
+	q.Put(first)
+	r := reconcilerOf(t, q, s)
+	s.refusal = errRefused
+	if _, err := r.reconcileStatus(t.Context(), first.DeepCopy()); err == nil {
+		t.Fatal("it was written")
+	}
+	s.refusal = nil
+	recheck, err := r.reconcileStatus(t.Context(), first.DeepCopy())
+	if want := clk.Now().Add(passedOverFirst); err != nil || !recheck.Equal(want) {
+		t.Errorf("it is looked at again at %v, not at %v: %v", recheck, want, err)
+	}
+}
+
 // TestOneTimeoutHoldsNoSlotForEver of a migration that is refused for certain from then on.
 func TestOneTimeoutHoldsNoSlotForEver(t *testing.T) {
 	q, s, clk, first, second := twoOfOneNode()
