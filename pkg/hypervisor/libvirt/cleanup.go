@@ -62,9 +62,7 @@ func undefine(conn *lv.Connect, op, uuid string) error {
 // the look at the state below and the call, which libvirt cannot make one, does
 // not matter then.
 func (c *Client) DestroyIncoming(ctx context.Context, uuid string) error {
-	return c.destroyPaused(ctx, "destroying the incoming domain", uuid, func(reason hypervisor.Reason, job hypervisor.JobStats) bool {
-		return reason == hypervisor.ReasonMigration && (!job.Active() || job.Operation == hypervisor.OperationMigrationIn)
-	})
+	return c.destroyPaused(ctx, "destroying the incoming domain", uuid, fateOfIncoming)
 }
 
 // DestroyStale implements hypervisor.Cleaner. It is safe only together with what
@@ -75,16 +73,7 @@ func (c *Client) DestroyStale(ctx context.Context, uuid string) error {
 	if err != nil && !hypervisor.IsNoDomain(err) {
 		return err
 	}
-	return c.destroyPaused(ctx, op, uuid, func(reason hypervisor.Reason, job hypervisor.JobStats) bool {
-		switch reason { //nolint:exhaustive // No other is for a migration.
-		case hypervisor.ReasonMigration:
-			return !job.Active()
-		case hypervisor.ReasonPostcopy, hypervisor.ReasonPostcopyFailed:
-			return !job.Active() || job.MigratingOut()
-		default:
-			return false
-		}
-	})
+	return c.destroyPaused(ctx, op, uuid, fateOfStale)
 }
 
 // sparesImages refuses a domain whose end would harm the guest where it runs.
@@ -108,17 +97,18 @@ func sparesImages(op string, domain *lv.Domain) error {
 	return nil
 }
 
-func (c *Client) destroyPaused(
-	ctx context.Context, op, uuid string, leftover func(hypervisor.Reason, hypervisor.JobStats) bool,
-) error {
-	err := toDomain(ctx, c, op, uuid, func(domain *lv.Domain) error { return destroyPaused(op, domain, leftover) })
+// decision is that about the fate of a domain.
+type decision func(hypervisor.State, hypervisor.Reason, hypervisor.JobStats) fate
+
+func (c *Client) destroyPaused(ctx context.Context, op, uuid string, decide decision) error {
+	err := toDomain(ctx, c, op, uuid, func(domain *lv.Domain) error { return destroyPaused(op, domain, decide) })
 	if hypervisor.IsNoDomain(err) {
 		return nil
 	}
 	return err
 }
 
-func destroyPaused(op string, domain *lv.Domain, leftover func(hypervisor.Reason, hypervisor.JobStats) bool) error {
+func destroyPaused(op string, domain *lv.Domain, decide decision) error {
 	stats, err := jobStats(domain)
 	if err != nil {
 		return err
@@ -128,10 +118,12 @@ func destroyPaused(op string, domain *lv.Domain, leftover func(hypervisor.Reason
 	if err != nil {
 		return err
 	}
-	switch state, reason := stateOf(number, because); {
-	case state == hypervisor.StateShutoff:
+	state, reason := stateOf(number, because)
+	switch decide(state, reason, stats) {
+	case fateDestroyed:
+	case fateGone:
 		return nil
-	case state != hypervisor.StatePaused || !leftover(reason, stats):
+	case fateSpared:
 		return fault(op, hypervisor.KindOperationInvalid, "the domain is not a leftover of a migration that has ended")
 	}
 	err = domain.DestroyFlags(lv.DOMAIN_DESTROY_DEFAULT)
