@@ -111,3 +111,40 @@ func TestAFlushHastens(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatIsNotWantedIsNotRepeated: a report that is outdated counts as written, and none is
+// tried any more of an object that is gone.
+func TestWhatIsNotWantedIsNotRepeated(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		err     error
+		writes  int
+		flushed bool
+	}{
+		{"outdated", ErrOutdated, 2, true},
+		{"gone", ErrGone, 1, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				node := &Node{Clock: clock.RealClock{}, Log: logr.Discard()}
+				writes := 0
+				out := newReporter(node, node.Log, func(context.Context, int) error {
+					writes++
+					return c.err
+				})
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				go out.run(ctx)
+				for report := range 2 {
+					out.report(report, atOnce)
+					if out.flush(ctx, time.Minute) != c.flushed {
+						t.Errorf("somebody who waits for report %d is told that it is written: %t", report, !c.flushed)
+					}
+				}
+				if writes != c.writes {
+					t.Errorf("there were %d writes, not %d", writes, c.writes)
+				}
+			})
+		})
+	}
+}

@@ -188,3 +188,23 @@ func TestReportRequests(t *testing.T) {
 		})
 	}
 }
+
+// TestARequestThatIsStillNamedIsRemembered, however many there have been since: forgotten,
+// it would be taken for a new one, and carried out again.
+func TestARequestThatIsStillNamedIsRemembered(t *testing.T) {
+	b := makeMigration("m").started()
+	b.asks(v1alpha1.AnnotationForceComplete, "named").summarized(epoch)
+	b.lm.Status.Requests[0].State = v1alpha1.RequestDone
+	for i := range 2 * maxRequests {
+		b.asks(v1alpha1.AnnotationCancel, fmt.Sprint("invalid", i, "\n")).summarized(epoch)
+	}
+	all := b.lm.Status.Requests
+	if len(all) != maxRequests || all[0].Token != "named" || all[0].State != v1alpha1.RequestDone {
+		t.Errorf("the requests are %s", requests(b.obj()))
+	}
+	// One that is named no more is forgotten before those that are.
+	b.asks(v1alpha1.AnnotationForceComplete, "another").summarized(epoch)
+	if all := b.lm.Status.Requests; all[0].Token == "named" || all[len(all)-1].Token != "another" {
+		t.Errorf("the requests are %s", requests(b.obj()))
+	}
+}

@@ -1,0 +1,56 @@
+package agent
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// TestPortsArePromisedOnce: no two guests that are on their way get the same port, nor one
+// that a guest here has.
+func TestPortsArePromisedOnce(t *testing.T) {
+	t.Parallel()
+	r := PortRange{First: 10000, Last: 10003}
+	for _, c := range []struct {
+		name string
+		// kept are the promises that there are.
+		kept map[types.UID][]int32
+		used []int32
+		n    int
+		want []int32
+		says string
+	}{
+		{name: "the first ports", n: 2, want: []int32{10000, 10001}},
+		{name: "the last ports", used: []int32{10000, 10001}, n: 2, want: []int32{10002, 10003}},
+		{name: "between others", used: []int32{10001}, kept: map[types.UID][]int32{"b": {10002}}, n: 2, want: []int32{10000, 10003}},
+		{name: "another's promise", kept: map[types.UID][]int32{"b": {10000, 10001}}, n: 1, want: []int32{10002}},
+		{name: "one's own promise", kept: map[types.UID][]int32{"a": {10000}}, n: 1, want: []int32{10000}},
+		{name: "one's own, which a guest has", kept: map[types.UID][]int32{"a": {10000}}, used: []int32{10000}, n: 1, want: []int32{10001}},
+		{name: "one too many", used: []int32{10000}, n: 4, says: "only 3 of the 4 TCP ports"},
+	} {
+		var p portPool
+		for uid, ports := range c.kept {
+			p.keep(uid, ports)
+		}
+		used := map[int32]bool{}
+		for _, port := range c.used {
+			used[port] = true
+		}
+		done := p.survey()
+		got, err := p.promise("a", c.n, r, used)
+		done()
+		if !slices.Equal(got, c.want) || (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: got %v and %v, want %v and %q", c.name, got, err, c.want, c.says)
+		}
+	}
+	// What was released before anybody looks is free.
+	var p portPool
+	p.keep("b", []int32{10000})
+	p.release("b")
+	defer p.survey()()
+	if got, err := p.promise("a", 1, r, map[int32]bool{}); err != nil || got[0] != 10000 {
+		t.Errorf("a port that was released before the look: got %v and %v", got, err)
+	}
+}
