@@ -64,7 +64,7 @@ func (m *migration) settle(c cause) {
 		}
 		m.resume(from)
 		m.finish(err)
-	case EndsWell, EndsSourceKept, EndsPostCopyBroken, EndsGuestLost, EndsUnheard, endsNowhere:
+	case EndsWell, EndsSourceKept, EndsPostCopyBroken, EndsGuestLost, EndsUnheard, EndsHeld, EndsBothHeld, EndsHeldAlone, endsNowhere:
 		m.finish(lostConnection(MethodMigrate))
 	}
 }

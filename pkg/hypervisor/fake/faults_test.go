@@ -49,6 +49,19 @@ func TestScripts(t *testing.T) {
 			"1 2 Suspended/Migrated 3 Stopped/Migrated", "Started/Migrated Defined/Added Resumed/Migrated",
 		},
 		{
+			Script{Ending: EndsHeld}, true, hypervisor.KindConnectionLost,
+			"Paused/Migration persistent", "Running/Migrated persistent",
+			"1 2 Suspended/Migrated 3", "Started/Migrated Defined/Added Resumed/Migrated",
+		},
+		{
+			Script{Ending: EndsBothHeld}, true, hypervisor.KindConnectionLost, "Paused/Migration persistent", "Paused/Migration",
+			"1 2 Suspended/Migrated 3", "Started/Migrated",
+		},
+		{
+			Script{Ending: EndsHeldAlone}, true, hypervisor.KindConnectionLost, "Paused/Migration persistent", "",
+			"1 2 Suspended/Migrated 3", "Started/Migrated Stopped/Failed",
+		},
+		{
 			Script{Ending: EndsNeither}, true, hypervisor.KindOther, "", "",
 			"1 Stopped/Failed", "Started/Migrated Stopped/Failed",
 		},
@@ -363,5 +376,21 @@ func TestCloseEndsMigrations(t *testing.T) {
 		if _, err := a.ListDomains(t.Context()); hypervisor.KindOf(err) != hypervisor.KindConnectionLost {
 			t.Errorf("got %v", err)
 		}
+	})
+}
+
+// TestStartedBeforeItsHalf: a guest that somebody starts at the destination, before its
+// half is there, keeps that half out.
+func TestStartedBeforeItsHalf(t *testing.T) {
+	withPair(t, Guest{}, func(p *pair) {
+		p.b.AddGuest(Guest{UUID: vm, Name: "vm", Persistent: true, State: hypervisor.StateShutoff})
+		gate := p.fleet.Hold(vm, StagePreparing)
+		result := p.start(p.Context(), p.params())
+		<-gate.Reached()
+		p.b.Start(vm)
+		gate.Release()
+		p.wantKind(<-result, hypervisor.KindOperationInvalid)
+		p.want(p.a, "Running/Booted")
+		p.want(p.b, "Running/Booted persistent")
 	})
 }

@@ -35,8 +35,9 @@ type Fleet struct {
 	bandwidth   uint64
 	// workers and priorityWorkers are how many each daemon has.
 	workers, priorityWorkers int
-	// witness is told of what changes guests.
+	// witness is told of what changes guests, and onStage of how far migrations come.
 	witness func(Effect)
+	onStage func(uuid string, stage Stage)
 	// running counts the goroutines of migrations.
 	running sync.WaitGroup
 
@@ -49,6 +50,8 @@ type Fleet struct {
 	gates      map[gateKey]*Gate
 	scripts    map[string]Script
 	calls      []*Call
+	// boots counts how often guests were started.
+	boots int
 }
 
 // Option changes a fleet.
@@ -76,7 +79,7 @@ func NewFleet(options ...Option) *Fleet {
 		speed: 1, callTimeout: defaultCallTimeout, bandwidth: defaultBandwidth,
 		workers: defaultWorkers, priorityWorkers: defaultPriorityWorkers,
 		hosts: map[string]*Host{}, aliases: map[string]*Host{}, migrations: map[*migration]bool{},
-		gates: map[gateKey]*Gate{}, scripts: map[string]Script{},
+		gates: map[gateKey]*Gate{}, scripts: map[string]Script{}, onStage: func(string, Stage) {},
 	}
 	for _, option := range options {
 		option(f)

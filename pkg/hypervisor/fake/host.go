@@ -68,6 +68,10 @@ type domain struct {
 	completed hypervisor.JobStats
 	// out and in are the migrations under way from and to here.
 	out, in *migration
+	// boot tells what runs here from what was started another time, and partial is whether
+	// not all of its memory is here.
+	boot    int
+	partial bool
 	// maxDowntime and bandwidth are what the next migration begins with.
 	maxDowntime time.Duration
 	bandwidth   uint64
@@ -135,8 +139,9 @@ func (h *Host) AddGuest(guest Guest) {
 	}
 	h.fleet.mu.Lock()
 	defer h.fleet.mu.Unlock()
+	h.fleet.boots++
 	h.domains[guest.UUID] = &domain{
-		guest: guest, state: guest.State, reason: guest.Reason, persistent: guest.Persistent,
+		boot: h.fleet.boots, guest: guest, state: guest.State, reason: guest.Reason, persistent: guest.Persistent,
 		live: guest.LiveXML, inactive: guest.PersistentXML, maxDowntime: defaultMaxDowntime,
 	}
 }

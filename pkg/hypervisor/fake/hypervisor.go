@@ -170,13 +170,17 @@ func (h *Host) accept(source *Host, d *domain) error {
 	for _, other := range h.domains {
 		switch {
 		case other.guest.UUID == d.guest.UUID && other.active():
-			return fault(MethodMigrate, hypervisor.KindOperationInvalid,
-				"Requested operation is not valid: domain '"+d.guest.Name+"' is already active")
+			return alreadyActive(d)
 		case other.guest.UUID != d.guest.UUID && other.guest.Name == d.guest.Name:
 			return failed("operation failed: domain '" + d.guest.Name + "' already exists with uuid " + other.guest.UUID)
 		}
 	}
 	return nil
+}
+
+func alreadyActive(d *domain) error {
+	return fault(MethodMigrate, hypervisor.KindOperationInvalid,
+		"Requested operation is not valid: domain '"+d.guest.Name+"' is already active")
 }
 
 // JobStats implements hypervisor.Migrator.

@@ -157,6 +157,7 @@ func (m *migration) rest(length time.Duration) {
 // reach enters a stage and waits at its gate.
 func (m *migration) reach(stage Stage) bool {
 	m.stage = stage
+	m.fleet.onStage(m.uuid, stage)
 	key := gateKey{m.uuid, stage}
 	gate := m.fleet.gates[key]
 	if gate == nil {
@@ -188,9 +189,13 @@ func (m *migration) prepare() bool {
 	}
 	from := m.source.domains[m.uuid]
 	m.before = m.target.domains[m.uuid]
+	if m.before != nil && m.before.active() {
+		m.finish(alreadyActive(m.before))
+		return false
+	}
 	half := &domain{
 		guest: from.guest, state: hypervisor.StatePaused, reason: hypervisor.ReasonMigration,
-		live: m.params.LiveXML, in: m, maxDowntime: defaultMaxDowntime,
+		live: m.params.LiveXML, in: m, boot: from.boot, partial: true, maxDowntime: defaultMaxDowntime,
 	}
 	if m.before != nil {
 		half.persistent, half.inactive = m.before.persistent, m.before.inactive
@@ -336,6 +341,14 @@ func (m *migration) stop() bool {
 	if !m.copyPass(m.passBytes, never) || !m.reach(StageStopped) {
 		return false
 	}
+	m.half.partial = false
+	if e := m.script.Ending; m.suspended && (e == EndsBothHeld || e == EndsHeldAlone) {
+		if e == EndsHeldAlone {
+			m.dropHalf("Failed")
+		}
+		m.settle(cause{ending: e})
+		return false
+	}
 	return m.sleep(switchTime)
 }
 
@@ -381,8 +394,8 @@ func (m *migration) switchOver() bool {
 	if !m.reach(StageSwitched) {
 		return false
 	}
-	if m.script.Ending == EndsBothRunning {
-		m.settle(cause{ending: EndsBothRunning})
+	if e := m.script.Ending; e == EndsBothRunning || m.suspended && e == EndsHeld {
+		m.settle(cause{ending: e})
 		return false
 	}
 	return m.sleep(reapTime)
@@ -440,6 +453,7 @@ func (m *migration) finish(err error) {
 		m.half.in = nil
 	}
 	delete(m.fleet.migrations, m)
+	m.fleet.onStage(m.uuid, StageOver)
 	m.vacate()
 	m.answer(err)
 	m.change()

@@ -15,7 +15,8 @@ func (h *Host) Start(uuid string) bool {
 	if d == nil || d.active() || !h.connected {
 		return false
 	}
-	d.state, d.reason = hypervisor.StateRunning, hypervisor.ReasonBooted
+	h.fleet.boots++
+	d.state, d.reason, d.boot, d.partial = hypervisor.StateRunning, hypervisor.ReasonBooted, h.fleet.boots, false
 	h.emit(uuid, hypervisor.LifecycleStarted, "Booted")
 	return true
 }
@@ -107,12 +108,31 @@ type Effect struct {
 	Err    error
 	// Before and After are what each host had of the guest.
 	Before, After map[string]hypervisor.Domain
+	// Partial is whether what this host had lacked some of the guest's memory, and
+	// Elsewhere whether another one has all of it.
+	Partial, Elsewhere bool
 }
 
 // WithWitness has a function told of each call that suspends, resumes, destroys or
 // undefines a guest, at the moment in which it does. The function must not call the fleet.
 func WithWitness(witness func(Effect)) Option {
 	return func(f *Fleet) { f.witness = witness }
+}
+
+// WithStages has a function told of each stage that a migration comes to. The function must
+// not call the fleet.
+func WithStages(tell func(uuid string, stage Stage)) Option {
+	return func(f *Fleet) { f.onStage = tell }
+}
+
+// hasAll reports whether a host, but for one, has all of a guest as it was started once.
+func (f *Fleet) hasAll(uuid string, boot int, but *Host) bool {
+	for _, h := range f.hosts {
+		if d := h.domains[uuid]; h != but && d != nil && d.boot == boot && d.active() && !d.partial {
+			return true
+		}
+	}
+	return false
 }
 
 // witnessed carries a call out and tells the witness, if it is one to tell of. The fleet's
@@ -127,6 +147,9 @@ func witnessed[T any](h *Host, call *Call, carryOut func() (T, error)) (T, error
 		return carryOut()
 	}
 	effect := Effect{Host: h.name, Method: call.Method, UUID: call.UUID, Before: h.fleet.copies(call.UUID)}
+	if d := h.domains[call.UUID]; d != nil {
+		effect.Partial, effect.Elsewhere = d.partial, h.fleet.hasAll(call.UUID, d.boot, h)
+	}
 	value, err := carryOut()
 	effect.Err, effect.After = err, h.fleet.copies(call.UUID)
 	h.fleet.witness(effect)

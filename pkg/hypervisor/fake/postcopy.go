@@ -31,7 +31,7 @@ func (m *migration) runPostCopy() bool {
 	left := m.passBytes - m.passSent + m.written()
 	m.suspend(from)
 	m.stage, m.postCopy.active = stageSwitching, true
-	from.state, from.reason = hypervisor.StatePaused, hypervisor.ReasonPostcopy
+	from.state, from.reason, from.partial = hypervisor.StatePaused, hypervisor.ReasonPostcopy, true
 	m.source.emit(m.uuid, hypervisor.LifecycleSuspended, hypervisor.DetailPostcopy)
 	m.bandwidth = m.fleet.bandwidth
 	m.beginPass(left)
@@ -54,7 +54,7 @@ func (m *migration) runPostCopy() bool {
 		return false
 	}
 	m.vacate()
-	m.half.in = nil
+	m.half.in, m.half.partial = nil, false
 	if m.suspended {
 		m.resumeHalf(hypervisor.ReasonMigrated, hypervisor.DetailMigrated)
 	} else {

@@ -29,6 +29,8 @@ const (
 	StageSwitched
 	// StageFinished has all done but for the return of Migrate.
 	StageFinished
+	// StageOver has the migration ended, well or not. There is no gate at it.
+	StageOver
 )
 
 type gateKey struct {
@@ -98,6 +100,14 @@ const (
 	// half that waits for ever; KindPeerLost. A migration that does not switch
 	// to post-copy ends well.
 	EndsUnheard Ending = "Unheard"
+	// EndsHeld has the source's daemon die at the switch-over: the guest runs at the
+	// destination, and the source keeps its copy paused; KindConnectionLost. So are the
+	// next two, and a guest that its user has paused ends well by all three of them.
+	EndsHeld Ending = "Held"
+	// EndsBothHeld has the destination wait for the switch-over as well, and
+	// EndsHeldAlone the destination's half gone.
+	EndsBothHeld  Ending = "BothHeld"
+	EndsHeldAlone Ending = "HeldAlone"
 	// EndsNeither leaves the guest on neither side; KindOther.
 	EndsNeither Ending = "Neither"
 
@@ -109,7 +119,9 @@ const (
 
 // atSwitch reports whether an ending needs the switch to have happened.
 func (e Ending) atSwitch() bool {
-	return slices.Contains([]Ending{EndsWell, EndsBothRunning, EndsSourceKept, EndsPostCopyBroken, EndsGuestLost, EndsUnheard}, e)
+	return slices.Contains([]Ending{
+		EndsWell, EndsBothRunning, EndsSourceKept, EndsPostCopyBroken, EndsGuestLost, EndsUnheard, EndsHeld, EndsBothHeld, EndsHeldAlone,
+	}, e)
 }
 
 // Script says how a migration ends.
