@@ -1,0 +1,54 @@
+package migration
+
+import "testing"
+
+// TestWhatMayBeDestroyed: of a guest that stands still, only who had it paused before the
+// migration tells a copy that nobody needs from one that is about to go on.
+func TestWhatMayBeDestroyed(t *testing.T) {
+	for _, c := range []struct {
+		name                 string
+		source, target       string
+		pausedBefore         bool
+		postCopy, whole      bool
+		incoming, destroySrc bool
+	}{
+		{name: "a shell, and the guest runs", source: "Running/Unpaused", target: "Paused/Migration", incoming: true},
+		{name: "a shell, and somebody has paused the guest meanwhile", source: "Paused/User", target: "Paused/Migration"},
+		{name: "a shell, and the guest was paused before", source: "Paused/User", target: "Paused/Migration", pausedBefore: true, incoming: true},
+		{name: "a shell, and the guest's disk fails", source: "Paused/IOError", target: "Paused/Migration"},
+		{name: "a shell, and the guest is leaving again", source: "Running/Booted+MigrationOut", target: "Paused/Migration"},
+		{name: "a shell, and the guest has stopped", source: "Shutoff/Destroyed", target: "Paused/Migration"},
+		{name: "held, and the guest runs", source: "Paused/Migration", target: "Running/Migrated", destroySrc: true},
+		{name: "held, and the guest has been paused there", source: "Paused/Migration", target: "Paused/User"},
+		{name: "held, and the guest was paused before", source: "Paused/Migration", target: "Paused/User", pausedBefore: true, destroySrc: true},
+		{name: "held, and it waits there as well", source: "Paused/Migration", target: "Paused/Migration"},
+		{name: "held, and the guest is nowhere else", source: "Paused/Migration", target: "Absent"},
+		{name: "held, and the guest leaves the target", source: "Paused/Migration", target: "Running/Migrated+MigrationOut"},
+		{name: "a half, and the guest is whole", source: "Paused/PostcopyFailed", target: "Running/Migrated", postCopy: true, whole: true, destroySrc: true},
+		{name: "a half, and the guest is not whole", source: "Paused/PostcopyFailed", target: "Running/Postcopy", postCopy: true},
+		{name: "a half, and nobody knows whether the guest is whole", source: "Paused/PostcopyFailed", target: "Running/Unpaused", postCopy: true},
+		{name: "a half, and the guest was whole", source: "Paused/Postcopy", target: "Absent", postCopy: true, whole: true, destroySrc: true},
+		{name: "a half of somebody else's migration", source: "Paused/Postcopy", target: "Running/Migrated", whole: true},
+	} {
+		b := makeMigration("m").ended("Failed", "PeerLost", c.source).onTarget(c.target, true)
+		b.lm.Status.Source.GuestPaused = c.pausedBefore
+		if c.postCopy {
+			b.inPostCopy()
+		}
+		if c.whole {
+			b.whole()
+		}
+		for _, confirmed := range []bool{true, false} {
+			if !confirmed {
+				b.lm.Status.Target.ConfirmedTime = nil
+			}
+			got := Judge(b.obj(), epoch)
+			if want := c.incoming && confirmed; got.RemoveIncoming != want {
+				t.Errorf("%s: the target's copy is to be removed: %t (read after the end: %t)", c.name, got.RemoveIncoming, confirmed)
+			}
+			if want := c.destroySrc && confirmed; got.DestroySource != want {
+				t.Errorf("%s: the source's copy is to be destroyed: %t (read after the end: %t)", c.name, got.DestroySource, confirmed)
+			}
+		}
+	}
+}
