@@ -1,6 +1,7 @@
 package migration
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -174,11 +175,6 @@ var outcomeTable = []outcomeRow{
 		verdict: VerdictUnknown, patience: ConfirmTimeout,
 		meaning: "the source has not reported on the guest",
 	},
-	{
-		source: []Side{SideLive}, target: []Side{SideHeld},
-		verdict: VerdictUnknown, patience: ConfirmTimeout,
-		meaning: "the target shows the guest as the source of a migration does; another migration may be under way",
-	},
 }
 
 // Row returns the number of the row of the outcome table that a migration has come to,
@@ -202,8 +198,14 @@ func Row(lm *v1alpha1.LiveMigration) int {
 	return slices.IndexFunc(outcomeTable, func(r outcomeRow) bool { return row != nil && r.meaning == row.meaning })
 }
 
-// Rows returns how many rows the outcome table has.
-func Rows() int { return len(outcomeTable) }
+// Rows returns which sides each row of the outcome table is about, the source's first.
+func Rows() []string {
+	rows := make([]string, len(outcomeTable))
+	for i, row := range outcomeTable {
+		rows[i] = fmt.Sprint(row.source, " and ", row.target)
+	}
+	return rows
+}
 
 func rowFor(source, target Side) *outcomeRow {
 	for i := range outcomeTable {
