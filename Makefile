@@ -77,8 +77,9 @@ SIMULATION_FLAGS ?=
 
 .PHONY: test-simulation
 test-simulation: ## Run managers and agents through SEEDS worlds that are made up, in a time of their own. No set-up, no root.
-	go test -tags '$(TAGS)' -c -o bin/simulation.test ./test/simulation
-	cd test/simulation && ../../bin/simulation.test -test.timeout 0 -seeds '$(SEEDS)' -first '$(FIRST)' $(SIMULATION_FLAGS)
+	overlay="$$(hack/simulation/overlay.sh bin/_runtime)"; \
+		go test -tags 'repeatable,$(TAGS)' -overlay "$$overlay" -c -o bin/simulation.test ./test/simulation
+	cd test/simulation && ../../bin/simulation.test -test.v -test.run '^TestSimulation$$' -test.timeout 0 -seeds '$(SEEDS)' -first '$(FIRST)' $(SIMULATION_FLAGS)
 
 .PHONY: test-packages
 test-packages: controlplane bin/virtferry ## Install, upgrade and remove the Helm chart and the kustomizations, by the real tools.

@@ -1,9 +1,7 @@
 package simulation
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -12,105 +10,6 @@ import (
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
 )
-
-// act is something that a user, an administrator or fate does.
-type act struct {
-	// At is when, from the beginning.
-	At   time.Duration
-	Verb string
-	// Node, Other, Guest and Move say to what, as far as the verb needs it. A move is a
-	// LiveMigration.
-	Node, Other, Guest, Move int
-	// Length is how long a fault lasts, or until what was done is undone.
-	Length time.Duration
-	// Kind is which of several.
-	Kind int
-}
-
-func (a act) String() string {
-	return fmt.Sprintf("%-20s node-%d node-%d guest-%d move-%d for %s, kind %d", a.Verb, a.Node, a.Other, a.Guest, a.Move, a.Length, a.Kind)
-}
-
-// plan is all that happens to a world.
-type plan struct {
-	Seed          uint64
-	Nodes, Guests int
-	Acts          []act
-}
-
-// moves is how many LiveMigrations have names: some are made again under the same one.
-const moves = 6
-
-// newPlan makes a plan of a seed. Most of what happens comes soon after a LiveMigration is
-// applied, and where it takes place: then there is something to break.
-func newPlan(seed uint64) plan {
-	luck := newPace(seed, "plan")
-	p := plan{Seed: seed, Nodes: 3 + luck.number(4), Guests: 1 + luck.number(5)}
-	for range 1 + luck.number(5) {
-		a := p.newAct(luck, "apply", luck.length(time.Second, 40*time.Second))
-		if home := a.Guest % p.Nodes; a.Node == home && luck.chance(85) {
-			a.Node = a.Other
-		}
-		p.Acts = append(p.Acts, a)
-	}
-	applied := slices.Clone(p.Acts)
-	for _, a := range applied {
-		if luck.chance(40) {
-			p.Acts = append(p.Acts, p.near(luck, "ends otherwise", a))
-		}
-		if luck.chance(30) {
-			// In time for a switch to post-copy, which much depends on.
-			force := p.near(luck, "force-complete", a)
-			force.At = (a.At + luck.length(time.Second, 3*time.Second)).Truncate(time.Millisecond)
-			force.Move = a.Move
-			p.Acts = append(p.Acts, force)
-		}
-	}
-	verbs := allVerbs()
-	names, total := verbNames(verbs)
-	for range 2 + luck.number(12) {
-		pick := luck.number(total)
-		for _, name := range names {
-			if pick -= verbs[name].weight; pick < 0 {
-				p.Acts = append(p.Acts, p.near(luck, name, applied[luck.number(len(applied))]))
-				break
-			}
-		}
-	}
-	slices.SortStableFunc(p.Acts, func(a, b act) int { return cmp.Compare(a.At, b.At) })
-	return p
-}
-
-// near returns an act that may have to do with a LiveMigration that was applied.
-func (p *plan) near(luck *pace, verb string, applied act) act {
-	a := p.newAct(luck, verb, luck.length(0, 2*time.Minute))
-	if luck.chance(20) {
-		return a
-	}
-	soon := []time.Duration{time.Second, 9 * time.Second, time.Minute}[luck.number(3)]
-	a.At = (applied.At + luck.length(0, soon)).Truncate(time.Millisecond)
-	if verb == "ends otherwise" {
-		a.At = applied.At - time.Millisecond
-	}
-	a.Guest, a.Node, a.Other = applied.Guest, applied.Node, applied.Guest%p.Nodes
-	if verb != "apply" {
-		a.Move = applied.Move
-	}
-	if luck.chance(50) && a.Other != a.Node {
-		a.Node, a.Other = a.Other, a.Node
-	}
-	return a
-}
-
-func (p *plan) newAct(luck *pace, verb string, at time.Duration) act {
-	a := act{
-		Verb: verb, At: at.Truncate(time.Millisecond), Node: luck.number(p.Nodes), Guest: luck.number(p.Guests), Move: luck.number(moves), Kind: luck.number(100),
-	}
-	a.Other = (a.Node + 1 + luck.number(p.Nodes-1)) % p.Nodes
-	longest := []time.Duration{2 * time.Second, 20 * time.Second, 100 * time.Second}[luck.number(3)]
-	a.Length = luck.length(10*time.Millisecond, longest).Truncate(time.Millisecond)
-	return a
-}
 
 // verb is a kind of act.
 type verb struct {
@@ -138,7 +37,8 @@ func allVerbs() map[string]verb {
 		"edit":           {2, edit},
 		"take finalizer": {1, takeFinalizer},
 		// Administrators.
-		"virsh start":       {2, func(w *world, a act) { w.hosts[a.Node].libvirt.Start(w.guests[a.Guest].uuid) }},
+		"virsh define":      {1, define},
+		"virsh start":       {2, start},
 		"virsh destroy":     {2, destroy},
 		"virsh migrate":     {3, migrateByHand},
 		"virsh suspend":     {2, suspend},
@@ -263,6 +163,21 @@ func destroy(w *world, a act) {
 	w.hosts[a.Node].libvirt.Destroy(w.guests[a.Guest].uuid)
 }
 
+// define leaves an old definition of a guest on a node that has none.
+func define(w *world, a act) {
+	g, node := w.guests[a.Guest], w.hosts[a.Node]
+	if _, known := w.fleet.Copies(g.uuid)[node.name]; !known {
+		node.libvirt.AddGuest(fake.Guest{
+			UUID: g.uuid, Name: g.name, Persistent: true, State: hypervisor.StateShutoff, Reason: hypervisor.ReasonUnknown, MemoryBytes: 64 << 20,
+		})
+	}
+}
+
+func start(w *world, a act) {
+	w.observer.touch(w.guests[a.Guest])
+	w.hosts[a.Node].libvirt.Start(w.guests[a.Guest].uuid)
+}
+
 func suspend(w *world, a act) {
 	w.observer.touch(w.guests[a.Guest])
 	w.hosts[a.Node].libvirt.Pause(w.guests[a.Guest].uuid)
@@ -283,8 +198,15 @@ func migrateByHand(w *world, a act) {
 		if err != nil {
 			return
 		}
+		postCopy := a.Kind%4 == 1
+		if postCopy {
+			w.people.Go(func() {
+				time.Sleep(time.Second)
+				_ = source.StartPostCopy(ctx, uuid)
+			})
+		}
 		_ = source.Migrate(ctx, uuid, hypervisor.MigrateParams{
-			DestinationURI: target.URI(), LiveXML: xml, Persist: a.Kind%2 == 0, PersistentXML: xml,
+			DestinationURI: target.URI(), LiveXML: xml, Persist: a.Kind%2 == 0, PersistentXML: xml, PostCopy: postCopy,
 		})
 	})
 }
@@ -370,13 +292,17 @@ func guestStops(w *world, a act) {
 	w.fleet.PowerOff(w.guests[a.Guest].uuid)
 }
 
+// endings are how a migration can end other than well.
+func endings() []fake.Ending {
+	return []fake.Ending{
+		fake.EndsPoweredOff, fake.EndsCrashed, fake.EndsTargetLost, fake.EndsShellLeft, fake.EndsBothRunning, fake.EndsSourceKept,
+		fake.EndsPostCopyBroken, fake.EndsGuestLost, fake.EndsUnheard, fake.EndsNeither, fake.EndsHeld, fake.EndsBothHeld, fake.EndsHeldAlone,
+	}
+}
+
 // endsOtherwise has the guest's next migration not end well.
 func endsOtherwise(w *world, a act) {
-	endings := []fake.Ending{
-		fake.EndsPoweredOff, fake.EndsCrashed, fake.EndsTargetLost, fake.EndsShellLeft, fake.EndsBothRunning, fake.EndsSourceKept,
-		fake.EndsPostCopyBroken, fake.EndsGuestLost, fake.EndsUnheard, fake.EndsNeither,
-	}
-	ending := endings[a.Kind%len(endings)]
+	ending := endings()[a.Kind%len(endings())]
 	w.say("ends as %s", ending)
 	switch ending {
 	case fake.EndsPoweredOff, fake.EndsCrashed, fake.EndsGuestLost, fake.EndsNeither:

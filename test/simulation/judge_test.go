@@ -25,12 +25,13 @@ func (o *observer) judgeEnd() {
 	for _, k := range slices.SortedFunc(maps.Keys(o.moves), compareKeys) {
 		lm := o.moves[k]
 		switch {
-		case o.excused[k]:
-		case migration.Finished(lm):
-			o.judgeFinished(lm)
 		case lm.Status.Phase == v1alpha1.PhaseUnknown:
 			unknown[lm.Status.DomainUUID] = true
-			o.judgeUnknown(lm)
+			if !o.excused[k] {
+				o.judgeUnknown(lm)
+			}
+		case !o.excused[k] && migration.Finished(lm):
+			o.judgeFinished(lm)
 		}
 	}
 	for _, k := range slices.SortedFunc(maps.Keys(o.moves), compareKeys) {
@@ -55,10 +56,14 @@ func (o *observer) judgeFinished(lm *v1alpha1.LiveMigration) {
 	}
 }
 
-// judgeUnknown: where the guest is on one side alone, there is an outcome.
+// judgeUnknown: where the guest is on one side alone, there is an outcome, unless somebody
+// is just moving it away.
 func (o *observer) judgeUnknown(lm *v1alpha1.LiveMigration) {
 	g := o.guests[lm.Status.DomainUUID]
 	copies := g.sights[len(g.sights)-1].copies
+	if active(copies) > 1 {
+		return
+	}
 	source, target := copies[lm.Status.SourceNode], copies[lm.Status.TargetNode]
 	booted := target.Reason == hypervisor.ReasonBooted || g.touched
 	if whole(source) && !target.Active() || whole(target) && !source.Active() && !booted {

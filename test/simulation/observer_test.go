@@ -59,8 +59,6 @@ type report struct {
 	rows    map[int]bool
 	phases  map[string]int
 	reasons map[string]int
-	writes  int
-	trace   string
 }
 
 // sight is where a guest was at a time.
@@ -97,7 +95,6 @@ type observer struct {
 	said  report
 	// lastChange is when something last happened that is more than a sign of life.
 	lastChange time.Time
-	sum        uint64
 }
 
 func newObserver(w *world) *observer {
@@ -151,7 +148,6 @@ func (o *observer) report() *report {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	out := o.said
-	out.trace = fmt.Sprintf("%d/%016x", out.writes, o.sum)
 	return &out
 }
 
@@ -262,7 +258,8 @@ func (o *observer) noteEffect(e fake.Effect) {
 	}
 	switch e.Method {
 	case fake.MethodDestroyIncoming, fake.MethodDestroyStale:
-		if !has(whole) {
+		// What had not all of the guest is no copy of one that somebody has stopped.
+		if !e.Elsewhere && (!e.Partial || !g.mourned) {
 			o.breaks(copyKept, "%s destroyed the copy of %s on %s, and now it is %s", e.Method, g.name, e.Host, whereabouts(e.After))
 		}
 	case fake.MethodUndefine:
@@ -281,10 +278,9 @@ func (o *observer) noteEffect(e fake.Effect) {
 
 // noteChange takes in a write to the API.
 func (o *observer) noteChange(c change) {
-	o.mu.Lock()
-	o.said.writes++
-	o.sum = o.sum*1099511628211 ^ uint64(c.version)<<20 ^ uint64(len(c.by))<<10 ^ uint64(len(c.key.name))
-	o.mu.Unlock()
+	if *twice {
+		o.w.say("%s writes %s %s, version %d", c.by, c.key.plural, c.key.name, c.version)
+	}
 	if c.key.plural != "livemigrations" {
 		return
 	}

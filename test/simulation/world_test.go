@@ -3,12 +3,14 @@ package simulation
 import (
 	"context"
 	"fmt"
+	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"k8s.io/apimachinery/pkg/runtime"
+	apiruntime "k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
@@ -30,8 +32,9 @@ const (
 // world is a cluster, with all that happens in it.
 type world struct {
 	plan     plan
+	verbs    map[string]verb
 	seed     uint64
-	scheme   *runtime.Scheme
+	scheme   *apiruntime.Scheme
 	fleet    *fake.Fleet
 	server   *server
 	observer *observer
@@ -46,8 +49,13 @@ type world struct {
 	started int
 	// weather is what a process that is started now has between it and the API server.
 	weather weather
-	// ends is what ends the faults that are under way, or what is done later.
-	ends []ending
+	// mu guards ends, which are what ends the faults that are under way, or what is done
+	// later, and awaiting, the acts that wait for a moment.
+	mu       sync.Mutex
+	ends     []ending
+	awaiting []act
+	// due is told when there is something in ends that nobody has reckoned with.
+	due chan struct{}
 	// people are the calls that administrators have made, and life ends them.
 	people sync.WaitGroup
 	life   context.Context
@@ -87,18 +95,22 @@ func (w *world) must(err error) {
 func run(t *testing.T, p plan, say func(string, ...any)) *report {
 	t.Helper()
 	var out *report
+	runtime.GC()
 	seedGlobals(p.Seed)
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(p, say)
-		began, verbs := time.Now(), allVerbs()
+		began := time.Now()
 		for _, a := range p.Acts {
+			if a.Moment != always {
+				continue
+			}
 			w.passUntil(began.Add(a.At))
 			if w.observer.broken() {
 				break
 			}
-			w.say("%s", a)
-			verbs[a.Verb].do(w, a)
+			w.do(a)
 		}
+		w.awaitMoments()
 		w.settle()
 		out = w.observer.report()
 		w.end()
@@ -109,7 +121,12 @@ func run(t *testing.T, p plan, say func(string, ...any)) *report {
 
 func newWorld(p plan, say func(string, ...any)) *world {
 	luck := newPace(p.Seed, "world")
-	w := &world{plan: p, seed: p.Seed, server: newServer(), say: say, olderAPI: luck.chance(30)}
+	w := &world{plan: p, seed: p.Seed, server: newServer(), say: say, olderAPI: luck.chance(30), due: make(chan struct{}, 1), verbs: allVerbs()}
+	for _, a := range p.Acts {
+		if a.Moment != always {
+			w.awaiting = append(w.awaiting, a)
+		}
+	}
 	var err error
 	w.scheme, err = newScheme()
 	w.must(err)
@@ -124,10 +141,10 @@ func newWorld(p plan, say func(string, ...any)) *world {
 	w.limits = migration.Limits{Source: 1 + luck.number(2), Target: 1 + luck.number(2), Cluster: luck.number(3), Preparing: luck.number(3)}
 	w.observer = newObserver(w)
 	w.server.witness = w.observer.noteChange
-	w.fleet = fake.NewFleet(fake.WithBandwidth(64<<20), fake.WithWitness(w.observer.noteEffect))
+	w.fleet = fake.NewFleet(fake.WithBandwidth(64<<20), fake.WithWitness(w.observer.noteEffect), fake.WithStages(w.noteStage))
 	life, stop := context.WithCancel(context.Background())
 	w.life = life
-	w.ends = append(w.ends, ending{at: time.Now().Add(time.Hour * 24), do: stop})
+	w.later(24*time.Hour, stop)
 	for i := range p.Nodes {
 		name := w.called("node", i)
 		w.hosts = append(w.hosts, &host{name: name, libvirt: w.fleet.Host(name)})
@@ -154,13 +171,55 @@ func (w *world) addGuest(i int, luck *pace) {
 		def.State, def.Reason = hypervisor.StatePaused, hypervisor.ReasonUser
 	}
 	w.guests = append(w.guests, g)
-	w.hosts[i%len(w.hosts)].libvirt.AddGuest(def)
 	w.observer.begin(g, def.State == hypervisor.StatePaused)
+	w.hosts[i%len(w.hosts)].libvirt.AddGuest(def)
+}
+
+// do has an act happen.
+func (w *world) do(a act) {
+	w.say("%s", a)
+	w.verbs[a.Verb].do(w, a)
 }
 
 // later does something after some time, or when the faults end.
 func (w *world) later(length time.Duration, do func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.ends = append(w.ends, ending{at: time.Now().Add(length), do: do})
+}
+
+// awaitMoments lets the acts happen that wait for a moment, if it comes within a minute.
+func (w *world) awaitMoments() {
+	waiting := func() int {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.awaiting)
+	}
+	if waiting() == 0 {
+		return
+	}
+	for i := 0; i < 60 && waiting() > 0 && !w.observer.broken(); i++ {
+		w.pass(time.Second)
+	}
+	// What follows on the last of them.
+	w.pass(10 * time.Second)
+}
+
+// noteStage has the acts follow that have waited for a guest's migration to come so far.
+func (w *world) noteStage(uuid string, stage fake.Stage) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.awaiting = slices.DeleteFunc(w.awaiting, func(a act) bool {
+		if w.guests[a.Guest].uuid != uuid || a.Moment != momentOf[stage] {
+			return false
+		}
+		w.ends = append(w.ends, ending{at: time.Now().Add(a.At), do: func() { w.do(a) }})
+		select {
+		case w.due <- struct{}{}:
+		default:
+		}
+		return true
+	})
 }
 
 // pass lets time pass, in which the observer looks, and does what is due.
@@ -168,28 +227,50 @@ func (w *world) pass(length time.Duration) { w.passUntil(time.Now().Add(length))
 
 func (w *world) passUntil(then time.Time) {
 	for time.Now().Before(then) {
-		next := min(tick, time.Until(then))
-		time.Sleep(next)
+		timer := time.NewTimer(min(tick, time.Until(then), w.nextDue()))
+		select {
+		case <-timer.C:
+		case <-w.due:
+		}
+		timer.Stop()
 		w.doDue(time.Now())
 		w.observer.look()
 	}
 }
 
-// doDue does what is due at a time.
+// nextDue is how long it is until something is due.
+func (w *world) nextDue() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	next := tick
+	for _, e := range w.ends {
+		next = min(next, time.Until(e.at))
+	}
+	return next
+}
+
+// doDue does what is due at a time, in its order.
 func (w *world) doDue(now time.Time) {
-	for i := 0; i < len(w.ends); {
-		if e := w.ends[i]; !now.Before(e.at) {
-			w.ends = append(w.ends[:i:i], w.ends[i+1:]...)
-			e.do()
-			continue
+	for {
+		w.mu.Lock()
+		slices.SortStableFunc(w.ends, func(a, b ending) int { return a.at.Compare(b.at) })
+		if len(w.ends) == 0 || now.Before(w.ends[0].at) {
+			w.mu.Unlock()
+			return
 		}
-		i++
+		e := w.ends[0]
+		w.ends = slices.Clone(w.ends[1:])
+		w.mu.Unlock()
+		e.do()
 	}
 }
 
 // settle ends all faults and waits until there is nothing left to happen.
 func (w *world) settle() {
 	w.say("the faults end")
+	w.mu.Lock()
+	w.awaiting = nil
+	w.mu.Unlock()
 	w.doDue(time.Now().Add(time.Hour))
 	w.heal()
 	began := time.Now()

@@ -1,0 +1,141 @@
+package simulation
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
+)
+
+// act is something that a user, an administrator or fate does.
+type act struct {
+	// At is when, from the beginning or, where there is a moment, from that.
+	At     time.Duration
+	Moment moment
+	Verb   string
+	// Node, Other, Guest and Move say to what, as far as the verb needs it. A move is a
+	// LiveMigration.
+	Node, Other, Guest, Move int
+	// Length is how long a fault lasts, or until what was done is undone.
+	Length time.Duration
+	// Kind is which of several.
+	Kind int
+}
+
+func (a act) String() string {
+	text := fmt.Sprintf("%-20s node-%d node-%d guest-%d move-%d for %s, kind %d", a.Verb, a.Node, a.Other, a.Guest, a.Move, a.Length, a.Kind)
+	if a.Moment != always {
+		text += " (from when it is " + string(a.Moment) + ")"
+	}
+	return text
+}
+
+// moment is one in the first migration of the act's guest that comes to it. Much that may go
+// wrong does so only within some milliseconds of one.
+type moment string
+
+// The moments.
+const (
+	always    moment = ""
+	preparing moment = "being prepared"
+	copying   moment = "being copied"
+	stopped   moment = "stopped for its switch-over"
+	halved    moment = "in post-copy"
+	switched  moment = "running on its target"
+	over      moment = "over"
+)
+
+var momentOf = map[fake.Stage]moment{
+	fake.StagePreparing: preparing, fake.StageCopying: copying, fake.StageStopped: stopped, fake.StagePostCopy: halved,
+	fake.StageSwitched: switched, fake.StageOver: over,
+}
+
+// plan is all that happens to a world.
+type plan struct {
+	Seed          uint64
+	Nodes, Guests int
+	Acts          []act
+}
+
+// moves is how many LiveMigrations have names: some are made again under the same one.
+const moves = 6
+
+// newPlan makes a plan of a seed. Most of what happens comes soon after a LiveMigration is
+// applied, and where it takes place: then there is something to break.
+func newPlan(seed uint64) plan {
+	luck := newPace(seed, "plan")
+	p := plan{Seed: seed, Nodes: 3 + luck.number(4), Guests: 1 + luck.number(5)}
+	for range 1 + luck.number(5) {
+		a := p.newAct(luck, "apply", luck.length(time.Second, 40*time.Second))
+		if home := a.Guest % p.Nodes; a.Node == home && luck.chance(85) {
+			a.Node = a.Other
+		}
+		p.Acts = append(p.Acts, a)
+	}
+	applied := slices.Clone(p.Acts)
+	for _, a := range applied {
+		if luck.chance(40) {
+			p.Acts = append(p.Acts, p.near(luck, "ends otherwise", a))
+		}
+		if luck.chance(50) {
+			p.Acts = append(p.Acts, p.scene(luck, a)...)
+		}
+		if luck.chance(30) {
+			// In time for a switch to post-copy, which much depends on.
+			force := p.near(luck, "force-complete", a)
+			force.At = (a.At + luck.length(time.Second, 3*time.Second)).Truncate(time.Millisecond)
+			force.Move = a.Move
+			p.Acts = append(p.Acts, force)
+		}
+	}
+	verbs := allVerbs()
+	names, total := verbNames(verbs)
+	for range 2 + luck.number(12) {
+		pick := luck.number(total)
+		for _, name := range names {
+			if pick -= verbs[name].weight; pick < 0 {
+				p.Acts = append(p.Acts, p.near(luck, name, applied[luck.number(len(applied))]))
+				break
+			}
+		}
+	}
+	slices.SortStableFunc(p.Acts, func(a, b act) int { return cmp.Compare(a.At, b.At) })
+	return p
+}
+
+// near returns an act that may have to do with a LiveMigration that was applied.
+func (p *plan) near(luck *pace, verb string, applied act) act {
+	a := p.newAct(luck, verb, luck.length(0, 2*time.Minute))
+	if luck.chance(20) {
+		return a
+	}
+	soon := []time.Duration{time.Second, 9 * time.Second, time.Minute}[luck.number(3)]
+	a.At = (applied.At + luck.length(0, soon)).Truncate(time.Millisecond)
+	if verb == "ends otherwise" {
+		a.At = applied.At - time.Millisecond
+	}
+	a.Guest, a.Node, a.Other = applied.Guest, applied.Node, applied.Guest%p.Nodes
+	if verb != "apply" {
+		a.Move = applied.Move
+	}
+	if luck.chance(50) && a.Other != a.Node {
+		a.Node, a.Other = a.Other, a.Node
+	}
+	if verb != "apply" && verb != "ends otherwise" && luck.chance(30) {
+		a.Moment = []moment{preparing, copying, stopped, halved, switched, over}[luck.number(6)]
+		a.At = luck.length(0, []time.Duration{50 * time.Millisecond, time.Second, 10 * time.Second}[luck.number(3)]).Truncate(time.Millisecond)
+	}
+	return a
+}
+
+func (p *plan) newAct(luck *pace, verb string, at time.Duration) act {
+	a := act{
+		Verb: verb, At: at.Truncate(time.Millisecond), Node: luck.number(p.Nodes), Guest: luck.number(p.Guests), Move: luck.number(moves), Kind: luck.number(100),
+	}
+	a.Other = (a.Node + 1 + luck.number(p.Nodes-1)) % p.Nodes
+	longest := []time.Duration{2 * time.Second, 20 * time.Second, 100 * time.Second}[luck.number(3)]
+	a.Length = luck.length(10*time.Millisecond, longest).Truncate(time.Millisecond)
+	return a
+}

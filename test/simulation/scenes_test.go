@@ -1,0 +1,149 @@
+package simulation
+
+import (
+	"slices"
+	"time"
+
+	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
+)
+
+// Some of what can happen takes several acts in a row, which chance alone would hardly ever
+// bring together: a scene. Each is one that leads to a row of the outcome table.
+
+// scene returns the acts of one that happens to a LiveMigration which is applied.
+func (p *plan) scene(luck *pace, applied act) []act {
+	s := staging{plan: p, luck: luck, applied: applied, source: applied.Guest % p.Nodes, target: applied.Node}
+	scenes := []func(){
+		s.startedBeside, s.stoppedThenStarted, s.leftThenStarted, s.held, s.heldThenStarted, s.heldThenLeft, s.bothThenLeft,
+		s.shellThenStopped, s.halfDestroyed, s.onwardAtOnce, s.againByHand, s.againUnheard, s.sourceGone,
+	}
+	scenes[luck.number(len(scenes))]()
+	return s.acts
+}
+
+// staging is a scene that is made.
+type staging struct {
+	*plan
+	luck           *pace
+	applied        act
+	source, target int
+	acts           []act
+}
+
+// add adds an act that happens some time after a moment.
+func (s *staging) add(verb string, m moment, most time.Duration, change ...func(*act)) {
+	a := s.newAct(s.luck, verb, s.luck.length(0, max(most, time.Millisecond)))
+	a.Moment, a.Guest, a.Move, a.Node, a.Other = m, s.applied.Guest, s.applied.Move, s.target, s.source
+	for _, c := range change {
+		c(&a)
+	}
+	s.acts = append(s.acts, a)
+}
+
+// away has the target's agent not be heard of from the preparation on, for a while after
+// which it reports what it sees then.
+func (s *staging) away(verb string) {
+	s.add(verb, preparing, time.Millisecond, func(a *act) { a.Length += 5 * time.Second })
+}
+
+// ends sets how the migration ends.
+func (s *staging) ends(e fake.Ending) {
+	s.add("ends otherwise", preparing, 0, endsAs(e), func(a *act) { a.Moment, a.At = always, s.applied.At-time.Millisecond })
+}
+
+func endsAs(e fake.Ending) func(*act) {
+	return func(a *act) { a.Kind = slices.Index(endings(), e) }
+}
+
+// defined has the target know an old definition of the guest, which can be started.
+func (s *staging) defined() {
+	s.add("virsh define", always, 0, func(a *act) { a.At = s.applied.At - 2*time.Millisecond })
+}
+
+func (s *staging) onSource(a *act) { a.Node, a.Other = s.source, s.target }
+
+// onward has the guest go from the target to a third node.
+func (s *staging) onward(a *act) {
+	a.Node, a.Other = s.target, (s.target+1)%s.Nodes
+	if a.Other == s.source {
+		a.Other = (a.Other + 1) % s.Nodes
+	}
+}
+
+func postCopy(a *act) { a.Kind = 1 }
+
+// startedBeside: somebody starts the guest on the target, before its half is there.
+func (s *staging) startedBeside() {
+	s.defined()
+	s.add("virsh start", preparing, 400*time.Millisecond)
+}
+
+func (s *staging) stoppedThenStarted() {
+	s.defined()
+	s.away("node without API")
+	s.add("guest stops", preparing, 400*time.Millisecond)
+	s.add("virsh start", over, time.Second)
+}
+
+func (s *staging) leftThenStarted() {
+	s.defined()
+	s.ends(fake.EndsNeither)
+	s.away("agent killed")
+	s.add("virsh start", over, time.Second)
+}
+
+func (s *staging) held() {
+	s.ends([]fake.Ending{fake.EndsHeld, fake.EndsBothHeld, fake.EndsHeldAlone}[s.luck.number(3)])
+}
+
+func (s *staging) heldThenStarted() {
+	s.defined()
+	s.ends(fake.EndsHeldAlone)
+	if s.luck.chance(50) {
+		// Otherwise it has seen the half.
+		s.away("agent killed")
+	}
+	s.add("virsh start", over, time.Second)
+}
+
+func (s *staging) heldThenLeft() {
+	s.ends(fake.EndsHeld)
+	s.add("virsh migrate", over, 300*time.Millisecond, s.onward)
+}
+
+func (s *staging) bothThenLeft() {
+	s.ends(fake.EndsBothRunning)
+	s.add("virsh migrate", over, 5*time.Second, s.onward)
+}
+
+func (s *staging) shellThenStopped() {
+	s.ends(fake.EndsShellLeft)
+	s.add("guest stops", over, 5*time.Second)
+}
+
+func (s *staging) halfDestroyed() {
+	s.add("force-complete", copying, 10*time.Millisecond)
+	s.add("virsh destroy", halved, time.Second, s.onSource)
+}
+
+func (s *staging) onwardAtOnce() { s.add("virsh migrate", switched, 500*time.Millisecond, s.onward) }
+
+// againByHand: the migration is cancelled, and somebody makes it by hand before the target's
+// agent can report.
+func (s *staging) againByHand() {
+	s.away("node without API")
+	s.add("cancel", copying, time.Millisecond)
+	s.add("virsh migrate", over, time.Second, s.onSource, postCopy)
+}
+
+func (s *staging) againUnheard() {
+	s.away("node without API")
+	s.add("cancel", copying, time.Millisecond)
+	s.add("ends otherwise", over, 0, endsAs(fake.EndsUnheard))
+	s.add("virsh migrate", over, time.Second, s.onSource, postCopy)
+}
+
+// sourceGone: the source's host dies for longer than anybody waits for its report.
+func (s *staging) sourceGone() {
+	s.add("host dies", copying, 5*time.Second, s.onSource, func(a *act) { a.Length = 3 * time.Minute })
+}
