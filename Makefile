@@ -93,6 +93,14 @@ test-dashboards: controlplane bin/virtferry ## Run every query of the dashboards
 	KUBEBUILDER_ASSETS="$$(hack/controlplane/build.sh)" go run -tags '$(TAGS)' ./test/dashboards \
 		-prometheus "$$(hack/prometheus.sh prometheus)" -virtferry bin/virtferry -dashboards config/grafana
 
+# Which packages' rules are broken, and which files' of them; all that it knows where they are empty.
+MUTATE ?=
+MUTATE_FILES ?=
+
+.PHONY: mutate
+mutate: ## Break the rules of MUTATE one at a time, and count how many of these mutants the unit tests kill. Takes hours.
+	go run ./hack/mutate -tags '$(TAGS)' -packages '$(MUTATE)' -files '$(MUTATE_FILES)'
+
 .PHONY: test-faults
 test-faults: lab-deps controlplane ## Kill and cut off each part at each phase of a migration, FAULT_RUNS times at random. Needs root.
 	go run -tags '$(TAGS)' ./test/faults
