@@ -133,7 +133,7 @@ func (row outcomeRow) twoCopies(end *v1alpha1.SourceEnd, target *v1alpha1.Target
 func sourceSideOf(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) Side {
 	o := &source.End.Domain
 	switch side := SideOf(o); {
-	case side == SideIncoming && o.Job == "":
+	case held(source):
 		return SideHeld
 	case side == SidePostcopy && InPostCopy(source) && Whole(target):
 		return SideStale
@@ -165,12 +165,25 @@ func targetSideOf(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) 
 	return side
 }
 
-// startedThere reports whether a guest on the target was not brought there.
+// startedThere reports whether a guest on the target was not brought there. While the source
+// holds the guest for its switch-over, one that libvirt has booted on the target was not,
+// even if a half of it was there before: the source's copy has what was in its memory.
 func startedThere(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) bool {
-	if target.IncomingTime != nil || target.Domain.Reason == string(hypervisor.ReasonMigrated) || hasLeft(source) {
+	switch {
+	case target.Domain.Reason == string(hypervisor.ReasonMigrated), hasLeft(source):
 		return false
+	case held(source) && target.Domain.Reason == string(hypervisor.ReasonBooted):
+		return true
+	case target.IncomingTime != nil:
+		return false
+	default:
+		return target.ArrivedTime == nil && !Brought(target) || neverLeft(source)
 	}
-	return target.ArrivedTime == nil && !Brought(target) || neverLeft(source)
+}
+
+// held reports whether the source has the guest still paused for a switch-over that is over.
+func held(source *v1alpha1.SourceStatus) bool {
+	return source != nil && source.End != nil && SideOf(&source.End.Domain) == SideIncoming && source.End.Domain.Job == ""
 }
 
 // neverLeft reports whether the guest is on the source and has never been suspended to

@@ -30,6 +30,8 @@ func TestOnlyWhatTheMigrationBroughtHasArrived(t *testing.T) {
 		{"it arrived, and was rebooted by libvirt before it was seen", ok, "Absent", false, VerdictSucceeded, "Migrated", false, "node-b"},
 		{"the same, and the answer was lost", unknown, "Shutoff/Migrated", false, VerdictSucceeded, "Migrated", false, "node-b"},
 		{"its half was seen to come", unknown, "Running/Booted", true, VerdictUnknown, "OutcomeUnknown", true, "both"},
+		{"the source holds it for its switch-over", unknown, "Paused/Migration", false, VerdictUnknown, "OutcomeUnknown", false, "keep one of the two"},
+		{"the same, and its half was seen to come", unknown, "Paused/Migration", true, VerdictUnknown, "OutcomeUnknown", false, "keep one of the two"},
 	} {
 		b := makeMigration("m").ended(c.call, "Other", c.source).onTarget("Running/Booted", true)
 		if c.incoming {
