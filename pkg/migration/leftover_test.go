@@ -1,6 +1,13 @@
 package migration
 
-import "testing"
+import (
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+)
 
 // TestWhatMayBeDestroyed: of a guest that stands still, only who had it paused before the
 // migration tells a copy that nobody needs from one that is about to go on.
@@ -49,6 +56,34 @@ func TestWhatMayBeDestroyed(t *testing.T) {
 			if want := c.destroySrc && confirmed; got.DestroySource != want {
 				t.Errorf("%s: the source's copy is to be destroyed: %t (read after the end: %t)", c.name, got.DestroySource, confirmed)
 			}
+		}
+	}
+}
+
+// TestAPauseThatMayStillCome: libvirt may carry a call out that nobody waits for any more.
+// When the migration has ended, nobody is left to undo it but who is told.
+func TestAPauseThatMayStillCome(t *testing.T) {
+	const says = "may still pause it"
+	for _, c := range []struct {
+		name   string
+		source string
+		change func(*v1alpha1.SourceStatus)
+		want   bool
+	}{
+		{"nobody knows whether it was paused", "Running/Booted", func(s *v1alpha1.SourceStatus) { s.Steering.Pause.Error = "no answer" }, true},
+		{"libvirt has refused", "Running/Booted", func(s *v1alpha1.SourceStatus) {
+			s.Steering.Pause.Error, s.Steering.Pause.Refused = "no", true
+		}, false},
+		{"it was paused, and is resumed", "Running/Unpaused", func(s *v1alpha1.SourceStatus) {
+			s.Steering.Pause.Error, s.Steering.PausedTime = "no answer", new(metav1.NewMicroTime(epoch))
+		}, false},
+		{"it was paused without an error", "Running/Unpaused", func(*v1alpha1.SourceStatus) {}, false},
+		{"it is paused", "Paused/User", func(s *v1alpha1.SourceStatus) { s.Steering.Pause.Error = "no answer" }, false},
+	} {
+		b := makeMigration("m").ended(v1alpha1.CallFailed, "Other", c.source).onTarget("Absent", true).pausedByUs()
+		c.change(b.lm.Status.Source)
+		if got := Judge(b.obj(), epoch.Add(ConfirmTimeout)); strings.Contains(got.Message, says) != c.want || got.Verdict != VerdictFailed {
+			t.Errorf("%s: got %s: %s", c.name, got.Verdict, got.Message)
 		}
 	}
 }

@@ -218,22 +218,6 @@ func hasLeft(source *v1alpha1.SourceStatus) bool {
 		(source.End.Call == v1alpha1.CallSucceeded || SideOf(&source.End.Domain) == SideMigrated)
 }
 
-// mayRemoveIncoming: at the moment of a switch-over the guest on the target looks
-// like a shell. A guest on the source that the migration itself has paused is no
-// proof that there was none.
-func mayRemoveIncoming(source *v1alpha1.SourceStatus) bool {
-	return source.End.Domain.State != string(hypervisor.StatePaused) || source.GuestPaused
-}
-
-// mayDestroySource: the guest must be seen to run on the target, but for one that
-// its user had paused. Where it went on in post-copy, all of it must be there.
-func mayDestroySource(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) bool {
-	if sourceSideOf(source, target) == SideStale {
-		return true
-	}
-	return target.Domain.State == string(hypervisor.StateRunning) || source.GuestPaused
-}
-
 // lostInPostCopy reports whether the guest can never become whole any more: the source may
 // wait for that for ever.
 func lostInPostCopy(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) bool {
@@ -395,6 +379,10 @@ func stayed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now time.
 		out.Message += fmt.Sprintf(". It was paused there because it ran on %s as well. Now that it is the only copy, %s",
 			lm.Status.TargetNode, ask(lm.Status.SourceNode, "resume it with `virsh resume`"))
 		return out
+	}
+	if pauseMayCome(source) {
+		out.Message += fmt.Sprintf(". libvirt has not answered the call to pause the guest there, and may still pause it: if it does, %s",
+			ask(lm.Status.SourceNode, "resume it with `virsh resume`"))
 	}
 	if !PausedByUs(source) || !resumable(&source.End.Domain) {
 		return out

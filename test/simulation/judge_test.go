@@ -106,7 +106,7 @@ func (o *observer) judgePaused(g *watched) {
 			continue
 		}
 		told := slices.ContainsFunc(slices.Collect(maps.Values(o.moves)), func(lm *v1alpha1.LiveMigration) bool {
-			return lm.Status.DomainUUID == g.uuid && strings.Contains(short(lm), "paused")
+			return lm.Status.DomainUUID == g.uuid && strings.Contains(short(lm), "pause")
 		})
 		if !told && len(o.excused) == 0 {
 			o.breaks(notLeftPaused, "%s is paused on %s, and nobody was told", g.name, host)
