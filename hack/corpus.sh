@@ -13,8 +13,10 @@ if [[ ! -d source/tests ]]; then
 	apt=(-o "Dir::Etc::SourceList=$PWD/sources.list" -o Dir::Etc::SourceParts=- -o "Dir::State::Lists=$PWD/lists" -o APT::Sandbox::User=root)
 	apt-get "${apt[@]}" --quiet=2 update >&2
 	apt-get "${apt[@]}" --quiet=2 source --download-only --only-source libvirt >&2
+	rm -rf source.part
 	mkdir source.part
-	tar --extract --file=libvirt_*.orig.tar.xz --directory=source.part --strip-components=1 --wildcards '*/tests/*.xml'
+	archives=(libvirt_*.orig.tar.*z)
+	tar --extract --file="${archives[0]}" --directory=source.part --strip-components=1 --wildcards '*/tests/*.xml'
 	mv source.part source
 fi
 echo "$PWD/source/tests"
