@@ -200,6 +200,7 @@ func TestMisspeltRequestsAreRefused(t *testing.T) {
 	for _, name := range []string{
 		"migration.virtferry.dev/force_complete", "migration.virtferry.dev/Cancel", "migration.virtferry.dev/abort",
 		"virtferry.dev/cancel", "virtferry.dev/force-complete",
+		"Migration.virtferry.dev/cancel", "migration.Virtferry.dev/cancel", "migration.virtferry.DEV/force-complete",
 	} {
 		refusal := "the annotation " + name + " is unknown to Virtferry; requests are made with the annotations " +
 			v1alpha1.AnnotationCancel + " and " + v1alpha1.AnnotationForceComplete
