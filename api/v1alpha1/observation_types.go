@@ -30,6 +30,7 @@ type Problem struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^([A-Za-z]|[A-Za-z][A-Za-z0-9_,:]*[A-Za-z0-9_])$`
 	Reason string `json:"reason,omitempty"`
 	// message says what is wrong and what to do.
 	// +required

@@ -117,6 +117,7 @@ type SteeringStep struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^([A-Za-z]|[A-Za-z][A-Za-z0-9_,:]*[A-Za-z0-9_])$`
 	Reason string `json:"reason,omitempty"`
 	// message says why, with the numbers.
 	// +optional

@@ -413,7 +413,7 @@ func failed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) Outcome {
 		out.Verdict, out.Reason = VerdictCancelled, v1alpha1.ReasonCancelled
 		out.Message = still + "; the migration was cancelled. Create another LiveMigration to move it"
 	case aborted && steering.Abort.Reason != v1alpha1.ReasonCancelled:
-		out.Reason = steering.Abort.Reason
+		out.Reason = fittingReason(steering.Abort.Reason, out.Reason)
 		out.Message = fmt.Sprintf("%s; the migration was aborted: %s. %s", still, steering.Abort.Message, afterAbort(out.Reason))
 	default:
 		out.Reason, out.Message = explain(lm, end)

@@ -138,7 +138,7 @@ func (s *summarizer) beforeStart() {
 	case source != nil && source.Problem != nil:
 		s.sourceProblem(source.Problem)
 	case target != nil && target.Problem != nil:
-		s.refused(target.Problem)
+		s.refused(target.Problem, v1alpha1.ReasonTargetCheckFailed)
 	case limited && !s.now.Before(deadline):
 		s.finish(VerdictFailed, v1alpha1.ReasonNodeNotReady, s.unprepared(source, target))
 	default:
@@ -199,17 +199,18 @@ func (s *summarizer) sourceProblem(p *v1alpha1.Problem) {
 		s.lookAgain(p.Message)
 		return
 	}
-	s.refused(p)
+	s.refused(p, v1alpha1.ReasonSourceCheckFailed)
 }
 
-// refused ends a migration that an agent refuses. Agents say what is wrong and what to
-// do; where the guest is goes before that, as events have room for the beginning only.
-func (s *summarizer) refused(p *v1alpha1.Problem) {
+// refused ends a migration that an agent refuses, for reason where it gives none that fits.
+// Agents say what is wrong and what to do; where the guest is goes before that, as events
+// have room for the beginning only.
+func (s *summarizer) refused(p *v1alpha1.Problem, reason string) {
 	where := fmt.Sprintf("The guest stays on %s. ", s.lm.Status.SourceNode)
 	if p.Reason == v1alpha1.ReasonDomainNotOnSource {
 		where = "Nothing was touched. "
 	}
-	s.finish(VerdictFailed, p.Reason, where+p.Message)
+	s.finish(VerdictFailed, fittingReason(p.Reason, reason), where+p.Message)
 }
 
 func (s *summarizer) unprepared(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) string {

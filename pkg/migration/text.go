@@ -2,6 +2,7 @@ package migration
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
@@ -27,6 +28,15 @@ func Shorten(message string, most int) string {
 		return message
 	}
 	return strings.ToValidUTF8(message[:most-len(more)], "") + more
+}
+
+// fittingReason returns an agent's reason if a condition takes it, and otherwise another:
+// a status with a reason that does not fit is refused as a whole, again and again.
+func fittingReason(reason, otherwise string) string {
+	if len(reason) > 64 || !regexp.MustCompile(`^([A-Za-z]|[A-Za-z][A-Za-z0-9_,:]*[A-Za-z0-9_])$`).MatchString(reason) {
+		return otherwise
+	}
+	return reason
 }
 
 // arrival says in what state the guest is on the target, with a reason of the Succeeded

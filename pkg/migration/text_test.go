@@ -92,3 +92,28 @@ func TestEveryFailureHasBothHalves(t *testing.T) {
 		}
 	}
 }
+
+// TestReasonsThatFitNoCondition are replaced: with one of them, no status could be written.
+func TestReasonsThatFitNoCondition(t *testing.T) {
+	nodes := NewInventory(Node{Name: "node-a", Ready: true}, Node{Name: "node-b", Ready: true})
+	for reason, fits := range map[string]bool{
+		"DiskMissing": true, "A": true, "a:b,C_1": true, "": false, "not a reason": false, "-": false, "Reason:": false, "1st": false, "Größe": false,
+		"Reason\n": false, strings.Repeat("a", 65): false,
+	} {
+		source := makeMigration("m").admitted().checked()
+		source.lm.Status.Source.Problem = &v1alpha1.Problem{Reason: reason, Message: "No"}
+		target := makeMigration("m").admitted().checked().ready()
+		target.lm.Status.Target.Problem = &v1alpha1.Problem{Reason: reason, Message: "No"}
+		abort := makeMigration("m").ended(v1alpha1.CallFailed, "Aborted", "Running/Booted").onTarget("Absent", true)
+		abort.lm.Status.Source.Steering = &v1alpha1.SteeringStatus{Abort: &v1alpha1.SteeringStep{Reason: reason, Message: "No"}}
+		for want, b := range map[string]builder{"SourceCheckFailed": source, "TargetCheckFailed": target, "MigrationFailed": abort} {
+			if fits {
+				want = reason
+			}
+			got := Summarize(ManagerFacts{Object: b.obj(), Nodes: nodes}, epoch).Status
+			if got.Phase != v1alpha1.PhaseFailed || got.Conditions[0].Reason != want {
+				t.Errorf("%q: it is %s for %q, want %q", reason, got.Phase, got.Conditions[0].Reason, want)
+			}
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 
@@ -269,5 +270,32 @@ func TestAgentsThatAreSilent(t *testing.T) {
 			m.awaitFailed(v1alpha1.ReasonNodeNotReady, "The guest stays on "+a.node+"; nothing was started, because the agent on "+w.node(c.silent)+
 				" was not ready within 1m0s. Ask an administrator to check that agent's log, and then create another LiveMigration")
 		})
+	}
+}
+
+// TestAgentsGiveReasonsThatFit a condition: a status with another is refused as a whole,
+// and the migration would never end.
+func TestAgentsGiveReasonsThatFit(t *testing.T) {
+	t.Parallel()
+	w, g, a, b := newPair(t)
+	m := w.migrate(g, "b")
+	carryOut(m, successfulMove(m, g, a, b)[:4])
+	for _, reason := range []string{"not a reason", "-", "Grund:", "Größe"} {
+		step := v1alpha1.SteeringStep{Time: *microNow(), Reason: reason, Message: "No"}
+		for what, err := range map[string]error{
+			"problem of the source": a.tryAsSource(m.latest(), false, func(r *agent.SourceReport) {
+				r.Section.Problem = &v1alpha1.Problem{Reason: reason, Message: "No"}
+			}),
+			"problem of the target": b.tryAsTarget(m.latest(), func(s *v1alpha1.TargetStatus) {
+				s.Problem = &v1alpha1.Problem{Reason: reason, Message: "No"}
+			}),
+			"abort": a.tryAsSource(m.latest(), false, func(r *agent.SourceReport) {
+				r.Section.Steering = &v1alpha1.SteeringStatus{Abort: &step}
+			}),
+		} {
+			if !apierrors.IsInvalid(err) {
+				t.Errorf("%s for the reason %q: the answer is %v", what, reason, err)
+			}
+		}
 	}
 }
