@@ -402,10 +402,7 @@ func failed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) Outcome {
 	end, steering := source.End, source.Steering
 	out := Outcome{Verdict: VerdictFailed, Reason: v1alpha1.ReasonMigrationFailed}
 	kind := hypervisor.Kind(end.ErrorKind)
-	still := fmt.Sprintf("The guest still runs on %s", lm.Status.SourceNode)
-	if end.Domain.State == string(hypervisor.StatePaused) {
-		still = fmt.Sprintf("The guest is still on %s, paused", lm.Status.SourceNode)
-	}
+	still, remedy := stillThere(lm.Status.SourceNode, &end.Domain)
 	aborted := steering != nil && steering.Abort != nil
 	ended := aborted || kind == hypervisor.KindAborted || kind == hypervisor.KindNotSent || end.Call == v1alpha1.CallUnknown
 	switch {
@@ -419,6 +416,7 @@ func failed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) Outcome {
 		out.Reason, out.Message = explain(lm, end)
 		out.Message = still + out.Message
 	}
+	out.Message += remedy
 	return out
 }
 

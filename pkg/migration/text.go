@@ -58,6 +58,20 @@ func arrival(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) (reason,
 		node, what, describe(d), remedy)
 }
 
+// stillThere says in what state a guest is that has not left its node and, where something
+// is wrong with it, what to do about that.
+func stillThere(node string, d *v1alpha1.DomainObservation) (where, remedy string) {
+	state := hypervisor.State(d.State)
+	switch {
+	case state == hypervisor.StateRunning, state == hypervisor.StateBlocked:
+		return "The guest still runs on " + node, ""
+	case resumable(d):
+		return fmt.Sprintf("The guest is still on %s, paused", node), ""
+	}
+	what, remedy := standstill(d)
+	return fmt.Sprintf("The guest is still on %s, but does not run: %s (%s)", node, what, describe(d)), ". Ask an administrator to " + remedy
+}
+
 // standstill says why a guest does not run, and what an administrator of its node may do.
 func standstill(d *v1alpha1.DomainObservation) (what, remedy string) {
 	switch state, reason := hypervisor.State(d.State), hypervisor.Reason(d.Reason); {

@@ -117,3 +117,23 @@ func TestReasonsThatFitNoCondition(t *testing.T) {
 		}
 	}
 }
+
+// TestAGuestThatStayedAndDoesNotRun is not said to, and why it does not is.
+func TestAGuestThatStayedAndDoesNotRun(t *testing.T) {
+	for domain, says := range map[string]string{
+		"Running/Booted":      "The guest still runs on node-a;",
+		"Blocked/Unknown":     "The guest still runs on node-a;",
+		"Paused/User":         "The guest is still on node-a, paused;",
+		"Crashed/Panicked":    "does not run: its operating system has crashed (Crashed/Panicked)",
+		"PMSuspended/Unknown": "does not run: it is suspended to memory (PMSuspended)",
+		"Shutdown/User":       "does not run: it is shutting down (Shutdown/User)",
+		"Paused/IOError":      "does not run: it was paused after an I/O error on one of its disks (Paused/IOError)",
+		"Paused/Watchdog":     "does not run: it was paused (Paused/Watchdog)",
+	} {
+		out := Judge(makeMigration("m").ended(v1alpha1.CallFailed, "Other", domain).onTarget("Absent", true).obj(), epoch)
+		runs := !strings.Contains(says, "does not run")
+		if out.Verdict != VerdictFailed || !strings.Contains(out.Message, says) || strings.Contains(out.Message, "still runs") && !runs {
+			t.Errorf("of a guest that is %s, %s, it is said: %s", domain, out.Verdict, out.Message)
+		}
+	}
+}
