@@ -152,7 +152,45 @@ func TestRequestsNeedRights(t *testing.T) {
 	forced := w.newMigration(w.newGuest("db"), "b")
 	forced.Annotations = force
 	requireDenied(t, writer.Create(t.Context(), forced), denial("force-complete"))
-	testTimeoutsNeedRights(t, w, writer, as("forcer", write, mayForce))
+	forcer := as("forcer", write, mayForce)
+	testTimeoutsNeedRights(t, w, writer, forcer)
+	testPausesNeedRights(t, w, writer, forcer)
+}
+
+// testPausesNeedRights: whoever has the strategy pause the guest of a migration under way
+// asks for its completion to be forced.
+func testPausesNeedRights(t *testing.T, w *world, writer, forcer client.Client) {
+	const denial = "allowPause, once the migration has been created, and a lower maxDowntimeMilliseconds along with it, " +
+		"need the right to update livemigrations/force-complete; ask an administrator for it"
+	create := func(options *v1alpha1.MigrationOptions) *v1alpha1.LiveMigration {
+		lm := w.newMigration(w.newGuest("db"), "b")
+		lm.Spec.Options = options
+		if err := writer.Create(t.Context(), lm); err != nil {
+			t.Fatal(err)
+		}
+		return lm
+	}
+	set := func(c client.Client, lm *v1alpha1.LiveMigration, options string) error {
+		patch := []byte(`{"spec":{"options":` + options + `}}`)
+		return c.Patch(t.Context(), lm.DeepCopy(), client.RawPatch(types.MergePatchType, patch))
+	}
+	for _, not := range []*v1alpha1.LiveMigration{create(nil), create(&v1alpha1.MigrationOptions{AllowPause: new(false)})} {
+		requireDenied(t, set(writer, not, `{"allowPause":true,"maxDowntimeMilliseconds":1}`), denial)
+		requireDenied(t, set(writer, not, `{"allowPause":true}`), denial)
+		if err := set(writer, not, `{"allowPause":false,"maxDowntimeMilliseconds":50}`); err != nil {
+			t.Error(err)
+		}
+		if err := set(forcer, not, `{"allowPause":true,"maxDowntimeMilliseconds":40}`); err != nil {
+			t.Error(err)
+		}
+	}
+	allowed := create(&v1alpha1.MigrationOptions{AllowPause: new(true)})
+	requireDenied(t, set(writer, allowed, `{"maxDowntimeMilliseconds":499}`), denial)
+	for _, options := range []string{`{"maxDowntimeMilliseconds":600}`, `{"progressTimeoutSeconds":5}`, `{"allowPause":false,"maxDowntimeMilliseconds":30}`} {
+		if err := set(writer, allowed, options); err != nil {
+			t.Errorf("%s: %v", options, err)
+		}
+	}
 }
 
 // testTimeoutsNeedRights: a timeout that forces the completion is a request to do
