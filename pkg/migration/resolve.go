@@ -65,13 +65,11 @@ func Resolve(spec *v1alpha1.LiveMigrationSpec, known string, inv *Inventory, arr
 }
 
 func find(spec *v1alpha1.LiveMigrationSpec, inv *Inventory, arrivals Arrivals) Resolution {
-	target, ok := inv.Node(spec.TargetNode)
-	if !ok {
-		return nodeNotFound("target", "targetNode", spec.TargetNode, inv)
-	}
-	source, ok := inv.Node(spec.SourceNode)
-	if !ok && spec.SourceNode != "" {
-		return nodeNotFound("source", "sourceNode", spec.SourceNode, inv)
+	target, targetKnown := inv.Node(spec.TargetNode)
+	source, sourceKnown := inv.Node(spec.SourceNode)
+	sourceKnown = sourceKnown || spec.SourceNode == ""
+	if !targetKnown || !sourceKnown {
+		return nodesNotFound(spec, targetKnown, sourceKnown, inv)
 	}
 	known := settledBySource(spec, inv.places(spec.Domain))
 	if len(known) == 0 && source.Unlisted > 0 && isUUID(spec.Domain) {
@@ -97,9 +95,18 @@ func find(spec *v1alpha1.LiveMigrationSpec, inv *Inventory, arrivals Arrivals) R
 	return res
 }
 
-func nodeNotFound(role, field, name string, inv *Inventory) Resolution {
+// nodesNotFound names all nodes that are not known.
+func nodesNotFound(spec *v1alpha1.LiveMigrationSpec, targetKnown, sourceKnown bool, inv *Inventory) Resolution {
+	var nodes, fields []string
+	if !targetKnown {
+		nodes, fields = append(nodes, fmt.Sprintf("the target node %q", spec.TargetNode)), append(fields, "targetNode")
+	}
+	if !sourceKnown {
+		nodes, fields = append(nodes, fmt.Sprintf("the source node %q", spec.SourceNode)), append(fields, "sourceNode")
+	}
 	return problem(v1alpha1.ReasonNodeNotFound, true,
-		"No agent serves the %s node %q, so the guest was not touched. Nodes with an agent: %s. Create another LiveMigration with the right %s, or ask an administrator to start the agent there", role, name, inv.names(), field)
+		"No agent serves %s, so the guest was not touched. Nodes with an agent: %s. Create another LiveMigration with the right %s, or ask an administrator to start the agent there",
+		strings.Join(nodes, " or "), inv.names(), strings.Join(fields, " and "))
 }
 
 // settledBySource narrows guests that share a name down to that of the source node.
@@ -144,12 +151,15 @@ func betweenNodes(spec *v1alpha1.LiveMigrationSpec, at, target *Node, res Resolu
 	switch {
 	case spec.SourceNode != "" && spec.SourceNode != at.Name:
 		res.fail(v1alpha1.ReasonDomainNotOnSource, true,
-			"The guest %q runs on %s, not on %s. Nothing was touched. Create another LiveMigration with the right sourceNode, or without one", spec.Domain, at.Name, spec.SourceNode)
+			"The guest %q runs on %s, not on %s. Nothing was touched. Create another LiveMigration with the right sourceNode, or without one%s", spec.Domain, at.Name, spec.SourceNode, alsoNotReady(at, target))
 	case at.Name == target.Name && !target.Ready:
 		res.fail(v1alpha1.ReasonNodeNotReady, true, "The guest %q seems to run on %s already, but that node is not ready: %s. Create another LiveMigration when it is ready",
 			spec.Domain, target.Name, target.Message)
 	case at.Name == target.Name:
 		res.AlreadyOnTarget = true
+	case !at.Ready && !target.Ready:
+		res.fail(v1alpha1.ReasonNodeNotReady, true, "The guest stays on the source node %s, which is not ready: %s. Neither is the target node %s: %s. "+
+			"Create another LiveMigration when both are ready", at.Name, at.Message, target.Name, target.Message)
 	case !at.Ready:
 		res.fail(v1alpha1.ReasonNodeNotReady, true, "The guest stays on the source node %s, which is not ready: %s. Create another LiveMigration when it is ready", at.Name, at.Message)
 	case !target.Ready:
@@ -157,6 +167,18 @@ func betweenNodes(spec *v1alpha1.LiveMigrationSpec, at, target *Node, res Resolu
 			"another LiveMigration when it is ready, or one with another target", at.Name, target.Name, target.Message)
 	}
 	return res
+}
+
+// alsoNotReady says which of the nodes that a guest would go between are not ready, to be
+// put behind another problem.
+func alsoNotReady(at, target *Node) string {
+	var out strings.Builder
+	for _, n := range []*Node{at, target} {
+		if !n.Ready && (n == at || n.Name != at.Name) {
+			fmt.Fprintf(&out, ". %s is not ready, either: %s", n.Name, n.Message)
+		}
+	}
+	return out.String()
 }
 
 // onSeveralNodes tells apart the halves of one guest, of which none may be stopped, and

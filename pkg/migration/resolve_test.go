@@ -152,3 +152,35 @@ func TestResolveAlreadyOnTarget(t *testing.T) {
 		})
 	}
 }
+
+// TestAllThatIsWrongWithTheNodesIsTold, so that nobody has to try again for each.
+func TestAllThatIsWrongWithTheNodesIsTold(t *testing.T) {
+	t.Parallel()
+	web := []v1alpha1.HypervisorDomain{{UUID: guestUUID, Name: "web", State: "Running"}}
+	nobody := func(string) (Arrival, bool) { return Arrival{}, false }
+	for name, c := range map[string]struct {
+		inv  *Inventory
+		spec v1alpha1.LiveMigrationSpec
+		says []string
+	}{
+		"both are unknown": {NewInventory(Node{Name: "other", Ready: true}), v1alpha1.LiveMigrationSpec{Domain: "web", SourceNode: "node-a", TargetNode: "node-b"}, []string{"right targetNode and sourceNode"}},
+		"neither is ready": {
+			NewInventory(Node{Name: "node-a", Message: "lost", Domains: web}, Node{Name: "node-b", Message: "away"}),
+			v1alpha1.LiveMigrationSpec{Domain: "web", TargetNode: "node-b"}, []string{"lost", "away", "both are ready"},
+		},
+		"the source is another and the target is not ready": {
+			NewInventory(Node{Name: "node-a", Ready: true}, Node{Name: "node-b", Message: "away"}, Node{Name: "node-c", Ready: true, Domains: web}),
+			v1alpha1.LiveMigrationSpec{Domain: "web", SourceNode: "node-a", TargetNode: "node-b"}, []string{"right sourceNode", "away"},
+		},
+	} {
+		res := Resolve(&c.spec, "", c.inv, nobody, epoch)
+		if res.Problem == nil {
+			t.Fatalf("%s: no problem", name)
+		}
+		for _, words := range append(c.says, "node-a", "node-b") {
+			if !strings.Contains(res.Problem.Message, words) {
+				t.Errorf("%s: it does not say %q: %s", name, words, res.Problem.Message)
+			}
+		}
+	}
+}
