@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
+
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
@@ -116,4 +119,29 @@ func TestAFreshBootIsNoArrival(t *testing.T) {
 		w.requireEnd(w.api.get(lm), v1alpha1.PhaseFailed, v1alpha1.ReasonMigrationFailed, "")
 		w.requireOnce("node-a")
 	})
+}
+
+// TestAnotherAttemptBeginsWithNothing that was heard or tried in an earlier one.
+func TestAnotherAttemptBeginsWithNothing(t *testing.T) {
+	attempt := func(id string) *v1alpha1.LiveMigration {
+		return &v1alpha1.LiveMigration{Status: v1alpha1.LiveMigrationStatus{Attempt: &v1alpha1.AttemptStatus{ID: id}}}
+	}
+	box := newMailbox(attempt("1"))
+	target := &targetSession{node: &Node{Clock: clock.RealClock{}}, box: box}
+	source := &sourceSession{node: target.node, box: box}
+	refresh := func() {
+		target.refreshFacts()
+		source.refreshFacts()
+	}
+	refresh()
+	target.incoming, target.asked, source.intent = true, time.Now(), new(metav1.NowMicro())
+	refresh()
+	if !target.incoming || target.asked.IsZero() || source.intent == nil {
+		t.Error("what was heard in this attempt is forgotten")
+	}
+	box.put(attempt("2"))
+	refresh()
+	if target.incoming || !target.asked.IsZero() || source.intent != nil {
+		t.Errorf("another attempt begins with incoming %t, asked %v, intent %v", target.incoming, target.asked, source.intent)
+	}
 }

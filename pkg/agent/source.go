@@ -31,10 +31,12 @@ type sourceSession struct {
 	progress *v1alpha1.ProgressStatus
 
 	// call is the migrate call, which was made at called, and intent the time that this
-	// session has tried to record for its start, and has not heard to be recorded.
+	// session has tried to record for the start of attempt, and has not heard to be
+	// recorded. attempt is empty while there is none.
 	call     migration.CallState
 	called   time.Time
 	intent   *metav1.MicroTime
+	attempt  string
 	callErr  error
 	returned chan error
 	// abandon lets go of the call that is in flight.
@@ -103,6 +105,9 @@ func (s *sourceSession) refreshFacts() bool {
 	lm, gone := s.box.get()
 	s.lm = lm
 	attempt := lm.Status.Attempt
+	if id := attemptOf(lm); id != s.attempt {
+		s.attempt, s.intent = id, nil
+	}
 	switch {
 	case attempt == nil:
 		s.section = nil

@@ -26,9 +26,11 @@ type targetSession struct {
 	lm      *v1alpha1.LiveMigration
 	section *v1alpha1.TargetStatus
 	// asked is when the source was last told of something new here, or asked to look
-	// again, and incoming whether a half that a migration brings was heard of.
+	// again, and incoming whether a half that a migration brings was heard of. Both are about
+	// attempt, which is empty while there is none.
 	asked    time.Time
 	incoming bool
+	attempt  string
 }
 
 // runTarget runs a session until its migration is done or ctx ends.
@@ -65,6 +67,9 @@ func (s *targetSession) refreshFacts() bool {
 	lm, gone := s.box.get()
 	s.lm = lm
 	attempt := lm.Status.Attempt
+	if id := attemptOf(lm); id != s.attempt {
+		s.attempt, s.asked, s.incoming = id, time.Time{}, false
+	}
 	if attempt != nil && (s.section == nil || s.section.AttemptID != attempt.ID) {
 		s.section = migration.CurrentTarget(lm).DeepCopy()
 		s.node.keepPorts(lm)
