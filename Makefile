@@ -84,8 +84,10 @@ test-simulation: ## Run managers and agents through SEEDS worlds that are made u
 .PHONY: test-packages
 test-packages: controlplane bin/virtferry ## Install, upgrade and remove the Helm chart and the kustomizations, by the real tools.
 	cd hack/packages && go mod tidy -diff
+	cd hack/kubestatemetrics && go mod tidy -diff
 	export KUBEBUILDER_ASSETS="$$(hack/controlplane/build.sh)" VIRTFERRY="$(CURDIR)/bin/virtferry"; \
 		export HELM="$$($(PACKAGES) -n helm)" KUSTOMIZE="$$($(PACKAGES) -n kustomize)"; \
+		export KUBE_STATE_METRICS="$$(go tool -modfile=hack/kubestatemetrics/go.mod -n kube-state-metrics)"; \
 		go test -tags 'packages,$(TAGS)' -count=1 -timeout 15m ./test/packages
 
 .PHONY: test-dashboards
@@ -156,12 +158,13 @@ fuzz: ## Fuzz the rewriting of domain XML, each target for FUZZTIME.
 ##@ Develop
 
 .PHONY: generate
-generate: ## Generate deep copies, apply configurations, CRDs, roles, the PrometheusRule, dashboards and the chart's templates.
+generate: ## Generate Go code, CRDs, roles, what dashboards and Prometheus are given, and the chart's templates.
 	$(CONTROLLER_GEN) object applyconfiguration crd paths=./api/v1alpha1 output:crd:dir=config/crd/bases
 	go run ./hack/crdbounds config/crd/bases/*.yaml
 	$(CONTROLLER_GEN) rbac:roleName=virtferry-manager,fileName=manager_role.yaml paths=./controllers output:rbac:dir=config/rbac
 	$(CONTROLLER_GEN) rbac:roleName=virtferry-agent,fileName=agent_role.yaml paths=./controllers/node output:rbac:dir=config/rbac
 	go run ./hack/prometheusrule config/prometheus/alerts.yaml config/prometheus/prometheusrule.yaml
+	go run ./hack/statemetrics config/kube-state-metrics
 	cd hack/dashboards && go run . ../../config/grafana
 	go run ./hack/chart config charts/virtferry
 
@@ -208,7 +211,8 @@ bin/lab:
 
 .PHONY: docker-build
 docker-build: ## Build the image $(IMG).
-	docker build --tag '$(IMG)' .
+	docker build --build-arg VERSION="$$(git describe --tags --always --dirty)" --build-arg REVISION="$$(git rev-parse HEAD)" \
+		--tag '$(IMG)' .
 
 .PHONY: install
 install: ## Install the CRDs into the cluster that kubectl points at.

@@ -60,7 +60,7 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) (code int, err error) {
-	for _, name := range []string{"KUBEBUILDER_ASSETS", "HELM", "KUSTOMIZE", "VIRTFERRY"} {
+	for _, name := range []string{"KUBEBUILDER_ASSETS", "HELM", "KUSTOMIZE", "KUBE_STATE_METRICS", "VIRTFERRY"} {
 		if os.Getenv(name) == "" {
 			return 1, fmt.Errorf("%s is not set: run `make test-packages`", name)
 		}
