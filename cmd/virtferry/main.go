@@ -1,7 +1,7 @@
 // Command virtferry moves running libvirt guests between the nodes of a
 // Kubernetes cluster. Its subcommands are the manager, one for a cluster, the
-// agent, one for each node, and rewrite, which shows offline what a migration
-// makes of a guest's definition.
+// agent, one for each node, rewrite, which shows offline what a migration makes of
+// a guest's definition, and version.
 package main
 
 import (
@@ -49,7 +49,7 @@ func newRootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newManagerCommand(), newAgentCommand(), newRewriteCommand())
+	root.AddCommand(newManagerCommand(), newAgentCommand(), newRewriteCommand(), newVersionCommand())
 	return root
 }
 
