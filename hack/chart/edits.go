@@ -58,6 +58,7 @@ func edits() map[string][]edit {
 		),
 		"agent/daemonset.yaml": append(pods("agent"),
 			edit{at: "        - --transport=", value: "TRANSPORT", text: "        - --transport={{ .Values.agent.transport }}\n" + arguments("agent")},
+			edit{at: "        securityContext:", keep: true, text: frame(10, ".Values.agent.seLinuxType", "seLinuxOptions:", "  type: {{ . }}")},
 			edit{at: "      nodeSelector:", value: "agent.nodeSelector", text: nested(6, "nodeSelector", ".Values.agent.nodeSelector")},
 			edit{at: "      tolerations:", value: "agent.tolerations", text: nested(6, "tolerations", ".Values.agent.tolerations")},
 			edit{at: "      maxUnavailable: ", value: "agent.maxUnavailable", text: "      maxUnavailable: {{ .Values.agent.maxUnavailable }}\n"},

@@ -112,31 +112,33 @@ func TestLifeOfTheKustomization(t *testing.T) {
 	requireInventory(t, before)
 }
 
-// TestOverlaysAreAccepted: the API server takes each kustomization as it is.
+// TestOverlaysAreAccepted: the API server takes each kustomization as it is, over what is
+// there.
 func TestOverlaysAreAccepted(t *testing.T) {
-	for name, components := range map[string][]string{
-		"config/overlays/other-namespace":    nil,
-		"config/components/transport-ssh":    {"components/transport-ssh"},
-		"config/components/transport-tcp":    {"components/transport-tcp"},
-		"config/components/network-policies": {"components/network-policies"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			before := inventory(t)
-			resources := []string{"default"}
-			namespace := systemNamespace
-			if components == nil {
-				resources, namespace = []string{"overlays/other-namespace"}, "virtferry"
-			}
-			path := filepath.Join(t.TempDir(), "all.yaml")
-			if err := os.WriteFile(path, []byte(kustomize(t, resources, components)), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			must(t, "kubectl", "apply", "--server-side", "-f", path)
-			must(t, "kubectl", "delete", "-f", path, "--wait=false")
-			removeNamespace(t, namespace)
-			requireInventory(t, before)
-		})
+	before := inventory(t)
+	apply := func(t *testing.T, resource string, components ...string) (path string) {
+		t.Helper()
+		path = filepath.Join(t.TempDir(), "all.yaml")
+		if err := os.WriteFile(path, []byte(kustomize(t, []string{resource}, components)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		must(t, "kubectl", "apply", "--server-side", "-f", path)
+		return path
 	}
+	first := apply(t, "default")
+	// One that is deleted before may stay for minutes.
+	must(t, "kubectl", "wait", "--for=condition=Established", "customresourcedefinition", livemigrations, "hypervisors."+v1alpha1.GroupName)
+	for _, component := range []string{"transport-ssh", "transport-tcp", "selinux", "network-policies"} {
+		t.Run(component, func(t *testing.T) { apply(t, "default", "components/"+component) })
+	}
+	other := apply(t, "overlays/other-namespace")
+	for _, path := range []string{first, other} {
+		must(t, "kubectl", "delete", "--ignore-not-found", "--wait=false", "-f", path)
+	}
+	for _, namespace := range []string{systemNamespace, "virtferry"} {
+		removeNamespace(t, namespace)
+	}
+	requireInventory(t, before)
 }
 
 // TestOneNamespace: with that component, LiveMigrations are created in one namespace and
