@@ -141,6 +141,7 @@ func TestWhatIsNotWantedIsNotRepeated(t *testing.T) {
 						t.Errorf("somebody who waits for report %d is told that it is written: %t", report, !c.flushed)
 					}
 				}
+				synctest.Wait()
 				if writes != c.writes {
 					t.Errorf("there were %d writes, not %d", writes, c.writes)
 				}
