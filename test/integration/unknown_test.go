@@ -96,7 +96,7 @@ func TestGuestOnBothSides(t *testing.T) {
 	carryOut(m, successfulMove(m, g, a, b)[:6])
 	a.asSource(m, sourceFailed(hypervisor.KindOther, "end of file"))
 	b.asTarget(m, sees(hypervisor.StateRunning, true))
-	m.awaitUnknown("the guest ran on both hosts")
+	m.awaitUnknown("the guest runs on both hosts, so the source's copy is being paused")
 	b.asTarget(m, seesNothing)
 	m.awaitReason(v1alpha1.ReasonMigrationFailed)
 }
