@@ -1,6 +1,8 @@
 package migration
 
 import (
+	"fmt"
+
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 )
@@ -28,4 +30,15 @@ func mayDestroySource(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStat
 func pauseMayCome(source *v1alpha1.SourceStatus) bool {
 	return PausedByUs(source) && source.Steering.Pause.Error != "" && source.Steering.PausedTime == nil &&
 		source.End.Domain.State == string(hypervisor.StateRunning)
+}
+
+// copyPaused says why the source's copy stands paused, and what to do. What the target's
+// libvirt shows as migrated has gone on to another host, so that it is not the only copy.
+func copyPaused(lm *v1alpha1.LiveMigration) string {
+	because := fmt.Sprintf(". It was paused there because it ran on %s as well. ", lm.Status.TargetNode)
+	if SideOf(CurrentTarget(lm).Domain) == SideMigrated {
+		return because + fmt.Sprintf("That copy has been migrated to another host since: %s, unless it is certain that the guest runs nowhere else",
+			ask(lm.Status.SourceNode, "destroy the paused one with `virsh destroy`"))
+	}
+	return because + "Now that it is the only copy, " + ask(lm.Status.SourceNode, "resume it with `virsh resume`")
 }

@@ -87,3 +87,18 @@ func TestAPauseThatMayStillCome(t *testing.T) {
 		}
 	}
 }
+
+// TestACopyThatWentOn: where the target's copy has been migrated to another host, nobody is
+// told to resume the source's: the guest would run twice.
+func TestACopyThatWentOn(t *testing.T) {
+	for target, says := range map[string]string{
+		"Shutoff/Migrated": "migrated to another host since: ask an administrator to destroy the paused one", "Shutoff/Destroyed": "resume it", "Absent": "resume it",
+	} {
+		b := makeMigration("m").ended(v1alpha1.CallFailed, "PeerLost", "Paused/User").onTarget(target, true).arrived()
+		b.lm.Status.Source.End.CopyPausedTime = new(metav1.NewMicroTime(epoch))
+		got := Judge(b.obj(), epoch.Add(ConfirmTimeout)).Message
+		if !strings.Contains(got, says) || strings.Contains(got, "resume it") != (says == "resume it") {
+			t.Errorf("with %s on the target: %s", target, got)
+		}
+	}
+}

@@ -376,8 +376,7 @@ func (out Outcome) cleansUp() bool {
 func stayed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now time.Time) Outcome {
 	out := failed(lm, source)
 	if source.End.CopyPausedTime != nil && resumable(&source.End.Domain) {
-		out.Message += fmt.Sprintf(". It was paused there because it ran on %s as well. Now that it is the only copy, %s",
-			lm.Status.TargetNode, ask(lm.Status.SourceNode, "resume it with `virsh resume`"))
+		out.Message += copyPaused(lm)
 		return out
 	}
 	if pauseMayCome(source) {

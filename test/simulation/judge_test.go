@@ -108,7 +108,7 @@ func (o *observer) judgePaused(g *watched) {
 		told := slices.ContainsFunc(slices.Collect(maps.Values(o.moves)), func(lm *v1alpha1.LiveMigration) bool {
 			return lm.Status.DomainUUID == g.uuid && strings.Contains(short(lm), "pause")
 		})
-		if !told && len(o.excused) == 0 {
+		if !told && !o.told[g.uuid] && len(o.excused) == 0 {
 			o.breaks(notLeftPaused, "%s is paused on %s, and nobody was told", g.name, host)
 		}
 	}

@@ -92,7 +92,9 @@ type observer struct {
 	excused map[key]bool
 	// ended is when a migration's end was first reported.
 	ended map[types.UID]time.Time
-	said  report
+	// told are the guests of which a migration that is gone said that they were paused.
+	told map[string]bool
+	said report
 	// lastChange is when something last happened that is more than a sign of life.
 	lastChange time.Time
 }
@@ -100,7 +102,7 @@ type observer struct {
 func newObserver(w *world) *observer {
 	return &observer{
 		w: w, began: time.Now(), guests: map[string]*watched{}, moves: map[key]*v1alpha1.LiveMigration{}, excused: map[key]bool{},
-		ended: map[types.UID]time.Time{}, said: report{rows: map[int]bool{}, phases: map[string]int{}, reasons: map[string]int{}},
+		ended: map[types.UID]time.Time{}, told: map[string]bool{}, said: report{rows: map[int]bool{}, phases: map[string]int{}, reasons: map[string]int{}},
 	}
 }
 
@@ -291,6 +293,9 @@ func (o *observer) noteChange(c change) {
 	before, after := typed(c.before), typed(c.after)
 	if after == nil {
 		o.w.say("%s is gone", c.key.name)
+		if before != nil && strings.Contains(short(before), "pause") {
+			o.told[before.Status.DomainUUID] = true
+		}
 		delete(o.moves, c.key)
 		return
 	}
