@@ -70,7 +70,12 @@ func (p *planner) dropForeignParts(nic *node, kind string, kindChanges bool, fie
 	inbound := nic.child("bandwidth").child("inbound")
 	if inbound.hasAttr("floor") && kind != "network" {
 		p.warn(field, inbound, "libvirt guarantees a rate (floor) only on its own networks, so the setting is removed")
-		inbound.removeAttr("floor")
+		if inbound.hasAttr("average") {
+			inbound.removeAttr("floor")
+		} else { // Nothing is left that libvirt could set.
+			inbound.remove()
+			nic.child("bandwidth").removeIfEmpty()
+		}
 	}
 }
 
