@@ -210,7 +210,7 @@ func TestUsersMigrateDataWins(t *testing.T) {
 		MigrateData: &v1alpha1.MigrateData{
 			Graphics: &v1alpha1.GraphicsMigrateData{VNCListenAddress: new("127.0.0.1")},
 			// Index 1 is the TCP one; a file is behind index 0.
-			Serial: &v1alpha1.SerialMigrateData{ListenAddress: new("127.0.0.1"), Ports: []int32{18000, 18001, 18002}},
+			Serial: &v1alpha1.SerialMigrateData{ListenAddress: new("127.0.0.1"), Ports: []int32{18000, 18001}},
 		},
 	})
 	env.awaitPhase(t, lm, v1alpha1.PhaseSucceeded)
