@@ -113,7 +113,7 @@ test-storm: lab-deps controlplane ## Move dozens of guests both ways at once, an
 
 .PHONY: test-corpus
 test-corpus: lab-deps ## Rewrite all domain documents of libvirt's own tests, from Debian's archive, and have libvirt judge the results. Needs root.
-	go test -tags '$(TAGS),e2e' -count 1 -timeout 30m -run '^TestCorpus$$' ./pkg/xmlrewrite/ -corpus "$$(hack/corpus.sh)"
+	go test -v -tags '$(TAGS),e2e' -count 1 -timeout 30m -run '^TestCorpus$$' ./pkg/xmlrewrite/ -corpus "$$(hack/corpus.sh)"
 
 ##@ Measure and compare
 
