@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/internal/caches"
 	"github.com/virtferry/virtferry/pkg/migration"
 )
 
@@ -67,10 +68,10 @@ func (r *TTLReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 }
 
 // due reports whether the time to live is over or else, if there is one, how
-// long it still lasts.
+// long it still lasts. What cannot be decoded is left alone.
 func (r *TTLReconciler) due(lm *v1alpha1.LiveMigration) (wait time.Duration, due bool) {
 	ttl, done := lm.Spec.TTLSecondsAfterFinished, lm.Status.CompletionTime
-	if ttl == nil || done == nil || !migration.Finished(lm) || !lm.DeletionTimestamp.IsZero() {
+	if caches.Unreadable(lm) != "" || ttl == nil || done == nil || !migration.Finished(lm) || !lm.DeletionTimestamp.IsZero() {
 		return 0, false
 	}
 	wait = done.Add(time.Duration(*ttl) * time.Second).Sub(r.Clock.Now())

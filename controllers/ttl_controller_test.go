@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/internal/caches"
 )
 
 // remover is a cache that has an object as it was, and deletes it.
@@ -44,6 +45,9 @@ func TestTimeToLive(t *testing.T) {
 		}
 		return lm
 	}
+	broken := ended(func(lm *v1alpha1.LiveMigration) {
+		lm.Annotations = map[string]string{caches.UnreadableMark: "spec.options.maxDowntimeMilliseconds: it does not fit"}
+	})
 	longer := ended(func(lm *v1alpha1.LiveMigration) { lm.Spec.TTLSecondsAfterFinished = new(int32(90)) })
 	for _, c := range []struct {
 		name string
@@ -55,6 +59,9 @@ func TestTimeToLive(t *testing.T) {
 		{name: "its time is over", cached: ended(nil), object: ended(nil), gone: true},
 		{name: "its time is not over", cached: longer, object: longer, again: 30 * time.Second},
 		{name: "its time was prolonged a moment ago", cached: ended(nil), object: longer, again: 30 * time.Second},
+		{name: "it cannot be decoded", cached: broken, object: broken},
+		{name: "it could not be decoded a moment ago", cached: broken, object: ended(nil)},
+		{name: "it cannot be decoded any more", cached: ended(nil), object: broken},
 		{name: "it is gone", cached: ended(nil)},
 		{name: "nobody has ever heard of it"},
 		{name: "it stays for ever", cached: ended(func(lm *v1alpha1.LiveMigration) { lm.Spec.TTLSecondsAfterFinished = nil })},

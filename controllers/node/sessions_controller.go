@@ -74,7 +74,8 @@ func SetupSessions(mgr ctrl.Manager, name, field, node string, sessions *agent.S
 		return nil, fmt.Errorf("adding the sessions of %s: %w", name, err)
 	}
 	r := &SessionsReconciler{
-		cached: objects, live: caches.NewReader(mgr.GetAPIReader(), mgr.GetScheme(), mgr.GetLogger()), sessions: sessions,
+		// What cannot be decoded must not end a session: that is an error, until it can be.
+		cached: objects, live: mgr.GetAPIReader(), sessions: sessions,
 		names: func(lm *v1alpha1.LiveMigration) bool {
 			if field == SourceNodeField {
 				return lm.Status.SourceNode == node
