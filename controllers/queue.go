@@ -172,14 +172,7 @@ func changesTurns(e *entry, after *v1alpha1.LiveMigration) bool {
 	b, a := migration.NewClaim(before, time.Time{}), migration.NewClaim(after, time.Time{})
 	found := cmp.Or(before.Status.DomainUUID, e.turn.Resolution.DomainUUID)
 	return b.Stage != a.Stage || b.Ready != a.Ready || b.Gone != a.Gone || b.Source != a.Source || b.Target != a.Target ||
-		before.Generation != after.Generation || attemptOf(before) != attemptOf(after) || found != after.Status.DomainUUID
-}
-
-func attemptOf(lm *v1alpha1.LiveMigration) string {
-	if lm.Status.Attempt == nil {
-		return ""
-	}
-	return lm.Status.Attempt.ID
+		before.Generation != after.Generation || migration.AttemptID(before) != migration.AttemptID(after) || found != after.Status.DomainUUID
 }
 
 // release is the removal of a finalizer by this process: the version that it made, and when.

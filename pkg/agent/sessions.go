@@ -208,11 +208,3 @@ func (s *Sessions) forget(name types.NamespacedName, uid types.UID, box *mailbox
 	s.side.release(uid)
 	return true
 }
-
-// attemptOf names a migration's present attempt; it is empty while there is none.
-func attemptOf(lm *v1alpha1.LiveMigration) string {
-	if lm.Status.Attempt == nil {
-		return ""
-	}
-	return lm.Status.Attempt.ID
-}

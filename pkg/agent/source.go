@@ -105,7 +105,7 @@ func (s *sourceSession) refreshFacts() bool {
 	lm, gone := s.box.get()
 	s.lm = lm
 	attempt := lm.Status.Attempt
-	if id := attemptOf(lm); id != s.attempt {
+	if id := migration.AttemptID(lm); id != s.attempt {
 		s.attempt, s.intent = id, nil
 	}
 	switch {

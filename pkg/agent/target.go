@@ -67,7 +67,7 @@ func (s *targetSession) refreshFacts() bool {
 	lm, gone := s.box.get()
 	s.lm = lm
 	attempt := lm.Status.Attempt
-	if id := attemptOf(lm); id != s.attempt {
+	if id := migration.AttemptID(lm); id != s.attempt {
 		s.attempt, s.asked, s.incoming = id, time.Time{}, false
 	}
 	if attempt != nil && (s.section == nil || s.section.AttemptID != attempt.ID) {

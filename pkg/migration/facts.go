@@ -107,3 +107,11 @@ func SourceChanged(before, after *v1alpha1.SourceStatus) bool {
 	}
 	return !equality.Semantic.DeepEqual(b, a)
 }
+
+// AttemptID names a migration's present attempt; it is empty while there is none.
+func AttemptID(lm *v1alpha1.LiveMigration) string {
+	if lm.Status.Attempt == nil {
+		return ""
+	}
+	return lm.Status.Attempt.ID
+}

@@ -30,10 +30,13 @@ func Shorten(message string, most int) string {
 	return strings.ToValidUTF8(message[:most-len(more)], "") + more
 }
 
+// isReason is what the schema takes for a condition's reason.
+var isReason = regexp.MustCompile(`^([A-Za-z]|[A-Za-z][A-Za-z0-9_,:]*[A-Za-z0-9_])$`)
+
 // fittingReason returns an agent's reason if a condition takes it, and otherwise another:
 // a status with a reason that does not fit is refused as a whole, again and again.
 func fittingReason(reason, otherwise string) string {
-	if len(reason) > 64 || !regexp.MustCompile(`^([A-Za-z]|[A-Za-z][A-Za-z0-9_,:]*[A-Za-z0-9_])$`).MatchString(reason) {
+	if len(reason) > 64 || !isReason.MatchString(reason) {
 		return otherwise
 	}
 	return reason
