@@ -104,6 +104,7 @@ var steered = []story{
 		name: "kill-target-daemon-in-post-copy", config: settled, postCopy: true,
 		real: func(t *testing.T, _, _ *Client, guest *lab.Guest) {
 			awaitFinish(t, guest)
+			awaitAnswers(t, guest)
 			restartDaemon(t, nodeB())
 		},
 		fake: func(_ *testing.T, _ *fake.Fleet, _, b *fake.Host, _ string) {
@@ -157,13 +158,10 @@ var steered = []story{
 }
 
 // breakPostCopy breaks the memory's stream as a network does in the end. libvirt
-// does it on request. The guest has to have what it needs to take interrupts
-// before: an emulator that waits for that does not answer to its libvirt, which
-// then cannot recover it.
+// does it on request. An emulator that waits for memory could not be recovered by
+// its libvirt.
 func breakPostCopy(t *testing.T, _, _ *Client, guest *lab.Guest) {
-	if _, err := guest.Ticks().Wait(t.Context(), "node-b", 1); err != nil {
-		t.Error(err)
-	}
+	awaitAnswers(t, guest)
 	_, err := nodeA().Virsh(t.Context(), "domjobabort", "--postcopy", guest.Name())
 	check(t, err)
 }
@@ -181,6 +179,17 @@ func awaitFinish(t *testing.T, guest *lab.Guest) {
 		}
 		return err
 	})
+}
+
+// awaitAnswers returns once the guest writes at the destination: it has the memory that
+// it needs to take interrupts, and its emulator has answered to the command to run. One
+// that waits for memory in the middle of a command does not answer to its libvirt, and if
+// that was restarted meanwhile, the answer reaches the new one, which takes it for an
+// answer to a command of its own, cannot make sense of it, and destroys the guest.
+func awaitAnswers(t *testing.T, guest *lab.Guest) {
+	t.Helper()
+	_, err := guest.Ticks().Wait(t.Context(), "node-b", 1)
+	check(t, err)
 }
 
 // unattended sees the memory arrive without anybody to follow it.
