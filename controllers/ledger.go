@@ -28,6 +28,12 @@ const ledgerKey = "promises"
 // errLedgerChanged: somebody else has written since this process did.
 var errLedgerChanged = errors.New("the ledger of slots has changed")
 
+// errLedgerDamaged: the ledger cannot be read before a person has repaired it.
+var errLedgerDamaged = errors.New("somebody has edited it")
+
+// halts reports whether no migration can be admitted before a person has done something.
+func halts(err error) bool { return errors.Is(err, errLedgerDamaged) || refused(err) }
+
 // promise is a slot that a migration is about to get: its status will say so as soon as
 // that can be written, on condition that the object is still of this version. If it is
 // of another, the promise is void, since nobody can keep it any more.
@@ -79,8 +85,8 @@ func (l *ledger) read(ctx context.Context) ([]promise, error) {
 	var promises []promise
 	if text := found.Data[ledgerKey]; text != "" {
 		if err := json.Unmarshal([]byte(text), &promises); err != nil {
-			return nil, fmt.Errorf("reading the ledger of slots: somebody has edited the ConfigMap %s, so no migration can be admitted; "+
-				"scale the manager to no replicas, delete the ConfigMap, and scale it back: %w", key, err)
+			return nil, fmt.Errorf("reading the ledger of slots, the ConfigMap %s: %w, so no migration can be admitted; "+
+				"scale the manager to no replicas, delete the ConfigMap, and scale it back: %w", key, errLedgerDamaged, err)
 		}
 	}
 	l.version, l.uid = found.ResourceVersion, found.UID

@@ -1,10 +1,15 @@
 package controllers
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 )
@@ -15,17 +20,54 @@ func TestALedgerThatSomebodyEdited(t *testing.T) {
 	s.promises = "[{"
 	q.Put(newMigration("first", webUUID, "node-b", "3"))
 	err := q.Settle(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "somebody has edited the ConfigMap virtferry-system/virtferry-slots") ||
+	if err == nil || !strings.Contains(err.Error(), "the ConfigMap virtferry-system/virtferry-slots: somebody has edited it") ||
 		!strings.Contains(err.Error(), "scale the manager to no replicas") {
 		t.Errorf("the error is %v", err)
 	}
 	if n := promised(q); n != 0 {
 		t.Errorf("%d were let go ahead", n)
 	}
+	const halted = "Waiting for a slot: Virtferry cannot admit any migration at the moment; the manager's log says what has to be repaired"
+	if told := whatIsTold(t, q, "first"); told != halted {
+		t.Errorf("its user is told %q", told)
+	}
 	s.promises = ""
 	if err := q.Settle(t.Context()); err != nil || promised(q) != 1 {
 		t.Errorf("after the repair, %d were let go ahead: %v", promised(q), err)
 	}
+}
+
+// TestALedgerThatMayNotBeRead is told as well: a role has to be repaired.
+func TestALedgerThatMayNotBeRead(t *testing.T) {
+	q, s := newTurns()
+	s.ledgerRefusal = apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, LedgerName, errors.New("no"))
+	q.Put(newMigration("first", webUUID, "node-b", "3"))
+	if told := whatIsTold(t, q, "first"); !strings.Contains(told, "cannot admit any migration") {
+		t.Errorf("its user is told %q", told)
+	}
+	s.ledgerRefusal = apierrors.NewServiceUnavailable("later")
+	if _, err := q.Decide(t.Context(), q.entries["first"].lm, nil); !apierrors.IsServiceUnavailable(err) {
+		t.Errorf("an API server that is away for a moment is an error to try again after, not %v", err)
+	}
+	s.ledgerRefusal = nil
+	woken := 0
+	q.wake = func(types.NamespacedName) { woken++ }
+	if err := q.Settle(t.Context()); err != nil || woken != 1 {
+		t.Errorf("after the repair, it is looked at %d times: %v", woken, err)
+	}
+}
+
+// whatIsTold is what the user of a migration that waits is told of it.
+func whatIsTold(t *testing.T, q *queue, uid types.UID) string {
+	t.Helper()
+	summary, err := q.Decide(t.Context(), q.entries[uid].lm, func() string { return "attempt" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := meta.FindStatusCondition(summary.Status.Conditions, v1alpha1.ConditionSucceeded); c != nil {
+		return c.Message
+	}
+	return ""
 }
 
 // TestALedgerThatCannotBeRead keeps nobody from cancelling what is only prepared.

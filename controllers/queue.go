@@ -297,6 +297,9 @@ func (q *queue) Decide(ctx context.Context, lm *v1alpha1.LiveMigration, newAttem
 	facts := migration.ManagerFacts{Object: lm, Nodes: q.nodes, NewAttempt: newAttempt}
 	if !migration.Finished(lm) && !migration.Started(lm) && !migration.CancelRequested(lm) {
 		turn, err := q.turn(ctx, lm)
+		if halts(err) {
+			turn, err = q.haltedTurn(lm)
+		}
 		if err != nil {
 			return migration.Summary{}, err
 		}
@@ -371,6 +374,17 @@ func (q *queue) turn(ctx context.Context, lm *v1alpha1.LiveMigration) (migration
 		return migration.Turn{}, errNotHeld
 	}
 	return e.turn, nil
+}
+
+// haltedTurn is what a migration may do while nothing can be admitted. Its next turn will
+// be news.
+func (q *queue) haltedTurn(lm *v1alpha1.LiveMigration) (migration.Turn, error) {
+	e := q.entries[lm.UID]
+	if e == nil || e.lm.ResourceVersion != lm.ResourceVersion {
+		return migration.Turn{}, errStale
+	}
+	e.decided = false
+	return migration.Turn{Resolution: q.resolve(lm), Order: e.order, Halted: true}, nil
 }
 
 // noteTime takes in what the passage of time alone has changed for an entry.

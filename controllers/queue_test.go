@@ -27,8 +27,9 @@ const webUUID, dbUUID = "11111111-1111-4111-8111-111111111111", "22222222-2222-4
 type store struct {
 	client.Client
 	objects map[string]*v1alpha1.LiveMigration
-	// promises is what the ledger says.
-	promises string
+	// promises is what the ledger says, unless it may not be read.
+	promises      string
+	ledgerRefusal error
 	// onApply is called with each write; refusal is what the API server says to those of
 	// LiveMigrations, of which it has taken the given number.
 	onApply func()
@@ -41,7 +42,7 @@ func (s *store) Get(_ context.Context, key client.ObjectKey, o client.Object, _ 
 	case *corev1.ConfigMap:
 		o.Name, o.Namespace, o.ResourceVersion = key.Name, key.Namespace, "1"
 		o.Data = map[string]string{ledgerKey: s.promises}
-		return nil
+		return s.ledgerRefusal
 	case *v1alpha1.LiveMigration:
 		if found := s.objects[key.Name]; found != nil {
 			found.DeepCopyInto(o)

@@ -162,6 +162,9 @@ func (s *summarizer) waitingForSlot() string {
 	if st.Attempt == nil {
 		source, target = res.SourceNode, res.TargetNode
 	}
+	if s.Turn.Halted {
+		return "waiting for a slot: Virtferry cannot admit any migration at the moment; the manager's log says what has to be repaired"
+	}
 	var why string
 	switch s.Turn.WaitingFor {
 	case v1alpha1.SlotSource:

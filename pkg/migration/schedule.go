@@ -164,6 +164,8 @@ type Turn struct {
 	// for the same.
 	WaitingFor v1alpha1.SlotKind
 	Position   int32
+	// Halted is whether nothing can be admitted before a person has done something.
+	Halted bool
 }
 
 // Schedule says whose turn it is. The result has a turn for each claim, in the order of
