@@ -198,7 +198,7 @@ func TestEveryFailureHasARemedy(t *testing.T) {
 	t.Parallel()
 	page := pages(t)["docs/troubleshooting.md"]
 	goesWell := []string{
-		v1alpha1.ReasonStarting, v1alpha1.ReasonMigrating, v1alpha1.ReasonMigrated, v1alpha1.ReasonAlreadyOnTarget,
+		v1alpha1.ReasonStarting, v1alpha1.ReasonMigrating, v1alpha1.ReasonMigrated, v1alpha1.ReasonAlreadyOnTarget, v1alpha1.ReasonChecksPassed,
 		v1alpha1.ReasonAvailable, v1alpha1.ReasonConnected, v1alpha1.ReasonEnoughWorkers,
 	}
 	for _, reason := range constants(t, "Reason") {

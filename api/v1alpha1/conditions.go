@@ -74,6 +74,9 @@ const (
 	// ReasonAlreadyOnTarget: the guest ran on the target before anything was
 	// done; nothing was touched.
 	ReasonAlreadyOnTarget = "AlreadyOnTarget"
+	// ReasonChecksPassed: this is a dry run, and the guest could be moved; nothing was
+	// touched.
+	ReasonChecksPassed = "ChecksPassed"
 )
 
 // Reasons of failure (Succeeded=False, Stalled=True). For all of them except GuestStopped,

@@ -30,7 +30,7 @@ const (
 	PhaseConfirming LiveMigrationPhase = "Confirming"
 	// PhaseCancelling: the migration is being aborted.
 	PhaseCancelling LiveMigrationPhase = "Cancelling"
-	// PhaseSucceeded: the guest runs on the target.
+	// PhaseSucceeded: the guest runs on the target or, in a dry run, could be moved there.
 	PhaseSucceeded LiveMigrationPhase = "Succeeded"
 	// PhaseFailed: the migration has ended without success.
 	PhaseFailed LiveMigrationPhase = "Failed"
@@ -221,6 +221,10 @@ type SourceStatus struct {
 	// passed.
 	// +optional
 	Guest *GuestFacts `json:"guest,omitempty"`
+	// checkedTime is when the agent had prepared everything for the start of a migration
+	// that is a dry run, and so is not started.
+	// +optional
+	CheckedTime *metav1.MicroTime `json:"checkedTime,omitempty"`
 	// startRequestedTime is when the agent recorded that it is about to start
 	// the migration. From then on the migration may be running.
 	// +optional
@@ -235,7 +239,7 @@ type SourceStatus struct {
 	GuestPersistent bool `json:"guestPersistent,omitempty"`
 	// warnings are the parts of the guest's definition that depend on the source's host
 	// and were kept as they are, each with what to check. Set when the migration is
-	// started; if there are more than 16, the last entry says how many more.
+	// started, or has been checked in a dry run; if there are more than 16, the last entry says how many more.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16

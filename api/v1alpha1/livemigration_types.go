@@ -60,6 +60,7 @@ type LiveMigrationList struct {
 // +kubebuilder:validation:XValidation:rule="(has(self.options) && has(self.options.allowPostCopy) && self.options.allowPostCopy) == (has(oldSelf.options) && has(oldSelf.options.allowPostCopy) && oldSelf.options.allowPostCopy)",message="options.allowPostCopy cannot be changed; create another LiveMigration"
 // +kubebuilder:validation:XValidation:rule="(has(self.options) && has(self.options.autoConverge)) == (has(oldSelf.options) && has(oldSelf.options.autoConverge))",message="options.autoConverge cannot be changed; create another LiveMigration"
 // +kubebuilder:validation:XValidation:rule="(has(self.options) && has(self.options.convergence)) == (has(oldSelf.options) && has(oldSelf.options.convergence))",message="options.convergence cannot be changed; create another LiveMigration"
+// +kubebuilder:validation:XValidation:rule="(has(self.dryRun) && self.dryRun) == (has(oldSelf.dryRun) && oldSelf.dryRun)",message="dryRun cannot be changed; create another LiveMigration"
 // +kubebuilder:validation:XValidation:rule="!has(self.sourceNode) || self.sourceNode != self.targetNode",message="targetNode must differ from sourceNode"
 type LiveMigrationSpec struct {
 	// domain is the guest: its libvirt name or its UUID. A value in the form of a UUID
@@ -90,6 +91,11 @@ type LiveMigrationSpec struct {
 	// options steer the migration.
 	// +optional
 	Options *MigrationOptions `json:"options,omitempty"`
+	// dryRun has everything checked on both nodes that is checked before a migration,
+	// and nothing moved. The object succeeds if the migration could be started. Cannot be
+	// changed.
+	// +optional
+	DryRun *bool `json:"dryRun,omitempty"`
 	// priority says which of the migrations that wait for a free slot goes first: the
 	// one with the highest priority and, among equals, the oldest. So that no migration
 	// waits for ever, one point of priority counts as ten minutes of waiting. Absent

@@ -658,6 +658,11 @@ func (in *LiveMigrationSpec) DeepCopyInto(out *LiveMigrationSpec) {
 		*out = new(MigrationOptions)
 		(*in).DeepCopyInto(*out)
 	}
+	if in.DryRun != nil {
+		in, out := &in.DryRun, &out.DryRun
+		*out = new(bool)
+		**out = **in
+	}
 	if in.Priority != nil {
 		in, out := &in.Priority, &out.Priority
 		*out = new(int32)
@@ -1456,6 +1461,10 @@ func (in *SourceStatus) DeepCopyInto(out *SourceStatus) {
 		in, out := &in.Guest, &out.Guest
 		*out = new(GuestFacts)
 		**out = **in
+	}
+	if in.CheckedTime != nil {
+		in, out := &in.CheckedTime, &out.CheckedTime
+		*out = (*in).DeepCopy()
 	}
 	if in.StartRequestedTime != nil {
 		in, out := &in.StartRequestedTime, &out.StartRequestedTime

@@ -34,7 +34,7 @@ var (
 		v1alpha1.PhaseConfirming, v1alpha1.PhaseCancelling, v1alpha1.PhaseUnknown,
 	}
 	endReasons = map[v1alpha1.LiveMigrationPhase][]string{
-		v1alpha1.PhaseSucceeded: {v1alpha1.ReasonMigrated, v1alpha1.ReasonArrivedNotRunning, v1alpha1.ReasonAlreadyOnTarget},
+		v1alpha1.PhaseSucceeded: {v1alpha1.ReasonMigrated, v1alpha1.ReasonArrivedNotRunning, v1alpha1.ReasonAlreadyOnTarget, v1alpha1.ReasonChecksPassed},
 		v1alpha1.PhaseCancelled: {v1alpha1.ReasonCancelled},
 		v1alpha1.PhaseFailed: {
 			v1alpha1.ReasonDomainNotFound, v1alpha1.ReasonDomainAmbiguous, v1alpha1.ReasonDomainNotRunning, v1alpha1.ReasonDomainNotOnSource,
@@ -85,7 +85,7 @@ func (m *Manager) Wrote(before, after *v1alpha1.LiveMigration) {
 // moves returns whether a migration is one from one node to another. Which these are is
 // decided, and they are known to exist, when it is admitted.
 func moves(lm *v1alpha1.LiveMigration) bool {
-	return lm.Status.Attempt != nil && !migration.LooksOnly(lm)
+	return lm.Status.Attempt != nil && !migration.MovesNothing(lm)
 }
 
 // beginBetween makes the series of migrations from one node to another. There are not
@@ -103,6 +103,9 @@ func (m *Manager) countEnd(lm *v1alpha1.LiveMigration) {
 	m.ended.WithLabelValues(string(st.Phase), oneOf(endReasons[st.Phase], reason)).Inc()
 	if moves(lm) {
 		m.between.WithLabelValues(st.SourceNode, st.TargetNode, string(st.Phase)).Inc()
+	}
+	if migration.DryRun(lm) {
+		return // How long one takes would spoil what is known of migrations.
 	}
 	created := lm.CreationTimestamp.Time
 	m.duration.WithLabelValues(string(st.Phase)).Observe(span(created, st.CompletionTime.Time))

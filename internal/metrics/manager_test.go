@@ -126,6 +126,12 @@ func TestWhatAnEndCounts(t *testing.T) {
 				"migration_downtime_ratio{Converged} count": 1, "migration_downtime_ratio{Converged} sum": .4,
 			}),
 		},
+		"a dry run is no migration": {
+			before: newMigration(),
+			after: ended(change(func(lm *v1alpha1.LiveMigration) { lm.Spec.DryRun = new(true) }),
+				v1alpha1.PhaseSucceeded, v1alpha1.ReasonChecksPassed),
+			want: map[string]float64{"migrations_ended_total{Succeeded,ChecksPassed}": 1},
+		},
 		"the downtime comes later, and the allowed one was the user's": {
 			before: ended(newMigration(), v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated),
 			after: ended(change(func(lm *v1alpha1.LiveMigration) {

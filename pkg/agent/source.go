@@ -268,6 +268,8 @@ func (s *sourceSession) act(ctx context.Context, action migration.SourceAction, 
 	switch action {
 	case migration.SourceCheck:
 		return s.check(ctx)
+	case migration.SourcePlan:
+		return s.plan(ctx)
 	case migration.SourceStart:
 		return s.start(ctx)
 	case migration.SourceFollow:

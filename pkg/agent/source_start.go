@@ -108,6 +108,18 @@ func (s *sourceSession) definitions(ctx context.Context, persistent bool) ([]hyp
 	return definitions, nil
 }
 
+// plan does for a dry run what is done before a migration is started.
+func (s *sourceSession) plan(ctx context.Context) time.Duration {
+	if _, err := s.params(ctx); err != nil {
+		return s.refuseOrRetry(s.section.DeepCopy(), err)
+	}
+	section := s.section.DeepCopy()
+	section.CheckedTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
+	s.section = section
+	s.report(atOnce)
+	return 0
+}
+
 // start plans the rewrite, records the intent and, only if the object has not
 // changed meanwhile, starts the migration. After the record the migration is
 // never started again, by this agent or its successors.

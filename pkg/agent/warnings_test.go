@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
@@ -84,5 +86,35 @@ func TestDefinitionIsJudgedByTheTargetsLibvirt(t *testing.T) {
 func TestReasonOfARequestedStep(t *testing.T) {
 	if string(monitor.ReasonRequested) != v1alpha1.StepReasonRequested {
 		t.Errorf("pkg/monitor says %q, the API %q", monitor.ReasonRequested, v1alpha1.StepReasonRequested)
+	}
+}
+
+// TestADryRunTouchesNothing, and says what the migration itself would say.
+func TestADryRunTouchesNothing(t *testing.T) {
+	const uuid = "55555555-5555-4555-8555-555555555555"
+	for name, c := range map[string]struct{ device, reason, message string }{
+		"possible": {
+			`<graphics type='vnc' port='-1' autoport='yes' listen='0.0.0.0'><listen type='address' address='0.0.0.0'/></graphics>`,
+			v1alpha1.ReasonChecksPassed, "Dry run: the guest can be moved from node-a to node-b; nothing was touched; see status.source.warnings",
+		},
+		"impossible": {
+			`<hostdev mode='subsystem' type='pci'><source><address domain='0x0000' bus='0x81' slot='0x00' function='0x1'/></source></hostdev>`,
+			v1alpha1.ReasonInvalidMigrateData, "the guest uses the PCI device 0000:81:00.1",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				xml := hypervisor.DomainXML(`<domain type='kvm'><name>dry</name><uuid>` + uuid + `</uuid><devices>` + c.device + `</devices></domain>`)
+				w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: uuid, Name: "dry", Persistent: true, LiveXML: xml, PersistentXML: xml})
+				lm := w.settle(w.migrateWith(uuid, func(lm *v1alpha1.LiveMigration) { lm.Spec.DryRun = new(true) }))
+				condition := meta.FindStatusCondition(lm.Status.Conditions, v1alpha1.ConditionSucceeded)
+				if condition == nil || condition.Reason != c.reason || !strings.Contains(condition.Message, c.message) {
+					t.Errorf("it ends with %+v", condition)
+				}
+				if n := w.fleet.Count(fake.MethodMigrate, uuid); n != 0 || lm.Status.Source.StartRequestedTime != nil {
+					t.Errorf("it was started %d times", n)
+				}
+			})
+		})
 	}
 }

@@ -48,6 +48,9 @@ func TestDecideSource(t *testing.T) {
 	}
 	targetRefused := makeMigration("m").admitted().checked().ready()
 	targetRefused.lm.Status.Target.Problem = &v1alpha1.Problem{Reason: "Test"}
+	dryRefused := makeMigration("m").admitted().checked().ready().dry()
+	dryRefused.lm.Status.Target.Problem = &v1alpha1.Problem{Reason: "Test"}
+	dryWithSlot := makeMigration("m").dry().admitted().checked().ready()
 	noSlot := makeMigration("m").admitted().checked().ready()
 	noSlot.lm.Status.Attempt.CopyGrantedTime = nil
 	for _, c := range []struct {
@@ -67,6 +70,12 @@ func TestDecideSource(t *testing.T) {
 		{"target ready but deleted", makeMigration("m").admitted().checked().ready().deleted(), SourceFacts{}, SourceWait},
 		{"target ready but the manager has given up",
 			makeMigration("m").admitted().checked().ready().finished(metav1.ConditionFalse, v1alpha1.PhaseFailed), SourceFacts{}, SourceDone},
+
+		{"dry run, target not ready", makeMigration("m").admitted().checked().dry(), SourceFacts{}, SourceWait},
+		{"dry run, target ready", makeMigration("m").admitted().checked().ready().dry(), SourceFacts{}, SourcePlan},
+		{"dry run, target ready and a slot given", dryWithSlot, SourceFacts{}, SourcePlan},
+		{"dry run, target refuses", dryRefused, SourceFacts{}, SourceWait},
+		{"dry run, all checked", makeMigration("m").planned(), SourceFacts{}, SourceWait},
 
 		{"call in flight", makeMigration("m").started(), SourceFacts{Call: CallInFlight, Seen: true, Domain: running, Job: out}, SourceFollow},
 		{"call in flight before its job", makeMigration("m").started(), SourceFacts{Call: CallInFlight, Seen: true, Domain: running, QuietSince: quiet}, SourceFollow},

@@ -62,6 +62,22 @@ func (b builder) ready() builder {
 	return b
 }
 
+// dry makes it a dry run, which is never given a slot for copying.
+func (b builder) dry() builder {
+	b.lm.Spec.DryRun = new(true)
+	if a := b.lm.Status.Attempt; a != nil {
+		a.CopyGrantedTime = nil
+	}
+	return b
+}
+
+// planned is a dry run for which everything was prepared.
+func (b builder) planned(warnings ...string) builder {
+	b.admitted().checked().ready().dry()
+	b.lm.Status.Source.CheckedTime, b.lm.Status.Source.Warnings = new(metav1.NewMicroTime(epoch)), warnings
+	return b
+}
+
 func (b builder) started() builder {
 	b.admitted().checked().ready()
 	b.lm.Status.Source.StartRequestedTime = new(metav1.NewMicroTime(epoch))

@@ -46,6 +46,12 @@ func LooksOnly(lm *v1alpha1.LiveMigration) bool {
 	return lm.Status.Attempt != nil && lm.Status.SourceNode == ""
 }
 
+// DryRun reports whether the migration is only to be checked.
+func DryRun(lm *v1alpha1.LiveMigration) bool { return lm.Spec.DryRun != nil && *lm.Spec.DryRun }
+
+// MovesNothing reports whether the attempt moves no guest, whatever comes of it.
+func MovesNothing(lm *v1alpha1.LiveMigration) bool { return LooksOnly(lm) || DryRun(lm) }
+
 // CancelRequested reports whether the migration is to be cancelled: by a request
 // that stands, or by the deletion of its object.
 func CancelRequested(lm *v1alpha1.LiveMigration) bool {

@@ -46,7 +46,11 @@ func Warnings(all []string) []string {
 // note adds what has come to be worth knowing to the notices, each once.
 func (s *summarizer) note() {
 	source := CurrentSource(s.lm)
-	if Started(s.lm) && !Finished(s.Object) {
+	switch {
+	case Finished(s.Object):
+	case DryRun(s.lm) && source != nil:
+		s.notice(v1alpha1.NoticeHostPartsKept, s.partsKept(source))
+	case Started(s.lm):
 		s.notice(v1alpha1.NoticeHostPartsKept, s.partsKept(source))
 		s.notice(v1alpha1.NoticeCompletionForced, s.completionForced(source))
 		s.notice(v1alpha1.NoticePausedForCompletion, s.pausedForCompletion(source))
@@ -71,6 +75,10 @@ func (s *summarizer) notice(reason v1alpha1.NoticeReason, message string) {
 func (s *summarizer) partsKept(source *v1alpha1.SourceStatus) string {
 	if len(source.Warnings) == 0 {
 		return ""
+	}
+	if DryRun(s.lm) {
+		return fmt.Sprintf("Parts of the guest's definition that depend on its host would be kept as they are. Check that they are right for %s; if "+
+			"not, map them in spec.migrateData: %s", s.lm.Status.TargetNode, strings.Join(source.Warnings, "; "))
 	}
 	return fmt.Sprintf("Parts of the guest's definition that depend on its host were kept as they are. Check that they are right for %s; if "+
 		"not, map them in spec.migrateData next time: %s", s.lm.Status.TargetNode, strings.Join(source.Warnings, "; "))

@@ -27,7 +27,7 @@ type Arrivals func(domainUUID string) (Arrival, bool)
 // ArrivalOf returns where a migration has brought its guest, if it has.
 func ArrivalOf(lm *v1alpha1.LiveMigration) (a Arrival, ok bool) {
 	st := &lm.Status
-	if st.Phase != v1alpha1.PhaseSucceeded || st.Attempt == nil || LooksOnly(lm) || st.CompletionTime == nil {
+	if st.Phase != v1alpha1.PhaseSucceeded || st.Attempt == nil || MovesNothing(lm) || st.CompletionTime == nil {
 		return Arrival{}, false
 	}
 	return Arrival{Node: st.TargetNode, Time: st.CompletionTime.Time}, true

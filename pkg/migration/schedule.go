@@ -302,6 +302,10 @@ func (s *scheduler) waiting(c *Claim, turn *Turn) {
 	case c.Resolution.Problem != nil:
 	case c.Resolution.AlreadyOnTarget:
 		turn.Admit = true
+	case DryRun(c.Object):
+		if turn.Admit = s.mayPrepare(c); turn.Admit {
+			s.hold(s.prepared, c)
+		}
 	case !lacking:
 		turn.Admit, turn.Grant = true, true
 		s.hold(s.copying, c)
@@ -322,7 +326,7 @@ func (s *scheduler) mayPrepare(c *Claim) bool {
 
 // preparing decides on a migration that was let go ahead and does not copy yet.
 func (s *scheduler) preparing(c *Claim, turn *Turn) {
-	if c.Gone || c.PassedOver {
+	if c.Gone || c.PassedOver || DryRun(c.Object) {
 		return
 	}
 	switch x, lacking := s.lacks(c); {

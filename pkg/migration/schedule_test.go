@@ -15,7 +15,7 @@ import (
 )
 
 // claim reads "guest source target stage", where the stage may be waiting, preparing,
-// ready, copying or ending. It is created so many seconds after the epoch.
+// ready, copying or ending; "dry-" before it makes it a dry run. It is created so many seconds after the epoch.
 func claim(t *testing.T, text string, created int) *Claim {
 	t.Helper()
 	f := strings.Fields(text)
@@ -29,12 +29,16 @@ func claim(t *testing.T, text string, created int) *Claim {
 	stages := map[string]Stage{
 		"waiting": StageWaiting, "preparing": StagePreparing, "ready": StagePreparing, "copying": StageCopying, "ending": StageEnding,
 	}
-	stage, ok := stages[f[3]]
+	word, dry := strings.CutPrefix(f[3], "dry-")
+	if dry {
+		lm.Spec.DryRun = new(true)
+	}
+	stage, ok := stages[word]
 	if !ok {
 		t.Fatalf("%q is no stage", f[3])
 	}
 	return &Claim{
-		Object: lm, Stage: stage, Guest: f[0], Source: f[1], Target: f[2], Since: lm.CreationTimestamp.Time, Ready: f[3] == "ready",
+		Object: lm, Stage: stage, Guest: f[0], Source: f[1], Target: f[2], Since: lm.CreationTimestamp.Time, Ready: word == "ready",
 		Resolution: Resolution{SourceNode: f[1], TargetNode: f[2]},
 	}
 }
@@ -93,6 +97,11 @@ func TestSchedule(t *testing.T) {
 			claims: []string{"g1 a b waiting", "g1 a c waiting"}, want: []string{"admit+grant", "after g1"}},
 		{name: "one that goes ahead goes before an older one",
 			claims: []string{"g1 a b waiting", "g1 a c copying"}, want: []string{"after g1", "-"}},
+		{name: "dry runs are checked while all slots for copying are held", limits: Limits{Source: 1, Target: 1, Cluster: 1, Preparing: 2},
+			claims: []string{"g1 a b copying", "g2 a b dry-waiting", "g3 a b dry-waiting", "g4 a b dry-waiting"},
+			want:   []string{"-", "admit", "admit", "-"}},
+		{name: "dry runs never copy, and take no slot for that", claims: []string{"g1 a b dry-ready", "g2 a b dry-waiting", "g3 a b waiting"},
+			want: []string{"-", "admit", "admit+grant"}},
 		{name: "a younger one takes what an older one cannot use", after: reserveAfter - time.Second,
 			claims: []string{"g1 x b copying", "g2 y b copying", "g3 a b ready", "g4 a c ready"},
 			want:   []string{"-", "-", "Target/1", "grant"}},

@@ -96,6 +96,8 @@ const (
 	SourceWait SourceAction = "Wait"
 	// SourceCheck: check the guest and report what the target must know.
 	SourceCheck SourceAction = "Check"
+	// SourcePlan: rewrite the definition for a dry run, and report that or the problem.
+	SourcePlan SourceAction = "Plan"
 	// SourceStart: rewrite the definition, record the intent, and start.
 	SourceStart SourceAction = "Start"
 	// SourceFollow: read the job's statistics and report progress.
@@ -140,20 +142,20 @@ func DecideSource(f SourceFacts, now time.Time) SourceAction {
 		return SourceWait
 	case section == nil:
 		return SourceCheck
-	case section.Problem != nil:
+	case section.Problem != nil, section.CheckedTime != nil, !targetReady(lm):
+		return SourceWait
+	case DryRun(lm):
+		return SourcePlan
+	case lm.Status.Attempt.CopyGrantedTime != nil:
+		return SourceStart
+	default:
 		return SourceWait
 	}
-	if mayStart(lm) {
-		return SourceStart
-	}
-	return SourceWait
 }
 
-// mayStart reports whether the target is ready, and the manager has given the migration
-// its slot.
-func mayStart(lm *v1alpha1.LiveMigration) bool {
+func targetReady(lm *v1alpha1.LiveMigration) bool {
 	target := CurrentTarget(lm)
-	return target != nil && target.ReadyTime != nil && target.Problem == nil && lm.Status.Attempt.CopyGrantedTime != nil
+	return target != nil && target.ReadyTime != nil && target.Problem == nil
 }
 
 func decideSourceStarted(f SourceFacts, now time.Time) SourceAction {

@@ -131,7 +131,7 @@ func (s *summarizer) beforeStart() {
 	source, target := CurrentSource(s.lm), CurrentTarget(s.lm)
 	s.noteGrant(source)
 	ready := target != nil && target.ReadyTime != nil
-	deadline, limited := s.startBy(ready)
+	deadline, limited := s.startBy(source, ready)
 	switch {
 	case CancelRequested(s.lm):
 		s.finish(VerdictCancelled, v1alpha1.ReasonCancelled, cancelledBefore)
@@ -158,12 +158,32 @@ func (s *summarizer) preparing(source *v1alpha1.SourceStatus, ready bool) {
 	case !ready:
 		s.progressing(v1alpha1.PhasePreparing, v1alpha1.ReasonPreparingTarget,
 			fmt.Sprintf("Preparing %s for the guest", s.lm.Status.TargetNode))
+	case dryRunPassed(s.lm, source):
+		s.finish(VerdictSucceeded, v1alpha1.ReasonChecksPassed, s.checksPassed(source))
+	case DryRun(s.lm):
+		s.progressing(v1alpha1.PhasePreparing, v1alpha1.ReasonCheckingSource,
+			fmt.Sprintf("Checking on %s what the guest becomes on %s", s.lm.Status.SourceNode, s.lm.Status.TargetNode))
 	case s.out.Status.Attempt.CopyGrantedTime == nil:
 		s.progressing(v1alpha1.PhasePreparing, v1alpha1.ReasonWaitingForSlot, "Both nodes are ready; "+s.waitingForSlot())
 	default:
 		s.progressing(v1alpha1.PhasePreparing, v1alpha1.ReasonStarting,
 			fmt.Sprintf("Starting the migration on %s", s.lm.Status.SourceNode))
 	}
+}
+
+// dryRunPassed reports whether everything has been prepared for a migration that is not to
+// be started.
+func dryRunPassed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) bool {
+	return DryRun(lm) && source != nil && source.CheckedTime != nil
+}
+
+// checksPassed is what a dry run has found.
+func (s *summarizer) checksPassed(source *v1alpha1.SourceStatus) string {
+	message := fmt.Sprintf("Dry run: the guest can be moved from %s to %s; nothing was touched", s.lm.Status.SourceNode, s.lm.Status.TargetNode)
+	if n := len(source.Warnings); n > 0 {
+		message += fmt.Sprintf("; see status.source.warnings for what to check on %s first", s.lm.Status.TargetNode)
+	}
+	return message
 }
 
 // noteGrant takes over that it is the migration's turn to copy, or its place in the
@@ -180,10 +200,12 @@ func (s *summarizer) noteGrant(source *v1alpha1.SourceStatus) {
 
 // startBy is until when the agents may take to prepare the migration or, where it has
 // its slot, to start it. Waiting for the slot has no limit.
-func (s *summarizer) startBy(ready bool) (deadline time.Time, limited bool) {
+func (s *summarizer) startBy(source *v1alpha1.SourceStatus, ready bool) (deadline time.Time, limited bool) {
 	a := s.out.Status.Attempt
 	switch {
-	case !ready:
+	case dryRunPassed(s.lm, source):
+		return time.Time{}, false
+	case !ready, DryRun(s.lm):
 		return a.AdmittedTime.Add(PrepareTimeout), true
 	case a.CopyGrantedTime != nil:
 		return a.CopyGrantedTime.Add(PrepareTimeout), true

@@ -93,6 +93,16 @@ func TestSummarize(t *testing.T) {
 		{"target refuses", targetProblem, 0, good, nil, v1alpha1.PhaseFailed, v1alpha1.ReasonTargetCheckFailed, "The guest stays on node-a. No room"},
 		{"target silent", stuck, PrepareTimeout, []Node{good[0], lost(good[1])}, nil, v1alpha1.PhaseFailed, v1alpha1.ReasonNodeNotReady, "The guest stays on node-a; nothing was started, because the agent on node-b was not ready within 1m0s; node-b is not ready: gone fishing"},
 		{"source silent", makeMigration("m").admitted(), PrepareTimeout, good, nil, v1alpha1.PhaseFailed, v1alpha1.ReasonNodeNotReady, "the agent on node-a was not ready"},
+		{"dry run, ready", makeMigration("m").admitted().checked().ready().dry(), 0, good, nil,
+			v1alpha1.PhasePreparing, v1alpha1.ReasonCheckingSource, "Checking on node-a what the guest becomes on node-b"},
+		{"dry run, passed", makeMigration("m").planned(), 0, good, nil, v1alpha1.PhaseSucceeded, v1alpha1.ReasonChecksPassed,
+			"Dry run: the guest can be moved from node-a to node-b; nothing was touched"},
+		{"dry run, passed while the manager was away", makeMigration("m").planned(), time.Hour, good, nil, v1alpha1.PhaseSucceeded, v1alpha1.ReasonChecksPassed, ""},
+		{"dry run, passed with warnings", makeMigration("m").planned("a", "b"), 0, good, nil, v1alpha1.PhaseSucceeded, v1alpha1.ReasonChecksPassed,
+			"see status.source.warnings for what to check on node-b first"},
+		{"dry run, deleted at the last moment", makeMigration("m").planned().deleted(), 0, good, nil, v1alpha1.PhaseCancelled, v1alpha1.ReasonCancelled, ""},
+		{"dry run, source silent although the target is ready", makeMigration("m").admitted().checked().ready().dry(), PrepareTimeout, good, nil,
+			v1alpha1.PhaseFailed, v1alpha1.ReasonNodeNotReady, "the agent on node-a was not ready"},
 		{"started", makeMigration("m").started(), time.Hour, good, nil, v1alpha1.PhasePreparing, v1alpha1.ReasonStarting, "node-a"},
 		{"copying", copying, time.Hour, good, nil, v1alpha1.PhaseMigrating, v1alpha1.ReasonMigrating, "from node-a to node-b"},
 		{"copying, agent lost", copying, time.Hour, []Node{lost(good[0]), good[1]}, nil,
@@ -265,5 +275,20 @@ func TestASourceThatIsGone(t *testing.T) {
 		if c.want == v1alpha1.PhaseUnknown && !strings.Contains(b.lm.Status.Conditions[0].Message, "node-a no longer has a Hypervisor") {
 			t.Errorf("the message is %q", b.lm.Status.Conditions[0].Message)
 		}
+	}
+}
+
+// TestADryRunBringsNoGuest: where a guest is does not follow from one that has passed.
+func TestADryRunBringsNoGuest(t *testing.T) {
+	if a, ok := ArrivalOf(makeMigration("m").planned().finished(metav1.ConditionTrue, v1alpha1.PhaseSucceeded).obj()); ok {
+		t.Errorf("the guest is said to have come to %s", a.Node)
+	}
+}
+
+// TestADryRunTellsWhatWouldBeKept speaks of what has not happened.
+func TestADryRunTellsWhatWouldBeKept(t *testing.T) {
+	got := summarize(makeMigration("m").planned("the path /x"), epoch, []Node{node("node-a", "web=Running/Booted"), node("node-b")})
+	if n := got.Status.Notices; len(n) != 1 || n[0].Reason != v1alpha1.NoticeHostPartsKept || !strings.Contains(n[0].Message, "would be kept as they are") {
+		t.Errorf("the notices are %+v", n)
 	}
 }

@@ -294,6 +294,15 @@ func changeRules() map[string]changeRule {
 			message: "migrateData cannot be changed; create another LiveMigration",
 			before:  bare, changes: []string{"{domain: web, targetNode: b, migrateData: {perfEvents: []}}"},
 		},
+		"dryRun": {
+			message: "dryRun cannot be changed; create another LiveMigration",
+			before:  "{domain: web, targetNode: b, dryRun: true}",
+			changes: []string{"{domain: web, targetNode: b, dryRun: false}", bare},
+		},
+		"dryRun (given later)": {
+			message: "dryRun cannot be changed; create another LiveMigration",
+			before:  bare, changes: []string{"{domain: web, targetNode: b, dryRun: true}"},
+		},
 		"options.allowUnsafe": {
 			message: "options.allowUnsafe cannot be changed; create another LiveMigration",
 			before:  "{domain: web, targetNode: b, options: {allowUnsafe: true}}",

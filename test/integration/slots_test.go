@@ -216,3 +216,26 @@ func (w standingWriter) Apply(ctx context.Context, o runtime.ApplyConfiguration,
 	<-w.client.resume
 	return w.SubResourceWriter.Apply(ctx, o, opts...)
 }
+
+// TestADryRunWaitsForNobody who moves another guest, and moves nothing itself.
+func TestADryRunWaitsForNobody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	fleet := newFleet(t)
+	huge := w.newGuest("huge")
+	fleet.Host(w.node("a")).AddGuest(fake.Guest{UUID: huge.uuid, Name: huge.name, MemoryBytes: 1 << 50})
+	small := w.crowd(fleet, 1, "a")[0]
+	w.runAgent(w.newAgent("b"), fleet.Host(w.node("b")))
+	w.runManager(ctrl.Options{Cache: w.cacheOptions()}, managerSetup{clock: clock.RealClock{}, limits: migration.DefaultLimits()})
+	w.awaitReady("a", "b")
+	w.migrate(huge, "b").awaitReason(v1alpha1.ReasonMigrating)
+	dry := w.newMigration(small, "b")
+	dry.Spec.DryRun = new(true)
+	lm := w.follow(dry).awaitReason(v1alpha1.ReasonChecksPassed)
+	if message := succeeded(lm).Message; message != "Dry run: the guest can be moved from "+w.node("a")+" to "+w.node("b")+"; nothing was touched" {
+		t.Errorf("the message is %q", message)
+	}
+	if n := fleet.Count(fake.MethodMigrate, small.uuid); n != 0 || lm.Status.Attempt.CopyGrantedTime != nil {
+		t.Errorf("it was started %d times, with a slot at %v", n, lm.Status.Attempt.CopyGrantedTime)
+	}
+}

@@ -387,6 +387,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: domain
       type:
         scalar: string
+    - name: dryRun
+      type:
+        scalar: boolean
     - name: migrateData
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.MigrateData
@@ -992,6 +995,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: attemptID
       type:
         scalar: string
+    - name: checkedTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
     - name: end
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.SourceEnd

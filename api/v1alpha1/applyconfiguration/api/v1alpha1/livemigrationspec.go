@@ -21,6 +21,10 @@ type LiveMigrationSpecApplyConfiguration struct {
 	MigrateData *MigrateDataApplyConfiguration `json:"migrateData,omitempty"`
 	// options steer the migration.
 	Options *MigrationOptionsApplyConfiguration `json:"options,omitempty"`
+	// dryRun has everything checked on both nodes that is checked before a migration,
+	// and nothing moved. The object succeeds if the migration could be started. Cannot be
+	// changed.
+	DryRun *bool `json:"dryRun,omitempty"`
 	// priority says which of the migrations that wait for a free slot goes first: the
 	// one with the highest priority and, among equals, the oldest. So that no migration
 	// waits for ever, one point of priority counts as ten minutes of waiting. Absent
@@ -75,6 +79,14 @@ func (b *LiveMigrationSpecApplyConfiguration) WithMigrateData(value *MigrateData
 // If called multiple times, the Options field is set to the value of the last call.
 func (b *LiveMigrationSpecApplyConfiguration) WithOptions(value *MigrationOptionsApplyConfiguration) *LiveMigrationSpecApplyConfiguration {
 	b.Options = value
+	return b
+}
+
+// WithDryRun sets the DryRun field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DryRun field is set to the value of the last call.
+func (b *LiveMigrationSpecApplyConfiguration) WithDryRun(value bool) *LiveMigrationSpecApplyConfiguration {
+	b.DryRun = &value
 	return b
 }
 

@@ -17,6 +17,9 @@ type SourceStatusApplyConfiguration struct {
 	// guest is what the target has to know about the guest; set once the checks have
 	// passed.
 	Guest *GuestFactsApplyConfiguration `json:"guest,omitempty"`
+	// checkedTime is when the agent had prepared everything for the start of a migration
+	// that is a dry run, and so is not started.
+	CheckedTime *v1.MicroTime `json:"checkedTime,omitempty"`
 	// startRequestedTime is when the agent recorded that it is about to start
 	// the migration. From then on the migration may be running.
 	StartRequestedTime *v1.MicroTime `json:"startRequestedTime,omitempty"`
@@ -28,7 +31,7 @@ type SourceStatusApplyConfiguration struct {
 	GuestPersistent *bool `json:"guestPersistent,omitempty"`
 	// warnings are the parts of the guest's definition that depend on the source's host
 	// and were kept as they are, each with what to check. Set when the migration is
-	// started; if there are more than 16, the last entry says how many more.
+	// started, or has been checked in a dry run; if there are more than 16, the last entry says how many more.
 	Warnings []string `json:"warnings,omitempty"`
 	// jobStartedTime is when the migration job was first seen running.
 	JobStartedTime *v1.MicroTime `json:"jobStartedTime,omitempty"`
@@ -61,6 +64,14 @@ func (b *SourceStatusApplyConfiguration) WithAttemptID(value string) *SourceStat
 // If called multiple times, the Guest field is set to the value of the last call.
 func (b *SourceStatusApplyConfiguration) WithGuest(value *GuestFactsApplyConfiguration) *SourceStatusApplyConfiguration {
 	b.Guest = value
+	return b
+}
+
+// WithCheckedTime sets the CheckedTime field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the CheckedTime field is set to the value of the last call.
+func (b *SourceStatusApplyConfiguration) WithCheckedTime(value v1.MicroTime) *SourceStatusApplyConfiguration {
+	b.CheckedTime = &value
 	return b
 }
 
