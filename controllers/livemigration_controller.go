@@ -167,6 +167,9 @@ func hasFinalizer(lm *v1alpha1.LiveMigration) bool {
 // reconcileStatus decides and writes. It leaves lm as it is in the API server
 // afterwards.
 func (r *LiveMigrationReconciler) reconcileStatus(ctx context.Context, lm *v1alpha1.LiveMigration) (time.Time, error) {
+	if err := r.holdAgain(ctx, lm); err != nil {
+		return time.Time{}, err
+	}
 	summary, err := r.decide(ctx, lm)
 	if err != nil {
 		return time.Time{}, err
@@ -186,6 +189,19 @@ func (r *LiveMigrationReconciler) reconcileStatus(ctx context.Context, lm *v1alp
 	r.metrics.Wrote(before, lm)
 	r.emit(before, lm)
 	return summary.Recheck, nil
+}
+
+// holdAgain puts the finalizer back on a migration that runs: who replaces an object takes
+// its finalizers away.
+func (r *LiveMigrationReconciler) holdAgain(ctx context.Context, lm *v1alpha1.LiveMigration) error {
+	if hasFinalizer(lm) || !migration.Started(lm) || migration.Finished(lm) || !lm.DeletionTimestamp.IsZero() {
+		return nil
+	}
+	if err := r.addFinalizer(ctx, lm); err != nil {
+		return err
+	}
+	r.queue().Wrote(lm)
+	return nil
 }
 
 // earlier is the earlier of two times, of which the second may be zero, for none.

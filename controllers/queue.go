@@ -445,7 +445,7 @@ func newer(version, than string) bool {
 // sameTurn reports whether the status would say the same of two turns.
 func sameTurn(a, b migration.Turn) bool {
 	sameBefore := a.Before == b.Before || a.Before != nil && b.Before != nil && a.Before.UID == b.Before.UID
-	return sameBefore && a.Admit == b.Admit && a.Grant == b.Grant && a.WaitingFor == b.WaitingFor &&
+	return sameBefore && a.Admit == b.Admit && a.Grant == b.Grant && a.WaitingFor == b.WaitingFor && a.KeptFree == b.KeptFree &&
 		migration.ShownPosition(a.Position) == migration.ShownPosition(b.Position) && sameResolution(a.Resolution, b.Resolution)
 }
 

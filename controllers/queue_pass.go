@@ -110,7 +110,7 @@ func (q *queue) holdBack(e *entry, turn *migration.Turn) {
 		e.tellAt = due
 		q.wakeAfter(client.ObjectKeyFromObject(e.lm), due.Sub(now))
 	}
-	turn.WaitingFor, turn.Position = e.turn.WaitingFor, e.turn.Position
+	turn.WaitingFor, turn.Position, turn.KeptFree = e.turn.WaitingFor, e.turn.Position, e.turn.KeptFree
 }
 
 // placeInterval is how often a migration's place in a line is told at most. Each that

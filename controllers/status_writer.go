@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 
@@ -34,14 +36,70 @@ func (r *LiveMigrationReconciler) applyStatus(ctx context.Context, lm *v1alpha1.
 	if err != nil {
 		return fmt.Errorf("preparing the status: %w", err)
 	}
+	wanted, err := fieldsOf(status)
+	if err != nil {
+		return err
+	}
 	config := ac.LiveMigration(lm.Name, lm.Namespace).WithUID(lm.UID).WithResourceVersion(lm.ResourceVersion).WithStatus(status)
-	if err := r.Client.Status().Apply(ctx, config, client.FieldOwner(v1alpha1.OwnerManager), client.ForceOwnership); err != nil {
+	err = r.Client.Status().Apply(ctx, config, client.FieldOwner(v1alpha1.OwnerManager), client.ForceOwnership)
+	switch {
+	case apierrors.IsInvalid(err):
+		if there, err := fieldsOf(lm.Status); err == nil {
+			return r.replaceStatus(ctx, lm, next, wanted, there)
+		}
+		return fmt.Errorf("applying the status: %w", err)
+	case err != nil:
 		return fmt.Errorf("applying the status: %w", err)
 	}
 	lm.Status = *next
 	if config.ResourceVersion != nil {
 		lm.ResourceVersion = *config.ResourceVersion
 	}
+	if there, err := fieldsOf(config.Status); err == nil && !reflect.DeepEqual(wanted, there) {
+		return r.replaceStatus(ctx, lm, next, wanted, there)
+	}
+	return nil
+}
+
+// fieldsOf returns the fields of a status that the manager owns, as the API has them.
+func fieldsOf(status any) (map[string]any, error) {
+	text, err := json.Marshal(status)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the status: %w", err)
+	}
+	fields := map[string]any{}
+	if err := json.Unmarshal(text, &fields); err != nil {
+		return nil, fmt.Errorf("preparing the status: %w", err)
+	}
+	for _, agents := range []string{"source", "target", "progress"} {
+		delete(fields, agents)
+	}
+	return fields, nil
+}
+
+// replaceStatus writes the fields that the manager owns whoever else owns them, too: what
+// somebody else has applied, such as a tool that restores objects, an apply does not remove,
+// and of a condition it leaves what cannot stand alone.
+func (r *LiveMigrationReconciler) replaceStatus(ctx context.Context, lm *v1alpha1.LiveMigration, next *v1alpha1.LiveMigrationStatus, wanted, there map[string]any) error {
+	patch := []map[string]any{{"op": "replace", "path": "/metadata/resourceVersion", "value": lm.ResourceVersion}}
+	for _, field := range slices.Sorted(maps.Keys(wanted)) {
+		patch = append(patch, map[string]any{"op": "add", "path": "/status/" + field, "value": wanted[field]})
+	}
+	for _, field := range slices.Sorted(maps.Keys(there)) {
+		if _, kept := wanted[field]; !kept {
+			patch = append(patch, map[string]any{"op": "remove", "path": "/status/" + field})
+		}
+	}
+	text, err := json.Marshal(patch)
+	if err != nil {
+		return fmt.Errorf("preparing the status: %w", err)
+	}
+	written := lm.DeepCopy()
+	err = r.Client.Status().Patch(ctx, written, client.RawPatch(types.JSONPatchType, text), client.FieldOwner(v1alpha1.OwnerManager)) //nolint:forbidigo // See above.
+	if err != nil {
+		return fmt.Errorf("replacing the status: %w", err)
+	}
+	lm.Status, lm.ResourceVersion = *next, written.ResourceVersion
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 )
@@ -79,6 +80,38 @@ func TestRemovingTheFinalizer(t *testing.T) {
 				t.Errorf("what is left is %v", api.object.Finalizers)
 			case c.left != nil && (err != nil || !slices.Equal(api.object.Finalizers, c.left) || !slices.Equal(read.Finalizers, c.left)):
 				t.Errorf("what is left is %v, and %v is believed: %v", api.object.Finalizers, read.Finalizers, err)
+			}
+		})
+	}
+}
+
+// TestARunningMigrationIsHeldAgain: who replaces an object takes its finalizers away.
+func TestARunningMigrationIsHeldAgain(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*v1alpha1.LiveMigration)
+		writes int
+	}{
+		"replaced":                   {func(lm *v1alpha1.LiveMigration) { lm.Finalizers = nil }, 1},
+		"as it was":                  {func(*v1alpha1.LiveMigration) {}, 0},
+		"replaced and deleted":       {func(lm *v1alpha1.LiveMigration) { lm.Finalizers, lm.DeletionTimestamp = nil, new(metav1.Now()) }, 0},
+		"replaced before it started": {func(lm *v1alpha1.LiveMigration) { lm.Finalizers, lm.Status.Source = nil, nil }, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			q, s := newTurns()
+			lm := copying(newMigration("running", "web", "node-b", "5"), webUUID, "node-a")
+			lm.Status.Source = &v1alpha1.SourceStatus{AttemptID: "1", StartRequestedTime: new(metav1.NowMicro())}
+			lm.Status.Target = &v1alpha1.TargetStatus{AttemptID: "1", ReadyTime: new(metav1.NowMicro())}
+			q.Put(lm)
+			changed := lm.DeepCopy()
+			changed.ResourceVersion = "6"
+			c.change(changed)
+			s.objects["running"] = changed
+			q.Put(changed)
+			writes := 0
+			s.onApply = func() { writes++ }
+			_, err := reconcilerOf(t, q, s).Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(changed)})
+			if err != nil || writes != c.writes {
+				t.Errorf("it is held by %d writes: %v", writes, err)
 			}
 		})
 	}

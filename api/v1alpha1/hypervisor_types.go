@@ -83,10 +83,11 @@ func (s *HypervisorStatus) UnlistedDomains() int { return max(int(s.DomainCount)
 
 // HypervisorDomain is a guest that a node's libvirt knows.
 type HypervisorDomain struct {
-	// uuid is the guest's UUID.
+	// uuid is the guest's UUID, in lower case and with dashes.
 	// +required
 	// +kubebuilder:validation:MinLength=36
 	// +kubebuilder:validation:MaxLength=36
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`
 	UUID string `json:"uuid,omitempty"`
 	// name is the guest's libvirt name. It is absent if it is longer than 256 characters
 	// or not valid text.

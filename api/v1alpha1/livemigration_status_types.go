@@ -68,6 +68,7 @@ type LiveMigrationStatus struct {
 	// and final once the migration is admitted.
 	// +optional
 	// +kubebuilder:validation:MaxLength=36
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`
 	DomainUUID string `json:"domainUUID,omitempty"`
 	// domainName is the guest's libvirt name, as soon as it is known. Written by
 	// the manager.
@@ -371,6 +372,11 @@ type TargetStatus struct {
 	// For a guest that somebody starts here from a definition, there is none.
 	// +optional
 	IncomingTime *metav1.MicroTime `json:"incomingTime,omitempty"`
+	// incomingID is the host's number of the run of the domain that a migration brought, as
+	// last seen. A guest that runs here under another number was started afterwards.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	IncomingID int64 `json:"incomingID,omitempty"`
 	// arrivedTime is when the guest was first seen on this side, running or complete and
 	// paused, brought by a migration.
 	// +optional

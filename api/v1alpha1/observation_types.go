@@ -11,6 +11,11 @@ type DomainObservation struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Reason string `json:"reason,omitempty"`
+	// id is the host's number of this run of the domain; absent if it is not active. A
+	// domain that is started again has another.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	ID int64 `json:"id,omitempty"`
 	// job is the operation of the domain's current job, if it has one.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64

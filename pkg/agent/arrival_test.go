@@ -2,11 +2,15 @@ package agent
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
 	"github.com/virtferry/virtferry/pkg/migration"
 )
 
@@ -41,4 +45,102 @@ func TestWhenAGuestIsWhole(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAFreshBootAfterAHalfIsNoArrival: libvirt says definitely that the migration has
+// failed, and the guest has never left the source. Its half on the target is gone, and then
+// somebody boots an old definition of the guest there, before the target's agent is back.
+func TestAFreshBootAfterAHalfIsNoArrival(t *testing.T) {
+	inWorld(t, func(w *world) {
+		b := w.fleet.Host("node-b")
+		w.busy()
+		w.fleet.ScriptNext(guestUUID, fake.Script{Ending: fake.EndsTargetLost, AfterPass: 3})
+		lm := w.migrateWith(guestUUID, keepGoing(false))
+		w.await(lm, "an incoming half", func(lm *v1alpha1.LiveMigration) bool {
+			return lm.Status.Target != nil && lm.Status.Target.IncomingTime != nil
+		})
+		w.b.stop()
+		lm = w.await(lm, "the end", func(lm *v1alpha1.LiveMigration) bool { return lm.Status.Source.End != nil })
+		end := lm.Status.Source.End
+		t.Logf("the source says %s, %s/%s, never left %t: %s", end.Call, end.Domain.State, end.Domain.Reason, end.NeverLeft, end.ErrorMessage)
+		if copies := w.fleet.Copies(guestUUID); len(copies) != 1 {
+			t.Fatalf("there are %+v", copies)
+		}
+		b.AddGuest(fake.Guest{UUID: guestUUID, Name: "web", Persistent: true})
+		w.b.start()
+		after := w.settle(lm)
+		time.Sleep(20 * time.Second)
+		after = w.api.get(after)
+		t.Logf("%s: %s", after.Status.Phase, after.Status.Conditions[0].Message)
+		if n := w.fleet.Host("node-a").Count(fake.MethodSuspend, guestUUID); n != 0 {
+			t.Errorf("the right copy was paused in favour of a fresh boot: %+v", w.fleet.Copies(guestUUID))
+		}
+	})
+}
+
+// TestAGuestStartedByOtherMeansIsNoArrival: somebody starts the guest on the target while
+// the source's agent is being replaced: from a managed save, from a snapshot, or paused, or he
+// pauses and resumes it. libvirt's reason is then not Booted. There never was a half.
+func TestAGuestStartedByOtherMeansIsNoArrival(t *testing.T) {
+	for _, why := range []hypervisor.Reason{hypervisor.ReasonUnpaused, "Restored", "FromSnapshot"} {
+		t.Run(string(why), func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				b := w.fleet.Host("node-b")
+				_ = w.fleet.Host("node-a").Hang(fake.MethodMigrate)
+				lm := w.migrate(guestUUID)
+				w.await(lm, "the start", migration.Started)
+				b.AddGuest(fake.Guest{UUID: guestUUID, Name: "web", Persistent: true})
+				b.SetState(guestUUID, hypervisor.StateRunning, why)
+				w.a.restart()
+				after := w.settle(lm)
+				time.Sleep(20 * time.Second)
+				after = w.api.get(after)
+				t.Logf("%s: %s", after.Status.Phase, after.Status.Conditions[0].Message)
+				if n := w.fleet.Host("node-a").Count(fake.MethodSuspend, guestUUID); n != 0 {
+					t.Errorf("the right copy was paused in favour of a guest that somebody has started: %+v", w.fleet.Copies(guestUUID))
+				}
+			})
+		})
+	}
+}
+
+// TestThePausedOriginalOutlivesAFreshBoot: the source's daemon died at the
+// switch-over, and has the guest still paused: that is the only copy of what is in its memory.
+// The target's half is gone. Somebody boots the guest on the target from a definition, and the
+// outcome is Unknown: an administrator is to keep one of the two. Then the copy on the target is
+// paused and resumed, as any snapshot or backup does.
+func TestThePausedOriginalOutlivesAFreshBoot(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a, b := w.fleet.Host("node-a"), w.fleet.Host("node-b")
+		w.fleet.ScriptNext(guestUUID, fake.Script{Ending: fake.EndsHeldAlone})
+		lm := w.settle(w.migrate(guestUUID))
+		t.Logf("%s: %s", lm.Status.Phase, lm.Status.Conditions[0].Message)
+		t.Logf("incoming %v, %+v", lm.Status.Target.IncomingTime, w.fleet.Copies(guestUUID))
+		b.RemoveGuest(guestUUID)
+		b.AddGuest(fake.Guest{UUID: guestUUID, Name: "web", Persistent: true})
+		time.Sleep(2 * time.Minute)
+		w.api.update(lm.UID, func(*v1alpha1.LiveMigration) {})
+		lm = w.api.get(lm)
+		t.Logf("%s: %s", lm.Status.Phase, lm.Status.Conditions[0].Message)
+		if n := a.Count(fake.MethodDestroyStale, guestUUID); n != 0 {
+			t.Fatal("destroyed already")
+		}
+		if !b.Pause(guestUUID) {
+			t.Fatal("it cannot be paused")
+		}
+		time.Sleep(5 * time.Second)
+		if !b.Unpause(guestUUID) {
+			t.Fatal("it cannot be resumed")
+		}
+		for range 60 {
+			time.Sleep(time.Second)
+			synctest.Wait()
+			w.api.update(lm.UID, func(*v1alpha1.LiveMigration) {})
+		}
+		lm = w.api.get(lm)
+		t.Logf("%s: %s", lm.Status.Phase, lm.Status.Conditions[0].Message)
+		if n := a.Count(fake.MethodDestroyStale, guestUUID); n != 0 {
+			t.Errorf("the source's copy, the only one with the guest's memory, was destroyed: %+v", w.fleet.Copies(guestUUID))
+		}
+	})
 }

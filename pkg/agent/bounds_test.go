@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
@@ -35,4 +36,20 @@ func TestWhatIsReportedStaysWithinTheSchema(t *testing.T) {
 			w.requireEnd(lm, v1alpha1.PhaseFailed, v1alpha1.ReasonInvalidMigrateData, "")
 		})
 	})
+}
+
+// TestOneWedgedGuestDoesNotKeepOthersAway: libvirt hangs for one guest of the target,
+// whose storage does not answer. The node stays ready, and all others are well.
+func TestOneWedgedGuestDoesNotKeepOthersAway(t *testing.T) {
+	const otherUUID = "22222222-2222-4222-8222-222222222222"
+	inWorld(t, func(w *world) {
+		b := w.fleet.Host("node-b")
+		b.AddGuest(fake.Guest{UUID: otherUUID, Name: "db", Persistent: true})
+		release := b.Wedge(otherUUID)
+		defer release()
+		lm := w.settle(w.migrate(guestUUID))
+		if lm.Status.Phase != v1alpha1.PhaseSucceeded {
+			t.Errorf("%s %s: %s", lm.Status.Phase, reason(lm), lm.Status.Conditions[0].Message)
+		}
+	}, fake.WithCallTimeout(10*time.Second))
 }

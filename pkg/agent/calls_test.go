@@ -44,8 +44,9 @@ func TestALostCallEnds(t *testing.T) {
 		_ = w.fleet.Host("node-a").Hang(fake.MethodMigrate)
 		lm := w.migrate(guestUUID)
 		w.await(lm, "the start", migration.Started)
-		w.fleet.Host("node-a").LoseConnection()
 		began := time.Now()
+		time.Sleep(time.Second) // The call follows the record of the start.
+		w.fleet.Host("node-a").LoseConnection()
 		w.requireEnd(w.settle(lm), v1alpha1.PhaseFailed, v1alpha1.ReasonInterrupted, "")
 		if took := time.Since(began); took < migration.JobWait || took > migration.JobWait+10*time.Second {
 			t.Errorf("it took %s", took)

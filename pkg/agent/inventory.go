@@ -72,6 +72,7 @@ func (i *inventory) read(ctx context.Context) (findings, error) {
 		i.hostStale = true
 		return f, err
 	}
+	i.node.listed.Store(&listing{domains: f.domains, stuck: maps.Clone(i.stuck)})
 	f.host, err = i.readHost(ctx)
 	return f, err
 }

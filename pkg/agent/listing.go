@@ -21,7 +21,6 @@ const (
 const (
 	maxDomainName = 256
 	maxStateName  = 64
-	uuidLength    = 36
 )
 
 // listDomains returns as many of the guests as a Hypervisor can hold, those that are
@@ -60,7 +59,7 @@ func listed(d hypervisor.Domain) (entry v1alpha1.HypervisorDomain, ok bool) {
 	if utf8.ValidString(d.Name) && utf8.RuneCountInString(d.Name) <= maxDomainName {
 		entry.Name = d.Name
 	}
-	return entry, len(d.UUID) == uuidLength && len(entry.State) <= maxStateName && len(entry.Reason) <= maxStateName
+	return entry, hypervisor.IsUUID(d.UUID) && len(entry.State) <= maxStateName && len(entry.Reason) <= maxStateName
 }
 
 // encodedSize returns how many bytes an entry takes, with what separates it from the

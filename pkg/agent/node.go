@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"context"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -29,6 +31,40 @@ type Node struct {
 	jobs               jobs
 	// shown is what the node was last seen to be; nil before.
 	shown atomic.Pointer[view]
+	// listed are the guests that were listed last; nil before.
+	listed atomic.Pointer[listing]
+}
+
+// listing are the guests of a node as they were listed, and those of which libvirt did
+// not answer.
+type listing struct {
+	domains []hypervisor.Domain
+	stuck   map[string]bool
+}
+
+// guests lists the guests of the node. Where one of them holds libvirt up, the list is the
+// last that is known, and only the one that is asked for is as it is now.
+func (n *Node) guests(ctx context.Context, uuid string) (listing, error) {
+	if last := n.listed.Load(); last == nil || len(last.stuck) == 0 {
+		domains, err := n.Hypervisor.ListDomains(ctx)
+		if hypervisor.KindOf(err) != hypervisor.KindTimeout {
+			return listing{domains: domains}, err
+		}
+	}
+	var out listing
+	if last := n.listed.Load(); last != nil {
+		out.stuck = last.stuck
+		out.domains = slices.DeleteFunc(slices.Clone(last.domains), func(d hypervisor.Domain) bool { return d.UUID == uuid })
+	}
+	domain, err := n.Hypervisor.LookupDomain(ctx, uuid)
+	switch {
+	case hypervisor.IsNoDomain(err):
+		return out, nil
+	case err != nil:
+		return out, err
+	}
+	out.domains = append(out.domains, domain)
+	return out, nil
 }
 
 // view is how a node was last seen.

@@ -18,10 +18,11 @@ const (
 
 // sighting is what the hypervisor said of a guest at one moment.
 type sighting struct {
-	// seen is false if the hypervisor could not be asked.
-	seen   bool
-	domain *hypervisor.Domain
-	job    hypervisor.JobStats
+	// seen is false if the hypervisor could not be asked, and jobSeen if it could not be
+	// asked about the job.
+	seen, jobSeen bool
+	domain        *hypervisor.Domain
+	job           hypervisor.JobStats
 	// foreign is whether the job is a migration that somebody else has started.
 	foreign bool
 }
@@ -36,7 +37,7 @@ func look(ctx context.Context, hv hypervisor.Hypervisor, uuid string) sighting {
 	domain, err := hv.LookupDomain(ctx, uuid)
 	switch {
 	case hypervisor.IsNoDomain(err):
-		return sighting{seen: true}
+		return sighting{seen: true, jobSeen: true}
 	case err != nil:
 		return sighting{}
 	case jobErr != nil && !hypervisor.IsNoDomain(jobErr) && !domain.InPostCopy():
@@ -44,5 +45,5 @@ func look(ctx context.Context, hv hypervisor.Hypervisor, uuid string) sighting {
 		// enough.
 		return sighting{}
 	}
-	return sighting{seen: true, domain: &domain, job: job}
+	return sighting{seen: true, jobSeen: jobErr == nil, domain: &domain, job: job}
 }

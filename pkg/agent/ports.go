@@ -16,6 +16,24 @@ type portPool struct {
 	// late holds what was released since the first of them began.
 	surveys int
 	late    map[int32]bool
+	// last are the ports on which guests, by their UUIDs, were last seen to listen.
+	last map[string][]int32
+}
+
+// note remembers on which ports a guest listens, and lastOf returns that.
+func (p *portPool) note(guest string, ports []int32) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.last == nil {
+		p.last = map[string][]int32{}
+	}
+	p.last[guest] = ports
+}
+
+func (p *portPool) lastOf(guest string) []int32 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last[guest]
 }
 
 // survey begins a look at which ports the guests of the host have, which done

@@ -219,3 +219,99 @@ func TestOrdersAreNeverOfTheFuture(t *testing.T) {
 		}
 	}
 }
+
+// TestOneFailedLookDoesNotMakeAMigrationOurs: our call waits in libvirt behind
+// somebody else's migration, which is known to be foreign. Ours is cancelled, and one look at
+// the guest fails, as libvirt did not answer in time.
+func TestOneFailedLookDoesNotMakeAMigrationOurs(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.busy()
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		theirs := make(chan error, 1)
+		var release func()
+		var once sync.Once
+		a := w.fleet.Host("node-a")
+		w.api.before = func(_ int, by *testAgent) bool {
+			if by == w.b {
+				once.Do(func() {
+					go func() {
+						theirs <- a.Migrate(ctx, guestUUID, hypervisor.MigrateParams{
+							DestinationURI: w.fleet.Host("node-c").URI(), LiveXML: "<domain/>", PostCopy: true,
+						})
+					}()
+					time.Sleep(2 * time.Second)
+					release = a.Hang(fake.MethodMigrate)
+				})
+			}
+			return false
+		}
+		lm := w.migrateWith(guestUUID, keepGoing(true))
+		w.await(lm, "the start", migration.Started)
+		time.Sleep(5 * time.Second)
+		w.ask(lm, v1alpha1.AnnotationCancel, "2")
+		time.Sleep(5 * time.Second)
+		w.requireCalls(fake.MethodAbortJob, 0)
+		a.FailNext(fake.MethodLookupDomain, &hypervisor.Error{Kind: hypervisor.KindTimeout, Message: "libvirt did not answer in time"})
+		time.Sleep(5 * time.Second)
+		w.requireCalls(fake.MethodAbortJob, 0)
+		select {
+		case err := <-theirs:
+			t.Errorf("theirs has ended: %v", err)
+		default:
+			_ = a.AbortJob(t.Context(), guestUUID)
+			<-theirs
+		}
+		release()
+		w.settle(lm)
+	})
+}
+
+// TestSomebodyElsesPostCopyIsNotOurs: as above, and theirs switches to post-copy while
+// libvirt does not answer a look of ours.
+func TestSomebodyElsesPostCopyIsNotOurs(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.busy()
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		theirs := make(chan error, 1)
+		var release func()
+		var once sync.Once
+		a := w.fleet.Host("node-a")
+		w.api.before = func(_ int, by *testAgent) bool {
+			if by == w.b {
+				once.Do(func() {
+					go func() {
+						theirs <- a.Migrate(ctx, guestUUID, hypervisor.MigrateParams{
+							DestinationURI: w.fleet.Host("node-c").URI(), LiveXML: "<domain/>", PostCopy: true,
+						})
+					}()
+					time.Sleep(2 * time.Second)
+					release = a.Hang(fake.MethodMigrate)
+				})
+			}
+			return false
+		}
+		gate := w.fleet.Hold(guestUUID, fake.StageSwitched)
+		lm := w.migrateWith(guestUUID, keepGoing(true))
+		w.await(lm, "the start", migration.Started)
+		time.Sleep(5 * time.Second)
+		timeout := &hypervisor.Error{Kind: hypervisor.KindTimeout, Message: "libvirt did not answer in time"}
+		a.FailNext(fake.MethodLookupDomain, timeout, timeout, timeout, timeout)
+		time.Sleep(300 * time.Millisecond)
+		if err := a.StartPostCopy(t.Context(), guestUUID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Second)
+		w.api.update(lm.UID, func(*v1alpha1.LiveMigration) {})
+		now := w.api.get(lm)
+		t.Logf("%s: %s", now.Status.Phase, now.Status.Conditions[0].Message)
+		if s := now.Status.Source; s.Steering != nil && s.Steering.PostCopyTime != nil {
+			t.Errorf("theirs is taken for ours: %+v; lost %v", s.Steering, now.Status.Target.LostTime)
+		}
+		gate.Release()
+		<-theirs
+		release()
+		w.settle(lm)
+	})
+}

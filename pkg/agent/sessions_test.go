@@ -257,7 +257,7 @@ func TestHungCallStopsNothingElse(t *testing.T) {
 // TestHypervisorThatHangsForEver: the migration ends, by the manager's patience.
 func TestHypervisorThatHangsForEver(t *testing.T) {
 	inWorld(t, func(w *world) {
-		release := w.fleet.Host("node-b").Hang(fake.MethodListDomains)
+		release := w.fleet.Host("node-b").Hang(fake.MethodHostInfo)
 		defer release()
 		lm := w.settle(w.migrate(guestUUID))
 		if lm.Status.Phase != v1alpha1.PhaseFailed || reason(lm) != v1alpha1.ReasonNodeNotReady {

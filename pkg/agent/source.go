@@ -349,9 +349,10 @@ func (s *sourceSession) callState() migration.CallState {
 }
 
 func (s *sourceSession) look(ctx context.Context) {
+	before := s.now
 	s.now = look(ctx, s.hv, s.lm.Status.DomainUUID)
 	s.evidence.noteSight(s.now)
-	s.now.foreign = migration.Foreign(s.section, s.called, s.now.job, s.node.Clock.Now())
+	s.now.foreign = !s.now.jobSeen && before.foreign || migration.Foreign(s.section, s.called, s.now.job, s.node.Clock.Now())
 	switch {
 	case !s.now.seen, s.now.ours():
 		s.quietSince = time.Time{}

@@ -145,7 +145,8 @@ func (s *targetSession) observe(ctx context.Context, confirm bool) time.Duration
 		s.asked = s.node.Clock.Now()
 	}
 	arrived := migration.SideOf(section.Domain) == migration.SideLive
-	s.noteIncoming(section)
+	migration.NoteDefinition(section, migration.CurrentSource(s.lm))
+	migration.NoteIncoming(section, s.incoming, s.node.Clock.Now())
 	if migration.Brought(section) && (arrived || section.Domain.State == string(hypervisor.StateRunning)) {
 		s.noteArrival(section)
 	}
@@ -190,14 +191,6 @@ func (s *targetSession) lookOnly(ctx context.Context) time.Duration {
 	}
 	s.out.report(s.section, atOnce)
 	return 0
-}
-
-// noteIncoming remembers when a half was first seen here that a migration brings: a guest
-// that was started from a definition has none.
-func (s *targetSession) noteIncoming(section *v1alpha1.TargetStatus) {
-	if section.IncomingTime == nil && (s.incoming || migration.ShowsIncoming(section.Domain)) {
-		section.IncomingTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
-	}
 }
 
 // noteArrival remembers when the guest was first seen here, be it whole or in
@@ -309,12 +302,12 @@ func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo) (
 			s.lm.Status.SourceNode, node, host.UUID))
 	}
 	defer s.node.ports.survey()()
-	domains, err := s.hv.ListDomains(ctx)
+	guests, err := s.node.guests(ctx, s.lm.Status.DomainUUID)
 	if err != nil {
 		return nil, nil, fmt.Errorf("listing the guests: %w", err)
 	}
 	var known *hypervisor.Domain
-	for _, d := range domains {
+	for _, d := range guests.domains {
 		switch {
 		case d.UUID == s.lm.Status.DomainUUID && d.Active():
 			problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed,
@@ -327,7 +320,7 @@ func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo) (
 				"Another guest named %q, with the UUID %s, is defined on %s. Ask an administrator to rename or undefine it, and then create another LiveMigration", d.Name, d.UUID, node))
 		}
 	}
-	ports, err := s.reservePorts(ctx, int(guest.SerialPorts), domains)
+	ports, err := s.reservePorts(ctx, int(guest.SerialPorts), guests)
 	return known, ports, allOf(append(problems, err))
 }
 
@@ -353,26 +346,21 @@ func allOf(problems []error) error {
 	return all
 }
 
-// reservePorts picks TCP ports that no guest on this host has.
-func (s *targetSession) reservePorts(ctx context.Context, n int, domains []hypervisor.Domain) ([]int32, error) {
+// reservePorts picks TCP ports that no guest on this host has. Of a guest that libvirt does
+// not answer for, they are the last that are known: a port that is taken after all makes
+// the migration fail before anything has happened to its guest.
+func (s *targetSession) reservePorts(ctx context.Context, n int, guests listing) ([]int32, error) {
 	if n == 0 {
 		return nil, nil
 	}
 	used := map[int32]bool{}
-	for _, d := range domains {
+	for _, d := range guests.domains {
 		if !d.Active() {
 			continue
 		}
-		xml, err := s.hv.DomainXML(ctx, d.UUID, hypervisor.XMLMigratable)
-		if hypervisor.IsNoDomain(err) {
-			continue
-		}
+		ports, err := s.portsOf(ctx, d, guests.stuck[d.UUID])
 		if err != nil {
-			return nil, fmt.Errorf("reading the definition of the guest %s: %w", d.Name, err)
-		}
-		ports, err := xmlrewrite.ListenPorts([]byte(xml))
-		if err != nil {
-			return nil, fmt.Errorf("reading the ports of the guest %s: %w", d.Name, err)
+			return nil, err
 		}
 		for _, port := range ports {
 			used[port] = true
@@ -382,5 +370,28 @@ func (s *targetSession) reservePorts(ctx context.Context, n int, domains []hyper
 	if err != nil {
 		return nil, refuse(v1alpha1.ReasonTargetCheckFailed, "On %s, %s. Ask an administrator to extend the agent's --serial-ports, and then create another LiveMigration", s.node.Name, err)
 	}
+	return ports, nil
+}
+
+// portsOf reads on which TCP ports a guest listens. One that holds libvirt up is not asked.
+func (s *targetSession) portsOf(ctx context.Context, d hypervisor.Domain, stuck bool) ([]int32, error) {
+	if stuck {
+		return s.node.ports.lastOf(d.UUID), nil
+	}
+	xml, err := s.hv.DomainXML(ctx, d.UUID, hypervisor.XMLMigratable)
+	switch {
+	case hypervisor.IsNoDomain(err):
+		return nil, nil
+	case hypervisor.KindOf(err) == hypervisor.KindTimeout:
+		s.log.Info("libvirt does not answer for a guest; its ports are taken to be the last that are known", "guest", d.UUID)
+		return s.node.ports.lastOf(d.UUID), nil
+	case err != nil:
+		return nil, fmt.Errorf("reading the definition of the guest %s: %w", d.Name, err)
+	}
+	ports, err := xmlrewrite.ListenPorts([]byte(xml))
+	if err != nil {
+		return nil, fmt.Errorf("reading the ports of the guest %s: %w", d.Name, err)
+	}
+	s.node.ports.note(d.UUID, ports)
 	return ports, nil
 }

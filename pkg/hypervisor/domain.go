@@ -1,6 +1,9 @@
 package hypervisor
 
-import "log/slog"
+import (
+	"log/slog"
+	"regexp"
+)
 
 // HostInfo is the identity of a hypervisor.
 type HostInfo struct {
@@ -21,6 +24,10 @@ type HostInfo struct {
 type Domain struct {
 	UUID string
 	Name string
+	// ID is the host's number of this run of the domain: one that is started again, or
+	// comes to the host again, gets another. Zero where it is not active. After the host
+	// itself was started again, numbers may repeat.
+	ID int64
 	// State and Reason are libvirt's; a Reason has a meaning only beside its
 	// State.
 	State  State
@@ -30,6 +37,14 @@ type Domain struct {
 	// MemoryBytes is the memory that the domain may use at most.
 	MemoryBytes uint64
 }
+
+//nolint:gochecknoglobals // A constant.
+var canonicalUUID = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+// IsUUID reports whether a text is a UUID as libvirt writes it. libvirt itself also reads
+// capitals, blanks, and UUIDs without dashes; but what stands for the same domain must be
+// the same text, or one domain would be taken for two.
+func IsUUID(text string) bool { return canonicalUUID.MatchString(text) }
 
 // Active reports whether the domain has a virtual machine behind it, running
 // or paused.

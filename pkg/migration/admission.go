@@ -94,6 +94,8 @@ func (s *summarizer) looking() {
 	switch {
 	case CancelRequested(s.lm):
 		s.finish(VerdictCancelled, v1alpha1.ReasonCancelled, cancelledBefore)
+	case target != nil && target.ConfirmedTime != nil && !s.now.Before(deadline):
+		s.lookAgain(fmt.Sprintf("What the agent on %s found there is out of date", st.TargetNode))
 	case target != nil && target.ConfirmedTime != nil && SideOf(target.Domain) == SideLive:
 		s.finish(VerdictSucceeded, v1alpha1.ReasonAlreadyOnTarget, alreadyThere(st.TargetNode, target.Domain))
 	case target != nil && target.ConfirmedTime != nil:
@@ -175,6 +177,9 @@ func (s *summarizer) waitingForSlot() string {
 		why = "the cluster already moves as many guests as it may at a time"
 	default:
 		return "waiting for the next free slot"
+	}
+	if s.Turn.KeptFree {
+		why = "the next one is kept free for a migration that has waited longer"
 	}
 	return fmt.Sprintf("waiting for a slot: %s; %s", why, ahead(s.Turn.Position))
 }

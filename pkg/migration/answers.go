@@ -59,11 +59,38 @@ func SeeTarget(section *v1alpha1.TargetStatus, source *v1alpha1.SourceStatus, no
 	return news
 }
 
-// Brought reports whether what the target shows is something that a migration brings: its
-// half, or a guest that has arrived. A guest that was started there from a definition is
-// not.
+// Brought reports whether what the target shows is something that a migration has brought:
+// its half, or a guest that has arrived. A guest that was started there, be it from a
+// definition, a saved state or a snapshot, is not.
 func Brought(target *v1alpha1.TargetStatus) bool {
-	return target.IncomingTime != nil || target.Domain.Reason != string(hypervisor.ReasonBooted)
+	return ShowsIncoming(target.Domain) || target.IncomingTime != nil && !startedAnew(target)
+}
+
+// startedAnew reports whether what runs on the target is known not to be the run that a
+// migration has brought there.
+func startedAnew(target *v1alpha1.TargetStatus) bool {
+	return target.IncomingID != 0 && target.Domain.ID != 0 && target.Domain.ID != target.IncomingID
+}
+
+// NoteDefinition remembers a definition that was on the target before the source has
+// recorded the start: it has not come with the migration, which may wait for its slot for
+// hours after the target was prepared.
+func NoteDefinition(target *v1alpha1.TargetStatus, source *v1alpha1.SourceStatus) {
+	if source != nil && source.StartRequestedTime == nil && target.Domain.Defined {
+		target.DefinedBefore = new(true)
+	}
+}
+
+// NoteIncoming remembers that and when a half was first seen on the target that a migration
+// brings, or was heard of, and which run of the domain that is.
+func NoteIncoming(target *v1alpha1.TargetStatus, heard bool, now time.Time) {
+	shown := ShowsIncoming(target.Domain)
+	if target.IncomingTime == nil && (heard || shown) {
+		target.IncomingTime = new(metav1.NewMicroTime(now))
+	}
+	if shown && target.Domain.ID != 0 {
+		target.IncomingID = target.Domain.ID
+	}
 }
 
 // ShowsIncoming reports whether a domain is, or was, made by an incoming migration.

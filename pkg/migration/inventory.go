@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
 )
 
 // Node is a hypervisor as the manager sees it.
@@ -116,10 +117,14 @@ func (inv *Inventory) Remove(name string) Change {
 	return change
 }
 
+// byID files guests under their UUIDs. What is none stands for no guest, or for one that is
+// listed under its UUID, too.
 func byID(domains []v1alpha1.HypervisorDomain) map[string]v1alpha1.HypervisorDomain {
 	out := make(map[string]v1alpha1.HypervisorDomain, len(domains))
 	for _, d := range domains {
-		out[strings.ToLower(d.UUID)] = d
+		if d.UUID = strings.ToLower(d.UUID); hypervisor.IsUUID(d.UUID) {
+			out[d.UUID] = d
+		}
 	}
 	return out
 }

@@ -38,7 +38,7 @@ func TestWhatMayBeDestroyed(t *testing.T) {
 		{name: "a half of somebody else's migration", source: "Paused/Postcopy", target: "Running/Migrated", whole: true},
 	} {
 		b := makeMigration("m").ended("Failed", "PeerLost", c.source).onTarget(c.target, true)
-		b.lm.Status.Source.GuestPaused = c.pausedBefore
+		b.lm.Status.Source.GuestPaused, b.lm.Status.Target.IncomingTime = c.pausedBefore, new(metav1.NewMicroTime(epoch))
 		if c.postCopy {
 			b.inPostCopy()
 		}

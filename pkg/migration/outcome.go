@@ -165,19 +165,17 @@ func targetSideOf(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) 
 	return side
 }
 
-// startedThere reports whether a guest on the target was not brought there. While the source
-// holds the guest for its switch-over, one that libvirt has booted on the target was not,
-// even if a half of it was there before: the source's copy has what was in its memory.
+// startedThere reports whether a guest on the target was not brought there, even if a half
+// of it was there before. While the source holds the guest for its switch-over, one that
+// libvirt has booted on the target was not: the source's copy has what was in its memory.
 func startedThere(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) bool {
 	switch {
 	case target.Domain.Reason == string(hypervisor.ReasonMigrated), hasLeft(source):
 		return false
-	case held(source) && target.Domain.Reason == string(hypervisor.ReasonBooted):
+	case neverLeft(source), startedAnew(target), held(source) && target.Domain.Reason == string(hypervisor.ReasonBooted):
 		return true
-	case target.IncomingTime != nil:
-		return false
 	default:
-		return target.ArrivedTime == nil && !Brought(target) || neverLeft(source)
+		return target.ArrivedTime == nil && !Brought(target)
 	}
 }
 

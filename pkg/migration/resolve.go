@@ -86,12 +86,15 @@ func find(spec *v1alpha1.LiveMigrationSpec, inv *Inventory, arrivals Arrivals) R
 			"%d guests are named %q: %s. Create another LiveMigration with the UUID of the guest to move as domain, or with the node it runs on as sourceNode",
 			len(ids), spec.Domain, enumerate(ids))
 	}
+	name := known[0].domain.Name
+	// Another node may know it by another name.
+	known = inv.places(known[0].domain.UUID)
 	active := slices.DeleteFunc(slices.Clone(known), func(p place) bool { return !whole(p.domain) })
 	if arrival, ok := arrivals(known[0].domain.UUID); ok {
 		active = withoutOldNews(active, arrival)
 	}
 	res := resolveActive(spec, &target, known[0], active)
-	res.DomainUUID, res.DomainName = known[0].domain.UUID, known[0].domain.Name
+	res.DomainUUID, res.DomainName = known[0].domain.UUID, name
 	return res
 }
 

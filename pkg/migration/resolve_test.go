@@ -184,3 +184,29 @@ func TestAllThatIsWrongWithTheNodesIsTold(t *testing.T) {
 		}
 	}
 }
+
+// TestAGuestIsItsUUID: a node that lists a guest under another name, or writes its UUID in
+// another way, does not make it another guest.
+func TestAGuestIsItsUUID(t *testing.T) {
+	nobody := func(string) (Arrival, bool) { return Arrival{}, false }
+	listed := func(name, id, as string) Node {
+		return Node{Name: name, Ready: true, Domains: []v1alpha1.HypervisorDomain{{UUID: id, Name: as, State: "Running"}}}
+	}
+	bare := strings.ReplaceAll(guestUUID, "-", "") + "    "
+	for _, c := range []struct{ name, id, domain, reason string }{
+		{"under another name", guestUUID, "ours", v1alpha1.ReasonDomainOnSeveralNodes},
+		{"under another name, and asked for by its own", guestUUID, "web", v1alpha1.ReasonDomainOnSeveralNodes},
+		{"in capitals", strings.ToUpper(guestUUID), "ours", v1alpha1.ReasonDomainOnSeveralNodes},
+		{"in a way that is none", bare, "ours", v1alpha1.ReasonDomainNotFound},
+		{"in a way that is none, and asked for by its own name", bare, "web", ""},
+	} {
+		inv := NewInventory(listed("node-a", guestUUID, "web"), node("node-b"), listed("node-c", c.id, "ours"))
+		got := Resolve(&v1alpha1.LiveMigrationSpec{Domain: c.domain, TargetNode: "node-b"}, "", inv, nobody, epoch)
+		switch {
+		case c.reason == "" && (got.Problem != nil || got.DomainUUID != guestUUID):
+			t.Errorf("%s: the guest is %q, with %+v", c.name, got.DomainUUID, got.Problem)
+		case c.reason != "" && (got.Problem == nil || got.Problem.Reason != c.reason):
+			t.Errorf("%s: the problem is %+v", c.name, got.Problem)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package migration
 
 import (
 	"cmp"
+	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,8 +47,9 @@ const (
 	priorityWeight = 10 * time.Minute
 	// reserveAfter is how long a migration that is the first to wait for a slot has
 	// waited when its other slots are kept free for it. Until then, others may use what
-	// it cannot. They may again for reserveTurns, after the same time of keeping them
-	// free: what it waits for may never come.
+	// it cannot. They may again after reserveTurns, for as long: what it waits for may
+	// never come. From then on each turn lasts twice as long as the one before, so that
+	// all slots come free in one of them, however long other migrations take.
 	reserveAfter = 2 * time.Minute
 	reserveTurns = 10 * time.Minute
 	// readyGrace is how long a migration that was just admitted keeps its turn while
@@ -164,6 +166,9 @@ type Turn struct {
 	// for the same.
 	WaitingFor v1alpha1.SlotKind
 	Position   int32
+	// KeptFree is whether nobody holds that, and it is kept free for one that has waited
+	// for longer.
+	KeptFree bool
 	// Halted is whether nothing can be admitted before a person has done something.
 	Halted bool
 }
@@ -346,9 +351,19 @@ func (s *scheduler) wait(x slot, c *Claim, turn *Turn) {
 	s.waiters[x]++
 	turn.WaitingFor, turn.Position = x.kind, s.waiters[x]
 	held := s.copying[x] >= s.limit(x.kind)
-	if waited := s.now.Sub(c.Since); held && s.waiters[x] == 1 && within(waited%(2*reserveTurns), reserveAfter, reserveTurns) {
+	turn.KeptFree = !held
+	if waited := s.now.Sub(c.Since); held && s.waiters[x] == 1 && keepsFree(waited) {
 		s.hold(s.reserved, c)
 	}
+}
+
+// keepsFree reports whether slots are kept free for one that has waited for so long.
+func keepsFree(waited time.Duration) bool {
+	if waited < 2*reserveTurns {
+		return within(waited, reserveAfter, reserveTurns)
+	}
+	doublings := bits.Len64(uint64(waited / (2 * reserveTurns)))
+	return doublings%2 == 1
 }
 
 // within reports whether a time is in a span, the end of which does not belong to it.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -305,5 +306,87 @@ func requireLimits(t *testing.T, claims []*Claim, limits Limits) {
 		if n > 1 {
 			t.Fatalf("%d migrations of %s go on", n, guest)
 		}
+	}
+}
+
+// TestNobodyStarves: the oldest migration goes from node-a to node-b. Newer ones, of which
+// there are always more, go from node-a to node-c and from node-d to node-b, and each takes
+// half an hour, so that the two slots never come free at once.
+func TestNobodyStarves(t *testing.T) {
+	const long = 30 * time.Minute
+	limits := Limits{Source: 1, Target: 1, Cluster: 9}
+	begin := time.Now()
+	n := 0
+	make1 := func(name, source, target string, created time.Time) *Claim {
+		n++
+		lm := &v1alpha1.LiveMigration{ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID(strconv.Itoa(n)), CreationTimestamp: metav1.NewTime(created)}}
+		lm.Spec = v1alpha1.LiveMigrationSpec{Domain: strconv.Itoa(n), TargetNode: target}
+		c := NewClaim(lm, created)
+		c.Resolve(Resolution{DomainUUID: strconv.Itoa(n), SourceNode: source, TargetNode: target})
+		return c
+	}
+	ends := map[*Claim]time.Time{}
+	first := func(name, source, target string, end time.Time) *Claim {
+		c := make1(name, source, target, begin.Add(-time.Hour))
+		c.Stage, ends[c] = StageCopying, end
+		return c
+	}
+	oldest := make1("oldest", "node-a", "node-b", begin.Add(5*time.Minute))
+	claims := []*Claim{first("ac", "node-a", "node-c", begin.Add(20*time.Minute)), first("db", "node-d", "node-b", begin.Add(30*time.Minute)), oldest}
+	for now := begin.Add(5 * time.Minute); now.Before(begin.Add(7 * 24 * time.Hour)); now = now.Add(10 * time.Second) {
+		var left []*Claim
+		waiting := map[string]int{}
+		for _, c := range claims {
+			if end, ok := ends[c]; ok && !now.Before(end) {
+				delete(ends, c)
+				continue
+			}
+			if c.Stage == StageWaiting {
+				waiting[c.Source]++
+			}
+			left = append(left, c)
+		}
+		for claims = left; waiting["node-a"] < 3; waiting["node-a"]++ {
+			claims = append(claims, make1("ac", "node-a", "node-c", now))
+		}
+		for ; waiting["node-d"] < 3; waiting["node-d"]++ {
+			claims = append(claims, make1("db", "node-d", "node-b", now))
+		}
+		turns := Schedule(claims, limits, 4, now)
+		for i, c := range claims {
+			if c.Stage == StageWaiting && turns[i].Grant {
+				if c == oldest {
+					t.Logf("it is its turn after %s", now.Sub(begin))
+					return
+				}
+				c.Stage, ends[c] = StageCopying, now.Add(long)
+			}
+		}
+	}
+	t.Errorf("after a week, and %d others, the oldest migration still waits", n)
+}
+
+// TestKeepsFree: slots are kept free for one that waits and given to others by turns, which
+// come to be as long as any migration.
+func TestKeepsFree(t *testing.T) {
+	for minutes, want := range map[int]bool{
+		0: false, 1: false, 2: true, 9: true, 10: false, 19: false, 20: true, 39: true, 40: false, 79: false, 80: true, 159: true, 160: false, 320: true,
+	} {
+		if got := keepsFree(time.Duration(minutes) * time.Minute); got != want {
+			t.Errorf("after %d minutes it is %t", minutes, got)
+		}
+	}
+}
+
+// TestAKeptSlotIsNotSaidToBeHeld by a migration that does not hold it.
+func TestAKeptSlotIsNotSaidToBeHeld(t *testing.T) {
+	claims := []*Claim{claim(t, "g1 x b copying", 0), claim(t, "g2 y b copying", 0), claim(t, "g3 a b ready", 0), claim(t, "g4 a c ready", 0)}
+	turns := Schedule(claims, DefaultLimits(), 100, epoch.Add(reserveAfter+10*time.Second))
+	if turns[2].KeptFree || !turns[3].KeptFree {
+		t.Errorf("the turns are %+v", turns)
+	}
+	s := &summarizer{ManagerFacts: ManagerFacts{Turn: turns[3]}}
+	if got := s.waitingForSlot(); got != "waiting for a slot: the next one is kept free for a migration that has waited longer; this migration is next" {
+		t.Errorf("it is said: %s", got)
 	}
 }

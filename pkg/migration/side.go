@@ -75,7 +75,7 @@ func Observe(d *hypervisor.Domain, job hypervisor.JobStats) v1alpha1.DomainObser
 	if d == nil {
 		return v1alpha1.DomainObservation{State: v1alpha1.StateAbsent}
 	}
-	o := v1alpha1.DomainObservation{State: string(d.State), Reason: string(d.Reason), Defined: d.Persistent}
+	o := v1alpha1.DomainObservation{State: string(d.State), Reason: string(d.Reason), ID: d.ID, Defined: d.Persistent}
 	if job.Active() {
 		o.Job = string(job.Operation)
 	}

@@ -67,7 +67,8 @@ type SourceFacts struct {
 	// Domain is the guest; nil where the hypervisor does not know it.
 	Domain *hypervisor.Domain
 	Job    hypervisor.JobStats
-	// Foreign is whether Job is a migration that somebody else has started; see Foreign.
+	// Foreign is whether Job is a migration that somebody else has started, or the last one
+	// that was read was; see Foreign.
 	Foreign bool
 	// QuietSince is since when no migration of ours has been seen; zero while there is
 	// one.
@@ -207,10 +208,11 @@ func underWay(f SourceFacts) bool {
 }
 
 // mayAbort: an abort that was ordered is asked for until the job is gone. Somebody
-// else's migration is not aborted for ours, which waits for it.
+// else's migration is not aborted for ours, which waits for it; so nothing is aborted
+// that has not been looked at just now.
 func mayAbort(f SourceFacts, now time.Time) bool {
-	ordered := f.Section.Steering != nil && f.Section.Steering.Abort != nil && f.Seen && f.Job.MigratingOut()
-	return !InPostCopy(f.Section) && !f.Foreign && (ordered || CancelDue(f.Object, f.Section)) && now.Sub(f.LastAbort) >= AbortInterval
+	ordered := f.Section.Steering != nil && f.Section.Steering.Abort != nil && f.Job.MigratingOut()
+	return f.Seen && !InPostCopy(f.Section) && !f.Foreign && (ordered || CancelDue(f.Object, f.Section)) && now.Sub(f.LastAbort) >= AbortInterval
 }
 
 // hung reports whether the call has not returned though nothing is left here that

@@ -292,3 +292,20 @@ func TestADryRunTellsWhatWouldBeKept(t *testing.T) {
 		t.Errorf("the notices are %+v", n)
 	}
 }
+
+// TestAnOldLookSettlesNothing: the target's agent looked when it was asked, and the manager
+// was away for an hour after that.
+func TestAnOldLookSettlesNothing(t *testing.T) {
+	b := makeMigration("m").admitted()
+	b.lm.Status.SourceNode = ""
+	b.lm.Status.Target = &v1alpha1.TargetStatus{
+		AttemptID: "attempt-1", ConfirmedTime: new(metav1.NewMicroTime(epoch)), Domain: observed("Running/Booted"),
+	}
+	nodes := []Node{node("node-a"), node("node-b", "web=Shutoff/Shutdown")}
+	if got := summarize(b, epoch.Add(time.Second), nodes); got.Status.Phase != v1alpha1.PhaseSucceeded {
+		t.Errorf("what was seen just now leaves it %s", got.Status.Phase)
+	}
+	if got := summarize(b, epoch.Add(time.Hour), nodes); got.Status.Phase != v1alpha1.PhasePending || got.Status.Attempt != nil {
+		t.Errorf("what was seen an hour ago makes it %s", got.Status.Phase)
+	}
+}

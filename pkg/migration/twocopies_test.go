@@ -31,6 +31,7 @@ func TestWhatIsSaidOfTwoCopies(t *testing.T) {
 		{"Running/MigrationCanceled", false, false, "Paused/IOError", both},
 	} {
 		b := makeMigration("m").ended(v1alpha1.CallUnknown, "", c.source).onTarget(c.target, true)
+		b.lm.Status.Target.IncomingTime = new(metav1.NewMicroTime(epoch))
 		end := b.lm.Status.Source.End
 		if c.recorded {
 			end.CopyPausedTime = new(metav1.NewMicroTime(epoch))

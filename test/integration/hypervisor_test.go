@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -197,5 +198,19 @@ func TestMigrationWaitsForANodeToBecomeReady(t *testing.T) {
 	st := m.awaitReason(v1alpha1.ReasonCheckingSource).Status
 	if waited := st.Attempt.AdmittedTime.Sub(st.StartTime.Time); waited >= migration.ResolveGrace {
 		t.Errorf("it went on after %s, when its time was over anyway", waited)
+	}
+}
+
+// TestAUUIDIsWrittenInOneWay: libvirt takes others for that of the same guest.
+func TestAUUIDIsWrittenInOneWay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	g := w.newGuest("web")
+	a := w.newAgent("a")
+	d := g.running()
+	d.UUID = strings.ReplaceAll(g.uuid, "-", "") + "    "
+	a.guests.domains = []v1alpha1.HypervisorDomain{d}
+	if err := a.report(true, ""); err == nil {
+		t.Errorf("the API server takes the UUID %q", d.UUID)
 	}
 }

@@ -137,14 +137,14 @@ func (w *world) underWay(source, target string) *v1alpha1.LiveMigration {
 	return lm
 }
 
-// setStatus writes fields of a status, or removes those that are nil.
+// setStatus writes fields of a status as an agent does, or removes those that are nil.
 func setStatus(t *testing.T, c client.Client, lm *v1alpha1.LiveMigration, fields map[string]any) error {
 	t.Helper()
 	patch, err := json.Marshal(map[string]any{"status": fields})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c.Status().Patch(t.Context(), lm.DeepCopy(), client.RawPatch(types.MergePatchType, patch))
+	return c.Status().Patch(t.Context(), lm.DeepCopy(), client.RawPatch(types.MergePatchType, patch), client.FieldOwner(v1alpha1.OwnerSourceAgent))
 }
 
 func TestAgentsWriteOnlyTheSectionsOfTheirSide(t *testing.T) {
@@ -166,7 +166,7 @@ func TestAgentsWriteOnlyTheSectionsOfTheirSide(t *testing.T) {
 		{"the source's writes its section", a, map[string]any{"source": source, "progress": progress}, ""},
 		{"the source's repeats itself", a, map[string]any{"source": source, "progress": progress}, ""},
 		{"the target's writes its section", b, map[string]any{"target": target}, ""},
-		{"another repeats what is there", c, map[string]any{"source": source, "target": target}, ""},
+		{"another repeats what is there", c, map[string]any{"source": source, "target": target}, "the agent of " + c.node + " has no part in this migration"},
 		{"the target's writes the source's", b, map[string]any{"source": changed}, notSource + b.node},
 		{"the target's writes the progress", b, map[string]any{"progress": map[string]any{"percent": 4}}, notSource + b.node},
 		{"the source's writes the target's", a, map[string]any{"target": changed}, notTarget + a.node},
@@ -189,6 +189,9 @@ func TestAgentsWriteOnlyTheSectionsOfTheirSide(t *testing.T) {
 		})
 	}
 	requireDenied(t, setStatus(t, unbound(t), lm, map[string]any{"source": source}), noNode)
+	patch := client.RawPatch(types.MergePatchType, []byte(`{"status":{"progress":{"percent":9}}}`))
+	requireDenied(t, a.client.Status().Patch(t.Context(), lm.DeepCopy(), patch, client.FieldOwner("another")),
+		"agents write as the field managers "+v1alpha1.OwnerSourceAgent+" and "+v1alpha1.OwnerTargetAgent)
 }
 
 // TestAgentsWriteNothingOfAMigrationThatIsNotSettled: it names no node yet.
@@ -218,7 +221,7 @@ func TestTheRestOfTheStatusIsTheManagers(t *testing.T) {
 	now := time.Now().UTC().Format(time.RFC3339)
 	values := map[string]any{
 		"conditions": []any{map[string]any{"type": "Succeeded", "status": "True", "reason": "Test", "message": "", "lastTransitionTime": now}},
-		"phase":      "Succeeded", "observedGeneration": 7, "domainUUID": "1", "sourceNode": "x", "targetNode": "x",
+		"phase":      "Succeeded", "observedGeneration": 7, "domainUUID": w.newGuest("x").uuid, "sourceNode": "x", "targetNode": "x",
 		"requests": []any{map[string]any{"type": "Cancel", "token": "1", "state": "Queued", "requestedTime": microNow()}},
 		"attempt":  map[string]any{"admittedTime": microNow()}, "downtimeMilliseconds": 1, "startTime": now,
 		"queue": map[string]any{"order": 1}, "resolvingTime": microNow(), "completionTime": now,
@@ -242,5 +245,44 @@ func TestTheRestOfTheStatusIsTheManagers(t *testing.T) {
 	for _, name := range []string{"phase", "attempt", "sourceNode", "observedGeneration"} {
 		requireDenied(t, setStatus(t, a.client, lm, map[string]any{name: nil}),
 			"agents may write only status.source, status.progress and status.target, not status."+name)
+	}
+}
+
+// TestAgentsWriteToNoMigrationsOfOthers: an agent whose node takes no part in a migration makes
+// no new versions of it, and comes to own nothing of it.
+func TestAgentsWriteToNoMigrationsOfOthers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a, b, stranger := w.newAgent("a"), w.newAgent("b"), w.newAgent("c")
+	lm := w.underWay(a.node, b.node)
+	for name, patch := range map[string]client.Patch{
+		"forgets the owners": client.RawPatch(types.JSONPatchType, []byte(`[{"op":"replace","path":"/metadata/managedFields","value":[{}]}]`)),
+		"forgets a manager":  client.RawPatch(types.JSONPatchType, []byte(`[{"op":"remove","path":"/metadata/managedFields/0"}]`)),
+		"applies nothing": client.RawPatch(types.ApplyPatchType, []byte(`{"apiVersion":"migration.virtferry.dev/v1alpha1","kind":"LiveMigration","metadata":{"name":"`+
+			lm.Name+`","namespace":"`+lm.Namespace+`"},"status":{}}`)),
+		"applies what is there": client.RawPatch(types.ApplyPatchType, []byte(`{"apiVersion":"migration.virtferry.dev/v1alpha1","kind":"LiveMigration","metadata":{"name":"`+
+			lm.Name+`","namespace":"`+lm.Namespace+`"},"status":{"phase":"Preparing","sourceNode":"`+a.node+`"}}`)),
+	} {
+		before, after := &v1alpha1.LiveMigration{}, &v1alpha1.LiveMigration{}
+		if err := cluster.client.Get(t.Context(), client.ObjectKeyFromObject(lm), before); err != nil {
+			t.Fatal(err)
+		}
+		opts := []client.SubResourcePatchOption{}
+		if patch.Type() == types.ApplyPatchType {
+			opts = append(opts, client.FieldOwner("stranger-"+strings.ReplaceAll(name, " ", "-")))
+		}
+		err := stranger.client.Status().Patch(t.Context(), lm.DeepCopy(), patch, opts...)
+		if e := cluster.client.Get(t.Context(), client.ObjectKeyFromObject(lm), after); e != nil {
+			t.Fatal(e)
+		}
+		var owners []string
+		for _, f := range after.ManagedFields {
+			owners = append(owners, f.Manager)
+		}
+		if err == nil && before.ResourceVersion != after.ResourceVersion {
+			t.Errorf("%s: version %s becomes %s, owners %v", name, before.ResourceVersion, after.ResourceVersion, owners)
+		} else {
+			t.Logf("%s: %v, version %s, then %s, owners %v", name, err, before.ResourceVersion, after.ResourceVersion, owners)
+		}
 	}
 }

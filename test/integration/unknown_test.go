@@ -95,7 +95,10 @@ func TestGuestOnBothSides(t *testing.T) {
 	m := w.migrate(g, "b")
 	carryOut(m, successfulMove(m, g, a, b)[:6])
 	a.asSource(m, sourceFailed(hypervisor.KindOther, "end of file"))
-	b.asTarget(m, sees(hypervisor.StateRunning, true))
+	b.asTarget(m, func(s *v1alpha1.TargetStatus) {
+		sees(hypervisor.StateRunning, true)(s)
+		s.Domain.Reason = string(hypervisor.ReasonMigrated)
+	})
 	m.awaitUnknown("the guest runs on both hosts, so the source's copy is being paused")
 	b.asTarget(m, seesNothing)
 	m.awaitReason(v1alpha1.ReasonMigrationFailed)

@@ -376,8 +376,8 @@ func TestHostReads(t *testing.T) {
 		p.a.AddGuest(Guest{UUID: "1", Name: "another", MemoryBytes: 5})
 		domains, err := p.a.ListDomains(p.Context())
 		want := []hypervisor.Domain{
-			{UUID: "1", Name: "another", State: hypervisor.StateRunning, Reason: hypervisor.ReasonBooted, MemoryBytes: 5},
-			{UUID: vm, Name: "vm", State: hypervisor.StateRunning, Reason: hypervisor.ReasonBooted, Persistent: true, MemoryBytes: 128 << 20},
+			{UUID: "1", Name: "another", ID: 2, State: hypervisor.StateRunning, Reason: hypervisor.ReasonBooted, MemoryBytes: 5},
+			{UUID: vm, Name: "vm", ID: 1, State: hypervisor.StateRunning, Reason: hypervisor.ReasonBooted, Persistent: true, MemoryBytes: 128 << 20},
 		}
 		if err != nil || !slices.Equal(domains, want) {
 			t.Errorf("domains are %+v, %v", domains, err)

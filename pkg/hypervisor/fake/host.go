@@ -72,6 +72,8 @@ type domain struct {
 	// not all of its memory is here.
 	boot    int
 	partial bool
+	// id is the host's number of this run.
+	id int64
 	// maxDowntime and bandwidth are what the next migration begins with.
 	maxDowntime time.Duration
 	bandwidth   uint64
@@ -141,7 +143,7 @@ func (h *Host) AddGuest(guest Guest) {
 	defer h.fleet.mu.Unlock()
 	h.fleet.boots++
 	h.domains[guest.UUID] = &domain{
-		boot: h.fleet.boots, guest: guest, state: guest.State, reason: guest.Reason, persistent: guest.Persistent,
+		id: h.fleet.newRun(), boot: h.fleet.boots, guest: guest, state: guest.State, reason: guest.Reason, persistent: guest.Persistent,
 		live: guest.LiveXML, inactive: guest.PersistentXML, maxDowntime: defaultMaxDowntime,
 	}
 }
@@ -206,10 +208,14 @@ func (h *Host) RemoveGuest(uuid string) {
 
 // describe returns what the host says of a domain.
 func (d *domain) describe() hypervisor.Domain {
-	return hypervisor.Domain{
+	out := hypervisor.Domain{
 		UUID: d.guest.UUID, Name: d.guest.Name, State: d.state, Reason: d.reason,
 		Persistent: d.persistent, MemoryBytes: d.guest.MemoryBytes,
 	}
+	if out.Active() {
+		out.ID = d.id
+	}
+	return out
 }
 
 func (d *domain) active() bool { return d.describe().Active() }

@@ -5,6 +5,8 @@ import (
 	"errors"
 
 	lv "libvirt.org/go/libvirt"
+
+	"github.com/virtferry/virtferry/pkg/hypervisor"
 )
 
 // The subjects of calls on no domain in particular. The list of domains is one of
@@ -80,7 +82,7 @@ func do[L connection, T any](ctx context.Context, p *pool[L], subject string, fn
 // onDomain makes a short call on one domain.
 func onDomain[T any](ctx context.Context, c *Client, op, uuid string, fn func(*lv.Domain) (T, error)) (T, error) {
 	return call(ctx, c, op, uuid, func(conn *lv.Connect) (T, error) {
-		domain, err := conn.LookupDomainByUUIDString(uuid)
+		domain, err := lookup(conn, uuid)
 		if err != nil {
 			var none T
 			return none, err
@@ -97,4 +99,12 @@ func toDomain(ctx context.Context, c *Client, op, uuid string, fn func(*lv.Domai
 		return struct{}{}, fn(domain)
 	})
 	return err
+}
+
+// lookup finds a domain by its UUID, as libvirt writes it.
+func lookup(conn *lv.Connect, uuid string) (*lv.Domain, error) {
+	if !hypervisor.IsUUID(uuid) {
+		return nil, lv.Error{Code: lv.ERR_NO_DOMAIN, Domain: lv.FROM_DOMAIN, Message: "no domain has a UUID that is written like this"}
+	}
+	return conn.LookupDomainByUUIDString(uuid)
 }

@@ -28,7 +28,7 @@ func (c *Client) Undefine(ctx context.Context, uuid string) error {
 }
 
 func undefine(conn *lv.Connect, op, uuid string) error {
-	domain, err := conn.LookupDomainByUUIDString(uuid)
+	domain, err := lookup(conn, uuid)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -54,7 +55,7 @@ func TestClientReadsTheHost(t *testing.T) {
 		t.Errorf("host is %+v, %v", info, err)
 	}
 	want := hypervisor.Domain{
-		UUID: testDomain, Name: "test", State: hypervisor.StateRunning, Reason: hypervisor.ReasonUnknown,
+		UUID: testDomain, Name: "test", ID: 1, State: hypervisor.StateRunning, Reason: hypervisor.ReasonUnknown,
 		Persistent: true, MemoryBytes: 8 << 30,
 	}
 	domains, err := c.ListDomains(t.Context())
@@ -283,4 +284,27 @@ func openFiles(t *testing.T) []string {
 		}
 	}
 	return open
+}
+
+// TestAUUIDIsWrittenInOneWay: libvirt takes one without dashes, with blanks around it, and in
+// capitals, for that of the same domain. What everybody else compares is the text.
+func TestAUUIDIsWrittenInOneWay(t *testing.T) {
+	c := newTestClient(t)
+	run(t, c)
+	bare := strings.ReplaceAll(testDomain, "-", "")
+	for _, alias := range []string{strings.ToUpper(testDomain), bare, bare + "    ", "    " + bare} {
+		if domain, err := c.LookupDomain(t.Context(), alias); !hypervisor.IsNoDomain(err) {
+			t.Errorf("%q is the guest %s: %v", alias, domain.UUID, err)
+		}
+		params := hypervisor.MigrateParams{DestinationURI: "qemu+tcp://192.0.2.1/system", LiveXML: "<domain/>"}
+		if err := c.Migrate(t.Context(), alias, params); !hypervisor.IsNoDomain(err) {
+			t.Errorf("migrating %q: %v", alias, err)
+		}
+		if err := c.Undefine(t.Context(), alias); err != nil {
+			t.Errorf("undefining %q, which is no domain: %v", alias, err)
+		}
+	}
+	if _, err := c.LookupDomain(t.Context(), testDomain); err != nil {
+		t.Error(err)
+	}
 }

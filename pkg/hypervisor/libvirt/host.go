@@ -130,6 +130,9 @@ func describe(handle *lv.Domain) (hypervisor.Domain, error) {
 		return domain, err
 	}
 	domain.State, domain.Reason = stateOf(state, reason)
+	if id, err := handle.GetID(); err == nil && domain.Active() {
+		domain.ID = int64(id) //nolint:gosec // libvirt counts in 31 bits.
+	}
 	kibibytes, err := handle.GetMaxMemory()
 	if err != nil {
 		return domain, err

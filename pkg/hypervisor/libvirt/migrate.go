@@ -120,7 +120,7 @@ func (c *Client) dialOwn(ctx context.Context) (*link, error) {
 
 // migrate makes the call, which returns when the migration is over.
 func migrate(conn *lv.Connect, uuid string, d departure) error {
-	domain, err := conn.LookupDomainByUUIDString(uuid)
+	domain, err := lookup(conn, uuid)
 	switch {
 	case err != nil && hypervisor.KindOf(convert(d.op, err)).OutcomeUnknown():
 		return notSent(d.op, err)

@@ -141,6 +141,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: defined
       type:
         scalar: boolean
+    - name: id
+      type:
+        scalar: numeric
     - name: job
       type:
         scalar: string
@@ -1166,6 +1169,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: host
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.TargetHost
+    - name: incomingID
+      type:
+        scalar: numeric
     - name: incomingTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime

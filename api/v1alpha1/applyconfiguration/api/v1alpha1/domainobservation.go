@@ -11,6 +11,9 @@ type DomainObservationApplyConfiguration struct {
 	State *string `json:"state,omitempty"`
 	// reason is libvirt's reason for the state.
 	Reason *string `json:"reason,omitempty"`
+	// id is the host's number of this run of the domain; absent if it is not active. A
+	// domain that is started again has another.
+	ID *int64 `json:"id,omitempty"`
 	// job is the operation of the domain's current job, if it has one.
 	Job *string `json:"job,omitempty"`
 	// defined is whether the domain has a persistent definition.
@@ -36,6 +39,14 @@ func (b *DomainObservationApplyConfiguration) WithState(value string) *DomainObs
 // If called multiple times, the Reason field is set to the value of the last call.
 func (b *DomainObservationApplyConfiguration) WithReason(value string) *DomainObservationApplyConfiguration {
 	b.Reason = &value
+	return b
+}
+
+// WithID sets the ID field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ID field is set to the value of the last call.
+func (b *DomainObservationApplyConfiguration) WithID(value int64) *DomainObservationApplyConfiguration {
+	b.ID = &value
 	return b
 }
 

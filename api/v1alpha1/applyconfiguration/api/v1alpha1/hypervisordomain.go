@@ -7,7 +7,7 @@ package v1alpha1
 //
 // HypervisorDomain is a guest that a node's libvirt knows.
 type HypervisorDomainApplyConfiguration struct {
-	// uuid is the guest's UUID.
+	// uuid is the guest's UUID, in lower case and with dashes.
 	UUID *string `json:"uuid,omitempty"`
 	// name is the guest's libvirt name. It is absent if it is longer than 256 characters
 	// or not valid text.

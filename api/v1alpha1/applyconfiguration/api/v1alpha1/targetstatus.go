@@ -29,6 +29,9 @@ type TargetStatusApplyConfiguration struct {
 	// incomingTime is when the incoming half of a migration was first seen on this side.
 	// For a guest that somebody starts here from a definition, there is none.
 	IncomingTime *v1.MicroTime `json:"incomingTime,omitempty"`
+	// incomingID is the host's number of the run of the domain that a migration brought, as
+	// last seen. A guest that runs here under another number was started afterwards.
+	IncomingID *int64 `json:"incomingID,omitempty"`
 	// arrivedTime is when the guest was first seen on this side, running or complete and
 	// paused, brought by a migration.
 	ArrivedTime *v1.MicroTime `json:"arrivedTime,omitempty"`
@@ -114,6 +117,14 @@ func (b *TargetStatusApplyConfiguration) WithDefinedBefore(value bool) *TargetSt
 // If called multiple times, the IncomingTime field is set to the value of the last call.
 func (b *TargetStatusApplyConfiguration) WithIncomingTime(value v1.MicroTime) *TargetStatusApplyConfiguration {
 	b.IncomingTime = &value
+	return b
+}
+
+// WithIncomingID sets the IncomingID field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the IncomingID field is set to the value of the last call.
+func (b *TargetStatusApplyConfiguration) WithIncomingID(value int64) *TargetStatusApplyConfiguration {
+	b.IncomingID = &value
 	return b
 }
 
