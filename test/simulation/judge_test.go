@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"testing"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -110,6 +111,45 @@ func (o *observer) judgePaused(g *watched) {
 		})
 		if !told && !o.told[g.uuid] && len(o.excused) == 0 {
 			o.breaks(notLeftPaused, "%s is paused on %s, and nobody was told", g.name, host)
+		}
+	}
+}
+
+// arrived reports whether a guest was seen to be on its target alone. What libvirt holds
+// paused on the source is but an old copy. Of a guest that its user had paused, that copy
+// looks like the guest itself until libvirt has removed it, so it must have gone since.
+func arrived(then, last sight, source, target string) bool {
+	old, guest := then.copies[source], then.copies[target]
+	if !whole(guest) || !whole(old) {
+		return whole(guest)
+	}
+	return old.State == hypervisor.StatePaused && guest.State == hypervisor.StatePaused && !whole(last.copies[source])
+}
+
+func TestArrived(t *testing.T) {
+	t.Parallel()
+	runs := hypervisor.Domain{State: hypervisor.StateRunning, Reason: hypervisor.ReasonMigrated}
+	shell := hypervisor.Domain{State: hypervisor.StatePaused, Reason: hypervisor.ReasonMigration}
+	paused := hypervisor.Domain{State: hypervisor.StatePaused, Reason: hypervisor.ReasonUser}
+	none := hypervisor.Domain{}
+	for _, c := range []struct {
+		name                       string
+		source, target, sourceLast hypervisor.Domain
+		want                       bool
+	}{
+		{"on the target alone", none, runs, none, true},
+		{"on the target, and an old copy is held", shell, runs, shell, true},
+		{"still on the source", runs, shell, none, false},
+		{"nowhere", none, none, none, false},
+		{"on both", runs, runs, none, false},
+		{"paused on the source, and running on the target", paused, runs, none, false},
+		{"paused by its user, and libvirt has removed the old copy since", paused, paused, none, true},
+		{"paused by its user, and both are there still", paused, paused, paused, false},
+	} {
+		then := sight{copies: map[string]hypervisor.Domain{"a": c.source, "b": c.target}}
+		last := sight{copies: map[string]hypervisor.Domain{"a": c.sourceLast}}
+		if got := arrived(then, last, "a", "b"); got != c.want {
+			t.Errorf("%s: %t", c.name, got)
 		}
 	}
 }

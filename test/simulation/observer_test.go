@@ -419,10 +419,7 @@ func (o *observer) checkTruth(lm *v1alpha1.LiveMigration) {
 	var holds func(sight) bool
 	switch {
 	case c.Status == metav1.ConditionTrue:
-		holds = func(s sight) bool {
-			// What libvirt holds paused on the source is but an old copy.
-			return live(s, target) && (source == "" || !live(s, source))
-		}
+		holds = func(s sight) bool { return arrived(s, g.sights[len(g.sights)-1], source, target) }
 	case c.Reason == v1alpha1.ReasonGuestStopped:
 		holds = func(s sight) bool { return !live(s, source) }
 	case started:
