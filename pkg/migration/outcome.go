@@ -153,13 +153,14 @@ func arrivedWhole(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) 
 }
 
 // targetSideOf reduces the target's last sight of the guest. Only what this migration has
-// brought is the guest having arrived, unless the source knows better.
+// brought is the guest having arrived, unless the source knows better, even if somebody is
+// already moving it on.
 func targetSideOf(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) Side {
 	if target == nil {
 		return SideUnseen
 	}
 	side := SideOf(target.Domain)
-	if side == SideLive && startedThere(source, target) {
+	if (side == SideLive || side == SideLeaving) && startedThere(source, target) {
 		return SideStarted
 	}
 	return side

@@ -77,7 +77,14 @@ var outcomeTable = []outcomeRow{
 			"resume the source's",
 	},
 	{
-		source: []Side{SideLive}, target: []Side{SideLeaving, SidePostcopy},
+		source: []Side{SideLive}, target: []Side{SideLeaving},
+		verdict: VerdictUnknown, pauseSource: true,
+		meaning: "the guest ran on both hosts, so the source's copy was paused, once; the target's is being migrated to another host; ask an " +
+			"administrator to look at that copy's console: if the guest runs well there, destroy the source's copy; otherwise destroy " +
+			"the other, and then resume the source's",
+	},
+	{
+		source: []Side{SideLive}, target: []Side{SidePostcopy},
 		verdict: VerdictUnknown,
 		meaning: "the guest is active on the source, and so is another copy of it on the target",
 	},

@@ -31,7 +31,7 @@ const (
 	// paused for a switch-over which is over.
 	SideHeld Side = "Held"
 	// SideStarted: on the target, the domain is a whole guest that the migration has not
-	// brought: somebody has started it there from a definition.
+	// brought: somebody has started it there from a definition, and may be moving it on.
 	SideStarted Side = "Started"
 	// SideStale: on the source, the domain is the half that post-copy left there of a
 	// guest that has arrived whole on the target.

@@ -29,6 +29,8 @@ func TestWhatIsSaidOfTwoCopies(t *testing.T) {
 		{"Paused/User", false, false, "Running/Migrated", both},
 		{"Paused/IOError", false, false, "Running/Migrated", both},
 		{"Running/MigrationCanceled", false, false, "Paused/IOError", both},
+		{"Running/MigrationCanceled", false, false, "Running/Migrated+MigrationOut", being},
+		{"Paused/User", true, true, "Running/Migrated+MigrationOut", was},
 	} {
 		b := makeMigration("m").ended(v1alpha1.CallUnknown, "", c.source).onTarget(c.target, true)
 		b.lm.Status.Target.IncomingTime = new(metav1.NewMicroTime(epoch))
@@ -51,7 +53,13 @@ func TestWhatIsSaidOfTwoCopies(t *testing.T) {
 // TestOnlyOneOfTwoRunningCopiesIsPaused: where the target's stands still, the
 // source's is the only one that runs.
 func TestOnlyOneOfTwoRunningCopiesIsPaused(t *testing.T) {
-	for target, want := range map[string]bool{"Running/Migrated": true, "Paused/IOError": false, "Paused/User": false} {
+	for target, want := range map[string]bool{
+		"Running/Migrated": true, "Paused/IOError": false, "Paused/User": false,
+		// Somebody is moving the target's copy on: it runs for as long as that takes.
+		"Running/Migrated+MigrationOut": true, "Paused/User+MigrationOut": false, "Paused/Migration+MigrationOut": false,
+		// It was not brought: somebody has started it there.
+		"Running/Booted": false, "Running/Booted+MigrationOut": false,
+	} {
 		b := makeMigration("m").ended(v1alpha1.CallUnknown, "", "Running/Booted").onTarget(target, true)
 		if got := Judge(b.obj(), epoch).PauseSource; got != want {
 			t.Errorf("%s: PauseSource is %t", target, got)
