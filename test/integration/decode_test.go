@@ -183,7 +183,7 @@ func (f *decodeFuzz) do(who *rest.Config, method, path string, body []byte) []by
 		f.t.Error(err)
 		return nil
 	}
-	request := api.Verb(method).AbsPath(path).Param("dryRun", "All").Body(body)
+	request := api.Verb(method).AbsPath(path).Param("dryRun", "All").Param("fieldManager", v1alpha1.OwnerSourceAgent).Body(body)
 	if method == http.MethodPatch {
 		request.SetHeader("Content-Type", string(types.JSONPatchType))
 	} else {
