@@ -35,10 +35,10 @@ func TestE2EHostAndDomains(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := hypervisor.Domain{
-		UUID: guest.UUID(), Name: "listed", State: hypervisor.StateRunning, Reason: hypervisor.ReasonBooted,
+		UUID: guest.UUID(), Name: "listed", ID: domain.ID, State: hypervisor.StateRunning, Reason: hypervisor.ReasonBooted,
 		Persistent: true, MemoryBytes: 128 << 20,
 	}
-	if domain != want {
+	if domain != want || domain.ID == 0 {
 		t.Errorf("domain is %+v, want %+v", domain, want)
 	}
 	domains, err := c.ListDomains(t.Context())
