@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -54,6 +55,28 @@ func TestALedgerThatMayNotBeRead(t *testing.T) {
 	q.wake = func(types.NamespacedName) { woken++ }
 	if err := q.Settle(t.Context()); err != nil || woken != 1 {
 		t.Errorf("after the repair, it is looked at %d times: %v", woken, err)
+	}
+}
+
+// TestWhoWasToldThatNothingIsAdmitted is told his turn again after the repair, though it is
+// the one that he had before.
+func TestWhoWasToldThatNothingIsAdmitted(t *testing.T) {
+	q, s := newTurns()
+	q.Put(newMigration("first", webUUID, "node-b", "3"))
+	q.Put(newMigration("second", webUUID, "node-c", "4"))
+	if err := q.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := whatIsTold(t, q, "second")
+	s.promises, q.ledger.version, q.dirty, q.paused = "[{", "", true, time.Time{}
+	if halted := whatIsTold(t, q, "second"); halted == before || !strings.Contains(halted, "cannot admit any migration") {
+		t.Fatalf("while nothing can be admitted, it is told %q", halted)
+	}
+	s.promises = ""
+	woken := false
+	q.wake = func(key types.NamespacedName) { woken = woken || key.Name == "second" }
+	if err := q.Settle(t.Context()); err != nil || !woken {
+		t.Errorf("after the repair, it is not looked at: %v", err)
 	}
 }
 

@@ -96,31 +96,39 @@ func TestACallThatWasNeverSentStartedNothing(t *testing.T) {
 	})
 }
 
+// theirsFirst has somebody else begin to move the guest to node-c before our call, which
+// waits in libvirt until it is released. What it returns ends with theirs.
+func (w *world) theirsFirst() (theirs <-chan error, release func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	w.t.Cleanup(cancel)
+	ended := make(chan error, 1)
+	var held func()
+	var once sync.Once
+	a := w.fleet.Host("node-a")
+	w.api.before = func(_ int, by *testAgent) bool {
+		if by == w.b {
+			once.Do(func() {
+				go func() {
+					ended <- a.Migrate(ctx, guestUUID, hypervisor.MigrateParams{
+						DestinationURI: w.fleet.Host("node-c").URI(), LiveXML: "<domain/>", PostCopy: true,
+					})
+				}()
+				time.Sleep(2 * time.Second)
+				held = a.Hang(fake.MethodMigrate)
+			})
+		}
+		return false
+	}
+	return ended, func() { held() }
+}
+
 // TestSomebodyElsesMigrationGoesFirst: our call waits until theirs is over. Theirs is
 // neither steered nor aborted, whatever is asked of ours.
 func TestSomebodyElsesMigrationGoesFirst(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		inWorld(t, func(w *world) {
 			w.busy()
-			ctx, cancel := context.WithCancel(context.Background())
-			defer cancel()
-			theirs := make(chan error, 1)
-			var release func()
-			var once sync.Once
-			w.api.before = func(_ int, by *testAgent) bool {
-				if by == w.b {
-					once.Do(func() {
-						go func() {
-							theirs <- w.fleet.Host("node-a").Migrate(ctx, guestUUID, hypervisor.MigrateParams{
-								DestinationURI: w.fleet.Host("node-c").URI(), LiveXML: "<domain/>", PostCopy: true,
-							})
-						}()
-						time.Sleep(2 * time.Second)
-						release = w.fleet.Host("node-a").Hang(fake.MethodMigrate)
-					})
-				}
-				return false
-			}
+			theirs, release := w.theirsFirst()
 			lm := w.migrateWith(guestUUID, keepGoing(true))
 			w.await(lm, "the start", migration.Started)
 			w.ask(lm, v1alpha1.AnnotationForceComplete, "1")

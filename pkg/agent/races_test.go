@@ -226,26 +226,8 @@ func TestOrdersAreNeverOfTheFuture(t *testing.T) {
 func TestOneFailedLookDoesNotMakeAMigrationOurs(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.busy()
-		ctx, cancel := context.WithCancel(context.Background())
-		defer cancel()
-		theirs := make(chan error, 1)
-		var release func()
-		var once sync.Once
 		a := w.fleet.Host("node-a")
-		w.api.before = func(_ int, by *testAgent) bool {
-			if by == w.b {
-				once.Do(func() {
-					go func() {
-						theirs <- a.Migrate(ctx, guestUUID, hypervisor.MigrateParams{
-							DestinationURI: w.fleet.Host("node-c").URI(), LiveXML: "<domain/>", PostCopy: true,
-						})
-					}()
-					time.Sleep(2 * time.Second)
-					release = a.Hang(fake.MethodMigrate)
-				})
-			}
-			return false
-		}
+		theirs, release := w.theirsFirst()
 		lm := w.migrateWith(guestUUID, keepGoing(true))
 		w.await(lm, "the start", migration.Started)
 		time.Sleep(5 * time.Second)
@@ -272,26 +254,8 @@ func TestOneFailedLookDoesNotMakeAMigrationOurs(t *testing.T) {
 func TestSomebodyElsesPostCopyIsNotOurs(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.busy()
-		ctx, cancel := context.WithCancel(context.Background())
-		defer cancel()
-		theirs := make(chan error, 1)
-		var release func()
-		var once sync.Once
 		a := w.fleet.Host("node-a")
-		w.api.before = func(_ int, by *testAgent) bool {
-			if by == w.b {
-				once.Do(func() {
-					go func() {
-						theirs <- a.Migrate(ctx, guestUUID, hypervisor.MigrateParams{
-							DestinationURI: w.fleet.Host("node-c").URI(), LiveXML: "<domain/>", PostCopy: true,
-						})
-					}()
-					time.Sleep(2 * time.Second)
-					release = a.Hang(fake.MethodMigrate)
-				})
-			}
-			return false
-		}
+		theirs, release := w.theirsFirst()
 		gate := w.fleet.Hold(guestUUID, fake.StageSwitched)
 		lm := w.migrateWith(guestUUID, keepGoing(true))
 		w.await(lm, "the start", migration.Started)

@@ -80,6 +80,8 @@ func TestDecideSource(t *testing.T) {
 		{"call in flight", makeMigration("m").started(), SourceFacts{Call: CallInFlight, Seen: true, Domain: running, Job: out}, SourceFollow},
 		{"call in flight before its job", makeMigration("m").started(), SourceFacts{Call: CallInFlight, Seen: true, Domain: running, QuietSince: quiet}, SourceFollow},
 		{"call in flight, deleted", makeMigration("m").started().deleted(), SourceFacts{Call: CallInFlight, Seen: true, Domain: running}, SourceAbort},
+		{"call in flight, deleted, and nothing could be seen: what runs may be somebody else's", makeMigration("m").started().deleted(),
+			SourceFacts{Call: CallInFlight}, SourceFollow},
 		{"aborted a moment ago", makeMigration("m").started().deleted(),
 			SourceFacts{Call: CallInFlight, Seen: true, Domain: running, Job: out, LastAbort: epoch.Add(-AbortInterval / 2)}, SourceFollow},
 		{"aborted and still running", makeMigration("m").started().deleted(),

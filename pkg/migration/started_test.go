@@ -1,6 +1,7 @@
 package migration
 
 import (
+	"cmp"
 	"strings"
 	"testing"
 
@@ -40,6 +41,68 @@ func TestOnlyWhatTheMigrationBroughtHasArrived(t *testing.T) {
 		got := Judge(b.obj(), epoch.Add(ConfirmTimeout))
 		if got.Verdict != c.verdict || got.Reason != c.reason || got.PauseSource != c.pause || got.DestroySource || !strings.Contains(got.Message, c.says) {
 			t.Errorf("%s: got %+v", c.name, got)
+		}
+	}
+}
+
+// TestWhatWasStartedOnTheTarget is told from what the migration has brought.
+func TestWhatWasStartedOnTheTarget(t *testing.T) {
+	for _, c := range []struct {
+		name                   string
+		source, target         string
+		call                   v1alpha1.CallResult
+		neverLeft, half, whole bool
+		incomingID, id         int64
+		started                bool
+	}{
+		{name: "booted, and no half was seen", source: "Running/Booted", target: "Running/Booted", started: true},
+		{name: "restored, and no half was seen", source: "Running/Booted", target: "Running/Restored", started: true},
+		{name: "resumed, and no half was seen", source: "Running/Booted", target: "Running/Unpaused", started: true},
+		{name: "resumed, the run of the half", source: "Running/Booted", target: "Running/Unpaused", half: true, incomingID: 3, id: 3},
+		{name: "resumed, another run", source: "Running/Booted", target: "Running/Unpaused", half: true, incomingID: 3, id: 4, started: true},
+		{name: "resumed, another run than the one that had arrived", source: "Running/Booted", target: "Running/Unpaused", half: true, whole: true, incomingID: 3, id: 4, started: true},
+		{name: "resumed, and the runs are not known", source: "Running/Booted", target: "Running/Unpaused", half: true},
+		{name: "booted, and the runs are not known", source: "Running/Booted", target: "Running/Booted", half: true},
+		{name: "the guest never left, and the runs are not known", source: "Running/Booted", target: "Running/Booted", neverLeft: true, half: true, started: true},
+		{name: "held, and booted", source: "Paused/Migration", target: "Running/Booted", half: true, incomingID: 3, id: 3, started: true},
+		{name: "held, and resumed, another run", source: "Paused/Migration", target: "Running/Unpaused", half: true, incomingID: 3, id: 4, started: true},
+		{name: "held, and resumed, the run of the half", source: "Paused/Migration", target: "Running/Unpaused", half: true, incomingID: 3, id: 3},
+		{name: "libvirt says that it came by a migration", source: "Running/Booted", target: "Running/Migrated", id: 4},
+		{name: "the source says that it has left", source: "Absent", target: "Running/Booted", call: v1alpha1.CallSucceeded, half: true, incomingID: 3, id: 4},
+		{name: "another run, which is being moved on", source: "Running/Booted", target: "Running/Unpaused+MigrationOut", half: true, incomingID: 3, id: 4, started: true},
+	} {
+		b := makeMigration("m").ended(cmp.Or(c.call, v1alpha1.CallUnknown), "", c.source).onTarget(c.target, true)
+		source, target := b.lm.Status.Source, b.lm.Status.Target
+		source.End.NeverLeft, target.IncomingID, target.Domain.ID = c.neverLeft, c.incomingID, c.id
+		if c.half {
+			target.IncomingTime = new(metav1.NewMicroTime(epoch))
+		}
+		if c.whole {
+			target.ArrivedTime = new(metav1.NewMicroTime(epoch))
+		}
+		if got := targetSideOf(source, target); (got == SideStarted) != c.started {
+			t.Errorf("%s: the target is %s", c.name, got)
+		}
+	}
+}
+
+// TestNoteDefinition: what is defined on the target after the start may have come along.
+func TestNoteDefinition(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		b             builder
+		target        string
+		defined, want bool
+	}{
+		{"defined while it waited", makeMigration("m").admitted().checked().ready(), "Shutoff/Shutdown", true, true},
+		{"not defined", makeMigration("m").admitted().checked().ready(), "Absent", false, false},
+		{"defined after the start", makeMigration("m").started(), "Running/Migrated", true, false},
+	} {
+		section := &v1alpha1.TargetStatus{Domain: observed(c.target), DefinedBefore: new(false)}
+		section.Domain.Defined = c.defined
+		NoteDefinition(section, CurrentSource(c.b.obj()))
+		if *section.DefinedBefore != c.want {
+			t.Errorf("%s: it was there before: %t", c.name, *section.DefinedBefore)
 		}
 	}
 }
