@@ -50,7 +50,7 @@ controlplane: ## Build etcd, kube-apiserver and kubectl for the tests, once.
 ##@ Test
 
 .PHONY: test
-test: test-unit test-alerts test-integration test-e2e ## Set up what is needed and run all tests. Needs root.
+test: test-unit test-worlds test-alerts test-integration test-e2e ## Set up what is needed and run all tests. Needs root.
 
 .PHONY: test-unit
 test-unit: ## Run the unit tests, under the race detector: seconds, no set-up, no root.
@@ -79,7 +79,11 @@ SIMULATION_FLAGS ?=
 test-simulation: ## Run managers and agents through SEEDS worlds that are made up, in a time of their own. No set-up, no root.
 	overlay="$$(hack/simulation/overlay.sh bin/_runtime)"; \
 		go test -tags 'repeatable,$(TAGS)' -overlay "$$overlay" -c -o bin/simulation.test ./test/simulation
-	cd test/simulation && ../../bin/simulation.test -test.v -test.run '^TestSimulation$$' -test.timeout 0 -seeds '$(SEEDS)' -first '$(FIRST)' $(SIMULATION_FLAGS)
+	cd test/simulation && ../../bin/simulation.test -test.v -test.run '^TestSimulation$$' -test.timeout 0 -once -seeds '$(SEEDS)' -first '$(FIRST)' $(SIMULATION_FLAGS)
+
+.PHONY: test-worlds
+test-worlds: ## Run 300 of these worlds, as a check of a change. Fails for what breaks a promise each time. No set-up, no root.
+	go test -tags '$(TAGS)' -v -count=1 -timeout 15m ./test/simulation -run '^TestSimulation$$' -seeds 300 -first 100
 
 .PHONY: test-packages
 test-packages: controlplane bin/virtferry ## Install, upgrade and remove the Helm chart and the kustomizations, by the real tools.

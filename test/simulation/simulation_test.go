@@ -30,7 +30,13 @@ var (
 	first = flag.Uint64("first", 1, "the first of them")
 	story = flag.Bool("story", false, "tell all that happens")
 	twice = flag.Bool("twice", false, "run each seed twice, and say how many come to the same")
+	once  = flag.Bool("once", false, "fail also for what does not show again when the seed is run again")
 )
+
+// confirmations is how many more times a seed has to break a promise. Not every seed runs
+// the same way each time, and a new violation among seeds that are run to find regressions
+// must not depend on luck.
+const confirmations = 2
 
 // memoryMost is how much memory a world may fill with garbage, in bytes.
 const memoryMost = 2 << 30
@@ -128,6 +134,10 @@ func TestSimulation(t *testing.T) {
 		p := newPlan(seed)
 		var told []string
 		r := run(t, p, teller(&told))
+		if len(r.violations) > 0 && !*once && !confirmed(t, p, r.violations[0].promise) {
+			fmt.Printf("seed %d: %v\nIt has not shown again. Look for it with: make test-simulation FIRST=%[1]d SEEDS=1\n", seed, r.violations[0])
+			r.violations = nil
+		}
 		total.add(r)
 		if *story {
 			fmt.Println(strings.Join(told, "\n"))
@@ -139,6 +149,23 @@ func TestSimulation(t *testing.T) {
 			tellViolation(t, p, r)
 		}
 	}
+}
+
+// confirmed reports whether a plan breaks a promise each time that it is run.
+func confirmed(t *testing.T, p plan, broken promise) bool {
+	t.Helper()
+	for range confirmations {
+		if !breaks(t, p, broken) {
+			return false
+		}
+	}
+	return true
+}
+
+// breaks runs a plan, and reports whether it breaks a promise.
+func breaks(t *testing.T, p plan, broken promise) bool {
+	t.Helper()
+	return slices.ContainsFunc(run(t, p, nil).violations, func(v violation) bool { return v.promise == broken })
 }
 
 // teller keeps what is told of a world until it is over, if anybody wants to know: to write
@@ -182,8 +209,7 @@ func tellViolation(t *testing.T, p plan, r *report) {
 		if runs > 100 {
 			return false
 		}
-		again := run(t, p, nil)
-		return slices.ContainsFunc(again.violations, func(v violation) bool { return v.promise == broken })
+		return breaks(t, p, broken)
 	})
 	t.Logf("seed %d, %d nodes, %d guests: of %d acts, %d are needed:", p.Seed, p.Nodes, p.Guests, len(p.Acts), len(least.Acts))
 	for _, a := range least.Acts {
