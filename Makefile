@@ -104,7 +104,7 @@ MUTATE ?=
 MUTATE_FILES ?=
 
 .PHONY: mutate
-mutate: ## Break the rules of MUTATE one at a time, and count how many of these mutants the unit tests kill. Takes hours.
+mutate: ## Break the rules of MUTATE one at a time, and count how many of these mutants the unit tests kill.
 	go run ./hack/mutate -tags '$(TAGS)' -packages '$(MUTATE)' -files '$(MUTATE_FILES)'
 
 .PHONY: test-faults

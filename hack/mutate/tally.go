@@ -9,9 +9,11 @@ import (
 
 // mutant is the code with one thing about it changed.
 type mutant struct {
+	// id is its number in its package.
+	id           int
 	path         string
 	line, column int
-	// kind is what was changed, and status what became of it, as gremlins calls them.
+	// kind is what was changed, and status what became of it.
 	kind, status string
 	// code is the line that was changed.
 	code string
@@ -46,7 +48,9 @@ func parseEquivalent(text string) (map[string]bool, error) {
 // tally counts mutants.
 type tally struct {
 	mutants, killed, timedOut, notCovered, equivalent int
-	survivors                                         []mutant
+	// unfit are places that were left alone, as their mutants do not compile.
+	unfit     int
+	survivors []mutant
 }
 
 // count counts the mutants of a package. A test that hangs has noticed as well as one that
@@ -54,23 +58,20 @@ type tally struct {
 func count(found []mutant, same map[string]bool) tally {
 	var t tally
 	for _, m := range found {
-		if same[m.key()] && m.status != "KILLED" {
+		if same[m.key()] && m.status != statusKilled {
 			t.equivalent++
 			continue
 		}
 		switch m.status {
-		case "KILLED":
+		case statusKilled:
 			t.killed++
-		case "TIMED OUT":
+		case statusTimedOut:
 			t.timedOut++
-		case "LIVED":
-			t.survivors = append(t.survivors, m)
-		case "NOT COVERED":
+		case statusNotCovered:
 			t.notCovered++
 			t.survivors = append(t.survivors, m)
 		default:
-			// What does not build is no mutant.
-			continue
+			t.survivors = append(t.survivors, m)
 		}
 		t.mutants++
 	}
@@ -86,6 +87,7 @@ func (t *tally) add(other tally) {
 	t.timedOut += other.timedOut
 	t.notCovered += other.notCovered
 	t.equivalent += other.equivalent
+	t.unfit += other.unfit
 }
 
 // percent is how many of 100 mutants were killed.
