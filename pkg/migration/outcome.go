@@ -297,7 +297,7 @@ func succeeded(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now ti
 	out := Outcome{
 		Verdict: VerdictSucceeded, Reason: reason, Message: message,
 		UndefineSource: source.End.Domain.Defined && st.Target.Domain.Defined,
-		ResumeTarget:   PausedByUs(source) && resumable(st.Target.Domain),
+		ResumeTarget:   PausedByUs(source) && resumable(st.Target.Domain) && !seenLate(lm, source),
 	}
 	if source.End.Domain.Defined && !st.Target.Domain.Defined {
 		out.Message += fmt.Sprintf("; its only definition is on %s: ask an administrator to define it on %[2]s with what `virsh dumpxml` "+
@@ -319,20 +319,6 @@ func succeeded(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now ti
 			st.SourceNode, ask(st.SourceNode, "remove it with `virsh undefine`"))
 	}
 	return out
-}
-
-// resumable reports whether a guest stands paused for no reason but that somebody
-// paused it: one whose disk fails must not be resumed.
-func resumable(o *v1alpha1.DomainObservation) bool {
-	if o.State != string(hypervisor.StatePaused) {
-		return false
-	}
-	switch reason := hypervisor.Reason(o.Reason); reason { //nolint:exhaustive // All others have a reason of their own.
-	case hypervisor.ReasonUser, hypervisor.ReasonUnknown, "":
-		return true
-	default:
-		return false
-	}
 }
 
 // settleBy is until when both sides may take to settle, by the manager's clock: it

@@ -389,6 +389,30 @@ func TestWhatWePausedIsResumed(t *testing.T) {
 	}
 }
 
+// TestLatePauseIsNotUndone: where the target's agent came late, somebody may have paused the
+// guest there in the meantime, and run another copy.
+func TestLatePauseIsNotUndone(t *testing.T) {
+	paused := func() builder {
+		return makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent").onTarget("Paused/User", true).pausedByUs()
+	}
+	later := func(d time.Duration) *metav1.MicroTime { return new(metav1.NewMicroTime(epoch.Add(d))) }
+	byAgents, byManager := paused(), paused()
+	byAgents.lm.Status.Target.ConfirmedTime = later(ConfirmTimeout + time.Microsecond)
+	byManager.lm.Status.Attempt.ConfirmationSeenTime = later(ConfirmTimeout + time.Microsecond)
+	for name, b := range map[string]builder{"by the agents' clocks": byAgents, "by the manager's": byManager} {
+		got := Judge(b.obj(), epoch.Add(2*time.Minute))
+		if got.ResumeTarget || got.Verdict != VerdictSucceeded || got.Reason != v1alpha1.ReasonArrivedNotRunning ||
+			!strings.Contains(got.Message, "runs nowhere else") {
+			t.Errorf("%s: got %+v", name, got)
+		}
+	}
+	inTime := paused()
+	inTime.lm.Status.Target.ConfirmedTime, inTime.lm.Status.Attempt.ConfirmationSeenTime = later(ConfirmTimeout), later(ConfirmTimeout)
+	if got := Judge(inTime.obj(), epoch); !got.ResumeTarget {
+		t.Errorf("in time: got %+v", got)
+	}
+}
+
 // TestUsersPauseStays: of a guest that was paused before, the pause is its user's,
 // whatever was done to complete the migration.
 func TestUsersPauseStays(t *testing.T) {

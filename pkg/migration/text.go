@@ -52,8 +52,11 @@ func arrival(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) (reason,
 		return v1alpha1.ReasonMigrated, fmt.Sprintf("The guest runs on %s", node)
 	case source.GuestPaused && resumable(d):
 		return v1alpha1.ReasonMigrated, fmt.Sprintf("The guest is on %s, paused as it was before", node)
+	case PausedByUs(source) && resumable(d) && seenLate(lm, source):
+		return v1alpha1.ReasonArrivedNotRunning, fmt.Sprintf("The guest is on %s, paused. The migration paused it, and the agent there came too late to "+
+			"tell whether somebody has paused it again since: %s once it is clear that it runs nowhere else", node, ask(node, "resume it with `virsh resume`"))
 	case PausedByUs(source) && resumable(d):
-		return v1alpha1.ReasonMigrated, fmt.Sprintf("The guest is on %s, paused; the migration paused it and could not resume it: %s",
+		return v1alpha1.ReasonArrivedNotRunning, fmt.Sprintf("The guest is on %s, paused; the migration paused it and could not resume it: %s",
 			node, ask(node, "resume it with `virsh resume`"))
 	}
 	what, remedy := standstill(d)

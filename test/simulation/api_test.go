@@ -8,7 +8,6 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -283,7 +282,6 @@ func mergeConditions(have, applied any) any {
 			out = append(out, c)
 		}
 	}
-	slices.SortFunc(out, func(a, b any) int { return strings.Compare(kindOf(a), kindOf(b)) })
 	return out
 }
 
@@ -325,6 +323,9 @@ func (s *server) edit(r request, change func(object) (object, error)) (object, e
 	next, err := change(copyOf(now))
 	if err != nil {
 		return nil, err
+	}
+	if textIn(metaOf(next), "resourceVersion") != textIn(metaOf(now), "resourceVersion") {
+		return nil, r.conflict("the object has been modified")
 	}
 	return s.store(r, next)
 }

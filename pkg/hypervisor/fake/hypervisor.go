@@ -151,6 +151,9 @@ func (d *domain) mayLeave(params hypervisor.MigrateParams) error {
 	case d.in != nil:
 		return fault(method, hypervisor.KindBusy,
 			"Timed out during operation: cannot acquire state change lock (held by monitor=migration in)")
+	case d.partial:
+		return fault(method, hypervisor.KindOther,
+			"internal error: unable to execute QEMU command 'migrate': Guest is waiting for an incoming migration")
 	case d.guest.Unsafe && !params.AllowUnsafe:
 		return fault(method, hypervisor.KindUnsafe, "Unsafe migration: Migration without shared storage is unsafe")
 	case params.PostCopy && d.state == hypervisor.StatePaused:
