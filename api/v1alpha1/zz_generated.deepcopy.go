@@ -1682,6 +1682,10 @@ func (in *TargetStatus) DeepCopyInto(out *TargetStatus) {
 		in, out := &in.IncomingTime, &out.IncomingTime
 		*out = (*in).DeepCopy()
 	}
+	if in.IncomingEndedTime != nil {
+		in, out := &in.IncomingEndedTime, &out.IncomingEndedTime
+		*out = (*in).DeepCopy()
+	}
 	if in.ArrivedTime != nil {
 		in, out := &in.ArrivedTime, &out.ArrivedTime
 		*out = (*in).DeepCopy()

@@ -99,10 +99,16 @@ func TestACallThatWasNeverSentStartedNothing(t *testing.T) {
 // theirsFirst has somebody else begin to move the guest to node-c before our call, which
 // waits in libvirt until it is released. What it returns ends with theirs.
 func (w *world) theirsFirst() (theirs <-chan error, release func()) {
+	var held func()
+	theirs = w.theirsBefore(2*time.Second, func() { held = w.fleet.Host("node-a").Hang(fake.MethodMigrate) })
+	return theirs, func() { held() }
+}
+
+// theirsBefore has somebody else begin to move the guest to node-c some time before our call.
+func (w *world) theirsBefore(age time.Duration, then func()) <-chan error {
 	ctx, cancel := context.WithCancel(context.Background())
 	w.t.Cleanup(cancel)
 	ended := make(chan error, 1)
-	var held func()
 	var once sync.Once
 	a := w.fleet.Host("node-a")
 	w.api.before = func(_ int, by *testAgent) bool {
@@ -113,13 +119,13 @@ func (w *world) theirsFirst() (theirs <-chan error, release func()) {
 						DestinationURI: w.fleet.Host("node-c").URI(), LiveXML: "<domain/>", PostCopy: true,
 					})
 				}()
-				time.Sleep(2 * time.Second)
-				held = a.Hang(fake.MethodMigrate)
+				time.Sleep(age)
+				then()
 			})
 		}
 		return false
 	}
-	return ended, func() { held() }
+	return ended
 }
 
 // TestSomebodyElsesMigrationGoesFirst: our call waits until theirs is over. Theirs is

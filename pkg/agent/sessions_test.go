@@ -435,7 +435,7 @@ func TestWhatWasHeardBeforeTheCallReturnedCounts(t *testing.T) {
 		events := make(chan hypervisor.Event, 1)
 		s := &sourceSession{
 			node: &Node{Clock: clock.RealClock{}}, box: newMailbox(&v1alpha1.LiveMigration{}), returned: make(chan error, 1),
-			section: &v1alpha1.SourceStatus{StartRequestedTime: new(metav1.NowMicro())},
+			section: &v1alpha1.SourceStatus{StartRequestedTime: new(metav1.NowMicro())}, now: sighting{seen: true, jobSeen: true},
 		}
 		events <- hypervisor.Event{
 			Type: hypervisor.EventLifecycle, Lifecycle: hypervisor.LifecycleSuspended, Detail: hypervisor.DetailPostcopy,

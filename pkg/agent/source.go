@@ -240,8 +240,9 @@ func (s *sourceSession) noteStop(e hypervisor.Event) {
 // noteSwitch remembers an event that tells of a post-copy which may be over before
 // anybody looks.
 func (s *sourceSession) noteSwitch(e hypervisor.Event) {
-	started := s.section != nil && s.section.StartRequestedTime != nil && s.section.End == nil && !s.now.foreign
-	if !started || e.Lifecycle != hypervisor.LifecycleSuspended || e.Detail != hypervisor.DetailPostcopy {
+	ours := s.section != nil && s.section.StartRequestedTime != nil && s.section.End == nil &&
+		(s.section.JobStartedTime != nil || s.now.jobSeen && !s.now.foreign)
+	if !ours || e.Lifecycle != hypervisor.LifecycleSuspended || e.Detail != hypervisor.DetailPostcopy {
 		return
 	}
 	if record := s.record(); record.PostCopyTime == nil {
@@ -352,7 +353,13 @@ func (s *sourceSession) look(ctx context.Context) {
 	before := s.now
 	s.now = look(ctx, s.hv, s.lm.Status.DomainUUID)
 	s.evidence.noteSight(s.now)
-	s.now.foreign = !s.now.jobSeen && before.foreign || migration.Foreign(s.section, s.called, s.now.job, s.node.Clock.Now())
+	if s.now.jobSeen {
+		s.now.foreign = migration.Foreign(s.section, s.called, s.now.job, s.node.Clock.Now())
+	} else {
+		// A half whose job cannot be asked about is ours only if its job was seen to be,
+		// perhaps by another process.
+		s.now.foreign = before.foreign || s.section.JobStartedTime == nil
+	}
 	switch {
 	case !s.now.seen, s.now.ours():
 		s.quietSince = time.Time{}

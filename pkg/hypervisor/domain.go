@@ -100,6 +100,8 @@ const (
 	ReasonUser              Reason = "User"
 	ReasonStartingUp        Reason = "StartingUp"
 	ReasonUnpaused          Reason = "Unpaused"
+	ReasonRestored          Reason = "Restored"
+	ReasonFromSnapshot      Reason = "FromSnapshot"
 	ReasonMigration         Reason = "Migration"
 	ReasonMigrated          Reason = "Migrated"
 	ReasonMigrationCanceled Reason = "MigrationCanceled"

@@ -66,10 +66,24 @@ func Brought(target *v1alpha1.TargetStatus) bool {
 	return ShowsIncoming(target.Domain) || target.IncomingTime != nil && !startedAnew(target)
 }
 
-// startedAnew reports whether what runs on the target is known not to be the run that a
-// migration has brought there.
+// startedAnew reports whether what a migration has brought to the target is known to be
+// over, so that what runs there is something else. Numbers of runs are not enough: libvirt
+// counts on from the highest that is active when it is started, so that the next run may
+// have the number of a half that has died.
 func startedAnew(target *v1alpha1.TargetStatus) bool {
+	return target.IncomingEndedTime != nil || anotherRun(target)
+}
+
+// anotherRun reports whether what runs on the target has another number than what a
+// migration has brought.
+func anotherRun(target *v1alpha1.TargetStatus) bool {
 	return target.IncomingID != 0 && target.Domain.ID != 0 && target.Domain.ID != target.IncomingID
+}
+
+// hasArrived reports whether the guest was seen on the target, brought by a migration. It
+// stays true whatever becomes of it there.
+func hasArrived(target *v1alpha1.TargetStatus) bool {
+	return target != nil && target.IncomingTime != nil && target.ArrivedTime != nil
 }
 
 // NoteDefinition remembers a definition that was on the target before the source has
@@ -82,22 +96,46 @@ func NoteDefinition(target *v1alpha1.TargetStatus, source *v1alpha1.SourceStatus
 }
 
 // NoteIncoming remembers that and when a half was first seen on the target that a migration
-// brings, or was heard of, and which run of the domain that is.
+// brings, or was heard of, which run of the domain that is, and when that was first seen to
+// be over.
 func NoteIncoming(target *v1alpha1.TargetStatus, heard bool, now time.Time) {
 	shown := ShowsIncoming(target.Domain)
 	if target.IncomingTime == nil && (heard || shown) {
 		target.IncomingTime = new(metav1.NewMicroTime(now))
 	}
-	if shown && target.Domain.ID != 0 {
-		target.IncomingID = target.Domain.ID
+	switch {
+	case shown && target.Domain.ID != 0:
+		target.IncomingID, target.IncomingEndedTime = target.Domain.ID, nil
+	case shown:
+		target.IncomingEndedTime = nil
+	case target.IncomingTime != nil && target.IncomingEndedTime == nil && runEnded(target):
+		target.IncomingEndedTime = new(metav1.NewMicroTime(now))
 	}
 }
 
-// ShowsIncoming reports whether a domain is, or was, made by an incoming migration.
+// runEnded reports whether the target shows that what was brought there is over. Of a guest
+// that runs, libvirt says how it was started until it is first paused.
+func runEnded(target *v1alpha1.TargetStatus) bool {
+	switch SideOf(target.Domain) { //nolint:exhaustive // The others are active.
+	case SideGone, SideStopped, SideMigrated:
+		return true
+	}
+	switch hypervisor.Reason(target.Domain.Reason) { //nolint:exhaustive // The others say nothing of its start.
+	case hypervisor.ReasonBooted, hypervisor.ReasonRestored, hypervisor.ReasonFromSnapshot:
+		return true
+	default:
+		return anotherRun(target)
+	}
+}
+
+// ShowsIncoming reports whether a domain is, or was, made by an incoming migration. One that
+// is starting up is made by that only if it has the job.
 func ShowsIncoming(d *v1alpha1.DomainObservation) bool {
 	switch SideOf(d) { //nolint:exhaustive // No other says so.
-	case SideIncoming, SidePostcopy:
-		return true
+	case SideIncoming:
+		return d.Reason != string(hypervisor.ReasonStartingUp) || d.Job == string(hypervisor.OperationMigrationIn)
+	case SidePostcopy:
+		return d.State == string(hypervisor.StateRunning) // What leaves stands paused.
 	default:
 		return d != nil && d.State == string(hypervisor.StateRunning) && d.Reason == string(hypervisor.ReasonMigrated)
 	}

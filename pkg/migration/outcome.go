@@ -133,7 +133,9 @@ func (row outcomeRow) twoCopies(end *v1alpha1.SourceEnd, target *v1alpha1.Target
 func sourceSideOf(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) Side {
 	o := &source.End.Domain
 	switch side := SideOf(o); {
-	case held(source):
+	case leftByAnother(source, target, side):
+		return SideLeaving
+	case held(source, target):
 		return SideHeld
 	case side == SidePostcopy && InPostCopy(source) && Whole(target):
 		return SideStale
@@ -144,12 +146,27 @@ func sourceSideOf(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) 
 	}
 }
 
+// leftByAnother reports whether a half, or a guest that stands paused for its switch-over, has
+// been left by a migration that somebody else has started, to whatever host: nothing of the
+// guest was seen to come to the target, and ours was not in post-copy when it ended, or was
+// never seen and libvirt has refused it.
+func leftByAnother(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus, side Side) bool {
+	switch {
+	case InPostCopy(source), target != nil && (target.IncomingTime != nil || ShowsIncoming(target.Domain)):
+		return false
+	case side == SidePostcopy:
+		return true
+	default:
+		return side == SideIncoming && source.JobStartedTime == nil && source.End.Call == v1alpha1.CallFailed
+	}
+}
+
 // arrivedWhole reports whether all of the guest was seen on the target.
 func arrivedWhole(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) bool {
 	if InPostCopy(source) {
 		return Whole(target)
 	}
-	return target != nil && target.ArrivedTime != nil
+	return hasArrived(target)
 }
 
 // targetSideOf reduces the target's last sight of the guest. Only what this migration has
@@ -160,10 +177,28 @@ func targetSideOf(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) 
 		return SideUnseen
 	}
 	side := SideOf(target.Domain)
-	if (side == SideLive || side == SideLeaving) && startedThere(source, target) {
+	switch {
+	case side == SideIncoming && hasArrived(target) && !startedAnew(target):
+		// The whole guest, which was to be moved on: its switch-over is over, or never will be.
+		return SideLeaving
+	case side != SideLive && side != SideLeaving, !startedThere(source, target):
+		return side
+	case hasArrived(target) && hasStoodStill(source):
+		return SideRestarted
+	default:
 		return SideStarted
 	}
-	return side
+}
+
+// hasStoodStill reports whether the source does not show a guest that has never been
+// suspended: libvirt gives one that goes on after its switch-over another reason for running.
+// It cannot have arrived anywhere.
+func hasStoodStill(source *v1alpha1.SourceStatus) bool {
+	if source == nil || source.End == nil || source.End.Domain.State != string(hypervisor.StateRunning) {
+		return true
+	}
+	reason := hypervisor.Reason(source.End.Domain.Reason)
+	return reason == hypervisor.ReasonMigrationCanceled || reason == hypervisor.ReasonUnpaused
 }
 
 // startedThere reports whether a guest on the target was not brought there, even if a half
@@ -173,16 +208,17 @@ func startedThere(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) 
 	switch {
 	case target.Domain.Reason == string(hypervisor.ReasonMigrated), hasLeft(source):
 		return false
-	case neverLeft(source), startedAnew(target), held(source) && target.Domain.Reason == string(hypervisor.ReasonBooted):
+	case neverLeft(source), startedAnew(target), held(source, target) && target.Domain.Reason == string(hypervisor.ReasonBooted):
 		return true
 	default:
-		return target.ArrivedTime == nil && !Brought(target)
+		return !hasArrived(target) && !Brought(target)
 	}
 }
 
 // held reports whether the source has the guest still paused for a switch-over that is over.
-func held(source *v1alpha1.SourceStatus) bool {
-	return source != nil && source.End != nil && SideOf(&source.End.Domain) == SideIncoming && source.End.Domain.Job == ""
+func held(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) bool {
+	return source != nil && source.End != nil && SideOf(&source.End.Domain) == SideIncoming && source.End.Domain.Job == "" &&
+		!leftByAnother(source, target, SideIncoming)
 }
 
 // neverLeft reports whether the guest is on the source and has never been suspended to

@@ -290,13 +290,13 @@ func TestSectionsOfAnotherAttemptDoNotCount(t *testing.T) {
 // TestOutcomeTableIsComplete: each combination of sides has one row, and one only.
 func TestOutcomeTableIsComplete(t *testing.T) {
 	sides := []Side{
-		SideUnseen, SideGone, SideMigrated, SideStopped, SideLive, SideStarted, SideLeaving, SideIncoming, SideHeld, SidePostcopy, SideStale,
+		SideUnseen, SideGone, SideMigrated, SideStopped, SideLive, SideStarted, SideRestarted, SideLeaving, SideIncoming, SideHeld, SidePostcopy, SideStale,
 	}
 	for _, source := range sides {
 		for _, target := range sides {
 			// A target holds nothing: only a source's guest can be held, or stale. And only
 			// a target's can have been started where it was to arrive.
-			if target == SideHeld || target == SideStale || source == SideStarted {
+			if target == SideHeld || target == SideStale || source == SideStarted || source == SideRestarted {
 				continue
 			}
 			rows := 0
@@ -338,7 +338,7 @@ func (b builder) pausedByUs() builder {
 }
 
 func (b builder) arrived() builder {
-	b.lm.Status.Target.ArrivedTime = new(metav1.NewMicroTime(epoch))
+	b.lm.Status.Target.IncomingTime, b.lm.Status.Target.ArrivedTime = new(metav1.NewMicroTime(epoch)), new(metav1.NewMicroTime(epoch))
 	return b
 }
 

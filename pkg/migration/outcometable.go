@@ -27,7 +27,7 @@ type outcomeRow struct {
 // outcomeTable has exactly one row for each combination of sides.
 var outcomeTable = []outcomeRow{
 	{
-		source: []Side{SideMigrated, SideGone, SideStopped}, target: []Side{SideLive},
+		source: []Side{SideMigrated, SideGone, SideStopped}, target: []Side{SideLive, SideRestarted},
 		verdict: VerdictSucceeded, reason: v1alpha1.ReasonMigrated,
 		meaning: "the guest runs on the target and nowhere else",
 	},
@@ -70,7 +70,7 @@ var outcomeTable = []outcomeRow{
 			"booted afresh) and to destroy the other",
 	},
 	{
-		source: []Side{SideLive}, target: []Side{SideLive},
+		source: []Side{SideLive}, target: []Side{SideLive, SideRestarted},
 		verdict: VerdictUnknown, pauseSource: true,
 		meaning: "the guest ran on both hosts, so the source's copy was paused, once; ask an administrator to look at the guest's console " +
 			"on the target: if the guest runs well there, destroy the source's copy; otherwise destroy the target's copy, and then " +
@@ -95,7 +95,7 @@ var outcomeTable = []outcomeRow{
 			"stays, ask an administrator to check the log of the source's agent",
 	},
 	{
-		source: []Side{SideHeld}, target: []Side{SideLeaving, SidePostcopy},
+		source: []Side{SideHeld}, target: []Side{SideLeaving, SidePostcopy, SideRestarted},
 		verdict: VerdictUnknown, patience: ConfirmTimeout,
 		meaning: "the guest has switched over to the target, and the source still has the old copy, which must never be resumed; ask an " +
 			"administrator to check on the guest's console that it runs well on the target, and then to destroy the source's copy",
@@ -110,7 +110,7 @@ var outcomeTable = []outcomeRow{
 		source: []Side{SideHeld}, target: []Side{SideGone, SideStopped, SideMigrated},
 		verdict: VerdictUnknown, patience: ConfirmTimeout,
 		meaning: "the source has the guest paused at its switch-over, and the target does not run it; ask an administrator to make sure " +
-			"that it has not run on the target in the meantime, and then to resume it on the source",
+			"that it has not run on the target or on any other host in the meantime, and then to resume it on the source",
 	},
 	{
 		source: []Side{SideGone, SideMigrated}, target: []Side{SideGone, SideStopped, SideMigrated},
@@ -142,14 +142,14 @@ var outcomeTable = []outcomeRow{
 	},
 	{
 		source: []Side{SideStale}, target: []Side{
-			SideLive, SideStarted, SideGone, SideStopped, SideMigrated, SideLeaving, SideIncoming, SidePostcopy,
+			SideLive, SideStarted, SideRestarted, SideGone, SideStopped, SideMigrated, SideLeaving, SideIncoming, SidePostcopy,
 		},
 		verdict: VerdictUnknown, patience: ConfirmTimeout, destroySource: true,
 		meaning: "all of the guest has arrived on the target, but the source was not told; the part left on the source is stale, must never " +
 			"be resumed, and has not been removed yet; if it stays, ask an administrator to check the log of the source's agent",
 	},
 	{
-		source: []Side{SidePostcopy}, target: []Side{SideLive, SideStarted, SideLeaving},
+		source: []Side{SidePostcopy}, target: []Side{SideLive, SideStarted, SideRestarted, SideLeaving},
 		verdict: VerdictUnknown, patience: ConfirmTimeout,
 		meaning: "the guest runs on the target; the part left on the source is stale and must never be resumed; ask an administrator to " +
 			"destroy it",
@@ -162,10 +162,10 @@ var outcomeTable = []outcomeRow{
 	},
 	{
 		source: []Side{SideLeaving, SideIncoming}, target: []Side{
-			SideLive, SideStarted, SideGone, SideStopped, SideMigrated, SideLeaving, SideIncoming, SidePostcopy,
+			SideLive, SideStarted, SideRestarted, SideGone, SideStopped, SideMigrated, SideLeaving, SideIncoming, SidePostcopy,
 		},
 		verdict: VerdictUnknown, patience: ConfirmTimeout,
-		meaning: "another migration of the guest seems to be under way",
+		meaning: "another migration of the guest seems to be under way, or to have been interrupted",
 	},
 	{
 		source: []Side{
@@ -177,7 +177,7 @@ var outcomeTable = []outcomeRow{
 	},
 	{
 		source: []Side{SideUnseen}, target: []Side{
-			SideLive, SideStarted, SideGone, SideStopped, SideMigrated, SideLeaving, SideIncoming, SidePostcopy,
+			SideLive, SideStarted, SideRestarted, SideGone, SideStopped, SideMigrated, SideLeaving, SideIncoming, SidePostcopy,
 		},
 		verdict: VerdictUnknown, patience: ConfirmTimeout,
 		meaning: "the source has not reported on the guest",

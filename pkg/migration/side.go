@@ -33,6 +33,9 @@ const (
 	// SideStarted: on the target, the domain is a whole guest that the migration has not
 	// brought: somebody has started it there from a definition, and may be moving it on.
 	SideStarted Side = "Started"
+	// SideRestarted: on the target, the domain is a whole guest that somebody has started
+	// there after the migration had brought it and it had gone on there.
+	SideRestarted Side = "Restarted"
 	// SideStale: on the source, the domain is the half that post-copy left there of a
 	// guest that has arrived whole on the target.
 	SideStale Side = "Stale"

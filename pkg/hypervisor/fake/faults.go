@@ -126,6 +126,9 @@ func (h *Host) Reconnect() {
 	if h.connected || h.fleet.closed {
 		return
 	}
+	if h.down {
+		h.countAnew()
+	}
 	h.connected, h.down = true, false
 	h.lost = make(chan struct{})
 	h.publish(hypervisor.Event{Type: hypervisor.EventResync})

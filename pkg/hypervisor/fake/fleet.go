@@ -52,8 +52,6 @@ type Fleet struct {
 	calls      []*Call
 	// boots counts how often guests were started.
 	boots int
-	// runs counts how often a guest began to be active on a host.
-	runs int64
 }
 
 // Option changes a fleet.
@@ -169,9 +167,3 @@ func (f *Fleet) RunningOn(uuid string) []string {
 
 // String shows which fleet it is in failed tests.
 func (f *Fleet) String() string { return fmt.Sprintf("fleet of %d hosts", len(f.hosts)) }
-
-// newRun numbers a run of a guest on a host. The fleet's mutex is held.
-func (f *Fleet) newRun() int64 {
-	f.runs++
-	return f.runs
-}

@@ -52,6 +52,25 @@ type Host struct {
 	connected bool
 	// down is whether the daemon is not there for other hosts either.
 	down bool
+	// runs is the number that the daemon has given a domain last.
+	runs int64
+}
+
+// newRun numbers a run of a domain. The fleet's mutex is held.
+func (h *Host) newRun() int64 {
+	h.runs++
+	return h.runs
+}
+
+// countAnew numbers on from the highest number of what is active, as the daemon does when it
+// is started: that of a domain which is not any more may come again.
+func (h *Host) countAnew() {
+	h.runs = 0
+	for _, d := range h.domains {
+		if d.active() {
+			h.runs = max(h.runs, d.id)
+		}
+	}
 }
 
 var _ hypervisor.Hypervisor = (*Host)(nil)
@@ -143,7 +162,7 @@ func (h *Host) AddGuest(guest Guest) {
 	defer h.fleet.mu.Unlock()
 	h.fleet.boots++
 	h.domains[guest.UUID] = &domain{
-		id: h.fleet.newRun(), boot: h.fleet.boots, guest: guest, state: guest.State, reason: guest.Reason, persistent: guest.Persistent,
+		id: h.newRun(), boot: h.fleet.boots, guest: guest, state: guest.State, reason: guest.Reason, persistent: guest.Persistent,
 		live: guest.LiveXML, inactive: guest.PersistentXML, maxDowntime: defaultMaxDowntime,
 	}
 }

@@ -194,7 +194,7 @@ func (m *migration) prepare() bool {
 		return false
 	}
 	half := &domain{
-		id: m.target.fleet.newRun(), guest: from.guest, state: hypervisor.StatePaused, reason: hypervisor.ReasonMigration,
+		id: m.target.newRun(), guest: from.guest, state: hypervisor.StatePaused, reason: hypervisor.ReasonMigration,
 		live: m.params.LiveXML, in: m, boot: from.boot, partial: true, maxDowntime: defaultMaxDowntime,
 	}
 	if m.before != nil {

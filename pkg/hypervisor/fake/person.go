@@ -17,7 +17,7 @@ func (h *Host) Start(uuid string) bool {
 	}
 	h.fleet.boots++
 	d.state, d.reason, d.boot, d.partial = hypervisor.StateRunning, hypervisor.ReasonBooted, h.fleet.boots, false
-	d.id = h.fleet.newRun()
+	d.id = h.newRun()
 	h.emit(uuid, hypervisor.LifecycleStarted, "Booted")
 	return true
 }

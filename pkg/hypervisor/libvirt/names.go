@@ -17,7 +17,7 @@ type stateNames struct {
 var states = map[lv.DomainState]stateNames{
 	lv.DOMAIN_NOSTATE: {hypervisor.StateNoState, []hypervisor.Reason{hypervisor.ReasonUnknown}},
 	lv.DOMAIN_RUNNING: {hypervisor.StateRunning, []hypervisor.Reason{
-		hypervisor.ReasonUnknown, hypervisor.ReasonBooted, hypervisor.ReasonMigrated, "Restored", "FromSnapshot",
+		hypervisor.ReasonUnknown, hypervisor.ReasonBooted, hypervisor.ReasonMigrated, hypervisor.ReasonRestored, hypervisor.ReasonFromSnapshot,
 		hypervisor.ReasonUnpaused, hypervisor.ReasonMigrationCanceled, "SaveCanceled", "Wakeup",
 		hypervisor.ReasonCrashed, hypervisor.ReasonPostcopy, hypervisor.ReasonPostcopyFailed,
 	}},

@@ -32,6 +32,11 @@ type TargetStatusApplyConfiguration struct {
 	// incomingID is the host's number of the run of the domain that a migration brought, as
 	// last seen. A guest that runs here under another number was started afterwards.
 	IncomingID *int64 `json:"incomingID,omitempty"`
+	// incomingEndedTime is when the run that a migration had brought was first seen to be
+	// over: the domain was not active, or was one that was started here. From then on,
+	// nothing here is taken for what the migration has brought, whatever its number, until
+	// another incoming half is seen.
+	IncomingEndedTime *v1.MicroTime `json:"incomingEndedTime,omitempty"`
 	// arrivedTime is when the guest was first seen on this side, running or complete and
 	// paused, brought by a migration.
 	ArrivedTime *v1.MicroTime `json:"arrivedTime,omitempty"`
@@ -125,6 +130,14 @@ func (b *TargetStatusApplyConfiguration) WithIncomingTime(value v1.MicroTime) *T
 // If called multiple times, the IncomingID field is set to the value of the last call.
 func (b *TargetStatusApplyConfiguration) WithIncomingID(value int64) *TargetStatusApplyConfiguration {
 	b.IncomingID = &value
+	return b
+}
+
+// WithIncomingEndedTime sets the IncomingEndedTime field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the IncomingEndedTime field is set to the value of the last call.
+func (b *TargetStatusApplyConfiguration) WithIncomingEndedTime(value v1.MicroTime) *TargetStatusApplyConfiguration {
+	b.IncomingEndedTime = &value
 	return b
 }
 
