@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,9 +45,19 @@ type process struct {
 	ended  sync.WaitGroup
 }
 
-// launch runs a process's controllers.
-func (p *process) launch(ctx context.Context, mgr manager.Manager) {
-	p.ended.Go(func() { _ = mgr.Start(ctx) })
+// restartDelay is how long it takes until a process that has ended by itself, such as one
+// that cannot fill its caches, is started again.
+const restartDelay = 10 * time.Second
+
+// launch runs a process's controllers. Where they end by themselves, another process takes
+// the place of this one some time later.
+func (w *world) launch(ctx context.Context, p *process, mgr manager.Manager, replace func()) {
+	p.ended.Go(func() {
+		_ = mgr.Start(ctx)
+		if ctx.Err() == nil {
+			w.later(restartDelay, replace)
+		}
+	})
 }
 
 // kill ends the process as a signal does that nobody can catch.
@@ -119,7 +130,12 @@ func (w *world) startManager() {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
 	w.managers = append(w.managers, p)
-	p.launch(ctx, mgr)
+	w.launch(ctx, p, mgr, func() {
+		if i := slices.Index(w.managers, p); i >= 0 {
+			w.stopManager(i)
+			w.startManager()
+		}
+	})
 }
 
 // startAgent starts the agent of a node, on which there is none.
@@ -153,7 +169,12 @@ func (w *world) startAgent(n *host) {
 	_, err = node.SetupSessions(mgr, "target", node.TargetNodeField, n.name, agent.NewTargetSessions(an))
 	w.must(err)
 	n.agent = p
-	p.launch(ctx, mgr)
+	w.launch(ctx, p, mgr, func() {
+		if n.agent == p {
+			w.stopAgent(n, true)
+			w.startAgent(n)
+		}
+	})
 }
 
 // stopAgent ends a node's agent: at once or, as an update does, after it has handed over.
