@@ -366,34 +366,39 @@ func TestSectionsAreNeverRemoved(t *testing.T) {
 	a, b := w.newAgent("a"), w.newAgent("b")
 	lm := w.underWay(a.node, b.node)
 	admin := cluster.client
-	begun := map[string]any{"source": map[string]any{"attemptID": "1"}, "progress": map[string]any{"percent": 1}}
-	if err := setStatus(t, a.client, lm, begun); err != nil {
-		t.Fatal(err)
+	section, progress := map[string]any{"attemptID": "1"}, map[string]any{"percent": 1}
+	bySource := func(status map[string]any) error {
+		return applyStatus(t, a.client, v1alpha1.OwnerSourceAgent, lm, status)
 	}
+	byTarget := func(status map[string]any) error {
+		return applyStatus(t, b.client, v1alpha1.OwnerTargetAgent, lm, status)
+	}
+	byAnybody := func(status map[string]any) error { return setStatus(t, admin, lm, status) }
 	for i, c := range []struct {
-		who     client.Client
+		write   func(map[string]any) error
 		status  map[string]any
 		refusal string
 	}{
-		{a.client, map[string]any{"source": nil}, sourceStays},
-		{a.client, map[string]any{"progress": nil}, progressStays},
-		{b.client, map[string]any{"target": nil}, targetStays},
-		{admin, map[string]any{"source": nil, "attempt": nil}, sourceStays},
-		{admin, map[string]any{"target": nil, "attempt": nil}, targetStays},
-		{admin, map[string]any{"progress": nil, "attempt": nil}, progressStays},
+		{bySource, map[string]any{"source": section, "progress": progress}, ""},
+		{bySource, map[string]any{"progress": progress}, sourceStays},
+		{bySource, map[string]any{"source": section}, progressStays},
+		{byAnybody, map[string]any{"target": nil}, targetStays},
+		{byAnybody, map[string]any{"source": nil, "attempt": nil}, sourceStays},
+		{byAnybody, map[string]any{"target": nil, "attempt": nil}, targetStays},
+		{byAnybody, map[string]any{"progress": nil, "attempt": nil}, progressStays},
 		// The manager looks for the guest again. The sections stay until others of the
 		// next attempt take their place.
-		{admin, map[string]any{"attempt": nil}, ""},
-		{admin, map[string]any{"source": nil}, sourceStays},
-		{admin, map[string]any{"attempt": map[string]any{"id": "2", "admittedTime": microNow()}}, ""},
-		{b.client, map[string]any{"target": nil}, targetStays},
-		{b.client, map[string]any{"target": map[string]any{"attemptID": "2"}}, ""},
-		{a.client, map[string]any{"source": map[string]any{"attemptID": "2", "startRequestedTime": microNow()}}, ""},
-		{admin, map[string]any{"attempt": nil}, attemptStays},
-		{admin, map[string]any{"attempt": map[string]any{"id": "3"}}, attemptStays},
-		{admin, map[string]any{"attempt": map[string]any{"endSeenTime": microNow()}}, ""},
+		{byAnybody, map[string]any{"attempt": nil}, ""},
+		{byAnybody, map[string]any{"source": nil}, sourceStays},
+		{byAnybody, map[string]any{"attempt": map[string]any{"id": "2", "admittedTime": microNow()}}, ""},
+		{byAnybody, map[string]any{"target": nil}, targetStays},
+		{byTarget, map[string]any{"target": map[string]any{"attemptID": "2"}}, ""},
+		{bySource, map[string]any{"source": map[string]any{"attemptID": "2", "startRequestedTime": microNow()}, "progress": progress}, ""},
+		{byAnybody, map[string]any{"attempt": nil}, attemptStays},
+		{byAnybody, map[string]any{"attempt": map[string]any{"id": "3"}}, attemptStays},
+		{byAnybody, map[string]any{"attempt": map[string]any{"endSeenTime": microNow()}}, ""},
 	} {
-		err := setStatus(t, c.who, lm, c.status)
+		err := c.write(c.status)
 		if c.refusal != "" {
 			requireRefused(t, err, "status", c.refusal)
 		} else if err != nil {
@@ -417,7 +422,7 @@ func TestEndpointsOfTargets(t *testing.T) {
 	a, b := w.newAgent("a"), w.newAgent("b")
 	lm := w.underWay(a.node, b.node)
 	set := func(transport, address string) error {
-		return setStatus(t, b.client, lm, map[string]any{"target": map[string]any{"endpoint": map[string]any{"transport": transport, "address": address}}})
+		return applyStatus(t, b.client, v1alpha1.OwnerTargetAgent, lm, map[string]any{"target": map[string]any{"endpoint": map[string]any{"transport": transport, "address": address}}})
 	}
 	for _, address := range []string{"192.0.2.2", "169.254.1.1", "2001:db8::1", "fe80::1", "node-b", "node-b.example.com"} {
 		if err := set("tls", address); err != nil {

@@ -137,7 +137,20 @@ func (w *world) underWay(source, target string) *v1alpha1.LiveMigration {
 	return lm
 }
 
-// setStatus writes fields of a status as an agent does, or removes those that are nil.
+// applyStatus writes a status as an agent does: it is all that the owner has to say.
+func applyStatus(t *testing.T, c client.Client, owner string, lm *v1alpha1.LiveMigration, status map[string]any) error {
+	t.Helper()
+	patch, err := json.Marshal(map[string]any{
+		"apiVersion": v1alpha1.GroupVersion.String(), "kind": "LiveMigration",
+		"metadata": map[string]any{"name": lm.Name, "namespace": lm.Namespace}, "status": status,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Status().Patch(t.Context(), lm.DeepCopy(), client.RawPatch(types.ApplyPatchType, patch), client.FieldOwner(owner), client.ForceOwnership)
+}
+
+// setStatus writes fields of a status, or removes those that are nil.
 func setStatus(t *testing.T, c client.Client, lm *v1alpha1.LiveMigration, fields map[string]any) error {
 	t.Helper()
 	patch, err := json.Marshal(map[string]any{"status": fields})
@@ -157,15 +170,20 @@ func TestAgentsWriteOnlyTheSectionsOfTheirSide(t *testing.T) {
 	changed := map[string]any{"attemptID": "1", "problem": map[string]any{"reason": "Test", "message": "No"}}
 	notSource := "status.source and status.progress may be written only by the agent of the source node, " + a.node + ", not by the agent of "
 	notTarget := "status.target may be written only by the agent of the target node, " + b.node + ", not by the agent of "
+	for range 2 {
+		if err := applyStatus(t, a.client, v1alpha1.OwnerSourceAgent, lm, map[string]any{"source": source, "progress": progress}); err != nil {
+			t.Error(err)
+		}
+		if err := applyStatus(t, b.client, v1alpha1.OwnerTargetAgent, lm, map[string]any{"target": target}); err != nil {
+			t.Error(err)
+		}
+	}
 	for _, tc := range []struct {
 		name   string
 		agent  *agentSim
 		fields map[string]any
 		denial string
 	}{
-		{"the source's writes its section", a, map[string]any{"source": source, "progress": progress}, ""},
-		{"the source's repeats itself", a, map[string]any{"source": source, "progress": progress}, ""},
-		{"the target's writes its section", b, map[string]any{"target": target}, ""},
 		{"another repeats what is there", c, map[string]any{"source": source, "target": target}, "the agent of " + c.node + " has no part in this migration"},
 		{"the target's writes the source's", b, map[string]any{"source": changed}, notSource + b.node},
 		{"the target's writes the progress", b, map[string]any{"progress": map[string]any{"percent": 4}}, notSource + b.node},
@@ -179,19 +197,55 @@ func TestAgentsWriteOnlyTheSectionsOfTheirSide(t *testing.T) {
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			err := setStatus(t, tc.agent.client, lm, tc.fields)
-			switch {
-			case tc.denial != "":
-				requireDenied(t, err, tc.denial)
-			case err != nil:
-				t.Error(err)
-			}
+			requireDenied(t, setStatus(t, tc.agent.client, lm, tc.fields), tc.denial)
 		})
 	}
 	requireDenied(t, setStatus(t, unbound(t), lm, map[string]any{"source": source}), noNode)
-	patch := client.RawPatch(types.MergePatchType, []byte(`{"status":{"progress":{"percent":9}}}`))
-	requireDenied(t, a.client.Status().Patch(t.Context(), lm.DeepCopy(), patch, client.FieldOwner("another")),
-		"agents write as the field managers "+v1alpha1.OwnerSourceAgent+" and "+v1alpha1.OwnerTargetAgent)
+	sent, received := map[string]any{"source": source, "progress": progress}, map[string]any{"target": target}
+	for _, as := range []struct {
+		owner  string
+		agent  *agentSim
+		status map[string]any
+	}{{"another", a, sent}, {v1alpha1.OwnerTargetAgent, a, received}, {v1alpha1.OwnerSourceAgent, b, sent}} {
+		requireDenied(t, applyStatus(t, as.agent.client, as.owner, lm, as.status),
+			"agents write as the field managers "+v1alpha1.OwnerSourceAgent+", on the source node, and "+v1alpha1.OwnerTargetAgent+", on the target node")
+	}
+}
+
+// TestAnAgentComesToOwnNothingOfTheOtherSide, nor of what is the manager's, by applying it as it
+// is: what its writer leaves out from then on would stay.
+func TestAnAgentComesToOwnNothingOfTheOtherSide(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a, b := w.newAgent("a"), w.newAgent("b")
+	lm := w.underWay(a.node, b.node)
+	target := map[string]any{"attemptID": "1"}
+	refusal := map[string]any{"attemptID": "1", "problem": map[string]any{"reason": "SourceCheckFailed", "message": "no"}}
+	if err := applyStatus(t, a.client, v1alpha1.OwnerSourceAgent, lm, map[string]any{"source": refusal}); err != nil {
+		t.Fatal(err)
+	}
+	for _, status := range []map[string]any{
+		{"target": target, "source": refusal}, {"target": target, "phase": "Preparing", "sourceNode": a.node}, {"phase": "Preparing"},
+	} {
+		requireDenied(t, applyStatus(t, b.client, v1alpha1.OwnerTargetAgent, lm, status), v1alpha1.OwnerTargetAgent+" may own nothing of the status but status.target")
+	}
+	for _, status := range []map[string]any{{"source": refusal, "target": target}, {"source": refusal, "attempt": map[string]any{"id": "1"}}} {
+		requireDenied(t, applyStatus(t, a.client, v1alpha1.OwnerSourceAgent, lm, status),
+			v1alpha1.OwnerSourceAgent+" may own nothing of the status but status.source and status.progress")
+	}
+	if err := applyStatus(t, b.client, v1alpha1.OwnerTargetAgent, lm, map[string]any{"target": target}); err != nil {
+		t.Error(err)
+	}
+	if err := applyStatus(t, a.client, v1alpha1.OwnerSourceAgent, lm, map[string]any{"source": map[string]any{"attemptID": "1"}}); err != nil {
+		t.Fatal(err)
+	}
+	after := &v1alpha1.LiveMigration{}
+	if err := cluster.client.Get(t.Context(), client.ObjectKeyFromObject(lm), after); err != nil {
+		t.Fatal(err)
+	}
+	if p := after.Status.Source.Problem; p != nil {
+		t.Errorf("the source's agent has taken its refusal back, and it stays: %+v", p)
+	}
 }
 
 // TestAgentsWriteNothingOfAMigrationThatIsNotSettled: it names no node yet.

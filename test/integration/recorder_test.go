@@ -88,7 +88,7 @@ func TestRecorderKnowsThatItsAttemptIsOver(t *testing.T) {
 			if err := b.recorder.RecordTarget(t.Context(), lm, lm.Status.Target); err != nil {
 				t.Errorf("a target's report on the attempt whose section is there: %v", err)
 			}
-			if err := setStatus(t, b.client, lm, map[string]any{"target": map[string]any{"attemptID": "2"}}); err != nil {
+			if err := applyStatus(t, b.client, v1alpha1.OwnerTargetAgent, lm, map[string]any{"target": map[string]any{"attemptID": "2"}}); err != nil {
 				t.Fatal(err)
 			}
 			if err := b.recorder.RecordTarget(t.Context(), lm, lm.Status.Target); !errors.Is(err, agent.ErrOutdated) {
