@@ -1,7 +1,10 @@
 package controllers
 
 import (
+	"encoding/json"
+
 	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -31,7 +34,7 @@ func trim(o any) (any, error) {
 	if !ok {
 		return o, nil
 	}
-	lm.ManagedFields = nil
+	lm.ManagedFields = coOwners(lm.ManagedFields)
 	for annotation := range lm.Annotations {
 		switch annotation {
 		case v1alpha1.AnnotationCancel, v1alpha1.AnnotationForceComplete, caches.UnreadableMark:
@@ -70,4 +73,46 @@ func trimFinished(lm *v1alpha1.LiveMigration) {
 	if t := lm.Status.Target; t != nil {
 		lm.Status.Target = &v1alpha1.TargetStatus{AttemptID: t.AttemptID, DowntimeMilliseconds: t.DowntimeMilliseconds}
 	}
+}
+
+// coOwners returns the entries of those who own a part of a status that is the manager's, but
+// for what the manager has applied. What it leaves out of an apply, these keep.
+func coOwners(entries []metav1.ManagedFieldsEntry) []metav1.ManagedFieldsEntry {
+	var others []metav1.ManagedFieldsEntry
+	for i := range entries {
+		e := &entries[i]
+		switch e.Manager {
+		case v1alpha1.OwnerSourceAgent, v1alpha1.OwnerTargetAgent: // A policy keeps them to their sections.
+			continue
+		case v1alpha1.OwnerManager:
+			if e.Operation == metav1.ManagedFieldsOperationApply {
+				continue
+			}
+		}
+		if ownsOfManager(e) {
+			others = append(others, *e)
+		}
+	}
+	return others
+}
+
+// ownsOfManager reports whether an entry names fields of a status that are no agent's.
+func ownsOfManager(e *metav1.ManagedFieldsEntry) bool {
+	if e.FieldsV1 == nil {
+		return false
+	}
+	var owned struct {
+		Status map[string]json.RawMessage `json:"f:status"`
+	}
+	if err := json.Unmarshal(e.FieldsV1.GetRawBytes(), &owned); err != nil {
+		return true
+	}
+	for field := range owned.Status {
+		switch field {
+		case ".", "f:source", "f:target", "f:progress":
+		default:
+			return true
+		}
+	}
+	return false
 }

@@ -40,3 +40,35 @@ func TestTrimKeepsWhatADowntimeIsJudgedBy(t *testing.T) {
 		t.Errorf("the target differs (-want +got):\n%s", diff)
 	}
 }
+
+// TestTrimKeepsWhoElseOwnsWhatIsTheManagers: an apply would leave that there.
+func TestTrimKeepsWhoElseOwnsWhatIsTheManagers(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, manager string
+		operation     metav1.ManagedFieldsOperationType
+		fields        string
+		kept          bool
+	}{
+		{"the manager applies", v1alpha1.OwnerManager, metav1.ManagedFieldsOperationApply, `{"f:status":{"f:phase":{}}}`, false},
+		{"the manager has replaced", v1alpha1.OwnerManager, metav1.ManagedFieldsOperationUpdate, `{"f:status":{"f:phase":{}}}`, true},
+		{"the manager has removed its finalizer", v1alpha1.OwnerManager, metav1.ManagedFieldsOperationUpdate, `{"f:metadata":{"f:finalizers":{}}}`, false},
+		{"an agent", v1alpha1.OwnerSourceAgent, metav1.ManagedFieldsOperationApply, `{"f:status":{"f:source":{},"f:progress":{}}}`, false},
+		{"whoever has created it", "kubectl-create", metav1.ManagedFieldsOperationUpdate, `{"f:spec":{"f:domain":{}}}`, false},
+		{"whoever owns an agent's section", "stranger", metav1.ManagedFieldsOperationApply, `{"f:status":{".":{},"f:target":{}}}`, false},
+		{"whoever has restored it", "backup", metav1.ManagedFieldsOperationUpdate, `{"f:status":{"f:target":{},"f:conditions":{}}}`, true},
+		{"what makes no sense", "stranger", metav1.ManagedFieldsOperationUpdate, `{"f:status":1}`, true},
+	} {
+		lm := &v1alpha1.LiveMigration{ObjectMeta: metav1.ObjectMeta{ManagedFields: []metav1.ManagedFieldsEntry{
+			{Manager: "nobody"}, {Manager: c.manager, Operation: c.operation, FieldsV1: metav1.NewFieldsV1(c.fields)},
+		}}}
+		for range 2 {
+			if _, err := trim(lm); err != nil {
+				t.Fatal(err)
+			}
+			if kept := len(lm.ManagedFields) == 1; kept != c.kept {
+				t.Errorf("%s: what is kept is %+v", c.name, lm.ManagedFields)
+			}
+		}
+	}
+}

@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	ac "github.com/virtferry/virtferry/api/v1alpha1/applyconfiguration/api/v1alpha1"
@@ -28,7 +29,8 @@ func statusWith(lm *v1alpha1.LiveMigration, owned *v1alpha1.LiveMigrationStatus)
 // applyStatus writes those fields of next that the manager owns, and makes next the
 // status of lm. It fails with a conflict if the object has changed since it was read: the
 // manager's decision to end it and the source agent's to start it exclude each other, and
-// an old view of the object never undoes what was settled.
+// an old view of the object never undoes what was settled. It is one write: where others own
+// a part of the status, which an apply would leave there, that is replaced.
 func (r *LiveMigrationReconciler) applyStatus(ctx context.Context, lm *v1alpha1.LiveMigration, next *v1alpha1.LiveMigrationStatus) error {
 	owned := *next
 	owned.Source, owned.Target, owned.Progress = nil, nil, nil
@@ -39,6 +41,13 @@ func (r *LiveMigrationReconciler) applyStatus(ctx context.Context, lm *v1alpha1.
 	wanted, err := fieldsOf(status)
 	if err != nil {
 		return err
+	}
+	if len(coOwners(lm.ManagedFields)) > 0 {
+		there, err := fieldsOf(lm.Status)
+		if err != nil {
+			return err
+		}
+		return r.replaceStatus(ctx, lm, next, wanted, there)
 	}
 	config := ac.LiveMigration(lm.Name, lm.Namespace).WithUID(lm.UID).WithResourceVersion(lm.ResourceVersion).WithStatus(status)
 	err = r.Client.Status().Apply(ctx, config, client.FieldOwner(v1alpha1.OwnerManager), client.ForceOwnership)
@@ -56,7 +65,11 @@ func (r *LiveMigrationReconciler) applyStatus(ctx context.Context, lm *v1alpha1.
 		lm.ResourceVersion = *config.ResourceVersion
 	}
 	if there, err := fieldsOf(config.Status); err == nil && !reflect.DeepEqual(wanted, there) {
-		return r.replaceStatus(ctx, lm, next, wanted, there)
+		// What is wanted is there, and is told of. What should have gone as well goes
+		// when the news of this write come in, if it does not now.
+		if err := r.replaceStatus(ctx, lm, next, wanted, there); err != nil {
+			logf.FromContext(ctx).Info("A part of the status that somebody else has applied stays for now", "error", err.Error())
+		}
 	}
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+
 	"github.com/virtferry/virtferry/api/v1alpha1"
 )
 
@@ -15,7 +17,7 @@ func Settled(lm *v1alpha1.LiveMigration) bool {
 	if !Finished(lm) || st.ObservedGeneration != lm.Generation {
 		return false
 	}
-	if slices.Contains(lm.Finalizers, v1alpha1.FinalizerGuestSafe) {
+	if slices.Contains(lm.Finalizers, v1alpha1.FinalizerGuestSafe) || saysItGoesOn(st) {
 		return false
 	}
 	for i := range st.Conditions {
@@ -29,6 +31,26 @@ func Settled(lm *v1alpha1.LiveMigration) bool {
 		}
 	}
 	return st.DowntimeMilliseconds != nil || !downtimeKnown(lm)
+}
+
+// saysItGoesOn reports whether the status of a migration that has ended has something left
+// of the time before: somebody else has applied it as well.
+func saysItGoesOn(st *v1alpha1.LiveMigrationStatus) bool {
+	succeeded := meta.IsStatusConditionTrue(st.Conditions, v1alpha1.ConditionSucceeded)
+	return meta.FindStatusCondition(st.Conditions, v1alpha1.ConditionReconciling) != nil ||
+		succeeded && meta.FindStatusCondition(st.Conditions, v1alpha1.ConditionStalled) != nil ||
+		st.Queue != nil && (st.Queue.WaitingFor != "" || st.Queue.Position != 0)
+}
+
+// goesOnNoMore takes out of a status what does not hold once the migration has ended.
+func goesOnNoMore(st *v1alpha1.LiveMigrationStatus, succeeded bool) {
+	meta.RemoveStatusCondition(&st.Conditions, v1alpha1.ConditionReconciling)
+	if succeeded {
+		meta.RemoveStatusCondition(&st.Conditions, v1alpha1.ConditionStalled)
+	}
+	if st.Queue != nil {
+		st.Queue.WaitingFor, st.Queue.Position = "", 0
+	}
 }
 
 func recorded(requests []v1alpha1.RequestStatus, request v1alpha1.RequestType, value string) bool {

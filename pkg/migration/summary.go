@@ -53,6 +53,7 @@ func Summarize(f ManagerFacts, now time.Time) Summary {
 	s.out.Status.ObservedGeneration = f.Object.Generation
 	switch {
 	case Finished(f.Object):
+		goesOnNoMore(&s.out.Status, meta.IsStatusConditionTrue(s.out.Status.Conditions, v1alpha1.ConditionSucceeded))
 		s.acknowledge()
 		s.recordDowntime()
 	case f.Object.Status.Attempt == nil:
@@ -371,16 +372,12 @@ func (s *summarizer) recordDowntime() {
 // finish settles the migration for good.
 func (s *summarizer) finish(v Verdict, reason, message string) {
 	st := &s.out.Status
-	if st.Queue != nil {
-		st.Queue.WaitingFor, st.Queue.Position = "", 0
-	}
+	goesOnNoMore(st, v == VerdictSucceeded)
 	st.CompletionTime = &metav1.Time{Time: s.now}
-	meta.RemoveStatusCondition(&st.Conditions, v1alpha1.ConditionReconciling)
 	status := metav1.ConditionFalse
 	switch v {
 	case VerdictSucceeded:
 		status, st.Phase = metav1.ConditionTrue, v1alpha1.PhaseSucceeded
-		meta.RemoveStatusCondition(&st.Conditions, v1alpha1.ConditionStalled)
 	case VerdictCancelled:
 		st.Phase = v1alpha1.PhaseCancelled
 	case VerdictFailed, VerdictPending, VerdictUnknown:
