@@ -345,15 +345,21 @@ func (s *scheduler) preparing(c *Claim, turn *Turn) {
 	}
 }
 
-// wait puts a migration in the line for a slot. What else it needs is kept free for
-// the first in the line, once that has waited for long.
+// wait puts a migration in the line for a slot. What else it needs is kept free for the
+// first in the line, once that has waited for long: but for a slot of the cluster, as one of
+// these comes free with the node's slot.
 func (s *scheduler) wait(x slot, c *Claim, turn *Turn) {
 	s.waiters[x]++
 	turn.WaitingFor, turn.Position = x.kind, s.waiters[x]
 	held := s.copying[x] >= s.limit(x.kind)
 	turn.KeptFree = !held
-	if waited := s.now.Sub(c.Since); held && s.waiters[x] == 1 && keepsFree(waited) {
-		s.hold(s.reserved, c)
+	if waited := s.now.Sub(c.Since); !held || s.waiters[x] != 1 || !keepsFree(waited) {
+		return
+	}
+	for _, other := range slotsOf(c) {
+		if other != x && other.kind != v1alpha1.SlotCluster {
+			s.reserved[other]++
+		}
 	}
 }
 

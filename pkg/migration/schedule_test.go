@@ -366,6 +366,44 @@ func TestNobodyStarves(t *testing.T) {
 	t.Errorf("after a week, and %d others, the oldest migration still waits", n)
 }
 
+// TestSlotsOfTheClusterAreNotKeptFreeBesideThoseThatComeFree: five nodes of ten send guests,
+// which takes long, and on each of them one more waits. When the slot comes free for which it
+// waits, so does one of the cluster's. The other five nodes have nothing to do, and nothing
+// that moves between them takes what anybody waits for.
+func TestSlotsOfTheClusterAreNotKeptFreeBesideThoseThatComeFree(t *testing.T) {
+	var claims []*Claim
+	for i := range 5 {
+		claims = append(claims, claim(t, fmt.Sprintf("long%d s%d t%d copying", i, i, i), 0), claim(t, fmt.Sprintf("next%d s%d t%d ready", i, i, i), 1))
+	}
+	claims = append(claims, claim(t, "idle u1 u2 waiting", 2))
+	for after := range 24 * 60 {
+		turns := Schedule(claims, DefaultLimits(), 10, epoch.Add(time.Duration(after)*time.Minute))
+		if got := turnOf(turns[10]); got != "admit+grant" {
+			t.Fatalf("5 of 10 slots are used, its nodes have nothing to do, and after %d minutes its turn is %q", after, got)
+		}
+	}
+}
+
+// TestASlotOfTheClusterGoesToTheOldest, although none is kept free: whoever waits for a node's
+// slot gets one of the cluster's with that, before all that are younger.
+func TestASlotOfTheClusterGoesToTheOldest(t *testing.T) {
+	limits := Limits{Source: 1, Target: 2, Cluster: 2, Preparing: 2}
+	claims := []*Claim{
+		claim(t, "g1 a b copying", 0), claim(t, "g2 c d copying", 0), claim(t, "g3 a e ready", 1),
+		claim(t, "g4 f g ready", 2), claim(t, "g5 h i ready", 3),
+	}
+	now := epoch.Add(reserveAfter + 10*time.Second)
+	var got []string
+	for _, turns := range [][]Turn{Schedule(claims, limits, 10, now), Schedule(claims[1:], limits, 10, now)} {
+		for _, turn := range turns {
+			got = append(got, turnOf(turn))
+		}
+	}
+	if want := []string{"-", "-", "Source/1", "Cluster/1", "Cluster/2", "-", "grant", "Cluster/1", "Cluster/2"}; !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
 // TestKeepsFree: slots are kept free for one that waits and given to others by turns, which
 // come to be as long as any migration.
 func TestKeepsFree(t *testing.T) {
