@@ -167,6 +167,9 @@ func (s *summarizer) waitingForSlot() string {
 	if s.Turn.Halted {
 		return "waiting for a slot: Virtferry cannot admit any migration at the moment; the manager's log says what has to be repaired"
 	}
+	if DryRun(s.lm) {
+		return s.waitingForDryRun(source, target)
+	}
 	var why string
 	switch s.Turn.WaitingFor {
 	case v1alpha1.SlotSource:
@@ -182,6 +185,18 @@ func (s *summarizer) waitingForSlot() string {
 		why = "the next one is kept free for a migration that has waited longer"
 	}
 	return fmt.Sprintf("waiting for a slot: %s; %s", why, ahead(s.Turn.Position))
+}
+
+// waitingForDryRun says which dry runs another waits for.
+func (s *summarizer) waitingForDryRun(source, target string) string {
+	switch s.Turn.WaitingFor {
+	case v1alpha1.SlotSource:
+		return fmt.Sprintf("waiting for another dry run of a guest on %s; %s", source, ahead(s.Turn.Position))
+	case v1alpha1.SlotTarget:
+		return fmt.Sprintf("waiting for another dry run of a guest for %s; %s", target, ahead(s.Turn.Position))
+	case v1alpha1.SlotCluster: // A dry run needs none.
+	}
+	return "waiting to be checked"
 }
 
 func ahead(position int32) string {

@@ -9,7 +9,7 @@ import (
 // Load says how many migrations hold slots, and how many wait.
 type Load struct {
 	// Copying hold a slot for copying. Preparing were let go ahead without one: some of
-	// them are prepared already, and wait.
+	// them are prepared already, and wait. Dry runs are neither.
 	Copying, Preparing int
 	// Waiting counts those that wait, by what for: a slot, or another migration of their
 	// guest.
@@ -35,12 +35,11 @@ func Measure(claims []*Claim, turns []Turn) Load {
 	load := Load{Waiting: map[Wait]int{}}
 	for i, c := range claims {
 		turn := &turns[i]
-		switch stageAfter(c, turn) {
-		case StageCopying:
+		switch stage := stageAfter(c, turn); {
+		case stage == StageCopying:
 			load.Copying++
-		case StagePreparing:
+		case stage == StagePreparing && !DryRun(c.Object):
 			load.Preparing++
-		case StageWaiting, StageEnding:
 		}
 		if wait := waitsFor(turn); wait != "" {
 			load.Waiting[wait]++

@@ -14,6 +14,8 @@ func TestMeasure(t *testing.T) {
 	at := func(seconds int) *v1alpha1.LiveMigration {
 		return makeMigration("m").created(time.Duration(seconds) * time.Second).obj()
 	}
+	dry := at(10)
+	dry.Spec.DryRun = new(true)
 	claims := []*Claim{
 		{Object: at(0), Stage: StageCopying},
 		{Object: at(1), Stage: StageEnding},
@@ -25,6 +27,7 @@ func TestMeasure(t *testing.T) {
 		{Object: at(7), Stage: StageWaiting},
 		{Object: at(8), Stage: StageWaiting},
 		{Object: at(9), Stage: StageWaiting},
+		{Object: dry, Stage: StagePreparing},
 	}
 	turns := []Turn{
 		{},
@@ -37,6 +40,7 @@ func TestMeasure(t *testing.T) {
 		{WaitingFor: v1alpha1.SlotSource},
 		{Before: at(0)},
 		{Resolution: Resolution{Problem: &v1alpha1.Problem{}}},
+		{},
 	}
 	want := Load{
 		Copying: 3, Preparing: 2, Oldest: epoch.Add(3 * time.Second),

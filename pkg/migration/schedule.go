@@ -55,6 +55,9 @@ const (
 	// readyGrace is how long a migration that was just admitted keeps its turn while
 	// the agents prepare it.
 	readyGrace = 5 * time.Second
+	// dryRuns is how many dry runs go on at once on each side of a node. They take no slot
+	// from anybody, nor wait for one: each is over in a minute at most.
+	dryRuns = 1
 )
 
 // Stage is how far a migration has come, in terms of slots.
@@ -233,10 +236,11 @@ type slot struct {
 type scheduler struct {
 	limits Limits
 	now    time.Time
-	// copying and prepared count what is held or promised, reserved what is kept free,
-	// and waiters those that wait for a slot.
-	copying, prepared, reserved map[slot]int
-	waiters                     map[slot]int32
+	// copying, prepared and checked count what is held or promised, the last by dry runs,
+	// reserved what is kept free, and waiters and checkers those that wait for a slot, the
+	// last for one of a dry run.
+	copying, prepared, checked, reserved map[slot]int
+	waiters, checkers                    map[slot]int32
 	// guests are the migrations that hold a guest.
 	guests map[string]*v1alpha1.LiveMigration
 }
@@ -244,16 +248,17 @@ type scheduler struct {
 func newScheduler(claims []*Claim, limits Limits, readyNodes int, now time.Time) *scheduler {
 	limits.Cluster = limits.ofCluster(readyNodes)
 	s := &scheduler{
-		limits: limits, now: now, copying: map[slot]int{}, prepared: map[slot]int{}, reserved: map[slot]int{}, waiters: map[slot]int32{},
-		guests: map[string]*v1alpha1.LiveMigration{},
+		limits: limits, now: now, copying: map[slot]int{}, prepared: map[slot]int{}, checked: map[slot]int{}, reserved: map[slot]int{},
+		waiters: map[slot]int32{}, checkers: map[slot]int32{}, guests: map[string]*v1alpha1.LiveMigration{},
 	}
 	for _, c := range claims {
-		switch c.Stage {
-		case StageCopying:
+		switch {
+		case c.Stage == StageCopying:
 			s.hold(s.copying, c)
-		case StagePreparing:
+		case c.Stage == StagePreparing && DryRun(c.Object):
+			s.hold(s.checked, c)
+		case c.Stage == StagePreparing:
 			s.hold(s.prepared, c)
-		case StageWaiting, StageEnding:
 		}
 		if c.Stage != StageWaiting {
 			s.guests[c.Guest] = c.Object
@@ -302,15 +307,15 @@ func (s *scheduler) waiting(c *Claim, turn *Turn) {
 		turn.Before = first
 		return
 	}
+	if DryRun(c.Object) && c.Resolution.Problem == nil && !c.Resolution.AlreadyOnTarget {
+		s.dryRun(c, turn)
+		return
+	}
 	s.guests[c.Guest] = c.Object
 	switch x, lacking := s.lacks(c); {
 	case c.Resolution.Problem != nil:
 	case c.Resolution.AlreadyOnTarget:
 		turn.Admit = true
-	case DryRun(c.Object):
-		if turn.Admit = s.mayPrepare(c); turn.Admit {
-			s.hold(s.prepared, c)
-		}
 	case !lacking:
 		turn.Admit, turn.Grant = true, true
 		s.hold(s.copying, c)
@@ -321,6 +326,21 @@ func (s *scheduler) waiting(c *Claim, turn *Turn) {
 			s.hold(s.prepared, c)
 		}
 	}
+}
+
+// dryRun decides on a dry run that has not been let go ahead. One that waits for others does
+// not hold its guest: it would keep the guest where it is for as long.
+func (s *scheduler) dryRun(c *Claim, turn *Turn) {
+	for _, x := range slotsOf(c) {
+		if x.kind != v1alpha1.SlotCluster && s.checked[x] >= dryRuns {
+			s.checkers[x]++
+			turn.WaitingFor, turn.Position = x.kind, s.checkers[x]
+			return
+		}
+	}
+	turn.Admit = true
+	s.hold(s.checked, c)
+	s.guests[c.Guest] = c.Object
 }
 
 // mayPrepare reports whether the agents may prepare one more.

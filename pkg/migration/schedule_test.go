@@ -98,11 +98,19 @@ func TestSchedule(t *testing.T) {
 			claims: []string{"g1 a b waiting", "g1 a c waiting"}, want: []string{"admit+grant", "after g1"}},
 		{name: "one that goes ahead goes before an older one",
 			claims: []string{"g1 a b waiting", "g1 a c copying"}, want: []string{"after g1", "-"}},
-		{name: "dry runs are checked while all slots for copying are held", limits: Limits{Source: 1, Target: 1, Cluster: 1, Preparing: 2},
-			claims: []string{"g1 a b copying", "g2 a b dry-waiting", "g3 a b dry-waiting", "g4 a b dry-waiting"},
-			want:   []string{"-", "admit", "admit", "-"}},
-		{name: "dry runs never copy, and take no slot for that", claims: []string{"g1 a b dry-ready", "g2 a b dry-waiting", "g3 a b waiting"},
-			want: []string{"-", "admit", "admit+grant"}},
+		{name: "dry runs are checked while all slots are held", limits: Limits{Source: 1, Target: 1, Cluster: 1},
+			claims: []string{"g1 a b copying", "g2 a b dry-waiting"}, want: []string{"-", "admit"}},
+		{name: "and while others are prepared, for however long", after: 20 * time.Hour,
+			claims: []string{"g1 a b copying", "g2 a c ready", "g3 a d ready", "g4 a e dry-waiting", "g4 a e waiting"},
+			want:   []string{"-", "Source/1", "Source/2", "admit", "after g4"}},
+		{name: "dry runs wait for dry runs",
+			claims: []string{"g1 a b dry-waiting", "g2 a c dry-waiting", "g3 a d dry-waiting", "g4 e b dry-waiting", "g5 e f dry-waiting"},
+			want:   []string{"admit", "Source/1", "Source/2", "Target/1", "admit"}},
+		{name: "and do not hold their guests meanwhile",
+			claims: []string{"g1 a b dry-ready", "g2 a c dry-waiting", "g2 a c waiting", "g2 a d dry-waiting"},
+			want:   []string{"-", "Source/1", "admit+grant", "after g2"}},
+		{name: "dry runs never copy, and take no slot from others", claims: []string{"g1 a b dry-ready", "g2 a c waiting", "g3 a b waiting", "g4 a b waiting", "g5 a b waiting"},
+			want: []string{"-", "admit+grant", "admit Source/1", "admit Source/2", "Source/3"}},
 		{name: "a younger one takes what an older one cannot use", after: reserveAfter - time.Second,
 			claims: []string{"g1 x b copying", "g2 y b copying", "g3 a b ready", "g4 a c ready"},
 			want:   []string{"-", "-", "Target/1", "grant"}},
@@ -423,8 +431,24 @@ func TestAKeptSlotIsNotSaidToBeHeld(t *testing.T) {
 	if turns[2].KeptFree || !turns[3].KeptFree {
 		t.Errorf("the turns are %+v", turns)
 	}
-	s := &summarizer{ManagerFacts: ManagerFacts{Turn: turns[3]}}
+	s := &summarizer{ManagerFacts: ManagerFacts{Turn: turns[3]}, lm: claims[3].Object}
 	if got := s.waitingForSlot(); got != "waiting for a slot: the next one is kept free for a migration that has waited longer; this migration is next" {
 		t.Errorf("it is said: %s", got)
+	}
+}
+
+// TestADryRunSaysWhatItWaitsFor: of which kind the dry run is, and on which node.
+func TestADryRunSaysWhatItWaitsFor(t *testing.T) {
+	claims := []*Claim{claim(t, "g1 a b dry-ready", 0), claim(t, "g2 a c dry-waiting", 1), claim(t, "g3 d b dry-waiting", 2), claim(t, "g4 a b dry-waiting", 3)}
+	turns := Schedule(claims, DefaultLimits(), 9, epoch)
+	for i, want := range map[int]string{
+		1: "waiting for another dry run of a guest on a; this migration is next",
+		2: "waiting for another dry run of a guest for b; this migration is next",
+		3: "waiting for another dry run of a guest on a; 1 is ahead of it",
+	} {
+		s := &summarizer{ManagerFacts: ManagerFacts{Turn: turns[i]}, lm: claims[i].Object}
+		if got := s.waitingForSlot(); got != want {
+			t.Errorf("it is said: %s", got)
+		}
 	}
 }
