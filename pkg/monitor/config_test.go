@@ -59,3 +59,37 @@ func TestPauseTimeout(t *testing.T) {
 		}
 	}
 }
+
+// TestSizesThatWereSeen: the disks are no less than what the hypervisor says, and otherwise
+// each counts by itself.
+func TestSizesThatWereSeen(t *testing.T) {
+	t.Parallel()
+	const gib, forever = 1 << 30, 2_000_000 * time.Hour
+	for _, c := range []struct {
+		known []int64
+		seen  int64
+		until time.Duration
+	}{
+		{nil, 0, 2 * time.Second},
+		{nil, 5 * gib, 7 * time.Second},
+		{[]int64{gib, gib, 3 * gib}, 5 * gib, 9 * time.Second},
+		{[]int64{gib, gib, 3 * gib}, 5*gib + 1, 7 * time.Second},
+		{[]int64{math.MaxInt64 - gib, gib - 1}, gib, forever},
+		{[]int64{math.MaxInt64, math.MaxInt64, gib}, gib, forever},
+	} {
+		config := Config{CompletionTimeoutPerGiB: time.Second, Size: Size{DiskBytes: c.known}}
+		state := Restore(Facts{MaxDowntimeMilliseconds: 500})
+		for _, at := range []time.Duration{0, c.until} {
+			var actions []Action
+			if state, actions = Decide(config, state, Input{Sample: Sample{Elapsed: at, Disk: Transfer{TotalBytes: c.seen}}}); len(actions) > 0 {
+				t.Errorf("%+v, seen to be %d: %+v after %s", c.known, c.seen, actions, at)
+			}
+		}
+		if c.until == forever {
+			continue
+		}
+		if _, actions := Decide(config, state, Input{Sample: Sample{Elapsed: c.until + 1}}); len(actions) != 1 {
+			t.Errorf("%+v, seen to be %d: more than %s are allowed", c.known, c.seen, c.until)
+		}
+	}
+}

@@ -30,7 +30,7 @@ func hopeless(c Config, s State) (string, bool) {
 		return "", false // There is a chance left.
 	}
 	sure := float64(sureToSwitch)
-	if !c.AllowPause && (!c.AllowPostCopy || s.facts.PostCopy.Ordered) {
+	if (!c.AllowPause || s.facts.Pause.Ordered) && (!c.AllowPostCopy || s.facts.PostCopy.Ordered) {
 		sure = sureToAbort
 	}
 	carries, writes := s.passes.rates()
@@ -59,7 +59,7 @@ const (
 // mayDespair reports whether all else has been tried: the maximum has been
 // allowed, and the guest has been slowed down as far as the hypervisor means to.
 func (s State) mayDespair(c Config) bool {
-	if !s.passes.marked || s.last.GuestPaused || s.topSince == 0 || s.passes.mark.iteration-s.topSince < topPasses {
+	if s.last.GuestPaused || s.topSince == 0 || s.passes.mark.iteration-s.topSince < topPasses {
 		return false
 	}
 	return !c.AutoConverge || s.passes.throttle >= fullThrottle || s.passes.kept >= throttlePasses
@@ -161,8 +161,8 @@ func (p passes) leadNowhere(sure float64) (shortest float64, never bool) {
 		squares += (float64(one.sent) - meanSent) * (float64(one.sent) - meanSent)
 		products += (float64(one.sent) - meanSent) * (one.ratio() - meanRatio)
 	}
-	if squares == 0 || products >= 0 {
-		return 0, false // The ratio does not grow: the passes will not shrink less.
+	if products >= 0 {
+		return 0, false // The ratio does not grow, or all passes are as long: they will not shrink less.
 	}
 	growth := products / squares
 	shortest = meanRatio - growth*meanSent

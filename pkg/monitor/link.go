@@ -28,7 +28,7 @@ func (l link) observe(s Sample) link {
 		return l
 	}
 	took, sent := s.Elapsed-l.since, s.Memory.ProcessedBytes-l.processed
-	if !l.begun || sent < 0 || took < 0 {
+	if !l.begun || sent < 0 {
 		l.begun, l.since, l.processed = true, s.Elapsed, s.Memory.ProcessedBytes
 		return l
 	}

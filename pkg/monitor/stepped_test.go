@@ -123,3 +123,18 @@ func TestTimeoutsAreScaledBySize(t *testing.T) {
 		})
 	}
 }
+
+// TestBeforeTheFirstStep there is the first limit, and without a delay the last one at once.
+func TestBeforeTheFirstStep(t *testing.T) {
+	t.Parallel()
+	delayed, atOnce := Config{StepDelayPerGiB: time.Second}.Schedule(), Config{StepDelayPerGiB: 1}.Schedule()
+	for _, c := range []struct {
+		schedule Schedule
+		at       time.Duration
+		want     int64
+	}{{delayed, -time.Second, 50}, {delayed, 0, 50}, {delayed, 2*time.Second - 1, 50}, {delayed, 2 * time.Second, 95}, {atOnce, -1, 50}, {atOnce, 0, 500}} {
+		if got := c.schedule.At(c.at); got != c.want {
+			t.Errorf("%+v at %s: %d ms, want %d", c.schedule, c.at, got, c.want)
+		}
+	}
+}
