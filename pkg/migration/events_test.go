@@ -1,6 +1,7 @@
 package migration
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -245,5 +246,20 @@ func TestWarningsAreBounded(t *testing.T) {
 				t.Errorf("the last is %q", got[len(got)-1])
 			}
 		})
+	}
+}
+
+// TestThreeRequestsAreNamed, and no more of them.
+func TestThreeRequestsAreNamed(t *testing.T) {
+	for tokens, want := range map[int]string{0: "force-complete: ", 1: ` with the value "t0": `, 3: ` with the value "t0", "t1", "t2": `, 4: ` with the value "t0", "t1", "t2", 1 more: `} {
+		b := steered(func(s *v1alpha1.SteeringStatus) { s.PostCopy = step(v1alpha1.StepReasonRequested) })
+		for i := range tokens {
+			b.lm.Status.Requests = append(b.lm.Status.Requests, v1alpha1.RequestStatus{
+				Type: v1alpha1.RequestForceComplete, Token: "t" + strconv.Itoa(i), State: v1alpha1.RequestInProgress,
+			})
+		}
+		if got := summarize(b, epoch, nil).Status.Notices; len(got) == 0 || !strings.Contains(got[0].Message, want) {
+			t.Errorf("of %d requests: %+v", tokens, got)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -211,7 +212,7 @@ func enumerate(things []string) string {
 	}
 	sorted := slices.Sorted(slices.Values(things))
 	if more := len(sorted) - most; more > 0 {
-		return strings.Join(sorted[:most], ", ") + " and " + plural(more, "more", "more")
+		return strings.Join(sorted[:most], ", ") + " and " + strconv.Itoa(more) + " more"
 	}
 	return strings.Join(sorted, ", ")
 }

@@ -3,6 +3,7 @@ package migration
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -37,6 +38,10 @@ func TestInventoryTellsWhatChanges(t *testing.T) {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
+	if change := inv.Put(Node{Name: "node-x"}); !change.Node {
+		t.Error("a new node that is not ready, and does not say why, is no news")
+	}
+	inv.Remove("node-x")
 	if len(inv.byName)+len(inv.byUUID)+len(inv.nodes)+inv.Ready() != 0 {
 		t.Errorf("something is left: %+v", inv)
 	}
@@ -59,6 +64,13 @@ func TestInventoryFindsGuests(t *testing.T) {
 			t.Errorf("%s is at %q, want %q", domain, got, want)
 		}
 	}
+	for _, name := range []string{"a name that is as long as that of id", "11111111111141118111111111111111"} {
+		inv.Put(node("node-c", name+"=Running/Booted"))
+		if got := where(name); got != "node-c:"+name {
+			t.Errorf("%s is at %q", name, got)
+		}
+	}
+	inv.Remove("node-c")
 	inv.Put(lost(node("node-a")))
 	if got := inv.Ready(); got != 1 {
 		t.Errorf("%d nodes are ready, want 1", got)
@@ -83,6 +95,19 @@ func TestMessagesStayShort(t *testing.T) {
 		got := Resolve(&spec, "", inv, arrivedAt("", epoch), epoch)
 		if got.Problem == nil || len(got.Problem.Message) > 8000 {
 			t.Errorf("the problem of %s to %.10s is %+v", spec.Domain, spec.TargetNode, got.Problem)
+		}
+	}
+}
+
+// TestTenThingsAreListed, and no more of them.
+func TestTenThingsAreListed(t *testing.T) {
+	const ten = "n0, n1, n2, n3, n4, n5, n6, n7, n8, n9"
+	inv := NewInventory()
+	for i, want := range []string{"n0", "n0, n1", "", "", "", "", "", "", "", ten, ten + " and 1 more", ten + " and 2 more"} {
+		inv.Put(Node{Name: "n" + strconv.Itoa(min(i, 9)) + strings.Repeat("x", max(0, i-9))})
+		got := Resolve(&v1alpha1.LiveMigrationSpec{Domain: "web", TargetNode: "node-x"}, "", inv, arrivedAt("", epoch), epoch).Problem.Message
+		if want != "" && !strings.Contains(got, "Nodes with an agent: "+want+". Create") {
+			t.Errorf("with %d nodes: %s", i+1, got)
 		}
 	}
 }

@@ -71,6 +71,9 @@ func TestANodeThatWasDeletedCountsAsGone(t *testing.T) {
 				}
 			}
 			last = Summarize(ManagerFacts{Object: b.obj(), Nodes: NewInventory(nodes...)}, epoch.Add(MissingTimeout))
+			if !last.Recheck.IsZero() && !last.Recheck.After(epoch.Add(MissingTimeout)) {
+				t.Errorf("it is looked at again at %s, which is over", last.Recheck)
+			}
 			condition := last.Status.Conditions[0]
 			if last.Status.Phase != c.phase || condition.Reason != c.reason || !strings.Contains(condition.Message, c.says) {
 				t.Errorf("it is %s %s: %s", last.Status.Phase, condition.Reason, condition.Message)
@@ -155,6 +158,59 @@ func TestADeletedObjectEndsWhereNothingIsLeft(t *testing.T) {
 		}
 		if got := Judge(c.b.obj(), epoch.Add(ConfirmTimeout)); got.Verdict != c.want {
 			t.Errorf("%s: %+v", c.name, got)
+		}
+	}
+}
+
+// TestATargetThatIsGoneDuringTheCopy: what becomes of that, the source's agent will say. Where
+// the target has never reported, there is nothing of it to presume.
+func TestATargetThatIsGoneDuringTheCopy(t *testing.T) {
+	source := NewInventory(Node{Name: "node-a", Ready: true})
+	gone := func(b builder) builder {
+		b.lm.Status.Attempt.TargetMissingTime = new(metav1.NewMicroTime(epoch.Add(-MissingTimeout)))
+		return b
+	}
+	copying := gone(makeMigration("m").started().onTarget("Paused/Migration", false))
+	copying.lm.Status.Source.JobStartedTime = new(metav1.NewMicroTime(epoch))
+	if got := Summarize(ManagerFacts{Object: copying.obj(), Nodes: source}, epoch).Status; got.Phase != v1alpha1.PhaseMigrating {
+		t.Errorf("while it is copied it is %s: %v", got.Phase, got.Conditions)
+	}
+	unseen := gone(makeMigration("m").ended(v1alpha1.CallFailed, "Other", "Running/Booted"))
+	unseen.lm.Status.Target = nil
+	if got := Summarize(ManagerFacts{Object: unseen.obj(), Nodes: source}, epoch.Add(time.Hour)).Status; got.Phase != v1alpha1.PhaseUnknown {
+		t.Errorf("after the end it is %s: %v", got.Phase, got.Conditions)
+	}
+}
+
+// TestWhenANodeCountsAsGone is when the manager looks again, unless something else is due
+// before.
+func TestWhenANodeCountsAsGone(t *testing.T) {
+	b := makeMigration("m").ended(v1alpha1.CallFailed, "Other", "Running/Booted").onTarget("Absent", false)
+	b.lm.Status.Attempt.ConfirmationSeenTime = nil
+	for _, c := range []struct {
+		source, target, want time.Duration // Since when they have been missing; 0 is not at all.
+	}{
+		{0, 0, ConfirmTimeout},
+		{0, -20 * time.Second, MissingTimeout - 20*time.Second},
+		{-20 * time.Second, 0, MissingTimeout - 20*time.Second},
+		{-20 * time.Second, -30 * time.Second, MissingTimeout - 30*time.Second},
+		{-30 * time.Second, -20 * time.Second, MissingTimeout - 30*time.Second},
+		{0, 20 * time.Second, ConfirmTimeout},
+	} {
+		var nodes []Node
+		for name, since := range map[string]time.Duration{"node-a": c.source, "node-b": c.target} {
+			missing := &b.lm.Status.Attempt.SourceMissingTime
+			if name == "node-b" {
+				missing = &b.lm.Status.Attempt.TargetMissingTime
+			}
+			if *missing = nil; since == 0 {
+				nodes = append(nodes, Node{Name: name, Ready: true})
+			} else {
+				*missing = new(metav1.NewMicroTime(epoch.Add(since)))
+			}
+		}
+		if got := Summarize(ManagerFacts{Object: b.obj(), Nodes: NewInventory(nodes...)}, epoch).Recheck; !got.Equal(epoch.Add(c.want)) {
+			t.Errorf("%+v: it is looked at again at %s, want %s", c, got, epoch.Add(c.want))
 		}
 	}
 }

@@ -68,6 +68,7 @@ func TestRequests(t *testing.T) {
 		{"another one", makeMigration("m").started().asks(force, "1").summarized(epoch).asks(force, "2"), "ForceComplete 1 Queued, ForceComplete 2 Queued"},
 		{"empty", makeMigration("m").started().asks(cancel, ""), "Cancel invalid-e3b0c44298fc1c14 Refused"},
 		{"too long", makeMigration("m").started().asks(cancel, long), "Cancel invalid-76c0d8d5f8ec6dd3 Refused"},
+		{"as long as may be", makeMigration("m").started().asks(cancel, long[1:]), "Cancel " + long[1:] + " Queued"},
 		{"not printable", makeMigration("m").started().asks(cancel, "a\nb"), "Cancel invalid-7cbdf8bbc8ef6a3a Refused"},
 		{"after the end", makeMigration("m").started().finished(metav1.ConditionTrue, v1alpha1.PhaseSucceeded).asks(force, "1").asks(cancel, "2"),
 			"Cancel 2 Refused, ForceComplete 1 Refused"},
@@ -206,5 +207,159 @@ func TestARequestThatIsStillNamedIsRemembered(t *testing.T) {
 	b.asks(v1alpha1.AnnotationForceComplete, "another").summarized(epoch)
 	if all := b.lm.Status.Requests; all[0].Token == "named" || all[len(all)-1].Token != "another" {
 		t.Errorf("the requests are %s", requests(b.obj()))
+	}
+}
+
+// TestAReportIsOnOneRequest: another kind of request may have the same token.
+func TestAReportIsOnOneRequest(t *testing.T) {
+	const cancel, force = v1alpha1.RequestCancel, v1alpha1.RequestForceComplete
+	b := makeMigration("m").started().asks(v1alpha1.AnnotationCancel, "1").asks(v1alpha1.AnnotationForceComplete, "1").summarized(epoch)
+	steering := &v1alpha1.SteeringStatus{}
+	b.lm.Status.Source.Steering = steering
+	report := func(request v1alpha1.RequestType, token string, state v1alpha1.RequestState) {
+		PutReport(steering, v1alpha1.RequestReport{Type: request, Token: token, State: state, Message: "so", Time: metav1.NewMicroTime(epoch)})
+		b.summarized(epoch)
+	}
+	for _, step := range []struct {
+		request v1alpha1.RequestType
+		token   string
+		state   v1alpha1.RequestState
+		want    string
+		reports int
+	}{
+		{force, "2", v1alpha1.RequestDone, "Cancel 1 Queued, ForceComplete 1 Queued", 1},
+		{force, "1", v1alpha1.RequestInProgress, "Cancel 1 Queued, ForceComplete 1 InProgress", 2},
+		{force, "1", v1alpha1.RequestRefused, "Cancel 1 Queued, ForceComplete 1 Refused", 2},
+		{cancel, "1", v1alpha1.RequestInProgress, "Cancel 1 InProgress, ForceComplete 1 Refused", 3},
+	} {
+		report(step.request, step.token, step.state)
+		if got := requests(b.obj()); got != step.want || len(steering.Requests) != step.reports {
+			t.Errorf("after a report on %s %s: %s, want %s; there are %d reports, want %d", step.request, step.token, got, step.want, len(steering.Requests), step.reports)
+		}
+	}
+	for i := range 2 * maxRequests {
+		report(force, strconv.Itoa(i+10), v1alpha1.RequestDone)
+	}
+	if all := steering.Requests; len(all) != maxRequests || all[maxRequests-1].Token != strconv.Itoa(2*maxRequests+9) {
+		t.Errorf("%d reports are kept, the last of which is on %s", len(all), all[len(all)-1].Token)
+	}
+}
+
+// TestForceCompleteDue until the agent has settled it, and not for a migration that is to be
+// cancelled.
+func TestForceCompleteDue(t *testing.T) {
+	force := func() builder {
+		return makeMigration("m").started().asks(v1alpha1.AnnotationForceComplete, "1").summarized(epoch)
+	}
+	done := force()
+	done.lm.Status.Source.Steering = &v1alpha1.SteeringStatus{Requests: []v1alpha1.RequestReport{{Type: v1alpha1.RequestForceComplete, Token: "1", State: v1alpha1.RequestDone}}}
+	refused := force().asks(v1alpha1.AnnotationCancel, "").summarized(epoch)
+	for name, c := range map[string]struct {
+		b    builder
+		want bool
+	}{
+		"nobody asks": {makeMigration("m").started(), false}, "somebody asks": {force(), true}, "it is done": {done, false},
+		"somebody asks to cancel": {makeMigration("m").started().asks(v1alpha1.AnnotationCancel, "1").summarized(epoch), false},
+		"both":                    {force().asks(v1alpha1.AnnotationCancel, "1").summarized(epoch), false}, "it is being deleted": {force().deleted(), false},
+		"cancelling was refused": {refused, true},
+	} {
+		if got := ForceCompleteDue(c.b.obj(), c.b.lm.Status.Source); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
+// TestOnlyNewsIsReported: what the status says already is not.
+func TestOnlyNewsIsReported(t *testing.T) {
+	b := makeMigration("m").started().asks(v1alpha1.AnnotationForceComplete, "1").summarized(epoch)
+	steering := &v1alpha1.SteeringStatus{}
+	b.lm.Status.Source.Steering = steering
+	for _, step := range []struct {
+		change  func()
+		message string
+	}{
+		{func() {}, "The agent on the source has accepted it"},
+		{func() { steering.PostCopy = &v1alpha1.SteeringStep{} }, "Switching to post-copy"},
+		{func() { steering.PostCopy.Error = "no" }, "Switching to post-copy failed, so the guest is being paused: no"},
+		{func() { steering.Pause = &v1alpha1.SteeringStep{} }, "Pausing the guest"},
+		{func() { steering.PausedTime = new(metav1.NewMicroTime(epoch)) }, "The guest was paused until it has been copied"},
+	} {
+		step.change()
+		got := ReportRequests(b.obj(), b.lm.Status.Source, epoch)
+		if len(got) != 1 || got[0].Message != step.message {
+			t.Fatalf("got %+v, want %q", got, step.message)
+		}
+		PutReport(steering, got[0])
+		b.summarized(epoch)
+		if again := ReportRequests(b.obj(), b.lm.Status.Source, epoch); len(again) > 0 {
+			t.Errorf("%q is reported again", step.message)
+		}
+	}
+}
+
+// TestWhatWasOverBeforeAnybodySawIt: the job has succeeded before a step to its end was seen to
+// have its effect.
+func TestWhatWasOverBeforeAnybodySawIt(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		call     v1alpha1.CallResult
+		steering v1alpha1.SteeringStatus
+		want     v1alpha1.RequestState
+	}{
+		{"a switch", v1alpha1.CallSucceeded, v1alpha1.SteeringStatus{PostCopy: &v1alpha1.SteeringStep{}}, v1alpha1.RequestDone},
+		{"a pause", v1alpha1.CallSucceeded, v1alpha1.SteeringStatus{Pause: &v1alpha1.SteeringStep{}}, v1alpha1.RequestDone},
+		{"a switch, of a job that failed", v1alpha1.CallFailed, v1alpha1.SteeringStatus{PostCopy: &v1alpha1.SteeringStep{}}, v1alpha1.RequestInProgress},
+		{"a pause, of a job that failed", v1alpha1.CallFailed, v1alpha1.SteeringStatus{Pause: &v1alpha1.SteeringStep{}}, v1alpha1.RequestInProgress},
+	} {
+		b := makeMigration("m").ended(c.call, "Other", "Absent")
+		b.lm.Status.Requests = []v1alpha1.RequestStatus{{Type: v1alpha1.RequestForceComplete, Token: "1", State: v1alpha1.RequestQueued}}
+		b.lm.Status.Source.Steering = &c.steering
+		if got := ReportRequests(b.obj(), b.lm.Status.Source, epoch); len(got) != 1 || got[0].State != c.want {
+			t.Errorf("%s: %+v", c.name, got)
+		}
+	}
+}
+
+// TestRequestsOfTheLastMinute are told what the migration has come to.
+func TestRequestsOfTheLastMinute(t *testing.T) {
+	for phase, want := range map[v1alpha1.LiveMigrationPhase]string{
+		v1alpha1.PhaseCancelled: "The migration had already been cancelled", v1alpha1.PhaseFailed: "The migration had already failed",
+		v1alpha1.PhaseSucceeded: "The migration had already succeeded",
+	} {
+		b := makeMigration("m").started().finished(metav1.ConditionFalse, phase).asks(v1alpha1.AnnotationForceComplete, "1").summarized(epoch)
+		if got := b.lm.Status.Requests[0]; got.Message != want || got.State != v1alpha1.RequestRefused {
+			t.Errorf("after it was %s: %+v", phase, got)
+		}
+	}
+}
+
+// TestOfManyCancellationsTheFirstStand where none is settled, and none makes way.
+func TestOfManyCancellationsTheFirstStand(t *testing.T) {
+	b := makeMigration("m").started()
+	for i := range maxRequests + 3 {
+		b.asks(v1alpha1.AnnotationCancel, strconv.Itoa(i)).summarized(epoch)
+	}
+	if all := b.lm.Status.Requests; len(all) != maxRequests || all[0].Token != "0" || all[maxRequests-1].Token != strconv.Itoa(maxRequests-1) {
+		t.Errorf("the requests are %s", requests(b.obj()))
+	}
+}
+
+// TestARequestIsNamedByItsAnnotationAlone: neither an annotation of the other kind, nor one that
+// is no longer there, keeps it.
+func TestARequestIsNamedByItsAnnotationAlone(t *testing.T) {
+	for name, token := range map[string]string{"another annotation has its value": "same", "its annotation was empty, and is gone": ""} {
+		b := makeMigration("m").started().asks(v1alpha1.AnnotationCancel, token).summarized(epoch)
+		b.lm.Status.Requests[0].State = v1alpha1.RequestRefused
+		delete(b.lm.Annotations, v1alpha1.AnnotationCancel)
+		first := b.lm.Status.Requests[0].Token
+		b.asks(v1alpha1.AnnotationForceComplete, "same").summarized(epoch)
+		for i := range maxRequests {
+			b.asks(v1alpha1.AnnotationCancel, fmt.Sprint("invalid", i, "\n")).summarized(epoch)
+		}
+		for _, r := range b.lm.Status.Requests {
+			if r.Type == v1alpha1.RequestCancel && r.Token == first {
+				t.Errorf("%s: it is remembered: %s", name, requests(b.obj()))
+			}
+		}
 	}
 }

@@ -3,7 +3,6 @@ package migration
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -265,12 +264,4 @@ func missingFrom(inv *Inventory) string {
 		where += ". It may be one of the guests that did not fit into a node's list (" + partial + "): if so, create another LiveMigration with its UUID as domain and that node as sourceNode"
 	}
 	return where
-}
-
-// plural counts things.
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return strconv.Itoa(n) + " " + many
 }

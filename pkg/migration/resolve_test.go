@@ -210,3 +210,53 @@ func TestAGuestIsItsUUID(t *testing.T) {
 		}
 	}
 }
+
+// TestNodesThatAreNotReady are named once each, behind another problem.
+func TestNodesThatAreNotReady(t *testing.T) {
+	const running = "web=Running/Booted"
+	a, b, c := node("node-a", running), node("node-b"), node("node-c")
+	said := func(name string) string { return ". " + name + " is not ready, either: gone fishing" }
+	for _, x := range []struct {
+		name  string
+		nodes []Node
+		want  string
+	}{
+		{"both are", []Node{a, b, c}, ""},
+		{"the guest's is not", []Node{lost(a), b, c}, said("node-a")},
+		{"the target is not", []Node{a, lost(b), c}, said("node-b")},
+		{"neither is", []Node{lost(a), lost(b), c}, said("node-a") + said("node-b")},
+		{"they are one, which is not", []Node{node("node-a"), lost(node("node-b", running)), c}, said("node-b")},
+	} {
+		spec := v1alpha1.LiveMigrationSpec{Domain: "web", SourceNode: "node-c", TargetNode: "node-b"}
+		got := Resolve(&spec, "", NewInventory(x.nodes...), arrivedAt("", epoch), epoch).Problem
+		if got.Reason != v1alpha1.ReasonDomainNotOnSource || !strings.HasSuffix(got.Message, "or without one"+x.want) {
+			t.Errorf("%s: %s", x.name, got.Message)
+		}
+	}
+}
+
+// TestArrivalOf: only a migration that has succeeded says where its guest is.
+func TestArrivalOf(t *testing.T) {
+	moved := func() builder {
+		return makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent").onTarget("Running/Migrated", true).finished("True", v1alpha1.PhaseSucceeded)
+	}
+	for _, c := range []struct {
+		name   string
+		change func(*v1alpha1.LiveMigrationStatus)
+		want   bool
+	}{
+		{"it has succeeded", func(*v1alpha1.LiveMigrationStatus) {}, true},
+		{"it has failed", func(st *v1alpha1.LiveMigrationStatus) { st.Phase = v1alpha1.PhaseFailed }, false},
+		{"it goes on", func(st *v1alpha1.LiveMigrationStatus) { st.Phase, st.CompletionTime = v1alpha1.PhaseMigrating, nil }, false},
+		{"it does not say when", func(st *v1alpha1.LiveMigrationStatus) { st.CompletionTime = nil }, false},
+		{"there was nothing to do", func(st *v1alpha1.LiveMigrationStatus) { st.SourceNode = "" }, false},
+		{"it was never let go ahead", func(st *v1alpha1.LiveMigrationStatus) { st.Attempt = nil }, false},
+	} {
+		b := moved()
+		c.change(&b.lm.Status)
+		a, ok := ArrivalOf(b.obj())
+		if ok != c.want || ok && (a.Node != "node-b" || !a.Time.Equal(epoch)) {
+			t.Errorf("%s: %+v, %t", c.name, a, ok)
+		}
+	}
+}

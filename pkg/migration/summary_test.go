@@ -309,3 +309,94 @@ func TestAnOldLookSettlesNothing(t *testing.T) {
 		t.Errorf("what was seen an hour ago makes it %s", got.Status.Phase)
 	}
 }
+
+// TestWhenTheEndWasSeen is recorded as it is seen, and not again.
+func TestWhenTheEndWasSeen(t *testing.T) {
+	b := makeMigration("m").ended(v1alpha1.CallUnknown, "", "Absent").onTarget("Absent", false)
+	a := b.lm.Status.Attempt
+	a.EndSeenTime, a.ConfirmationSeenTime = nil, nil
+	nodes := twoNodes()
+	for _, c := range []struct {
+		after             time.Duration
+		confirmed         bool
+		end, confirmation time.Duration // -1 is not at all.
+	}{{1, false, 1, -1}, {2, false, 1, -1}, {3, true, 1, 3}, {4, true, 1, 3}} {
+		b.onTarget("Absent", false)
+		if b.lm.Status.Target.ConfirmedTime = nil; c.confirmed {
+			b.lm.Status.Target.ConfirmedTime = new(metav1.NewMicroTime(epoch))
+		}
+		take(b, Summarize(ManagerFacts{Object: b.obj(), Nodes: NewInventory(nodes...)}, epoch.Add(c.after*time.Second)))
+		at := func(got *metav1.MicroTime, want time.Duration) bool {
+			return want < 0 && got == nil || want >= 0 && got != nil && got.Time.Equal(epoch.Add(want*time.Second))
+		}
+		if a := b.lm.Status.Attempt; !at(a.EndSeenTime, c.end) || !at(a.ConfirmationSeenTime, c.confirmation) {
+			t.Errorf("after %d s, confirmed %t: the end was seen at %v, and the confirmation at %v", c.after, c.confirmed, a.EndSeenTime, a.ConfirmationSeenTime)
+		}
+	}
+}
+
+// TestASourceThatIsAway, with what is said of a target on which something runs.
+func TestASourceThatIsAway(t *testing.T) {
+	nodes := twoNodes()
+	nodes[0].Ready, nodes[0].Message, nodes[0].Since = false, "its agent is lost", epoch
+	for _, target := range []string{"Running/Booted", "Running/Unpaused", "Running/Migrated", "Absent"} {
+		b := makeMigration("m").started().onTarget(target, false)
+		got := Summarize(ManagerFacts{Object: b.obj(), Nodes: NewInventory(nodes...)}, epoch.Add(ConfirmTimeout))
+		if got.Status.Phase != v1alpha1.PhaseUnknown || !strings.Contains(got.Status.Conditions[0].Message, "the source has not reported on the guest") {
+			t.Errorf("%s: it is %s: %v", target, got.Status.Phase, got.Status.Conditions)
+		}
+	}
+}
+
+// TestWhatIsGoingOn is told.
+func TestWhatIsGoingOn(t *testing.T) {
+	copying := func() builder {
+		b := makeMigration("m").started()
+		b.lm.Status.Source.JobStartedTime = new(metav1.NewMicroTime(epoch))
+		return b
+	}
+	paused := func(recorded, seen bool) builder {
+		b := copying()
+		b.lm.Status.Source.Steering = &v1alpha1.SteeringStatus{}
+		if recorded {
+			b.lm.Status.Source.Steering.Pause = &v1alpha1.SteeringStep{Message: "it takes too long"}
+		}
+		if seen {
+			b.lm.Status.Source.Steering.PausedTime = new(metav1.NewMicroTime(epoch))
+		}
+		return b
+	}
+	broken := func(attempts int32, failure string) builder {
+		b := copying().inPostCopy()
+		b.lm.Status.Source.Recovery = &v1alpha1.RecoveryStatus{BrokenTime: metav1.NewMicroTime(epoch), Attempts: attempts, LastError: failure}
+		return b
+	}
+	const (
+		plain   = "Copying the guest from node-a to node-b"
+		halves  = "The guest runs on node-b; the rest of its memory is being copied from node-a"
+		network = "to check the network between them, and to destroy neither copy: each has a part of the guest's memory"
+	)
+	for _, c := range []struct {
+		name  string
+		b     builder
+		phase v1alpha1.LiveMigrationPhase
+		want  string
+	}{
+		{"copying", copying(), v1alpha1.PhaseMigrating, plain},
+		{"steered", paused(false, false), v1alpha1.PhaseMigrating, plain},
+		{"being paused", paused(true, false), v1alpha1.PhaseMigrating, plain},
+		{"paused", paused(true, true), v1alpha1.PhaseMigrating, plain + "; the guest is paused until it has been copied: it takes too long"},
+		{"a guest that stands still", paused(false, true), v1alpha1.PhaseMigrating, plain},
+		{"in post-copy", copying().inPostCopy(), v1alpha1.PhasePostCopy, halves},
+		{"in post-copy, and to be cancelled", copying().inPostCopy().deleted(), v1alpha1.PhasePostCopy, halves + ". It is too late to cancel: neither host has the whole guest until that is done"},
+		{"whole", copying().inPostCopy().whole(), v1alpha1.PhasePostCopy, "All of the guest has arrived on node-b; waiting for libvirt on node-a to notice"},
+		{"whole, before the switch was seen", copying().whole(), v1alpha1.PhaseMigrating, plain},
+		{"interrupted", broken(0, ""), v1alpha1.PhaseRecovering, network},
+		{"interrupted, and tried again", broken(3, "no route"), v1alpha1.PhaseRecovering, network + ". Attempt 3 to resume it failed: no route"},
+	} {
+		got := Summarize(ManagerFacts{Object: c.b.obj(), Nodes: NewInventory(twoNodes()...)}, epoch)
+		if message := says(got); got.Status.Phase != c.phase || !strings.HasSuffix(message, c.want) {
+			t.Errorf("%s: %s %q, want %s %q", c.name, got.Status.Phase, message, c.phase, c.want)
+		}
+	}
+}

@@ -40,6 +40,17 @@ func TestAbsurdMessagesFit(t *testing.T) {
 	}
 }
 
+// TestWhatFitsIsKept whole.
+func TestWhatFitsIsKept(t *testing.T) {
+	for message, want := range map[string]string{
+		strings.Repeat("a", 20): strings.Repeat("a", 20), strings.Repeat("a", 21): "aaaaaaa … and more", "": "",
+	} {
+		if got := Shorten(message, 20); got != want {
+			t.Errorf("%q becomes %q, want %q", message, got, want)
+		}
+	}
+}
+
 // TestAGuestThatArrivedAndDoesNotRun: it is on the target, which is success, and somebody
 // has to look after it.
 func TestAGuestThatArrivedAndDoesNotRun(t *testing.T) {
@@ -98,7 +109,7 @@ func TestReasonsThatFitNoCondition(t *testing.T) {
 	nodes := NewInventory(Node{Name: "node-a", Ready: true}, Node{Name: "node-b", Ready: true})
 	for reason, fits := range map[string]bool{
 		"DiskMissing": true, "A": true, "a:b,C_1": true, "": false, "not a reason": false, "-": false, "Reason:": false, "1st": false, "Größe": false,
-		"Reason\n": false, strings.Repeat("a", 65): false,
+		"Reason\n": false, strings.Repeat("a", 64): true, strings.Repeat("a", 65): false,
 	} {
 		source := makeMigration("m").admitted().checked()
 		source.lm.Status.Source.Problem = &v1alpha1.Problem{Reason: reason, Message: "No"}
