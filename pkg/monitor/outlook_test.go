@@ -54,8 +54,6 @@ func TestBandwidth(t *testing.T) {
 // measured.
 func TestForeseenDowntime(t *testing.T) {
 	t.Parallel()
-	unknown := kb(1000, 2, 1001, 500)
-	unknown.BandwidthBytesPerSecond = 0
 	for _, c := range []struct {
 		name  string
 		looks []Sample
@@ -66,7 +64,7 @@ func TestForeseenDowntime(t *testing.T) {
 		{"the next is", []Sample{kb(0, 2, 1, 14), kb(100, 3, 10, 7)}, 1000},
 		{"what remains within a pass says nothing", []Sample{kb(0, 1, 1, 900), kb(1000, 2, 1001, 500), kb(2000, 2, 2001, 400)}, 500},
 		{"where little remains, it takes a millisecond", []Sample{kb(0, 1, 1, 900), kb(1000, 2, 1001, 0)}, 1},
-		{"a link over which nothing flows is not known", []Sample{{Elapsed: 0, Iteration: 1, Memory: unknown.Memory}}, 0},
+		{"a link over which nothing flows is not known", []Sample{{Iteration: 1, Memory: kb(0, 1, 1, 500).Memory}}, 0},
 	} {
 		if got := seen(c.looks...).DowntimeMilliseconds; got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
