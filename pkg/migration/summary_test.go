@@ -316,18 +316,19 @@ func TestWhenTheEndWasSeen(t *testing.T) {
 	a := b.lm.Status.Attempt
 	a.EndSeenTime, a.ConfirmationSeenTime = nil, nil
 	nodes := twoNodes()
+	second := func(n int) time.Time { return epoch.Add(time.Duration(n) * time.Second) }
 	for _, c := range []struct {
-		after             time.Duration
+		after             int
 		confirmed         bool
-		end, confirmation time.Duration // -1 is not at all.
+		end, confirmation int // -1 is not at all.
 	}{{1, false, 1, -1}, {2, false, 1, -1}, {3, true, 1, 3}, {4, true, 1, 3}} {
 		b.onTarget("Absent", false)
 		if b.lm.Status.Target.ConfirmedTime = nil; c.confirmed {
 			b.lm.Status.Target.ConfirmedTime = new(metav1.NewMicroTime(epoch))
 		}
-		take(b, Summarize(ManagerFacts{Object: b.obj(), Nodes: NewInventory(nodes...)}, epoch.Add(c.after*time.Second)))
-		at := func(got *metav1.MicroTime, want time.Duration) bool {
-			return want < 0 && got == nil || want >= 0 && got != nil && got.Time.Equal(epoch.Add(want*time.Second))
+		take(b, Summarize(ManagerFacts{Object: b.obj(), Nodes: NewInventory(nodes...)}, second(c.after)))
+		at := func(got *metav1.MicroTime, want int) bool {
+			return want < 0 && got == nil || want >= 0 && got != nil && got.Time.Equal(second(want))
 		}
 		if a := b.lm.Status.Attempt; !at(a.EndSeenTime, c.end) || !at(a.ConfirmationSeenTime, c.confirmation) {
 			t.Errorf("after %d s, confirmed %t: the end was seen at %v, and the confirmation at %v", c.after, c.confirmed, a.EndSeenTime, a.ConfirmationSeenTime)
