@@ -38,7 +38,7 @@ func targets() []target {
 		{folder: "controllers"},
 		// The others call libvirt.
 		{folder: "pkg/hypervisor/libvirt", without: []string{
-			"aborts", "call", "client", "dialer", "events", "host", "hub", "jobs", "loop", "migrate", "pool", "steer", "workers",
+			"aborts", "call", "cleanup", "client", "dialer", "events", "host", "hub", "jobs", "loop", "migrate", "pool", "steer", "workers",
 		}},
 		{folder: "pkg/xmlrewrite"},
 	}

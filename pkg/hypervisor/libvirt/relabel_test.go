@@ -19,6 +19,7 @@ func TestDiskTakenAway(t *testing.T) {
 		{"the second disk", dac, `<disk type='network'><source protocol='rbd' name='a/b'/><target dev='vda'/></disk>` +
 			`<disk type='file'><source file='/nfs/b'/><target dev='sda'/></disk>`, "sda"},
 		{"labels that another model keeps on", dac, `<disk type='file'><source file='/nfs/b'><seclabel model='selinux' relabel='no'/></source><target dev='sda'/></disk>`, "sda"},
+		{"labels of which only the last are libvirt's", `<seclabel type='dynamic' model='apparmor' relabel='yes'/><seclabel type='none' model='none'/>` + dac, file, "vda"},
 		{"no labels", "", file, ""},
 		{"no security driver", `<seclabel type='none' model='none'/>`, file, ""},
 		{"labels that libvirt leaves alone", `<seclabel type='static' model='dac' relabel='no'/>`, file, ""},

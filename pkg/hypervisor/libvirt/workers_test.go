@@ -65,6 +65,10 @@ func TestAdminCall(t *testing.T) {
 	const keepAlive = 0x6b656570
 	parameters := slices.Concat(words(3),
 		text("maxWorkers"), words(parameterUint, 20), text("big"), words(parameterUll, 1, 2), text("name"), words(7), text("libvirt"))
+	many := words(maxParameters)
+	for range maxParameters {
+		many = slices.Concat(many, text("maxWorkers"), words(parameterUint, 20))
+	}
 	failure := slices.Concat(words(38, 7, 1), text("no such server"), words(2))
 	tests := []struct {
 		name    string
@@ -80,6 +84,28 @@ func TestAdminCall(t *testing.T) {
 			},
 			want: 20,
 		},
+		{
+			name: "a call of the daemon's comes first",
+			answers: [][]byte{
+				answer(adminProgram, adminGetThreadPool, messageCall, statusOK, nil), answer(adminProgram, adminGetThreadPool, messageReply, statusOK, parameters),
+			},
+			want: 20,
+		},
+		{
+			name: "a reply to somebody else comes first",
+			answers: [][]byte{
+				answer(keepAlive, 1, messageReply, statusOK, nil), answer(adminProgram, adminGetThreadPool, messageReply, statusOK, parameters),
+			},
+			want: 20,
+		},
+		{name: "as many parameters as may be", answers: [][]byte{answer(adminProgram, adminGetThreadPool, messageReply, statusOK, many)}, want: 20},
+		{name: "one more", answers: [][]byte{answer(adminProgram, adminGetThreadPool, messageReply, statusOK, append(words(maxParameters+1), many[wordBytes:]...))}, wrong: "malformed"},
+		{
+			name:    "as long as may be",
+			answers: [][]byte{answer(adminProgram, adminGetThreadPool, messageReply, statusOK, append(slices.Clone(many), make([]byte, maxReply-wordBytes*(1+headerWords)-len(many))...))}, want: 20,
+		},
+		{name: "longer", answers: [][]byte{words(maxReply+1, 0)}, wrong: "malformed"},
+		{name: "shorter than its header", answers: [][]byte{words(wordBytes*(1+headerWords)-1, 0)}, wrong: "malformed"},
 		{name: "an error", answers: [][]byte{answer(adminProgram, adminGetThreadPool, messageReply, 1, failure)}, wrong: "libvirt's error 38: no such server"},
 		{name: "another call's answer", answers: [][]byte{answer(adminProgram, adminOpen, messageReply, statusOK, nil)}, wrong: "malformed"},
 		{name: "too many parameters", answers: [][]byte{answer(adminProgram, adminGetThreadPool, messageReply, statusOK, words(1<<31))}, wrong: "malformed"},
