@@ -73,3 +73,42 @@ func TestSourceChecksWhatTheTargetSays(t *testing.T) {
 		})
 	}
 }
+
+// TestWhatATargetMaySay, at the limits of it.
+func TestWhatATargetMaySay(t *testing.T) {
+	t.Parallel()
+	offer := func(ports ...int32) *v1alpha1.TargetOffer {
+		return &v1alpha1.TargetOffer{Serial: &v1alpha1.SerialMigrateData{Ports: ports}}
+	}
+	listening := func(g v1alpha1.GraphicsMigrateData) *v1alpha1.TargetOffer { return &v1alpha1.TargetOffer{Graphics: &g} }
+	for _, c := range []struct {
+		name  string
+		offer *v1alpha1.TargetOffer
+		want  bool
+	}{
+		{"nothing", nil, true},
+		{"an empty offer", &v1alpha1.TargetOffer{}, true},
+		{"the first port and the last", offer(1, 65535), true},
+		{"a port before the first", offer(0), false},
+		{"a port behind the last", offer(1, 65536), false},
+		{"a port below zero", offer(-1), false},
+		{"an address", listening(v1alpha1.GraphicsMigrateData{VNCListenAddress: new("2001:db8::1")}), true},
+		{"an address with a zone", listening(v1alpha1.GraphicsMigrateData{VNCListenAddress: new("fe80::1%eth0")}), false},
+		{"only the last address, which is none", listening(v1alpha1.GraphicsMigrateData{RDPListenAddress: new("node-b")}), false},
+	} {
+		err := checkTargetSection(&v1alpha1.TargetStatus{Endpoint: &v1alpha1.TargetEndpoint{Transport: "tls", Address: "192.0.2.2"}, Offer: c.offer})
+		if (err == nil) != c.want {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
+// TestSetsThatAreTooLong for the API are not known.
+func TestSetsThatAreTooLong(t *testing.T) {
+	t.Parallel()
+	for length, want := range map[int]int{0: 0, 4096: 4096, 4097: 0} {
+		if got := cpuSetOf(strings.Repeat("1", length)); len(got) != want {
+			t.Errorf("of %d bytes, %d are left", length, len(got))
+		}
+	}
+}

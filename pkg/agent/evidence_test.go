@@ -1,12 +1,16 @@
 package agent
 
 import (
+	"errors"
 	"testing"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
+	"github.com/virtferry/virtferry/pkg/migration"
 )
 
 // TestTheTargetDiesForGood while the guest is being copied: it has never left, and so the
@@ -59,6 +63,7 @@ func TestEvidence(t *testing.T) {
 	}{
 		{"it ran throughout", hypervisor.ReasonBooted, []hypervisor.Event{pass}, []sighting{booted, booted}, true},
 		{"it ran, and nothing was heard", hypervisor.ReasonBooted, nil, []sighting{booted}, true},
+		{"it was resumed", hypervisor.ReasonBooted, []hypervisor.Event{lifecycle(hypervisor.LifecycleResumed, "")}, []sighting{booted}, true},
 		{"it was suspended", hypervisor.ReasonBooted, []hypervisor.Event{pass, lifecycle(hypervisor.LifecycleSuspended, hypervisor.DetailMigrated)}, []sighting{booted}, false},
 		{"it went to post-copy", hypervisor.ReasonBooted, []hypervisor.Event{lifecycle(hypervisor.LifecycleSuspended, hypervisor.DetailPostcopy)}, []sighting{booted}, false},
 		{"it was seen to stand still", hypervisor.ReasonBooted, nil, []sighting{at(hypervisor.StatePaused, hypervisor.ReasonMigration), booted}, false},
@@ -78,6 +83,40 @@ func TestEvidence(t *testing.T) {
 		}
 		if got := e.neverLeft(c.seen[len(c.seen)-1]); got != c.want {
 			t.Errorf("%s: neverLeft is %t", c.name, got)
+		}
+	}
+}
+
+// TestWhoCanTellThatAGuestNeverLeft: the process that has made the call, of one that has not
+// succeeded, nor come to post-copy.
+func TestWhoCanTellThatAGuestNeverLeft(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for _, c := range []struct {
+		name   string
+		change func(*sourceSession)
+		want   bool
+	}{
+		{"the call has failed", func(*sourceSession) {}, true},
+		{"its answer was lost", func(s *sourceSession) { s.call, s.callErr = migration.CallLost, nil }, true},
+		{"it has succeeded", func(s *sourceSession) { s.callErr = nil }, false},
+		{"another process has made it", func(s *sourceSession) { s.call, s.callErr, s.called = migration.CallNone, nil, time.Time{} }, false},
+		{"the guest was switched to post-copy", func(s *sourceSession) {
+			s.section.Steering = &v1alpha1.SteeringStatus{PostCopyTime: new(metav1.NewMicroTime(now))}
+		}, false},
+		{"the guest was suspended", func(s *sourceSession) { s.evidence.broken = true }, false},
+		{"another job moves the guest", func(s *sourceSession) {
+			s.now.job = hypervisor.JobStats{Type: hypervisor.JobUnbounded, Operation: hypervisor.OperationMigrationOut}
+		}, false},
+	} {
+		s := &sourceSession{
+			call: migration.CallReturned, callErr: errors.New("no"), called: now, section: &v1alpha1.SourceStatus{},
+			now:      sighting{seen: true, domain: &hypervisor.Domain{State: hypervisor.StateRunning, Reason: hypervisor.ReasonBooted}},
+			evidence: evidence{reason: hypervisor.ReasonBooted},
+		}
+		c.change(s)
+		if got := s.neverLeft(); got != c.want {
+			t.Errorf("%s: %t", c.name, got)
 		}
 	}
 }

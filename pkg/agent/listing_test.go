@@ -69,6 +69,9 @@ func TestOddGuestsAreListed(t *testing.T) {
 		"a name that is no text": {hypervisor.Domain{UUID: id, Name: "web\xff", State: "Running"}, "", true},
 		"no name":                {hypervisor.Domain{UUID: id, State: "Running"}, "", true},
 		"no state":               {hypervisor.Domain{UUID: id, Name: "web"}, "web", true},
+		"the longest state":      {hypervisor.Domain{UUID: id, Name: "web", State: hypervisor.State(strings.Repeat("s", 64)), Reason: hypervisor.Reason(strings.Repeat("r", 64))}, "web", true},
+		"a longer state":         {hypervisor.Domain{UUID: id, Name: "web", State: hypervisor.State(strings.Repeat("s", 65))}, "", false},
+		"a longer reason":        {hypervisor.Domain{UUID: id, Name: "web", State: "Running", Reason: hypervisor.Reason(strings.Repeat("r", 65))}, "", false},
 		"no UUID":                {hypervisor.Domain{Name: "web", State: "Running"}, "", false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -80,5 +83,13 @@ func TestOddGuestsAreListed(t *testing.T) {
 				t.Errorf("it is listed as %+v", list[0])
 			}
 		})
+	}
+}
+
+// TestOneOddGuestHidesNoOther: the others are listed.
+func TestOneOddGuestHidesNoOther(t *testing.T) {
+	guests := append([]hypervisor.Domain{{Name: "odd", State: "Running"}}, manyGuests(2, "web-")...)
+	if list := listDomains(guests); len(list) != 2 {
+		t.Errorf("listed are %v", list)
 	}
 }

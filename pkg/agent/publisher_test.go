@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"reflect"
 	"strings"
 	"sync"
@@ -313,68 +312,6 @@ func TestAnAgentThatStartsWithoutLibvirt(t *testing.T) {
 		p.pass(publishSpacing)
 		if now := p.api.requireShown(t); !now.Connected {
 			t.Errorf("after libvirt came back, it says %+v", now)
-		}
-	})
-}
-
-// TestAWedgedGuest does not make its node disconnected, and the others are shown as
-// they are.
-func TestAWedgedGuest(t *testing.T) {
-	const other, late = "22222222-2222-4222-8222-222222222222", "33333333-3333-4333-8333-333333333333"
-	for _, restarted := range []bool{false, true} {
-		t.Run(fmt.Sprintf("agent restarted: %t", restarted), func(t *testing.T) {
-			whilePublishing(t, func(p *publishing) {
-				p.host.AddGuest(fake.Guest{UUID: other, Name: "db", Persistent: true})
-				p.start()
-				release := p.host.Wedge(guestUUID)
-				if restarted {
-					p.stop()
-					p.start()
-				}
-				p.flip(other, true)
-				p.host.AddGuest(fake.Guest{UUID: late, Name: "late", State: hypervisor.StatePaused, Reason: hypervisor.ReasonUser})
-				p.flip(late, false)
-				p.pass(time.Minute)
-				now := p.api.requireShown(t)
-				if !now.Connected || !strings.Contains(now.Message, "web") {
-					t.Errorf("it says %t: %s", now.Connected, now.Message)
-				}
-				states := map[string]string{}
-				for _, d := range now.Status.Domains {
-					states[d.UUID] = d.State
-				}
-				want := map[string]string{guestUUID: "Running", other: "Paused", late: "Running"}
-				if restarted {
-					// Nothing told the new agent of it.
-					delete(want, late)
-					delete(states, late)
-				}
-				if !reflect.DeepEqual(states, want) {
-					t.Errorf("the guests are shown as %v, want %v", states, want)
-				}
-				if n := p.host.Hanging(fake.MethodLookupDomain); n > 1 {
-					t.Errorf("%d calls hang", n)
-				}
-				release()
-				p.pass(time.Minute)
-				if now := p.api.requireShown(t); now.Message != "" || len(now.Status.Domains) != 3 {
-					t.Errorf("afterwards it says %+v", now)
-				}
-			})
-		})
-	}
-}
-
-// TestALibvirtThatDoesNotAnswer for any guest is not connected.
-func TestALibvirtThatDoesNotAnswer(t *testing.T) {
-	whilePublishing(t, func(p *publishing) {
-		p.start()
-		defer p.host.Hang(fake.MethodListDomains)()
-		defer p.host.Hang(fake.MethodLookupDomain)()
-		defer p.host.Hang(fake.MethodHostInfo)()
-		p.pass(2 * time.Minute)
-		if now := p.api.requireShown(t); now.Connected || len(now.Status.Domains) != 1 {
-			t.Errorf("it says %+v", now)
 		}
 	})
 }
