@@ -25,6 +25,8 @@ type nodeStore struct {
 	hv     *v1alpha1.Hypervisor
 	lease  *coordinationv1.Lease
 	writes int
+	// applied are the conditions that were written last.
+	applied []metav1.Condition
 }
 
 func (s *nodeStore) Get(_ context.Context, key client.ObjectKey, o client.Object, _ ...client.GetOption) error {
@@ -61,6 +63,7 @@ func (s nodeStatus) Apply(_ context.Context, config runtime.ApplyConfiguration, 
 	if err := json.Unmarshal(text, applied); err != nil {
 		return err
 	}
+	s.store.applied = applied.Status.Conditions
 	for _, c := range applied.Status.Conditions {
 		meta.SetStatusCondition(&s.store.hv.Status.Conditions, c)
 	}
@@ -100,6 +103,10 @@ func TestAnAgentIsLost(t *testing.T) {
 	}
 	const lost, fine = v1alpha1.ReasonAgentLost, v1alpha1.ReasonAvailable
 	look("no lease yet", metav1.ConditionUnknown, lost, 1, 0)
+	s.lease = &coordinationv1.Lease{Spec: coordinationv1.LeaseSpec{RenewTime: &metav1.MicroTime{Time: agents}}}
+	look("a lease that does not say for how long", metav1.ConditionUnknown, lost, 0, 0)
+	s.lease = &coordinationv1.Lease{Spec: coordinationv1.LeaseSpec{LeaseDurationSeconds: new(int32(40))}}
+	look("a lease that does not say from when on", metav1.ConditionUnknown, lost, 0, 0)
 	renew(s)
 	look("the first lease", metav1.ConditionTrue, fine, 1, 40*time.Second+time.Millisecond)
 	clock.Step(30 * time.Second)
@@ -135,5 +142,45 @@ func TestLeasesOfAgents(t *testing.T) {
 		if len(requests) > 1 || (len(requests) == 1) != (want != "") || want != "" && requests[0].Name != want {
 			t.Errorf("the lease %s wakes %v", name, requests)
 		}
+	}
+}
+
+// TestGuestsThatAreNotListed are told of. That does not change since when the node is ready.
+func TestGuestsThatAreNotListed(t *testing.T) {
+	t.Parallel()
+	clock := clocktesting.NewFakeClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	s := &nodeStore{
+		hv: &v1alpha1.Hypervisor{ObjectMeta: metav1.ObjectMeta{Name: "node-a"}},
+		lease: &coordinationv1.Lease{Spec: coordinationv1.LeaseSpec{
+			LeaseDurationSeconds: new(int32(40)), RenewTime: &metav1.MicroTime{Time: clock.Now()},
+		}},
+	}
+	s.hv.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionLibvirtConnected, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonConnected}}
+	r := &HypervisorReconciler{Client: s, Clock: clock, renewals: map[string]renewal{}}
+	began := clock.Now()
+	for _, c := range []struct {
+		listed, all int
+		want        string
+	}{
+		{2, 2, "The agent is running and connected to libvirt"},
+		{2, 3, "The agent is running and connected to libvirt; only 2 of its 3 guests are listed"},
+		{3, 3, "The agent is running and connected to libvirt"},
+	} {
+		s.hv.Status.Domains, s.hv.Status.DomainCount = make([]v1alpha1.HypervisorDomain, c.listed), int32(c.all)
+		if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKey{Name: "node-a"}}); err != nil {
+			t.Fatal(err)
+		}
+		ready := meta.FindStatusCondition(s.applied, v1alpha1.ConditionReady)
+		if ready == nil || ready.Message != c.want || !ready.LastTransitionTime.Time.Equal(began) {
+			t.Errorf("with %d of %d guests, Ready is written as %+v", c.listed, c.all, ready)
+		}
+		clock.Step(time.Second)
+	}
+	clock.Step(time.Minute)
+	if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKey{Name: "node-a"}}); err != nil {
+		t.Fatal(err)
+	}
+	if ready := meta.FindStatusCondition(s.applied, v1alpha1.ConditionReady); !ready.LastTransitionTime.Time.Equal(clock.Now()) {
+		t.Errorf("when its agent is lost, Ready is written as %+v", ready)
 	}
 }

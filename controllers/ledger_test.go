@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -9,8 +10,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 )
@@ -105,4 +108,60 @@ func TestALedgerThatCannotBeRead(t *testing.T) {
 	if err != nil || summary.Status.Phase != v1alpha1.PhaseCancelled {
 		t.Errorf("an object that is being deleted is never let go: %v", err)
 	}
+}
+
+// TestALedgerIsMade where there is none, be it by this manager or by another.
+func TestALedgerIsMade(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		err  error
+		made bool
+	}{
+		{"by this one", nil, true},
+		{"by another", apierrors.NewAlreadyExists(schema.GroupResource{Resource: "configmaps"}, LedgerName), true},
+		{"by nobody", apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, LedgerName, errors.New("no")), false},
+	} {
+		q, s := newTurns()
+		s.ledgerMissing, s.promises = true, "[]"
+		s.onCreate = func() error {
+			s.ledgerMissing = !c.made
+			return c.err
+		}
+		promises, err := q.ledger.read(t.Context())
+		if (err == nil) != c.made || len(promises) != 0 || (q.ledger.version == "1") != c.made {
+			t.Errorf("%s: version %q, %v", c.name, q.ledger.version, err)
+		}
+	}
+}
+
+// TestWhoseLedgerItIs: who has written it last goes on from there, unless that has failed.
+func TestWhoseLedgerItIs(t *testing.T) {
+	q, s := newTurns()
+	if _, err := q.ledger.read(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.ledger.write(t.Context(), nil); err != nil || q.ledger.version != "1" {
+		t.Errorf("after it was written, version %q is known: %v", q.ledger.version, err)
+	}
+	for _, c := range []struct{ err, want error }{
+		{apierrors.NewConflict(schema.GroupResource{}, LedgerName, errors.New("changed")), errLedgerChanged},
+		{apierrors.NewNotFound(schema.GroupResource{}, LedgerName), errLedgerChanged},
+		{errRefused, errRefused},
+	} {
+		q.ledger.version = "1"
+		q.ledger.client = failing{s, c.err}
+		if err := q.ledger.write(t.Context(), nil); !errors.Is(err, c.want) || q.ledger.version != "" {
+			t.Errorf("after %v, version %q is known: %v", c.err, q.ledger.version, err)
+		}
+	}
+}
+
+// failing is a store that applies nothing.
+type failing struct {
+	*store
+	err error
+}
+
+func (s failing) Apply(context.Context, runtime.ApplyConfiguration, ...client.ApplyOption) error {
+	return s.err
 }

@@ -30,6 +30,9 @@ type store struct {
 	// promises is what the ledger says, unless it may not be read.
 	promises      string
 	ledgerRefusal error
+	// ledgerMissing is whether there is no ledger, and onCreate says what comes of making one.
+	ledgerMissing bool
+	onCreate      func() error
 	// onApply is called with each write; refusal is what the API server says to those of
 	// LiveMigrations, of which it has taken the given number.
 	onApply func()
@@ -40,6 +43,9 @@ type store struct {
 func (s *store) Get(_ context.Context, key client.ObjectKey, o client.Object, _ ...client.GetOption) error {
 	switch o := o.(type) {
 	case *corev1.ConfigMap:
+		if s.ledgerMissing {
+			break
+		}
 		o.Name, o.Namespace, o.ResourceVersion = key.Name, key.Namespace, "1"
 		o.Data = map[string]string{ledgerKey: s.promises}
 		return s.ledgerRefusal
@@ -50,6 +56,10 @@ func (s *store) Get(_ context.Context, key client.ObjectKey, o client.Object, _ 
 		}
 	}
 	return apierrors.NewNotFound(schema.GroupResource{}, key.Name)
+}
+
+func (s *store) Create(context.Context, client.Object, ...client.CreateOption) error {
+	return s.onCreate()
 }
 
 func (*store) List(context.Context, client.ObjectList, ...client.ListOption) error { return nil }
