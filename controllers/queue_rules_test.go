@@ -181,7 +181,8 @@ func TestWhoseFailureCounts(t *testing.T) {
 		q.Put(lm)
 		e := q.entries["m"]
 		e.turn.Admit, e.turn.Grant = c.admit, c.grant
-		if q.Failed(lm, c.err); !e.passedOver.IsZero() != c.want {
+		q.Failed(lm, c.err)
+		if e.passedOver.IsZero() == c.want {
 			t.Errorf("%s: it is passed over until %v", c.name, e.passedOver)
 		}
 		q.Failed(newMigration("unknown", "web", "node-b", "5"), c.err)
