@@ -58,7 +58,7 @@ func TestRow(t *testing.T) {
 		b.lm.Status.Phase = v1alpha1.PhaseUnknown
 		return b
 	}
-	const first, second, parts = "[Migrated Gone Stopped] and [Live]", "[Live] and [Gone Stopped Migrated]", "[Postcopy] and [Postcopy Incoming]"
+	const first, second, parts = "[Migrated Gone Stopped] and [Live Restarted]", "[Live] and [Gone Stopped Migrated]", "[Postcopy] and [Postcopy Incoming]"
 	for _, c := range []struct {
 		name string
 		b    builder
