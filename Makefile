@@ -155,8 +155,10 @@ FUZZTIME ?= 30s
 
 .PHONY: fuzz
 fuzz: ## Fuzz the rewriting of domain XML, each target for FUZZTIME.
-	for target in $$(go test -tags '$(TAGS)' -list '^Fuzz' ./pkg/xmlrewrite/ | grep '^Fuzz'); do \
-		go test -tags '$(TAGS)' -run '^$$' -fuzz "^$$target$$" -fuzztime '$(FUZZTIME)' ./pkg/xmlrewrite/; \
+	for package in ./pkg/xmlrewrite/ ./pkg/xmlrewrite/xmltree/; do \
+		for target in $$(go test -tags '$(TAGS)' -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			go test -tags '$(TAGS)' -run '^$$' -fuzz "^$$target$$" -fuzztime '$(FUZZTIME)' $$package; \
+		done; \
 	done
 
 ##@ Develop

@@ -1,175 +1,97 @@
 package xmlrewrite
 
-import "strings"
+import (
+	"strings"
 
-// compareABI reads the result back and reports every difference that the guest
-// can see. A result is accepted only if every byte of it is accounted for: it is
-// either the copy of a byte of the source, in order and without a gap, or part
-// of a fragment, which may be as small as one tag. Each fragment is read as XML
-// again and compared with what was there before.
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
+)
+
+// compareABI reads the result back and reports every difference that the guest can see.
+// Each place where it is not a copy of the source is compared with what was there before.
 //
 // The comparison knows what belongs to the host from abispots.go and nothing of
 // the rewriters: it is the second opinion on their work.
-func compareABI(w *writer, s *scanner) Problems {
-	c := &abiComparison{before: w.doc, reader: s}
-	source, result := w.doc.src, w.String()
-	copied, at := 0, 0
-	for i := range w.written {
-		f := &w.written[i]
-		if f.src < copied || f.end < f.src || source[copied:f.src] != result[at:f.from] || !f.inPlace(source) {
-			c.unreadable(f.at)
-			break
-		}
-		if s.nodes.used > 0 {
-			s.reuse() // No fragment is needed after it was compared.
-		}
-		c.compareFragment(f, result[f.from:f.to])
-		copied, at = f.end, f.to
+func compareABI(result *xmltree.Result) Problems {
+	replaced, broken := result.Replacements()
+	if broken != nil {
+		return Problems{{
+			Kind: ProblemABIChanged, XMLPath: broken.Path(),
+			Message: "the rewritten XML cannot be read; please report this as a defect of Virtferry",
+		}}
 	}
-	if len(c.problems) == 0 && source[copied:] != result[at:] {
-		c.unreadable(w.doc.root)
+	var c abiComparison
+	for _, r := range replaced {
+		c.judge(r)
 	}
 	return c.problems
 }
 
-// inPlace reports whether the fragment takes the place of exactly what it stands
-// for in the source.
-func (f *fragment) inPlace(source string) bool {
-	start, end := int(f.at.start), int(f.at.end)
-	switch f.kind {
-	case fragmentTag:
-		return f.src == start && f.end == int(f.at.open)
-	case fragmentElement:
-		return f.src == start && f.end == end
-	case fragmentGone:
-		return f.src <= start && f.end == end && f.from == f.to && strings.TrimLeft(source[f.src:start], " \t\r\n") == ""
-	case fragmentNew:
-		return f.src == f.end && !f.at.closed && f.isBehind()
-	}
-	return false
-}
+// abiComparison collects the differences.
+type abiComparison struct{ problems Problems }
 
-// isBehind reports whether a new element is where it should be.
-func (f *fragment) isBehind() bool {
-	if f.behind != nil {
-		return f.behind.parent == f.at && f.src == int(f.behind.end)
-	}
-	return f.src >= f.at.lastEnd() && f.src <= int(f.at.shut)
-}
-
-// lastEnd returns where the last child element ends or, without one, the start
-// tag.
-func (n *node) lastEnd() int {
-	if n.last != nil {
-		return int(n.last.end)
-	}
-	return int(n.open)
-}
-
-type abiComparison struct {
-	before, after *document
-	reader        *scanner
-	problems      Problems
-
-	// The spot of the parent of the fragment before, which the next one often
-	// shares.
-	parent *node
-	in     spot
-	hidden bool
-}
-
-func (c *abiComparison) compareFragment(f *fragment, text string) {
-	parent := f.at.parent
-	switch f.kind {
-	case fragmentTag:
-		c.compareTag(f.at, text)
-		return
-	case fragmentGone:
-		if in, hidden := c.spotIn(parent); !hidden && !in.hides(f.at) {
-			c.differ(f.at, "or remove this element")
+// judge compares an element, or what there is instead of one, with what was there before.
+func (c *abiComparison) judge(r xmltree.Replacement) {
+	switch r.Kind {
+	case xmltree.ReplacedTag:
+		if s, hidden := spotOf(r.At); !hidden {
+			c.compareAttributes(r.At, r.After, s)
 		}
-		return
-	case fragmentNew:
-		parent = f.at
-	case fragmentElement:
+	case xmltree.AddedElement:
+		if in, hidden := spotOf(r.At); !hidden && !in.hides(r.After) {
+			c.differ(r.At, "the elements in this element")
+		}
+	case xmltree.ReplacedElement, xmltree.RemovedElement:
+		c.judgeElement(r.At, r.After)
 	}
-	in, hidden := c.spotIn(parent)
-	after, err := c.reader.document(text)
+}
+
+// judgeElement compares an element with what there is instead of it; nil if there is
+// nothing.
+func (c *abiComparison) judgeElement(before, after *xmltree.Node) {
+	if before.Parent == nil {
+		c.compare(before, after, spotDomain)
+		return
+	}
+	in, hidden := spotOf(before.Parent)
 	switch {
-	case err != nil:
-		c.unreadable(f.at)
 	case hidden:
-	case parent == nil:
-		c.after = after
-		c.compare(f.at, after.root, spotDomain)
-	case f.kind == fragmentNew, in.hides(f.at):
-		if !in.hides(after.root) {
-			c.differ(parent, "the elements in this element")
+	case after == nil:
+		if !in.hides(before) {
+			c.differ(before, "or remove this element")
 		}
-	default:
-		c.after = after
-		c.compare(f.at, after.root, in.part(f.at))
+	case !in.hides(before):
+		c.compare(before, after, in.part(before))
+	case !in.hides(after):
+		c.differ(before.Parent, "the elements in this element")
 	}
 }
 
-// compareTag compares a start tag with the one that it replaces.
-func (c *abiComparison) compareTag(n *node, text string) {
-	after, err := c.reader.tag(text)
-	if err != nil || after.name != n.name || after.closed != n.closed {
-		c.unreadable(n)
-		return
-	}
-	if n.parent == nil {
-		c.compareAttributes(n, after, spotDomain)
-		return
-	}
-	if in, hidden := c.spotIn(n.parent); !hidden && (n.foreign || !in.whole(n.name)) {
-		c.compareAttributes(n, after, in.part(n))
-	}
-}
-
-// spotIn is spotOf with a memory.
-func (c *abiComparison) spotIn(parent *node) (in spot, hidden bool) {
-	if c.parent != parent && parent != nil {
-		c.parent = parent
-		c.in, c.hidden = spotOf(parent)
-	}
-	return c.in, c.hidden
-}
-
-func (c *abiComparison) unreadable(at *node) {
+func (c *abiComparison) differ(at *xmltree.Node, what string) {
 	c.problems = append(c.problems, Problem{
-		Kind: ProblemABIChanged, XMLPath: at.path(),
-		Message: "the rewritten XML cannot be read; please report this as a defect of Virtferry",
-	})
-}
-
-func (c *abiComparison) differ(at *node, what string) {
-	c.problems = append(c.problems, Problem{
-		Kind: ProblemABIChanged, XMLPath: at.path(),
+		Kind: ProblemABIChanged, XMLPath: at.Path(),
 		Message: "the rewrite would change " + what + ", which the guest can see, so it was given up; please report this as a defect of Virtferry",
 	})
 }
 
-func (c *abiComparison) compare(a, b *node, s spot) {
-	if c.before.src[a.start:a.end] == c.after.src[b.start:b.end] {
+func (c *abiComparison) compare(a, b *xmltree.Node, s spot) {
+	if a.Source() == b.Source() {
 		return
 	}
-	if a.name != b.name {
+	if a.Name != b.Name {
 		c.differ(a, "the name of this element")
 		return
 	}
 	c.compareAttributes(a, b, s)
-	if a.first == nil && b.first == nil {
-		if before, after := c.before.text(a), c.after.text(b); before != after && !mapsPath(a, refText, before, after) {
+	if a.FirstChild == nil && b.FirstChild == nil {
+		if before, after := a.Text(), b.Text(); before != after && !mapsPath(a, refText, before, after) {
 			c.differ(a, "the text of this element")
 		}
 		return
 	}
-	x, y := s.nextVisible(a.first), s.nextVisible(b.first)
-	for x != nil && y != nil && x.name == y.name {
+	x, y := s.nextVisible(a.FirstChild), s.nextVisible(b.FirstChild)
+	for x != nil && y != nil && x.Name == y.Name {
 		c.compare(x, y, s.part(x))
-		x, y = s.nextVisible(x.next), s.nextVisible(y.next)
+		x, y = s.nextVisible(x.NextSibling), s.nextVisible(y.NextSibling)
 	}
 	switch {
 	case x != nil:
@@ -179,61 +101,59 @@ func (c *abiComparison) compare(a, b *node, s spot) {
 	}
 }
 
-func (c *abiComparison) compareAttributes(a, b *node, s spot) {
-	for i := range a.attrs {
-		name := a.attrs[i].name
+func (c *abiComparison) compareAttributes(a, b *xmltree.Node, s spot) {
+	for name, before := range a.Attrs() {
 		if s.hasAttr(name) {
 			continue
 		}
-		if v, ok := b.attr(name); !ok || v != a.attrs[i].value && !mapsPath(a, name, a.attrs[i].value, v) {
+		if after, ok := b.Attr(name); !ok || after != before && !mapsPath(a, name, before, after) {
 			c.differ(a, "the attribute "+name)
 		}
 	}
-	for i := range b.attrs {
-		name := b.attrs[i].name
-		if _, ok := a.attr(name); !ok && !s.hasAttr(name) {
+	for name := range b.Attrs() {
+		if !a.HasAttr(name) && !s.hasAttr(name) {
 			c.differ(a, "the attributes of this element")
 		}
 	}
 }
 
 // mapsPath reports whether a place holds a path of the host, and holds another one after.
-func mapsPath(at *node, place, before, after string) bool {
+func mapsPath(at *xmltree.Node, place, before, after string) bool {
 	return strings.HasPrefix(after, "/") && refRowOf(statesAt(at), place, before).isHostPath(before)
 }
 
 // statesAt returns where an element stands in the table of references to the host.
-func statesAt(n *node) []refState {
-	if n.parent == nil {
+func statesAt(n *xmltree.Node) []refState {
+	if n.Parent == nil {
 		return []refState{{node: &hostRefs().root}}
 	}
-	return statesOf(nil, statesAt(n.parent), n.name, n)
+	return statesOf(nil, statesAt(n.Parent), n.Name, n)
 }
 
 // nextVisible returns the first element from n on that the guest can see.
-func (s spot) nextVisible(n *node) *node {
+func (s spot) nextVisible(n *xmltree.Node) *xmltree.Node {
 	for n != nil && s.hides(n) {
-		n = n.next
+		n = n.NextSibling
 	}
 	return n
 }
 
 // hides reports whether a child element holds nothing that the guest can see.
-func (s spot) hides(n *node) bool {
-	if n.foreign {
+func (s spot) hides(n *xmltree.Node) bool {
+	if n.Foreign {
 		return false
 	}
-	if s.whole(n.name) {
+	if s.whole(n.Name) {
 		return true
 	}
 	part := s.part(n)
 	if !part.optional() {
 		return false
 	}
-	for i := range n.attrs {
-		if !part.hasAttr(n.attrs[i].name) {
+	for name := range n.Attrs() {
+		if !part.hasAttr(name) {
 			return false
 		}
 	}
-	return part.nextVisible(n.first) == nil
+	return part.nextVisible(n.FirstChild) == nil
 }

@@ -1,6 +1,10 @@
 package xmlrewrite
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
+)
 
 // spot is a kind of element some of whose content belongs to the host: the
 // guest cannot see it. Everything that is not listed here is taken to be
@@ -43,37 +47,37 @@ const (
 
 // spotOf returns the spot of an element, and whether the element is part of one
 // that belongs to the host altogether.
-func spotOf(n *node) (s spot, hidden bool) {
-	if n.parent == nil {
+func spotOf(n *xmltree.Node) (s spot, hidden bool) {
+	if n.Parent == nil {
 		return spotDomain, false
 	}
-	in, hidden := spotOf(n.parent)
-	return in.part(n), hidden || (!n.foreign && in.whole(n.name))
+	in, hidden := spotOf(n.Parent)
+	return in.part(n), hidden || (!n.Foreign && in.whole(n.Name))
 }
 
 // part returns the spot of a child element.
-func (s spot) part(n *node) spot {
-	if n.foreign {
+func (s spot) part(n *xmltree.Node) spot {
+	if n.Foreign {
 		return spotGuest
 	}
 	// The others have none.
 	//exhaustive:ignore
 	switch s {
 	case spotDomain:
-		return partOfDomain(n.name)
+		return partOfDomain(n.Name)
 	case spotDevices:
-		if n.name == "hostdev" && n.value("type") == "usb" {
+		if n.Name == "hostdev" && n.Value("type") == "usb" {
 			return spotUSBHostdev
 		}
-		return partOfDevices(n.name)
+		return partOfDevices(n.Name)
 	case spotCPUTune:
-		return partIf(isOneOf(n.name, "cachetune", "memorytune"), spotCPUResource)
+		return partIf(isOneOf(n.Name, "cachetune", "memorytune"), spotCPUResource)
 	case spotCPUResource:
-		return partIf(isOneOf(n.name, "cache", "node"), spotCPUResourceID)
+		return partIf(isOneOf(n.Name, "cache", "node"), spotCPUResourceID)
 	case spotNUMATune:
-		return partIf(n.name == "memory", spotNUMAMemory)
+		return partIf(n.Name == "memory", spotNUMAMemory)
 	}
-	return s.partOfDevice(n.name)
+	return s.partOfDevice(n.Name)
 }
 
 // partOfDevice returns the spot of an element in a device.

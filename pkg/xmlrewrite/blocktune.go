@@ -1,32 +1,34 @@
 package xmlrewrite
 
+import "github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
+
 // planBlockTuning has the limits of block devices follow the disks that are on
 // these devices. One of a disk that is on no block device any more goes.
 func planBlockTuning(p *planner) {
-	tune := p.domain.child("blkiotune")
-	if tune.child("device") == nil {
+	tune := p.domain.Child("blkiotune")
+	if tune.Child("device") == nil {
 		return
 	}
 	disks, matches := p.devices("disk"), p.volumes()
-	on := indexDisks(disks, func(disk *node) (string, bool) {
-		return disk.child("source").value("dev"), disk.value("type") == "block"
+	on := indexDisks(disks, func(disk *xmltree.Node) (string, bool) {
+		return disk.Child("source").Value("dev"), disk.Value("type") == "block"
 	})
-	for d := tune.child("device"); d != nil; d = d.sibling() {
-		path := d.child("path")
+	for d := tune.Child("device"); d != nil; d = d.NextSame() {
+		path := d.Child("path")
 		if path == nil {
 			continue
 		}
-		disk, found := on.first[p.doc.text(path)]
+		disk, found := on.first[path.Text()]
 		switch {
 		case !found:
 			p.warn(placeOf(volumesField), path, "none of the guest's disks is on the block device that this limit is for; it is kept, so make sure that the path is right on the target")
 		case matches[disk] < 0 || p.data.Volumes[matches[disk]].Source == nil:
 		case p.data.Volumes[matches[disk]].Source.Block != nil:
-			path.setText(p.doc, p.data.Volumes[matches[disk]].Source.Block.Path)
+			path.SetText(p.data.Volumes[matches[disk]].Source.Block.Path)
 		default:
 			p.warn(placeOf(volumesField).entry(matches[disk]).dot("source"), d, "libvirt limits block devices only, and the disk of this limit will not be on one, so the limit is removed; if it is still needed, limit the disk by other means, such as iotune")
-			d.remove()
-			tune.removeIfEmpty()
+			d.Remove()
+			tune.RemoveIfEmpty()
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
 )
 
 var corpusDir = flag.String("corpus", "", "directory with domain documents to rewrite; see make test-corpus")
@@ -78,7 +79,7 @@ func domainDocuments(t *testing.T, dir string) map[string]string {
 		if err != nil {
 			return err
 		}
-		if _, err := parseDomain(text); err == nil {
+		if _, err := parseGuest(text); err == nil {
 			name, err := filepath.Rel(dir, path)
 			found[name] = string(text)
 			return err
@@ -122,20 +123,20 @@ func rewriteDocument(text string, data *v1alpha1.MigrateData) (string, error) {
 
 // mapEverything returns migrate data that map all that a document has.
 func mapEverything(text string) *v1alpha1.MigrateData {
-	doc, err := parseDomain(text)
+	doc, err := parseGuest(text)
 	if err != nil {
 		return nil
 	}
 	data := &v1alpha1.MigrateData{}
 	seen := make(map[string]bool)
 	for i, disk := range doc.devices("disk") {
-		target := disk.child("target").value("dev")
+		target := disk.Child("target").Value("dev")
 		if seen[target] {
 			continue
 		}
 		seen[target] = true
 		v := v1alpha1.VolumeMigrateData{TargetDevice: &target, BackingStore: new(v1alpha1.BackingStoreKeep)}
-		switch disk.value("type") {
+		switch disk.Value("type") {
 		case "file":
 			v.Source = &v1alpha1.VolumeSource{File: &v1alpha1.PathSource{Path: fmt.Sprintf("/srv/moved/%d.img", i)}}
 		case "block":
@@ -143,7 +144,7 @@ func mapEverything(text string) *v1alpha1.MigrateData {
 		case "nvme":
 			v.Source = &v1alpha1.VolumeSource{NVMe: &v1alpha1.NVMeSource{PCIAddress: v1alpha1.PCIAddress(fmt.Sprintf("0000:%02x:00.0", i+16)), Namespace: 1}}
 		}
-		if disk.child("source") == nil {
+		if disk.Child("source") == nil {
 			v.Source = nil // A drive without a medium.
 		}
 		data.Volumes = append(data.Volumes, v)
@@ -154,16 +155,16 @@ func mapEverything(text string) *v1alpha1.MigrateData {
 	return data
 }
 
-func mapInterfaces(doc *document, data *v1alpha1.MigrateData) {
+func mapInterfaces(doc *guest, data *v1alpha1.MigrateData) {
 	nics := make(map[string]bool)
 	for _, nic := range doc.devices("interface") {
-		mac, ok := parseMAC(nic.child("mac").value("address"))
+		mac, ok := parseMAC(nic.Child("mac").Value("address"))
 		if !ok || nics[mac] {
 			continue
 		}
 		nics[mac] = true
 		want := v1alpha1.InterfaceMigrateData{MACAddress: v1alpha1.MACAddress(mac)}
-		switch nic.value("type") {
+		switch nic.Value("type") {
 		case "bridge", "network":
 			want.Source = &v1alpha1.InterfaceSource{Bridge: &v1alpha1.BridgeInterfaceSource{Name: "br-moved"}}
 		case "direct":
@@ -178,7 +179,7 @@ func mapInterfaces(doc *document, data *v1alpha1.MigrateData) {
 	}
 }
 
-func mapPassthrough(doc *document, data *v1alpha1.MigrateData) {
+func mapPassthrough(doc *guest, data *v1alpha1.MigrateData) {
 	for i, h := range doc.hostPCI() {
 		if have, ok := pciHolder(h); ok {
 			data.PCIDevices = append(data.PCIDevices, v1alpha1.PCIDeviceMigrateData{
@@ -188,12 +189,12 @@ func mapPassthrough(doc *document, data *v1alpha1.MigrateData) {
 	}
 	for i, h := range doc.hostdevs("mdev") {
 		data.MediatedDevices = append(data.MediatedDevices, v1alpha1.MediatedDeviceMigrateData{
-			Source: v1alpha1.UUID(h.child("source").child("address").value("uuid")),
+			Source: v1alpha1.UUID(h.Child("source").Child("address").Value("uuid")),
 			Target: v1alpha1.UUID(fmt.Sprintf("5e26d0f7-8c1e-4b57-9f0e-%012d", i)),
 		})
 	}
 	for i, h := range doc.hostdevs("usb") {
-		if have, ok := readUSB(h.child("source")); ok {
+		if have, ok := readUSB(h.Child("source")); ok {
 			data.USBDevices = append(data.USBDevices, v1alpha1.USBDeviceMigrateData{
 				Source: v1alpha1.USBDevice(have.String()), Target: v1alpha1.USBDevice(fmt.Sprintf("99/%d", i+1)),
 			})
@@ -205,13 +206,13 @@ func mapPassthrough(doc *document, data *v1alpha1.MigrateData) {
 }
 
 // mapPlacement maps pins, bindings and shares.
-func mapPlacement(doc *document, data *v1alpha1.MigrateData) {
-	cputune, numatune := doc.root.child("cputune"), doc.root.child("numatune")
+func mapPlacement(doc *guest, data *v1alpha1.MigrateData) {
+	cputune, numatune := doc.Root.Child("cputune"), doc.Root.Child("numatune")
 	numa := &v1alpha1.NUMAMigrateData{}
-	each := func(parent *node, name, key string, add func(id int32)) {
-		for n := parent.child(name); n != nil; n = n.sibling() {
+	each := func(parent *xmltree.Node, name, key string, add func(id int32)) {
+		for n := parent.Child(name); n != nil; n = n.NextSame() {
 			var id int32
-			if _, err := fmt.Sscan(n.value(key), &id); err == nil {
+			if _, err := fmt.Sscan(n.Value(key), &id); err == nil {
 				add(id)
 			}
 		}
@@ -221,10 +222,10 @@ func mapPlacement(doc *document, data *v1alpha1.MigrateData) {
 		numa.IOThreadPins = append(numa.IOThreadPins, v1alpha1.IOThreadPin{IOThread: id, HostCPUs: "0"})
 	})
 	each(numatune, "memnode", "cellid", func(id int32) { numa.CellPins = append(numa.CellPins, v1alpha1.CellPin{Cell: id, HostNodes: "0"}) })
-	if cputune.child("emulatorpin") != nil {
+	if cputune.Child("emulatorpin") != nil {
 		numa.EmulatorPin = new(v1alpha1.CPUSet("0"))
 	}
-	if numatune.child("memory").hasAttr("nodeset") {
+	if numatune.Child("memory").HasAttr("nodeset") {
 		numa.MemoryNodes = new(v1alpha1.CPUSet("0"))
 	}
 	data.NUMA = numa

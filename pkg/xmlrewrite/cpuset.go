@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
 )
 
 // span is a closed range of numbers.
@@ -17,10 +19,8 @@ type numberSet []span
 const maxSetNumber = 1<<16 - 1
 
 // parseSet reads a list such as "0-3,^2,8", as libvirt writes it.
-func parseSet(text string) (numberSet, bool) { return parseSetInto(nil, text) }
-
-// parseSetInto uses the room of an empty set.
-func parseSetInto(set numberSet, text string) (numberSet, bool) {
+func parseSet(text string) (numberSet, bool) {
+	var set numberSet
 	for i, more := 0, true; more; i++ {
 		i = skipBlanks(text, i)
 		negated := i < len(text) && text[i] == '^'
@@ -43,10 +43,7 @@ func parseSetInto(set numberSet, text string) (numberSet, bool) {
 }
 
 func skipBlanks(text string, i int) int {
-	for i < len(text) && isSpace(text[i]) {
-		i++
-	}
-	return i
+	return len(text) - len(strings.TrimLeft(text[i:], " \n\t\r"))
 }
 
 // parseSpan reads a number or a range, and returns where it ends.
@@ -121,71 +118,52 @@ func (s numberSet) highest() int {
 }
 
 // String writes ascending numbers and ranges, such as "0-3,8".
-func (s numberSet) String() string { return s.text("") }
-
-// text is String. It returns the text given if that says the same.
-func (s numberSet) text(given string) string {
-	var room [32]byte
-	b := room[:0]
+func (s numberSet) String() string {
+	var b strings.Builder
 	for i, in := range s {
 		if i > 0 {
-			b = append(b, ',')
+			b.WriteByte(',')
 		}
-		b = strconv.AppendInt(b, int64(in.low), 10)
+		b.WriteString(strconv.Itoa(in.low))
 		if in.high > in.low {
-			b = strconv.AppendInt(append(b, '-'), int64(in.high), 10)
+			b.WriteString("-" + strconv.Itoa(in.high))
 		}
 	}
-	if string(b) == given {
-		return given
-	}
-	return string(b)
+	return b.String()
 }
 
-// setNumbers gives an attribute a set of numbers, which the text given says in
-// some way. It stays as it is if it already means the same, however it is
-// written.
-func (n *node) setNumbers(name string, set numberSet, given string) {
-	if old, ok := n.attr(name); ok {
-		var room [4]span
-		if have, good := parseSetInto(room[:0], old); good && have.equal(set) {
-			return
-		}
+// setNumbers gives an attribute a set of numbers. It stays as it is if it already means
+// the same, however it is written.
+func setNumbers(n *xmltree.Node, name string, set numberSet) {
+	if have, ok := parseSet(n.Value(name)); !ok || !have.equal(set) {
+		n.SetAttr(name, set.String())
 	}
-	n.setAttr(name, set.text(given))
 }
 
 // checkSet reads a set of the migrate data and reports a malformed one. The
 // limit is the set of what the target has; nil means not known.
 func (p *planner) checkSet(field *place, text, what string, limit numberSet) (numberSet, bool) {
-	if set, ok := goodSet(text, limit); ok {
+	set, ok := parseSet(text)
+	switch {
+	case !ok || strings.Contains(text, "^"):
+		p.report(ProblemInvalidValue, field, nil, `this must be a list of numbers and ascending ranges, such as "0-3,8"`)
+	case limit != nil && !set.within(limit):
+		p.report(ProblemConflict, field, nil, "the target does not have all of these "+what+"; it has "+limit.String())
+	default:
 		return set, true
 	}
-	if _, ok := parseSet(text); !ok || strings.Contains(text, "^") {
-		p.report(ProblemInvalidValue, field, nil, `this must be a list of numbers and ascending ranges, such as "0-3,8"`)
-		return nil, false
-	}
-	p.report(ProblemConflict, field, nil, "the target does not have all of these "+what+"; it has "+limit.String())
 	return nil, false
 }
 
-// goodSet reads a set of the migrate data that needs no report.
-func goodSet(text string, limit numberSet) (numberSet, bool) { return goodSetInto(nil, text, limit) }
-
-// goodSetInto uses the room of an empty set.
-func goodSetInto(set numberSet, text string, limit numberSet) (numberSet, bool) {
-	set, ok := parseSetInto(set, text)
-	if !ok || strings.Contains(text, "^") || (limit != nil && !set.within(limit)) {
-		return nil, false
-	}
-	return set, true
+// goodSet reads a set of the migrate data, and reports whether checkSet would have nothing
+// to report.
+func goodSet(text string, limit numberSet) (numberSet, bool) {
+	set, ok := parseSet(text)
+	return set, ok && !strings.Contains(text, "^") && (limit == nil || set.within(limit))
 }
 
-// targetSet reads a set among the facts about the target.
+// targetSet reads a set among the facts about the target; nil if it is not known.
 func targetSet(text string) numberSet {
-	set, ok := parseSet(text)
-	if !ok {
-		return nil
-	}
+	set, _ := parseSet(text)
 	return set
 }

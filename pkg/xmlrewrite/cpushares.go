@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
 )
 
 const cpuSharesField = "cpuShares"
@@ -16,7 +17,7 @@ func planCPUShares(p *planner) {
 	if want == nil {
 		want = p.offer.CPUShares
 	}
-	shares := p.domain.child("cputune").child("shares")
+	shares := p.domain.Child("cputune").Child("shares")
 	if want == nil || want.Policy == v1alpha1.CPUSharesKeep {
 		p.checkKeptShares(shares)
 		return
@@ -28,10 +29,10 @@ func planCPUShares(p *planner) {
 			p.report(ProblemConflict, placeOf(cpuSharesField+".shares"), nil, "shares must be given with policy: Set, and only then")
 		}
 		if shares != nil {
-			for _, s := range p.domain.child("cputune").children("shares") {
-				s.remove()
+			for _, s := range p.domain.Child("cputune").Children("shares") {
+				s.Remove()
 			}
-			p.domain.child("cputune").removeIfEmpty()
+			p.domain.Child("cputune").RemoveIfEmpty()
 		}
 	case v1alpha1.CPUSharesSet:
 		p.setShares(shares, want.Shares)
@@ -40,26 +41,26 @@ func planCPUShares(p *planner) {
 	}
 }
 
-func (p *planner) setShares(shares *node, want *int64) {
+func (p *planner) setShares(shares *xmltree.Node, want *int64) {
 	switch {
 	case want == nil:
 		p.report(ProblemMissingData, placeOf(cpuSharesField+".shares"), nil, "policy: Set needs the new weight")
 	case !p.sharesFit(*want):
 		p.report(ProblemInvalidValue, placeOf(cpuSharesField+".shares"), nil, "the weight must be "+p.sharesRange())
 	case shares != nil:
-		shares.setText(p.doc, itoa(*want))
+		shares.SetText(itoa(*want))
 	default:
-		e := newElem("shares")
-		e.text = itoa(*want)
-		appendIn(p.domain, "cputune", p.domain.child("vcpu"), e)
+		e := xmltree.NewElem("shares")
+		e.Text = itoa(*want)
+		p.domain.AppendIn("cputune", p.domain.Child("vcpu"), e)
 	}
 }
 
-func (p *planner) checkKeptShares(shares *node) {
+func (p *planner) checkKeptShares(shares *xmltree.Node) {
 	if shares == nil {
 		return
 	}
-	if v, err := strconv.ParseInt(p.doc.text(shares), 10, 64); err == nil && !p.sharesFit(v) {
+	if v, err := strconv.ParseInt(shares.Text(), 10, 64); err == nil && !p.sharesFit(v) {
 		p.report(ProblemMissingData, placeOf(cpuSharesField), shares,
 			"the target does not accept the guest's CPU weight; use policy: Remove, or policy: Set with a weight "+p.sharesRange())
 	}

@@ -12,7 +12,7 @@
 // the rewrite has been tried, and its guest-visible side compared with the
 // original, so [Plan.Apply] has nothing left that could fail.
 //
-// Planning is a list of pure steps. Each looks at the original document only
+// Planning is a list of pure steps, most with a file of their own. Each looks at the original document only
 // and records edits beside it; no step sees the work of another, but for the last,
 // which judges what is kept. Maps that swap or chain devices therefore come out
 // right.

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
 )
 
 // graphicsAddress is the listen address of one type of graphics.
@@ -25,7 +26,7 @@ func planGraphics(p *planner) {
 		p.checkPassword(g)
 		p.moveFixedPorts(g)
 		for i := range addresses {
-			if addresses[i].kind == g.value("type") {
+			if addresses[i].kind == g.Value("type") {
 				p.rewriteGraphics(g, addresses[i].graphicsAddress)
 			}
 		}
@@ -35,8 +36,8 @@ func planGraphics(p *planner) {
 // reportUnknownGraphics reports addresses for graphics that the guest does not have.
 func (p *planner) reportUnknownGraphics(addresses [3]kindOfGraphics) {
 	for _, a := range addresses {
-		has := func(d *document) bool {
-			return slices.ContainsFunc(d.devices("graphics"), func(g *node) bool { return g.value("type") == a.kind })
+		has := func(d *guest) bool {
+			return slices.ContainsFunc(d.devices("graphics"), func(g *xmltree.Node) bool { return g.Value("type") == a.kind })
 		}
 		if a.given && !has(p.doc) && !p.elsewhere(has) {
 			p.report(ProblemNotFound, placeOf(a.field), nil, "the guest has no graphics of this type; remove the address")
@@ -47,11 +48,11 @@ func (p *planner) reportUnknownGraphics(addresses [3]kindOfGraphics) {
 const fixedPortsField = "graphics.fixedPorts"
 
 // fixedPorts returns the attributes that give a port by number.
-func fixedPorts(g *node) []string {
+func fixedPorts(g *xmltree.Node) []string {
 	var fixed []string
 	for _, name := range [...]string{"port", "tlsPort", "websocket"} {
-		byLibvirt := name != "websocket" && g.value("autoport") == "yes"
-		if !byLibvirt && !isOneOf(g.value(name), "", "0", "-1") {
+		byLibvirt := name != "websocket" && g.Value("autoport") == "yes"
+		if !byLibvirt && !isOneOf(g.Value(name), "", "0", "-1") {
 			fixed = append(fixed, name)
 		}
 	}
@@ -59,7 +60,7 @@ func fixedPorts(g *node) []string {
 }
 
 // moveFixedPorts decides on ports that the guest's definition gives by number.
-func (p *planner) moveFixedPorts(g *node) {
+func (p *planner) moveFixedPorts(g *xmltree.Node) {
 	fixed := fixedPorts(g)
 	var policy v1alpha1.FixedPorts
 	if p.data.Graphics != nil {
@@ -72,10 +73,10 @@ func (p *planner) moveFixedPorts(g *node) {
 	case v1alpha1.FixedPortsKeep:
 	case v1alpha1.FixedPortsAutomatic:
 		for _, name := range fixed {
-			g.setAttr(name, "-1")
+			g.SetAttr(name, "-1")
 		}
-		if g.hasAttr("port") || g.hasAttr("tlsPort") {
-			g.setAttr("autoport", "yes")
+		if g.HasAttr("port") || g.HasAttr("tlsPort") {
+			g.SetAttr("autoport", "yes")
 		}
 	default:
 		p.warn(placeOf(fixedPortsField), g, "the guest's graphics listen on ports that are given by number and kept; make sure that they are free on the target, or say Automatic to let libvirt choose others")
@@ -113,7 +114,7 @@ func (p *planner) graphicsAddresses() [3]kindOfGraphics {
 
 // listener is one place that holds a listen address.
 type listener struct {
-	at        *node
+	at        *xmltree.Node
 	attribute string
 	address   string
 	mirror    bool // The older attribute beside a listen element.
@@ -123,18 +124,18 @@ type listener struct {
 // listen element of that type, and the older attribute, which libvirt wants
 // equal to the first listen element. Sockets, libvirt networks and graphics
 // that listen nowhere are not among them.
-func graphicsListeners(g *node) []listener {
-	listens := g.children("listen")
+func graphicsListeners(g *xmltree.Node) []listener {
+	listens := g.Children("listen")
 	var found []listener
-	old, hasOld := g.attr("listen")
-	if hasOld && (len(listens) == 0 || listens[0].value("type") == "address") {
+	old, hasOld := g.Attr("listen")
+	if hasOld && (len(listens) == 0 || listens[0].Value("type") == "address") {
 		found = append(found, listener{g, "listen", old, len(listens) > 0})
 	}
 	for i, l := range listens {
-		if l.value("type") != "address" {
+		if l.Value("type") != "address" {
 			continue
 		}
-		address := l.value("address")
+		address := l.Value("address")
 		if i == 0 && address == "" {
 			address = old
 		}
@@ -143,17 +144,17 @@ func graphicsListeners(g *node) []listener {
 	return found
 }
 
-func (p *planner) rewriteGraphics(g *node, a graphicsAddress) {
+func (p *planner) rewriteGraphics(g *xmltree.Node, a graphicsAddress) {
 	listeners := graphicsListeners(g)
-	_, hasSocket := g.attr("socket")
-	if len(listeners) == 0 && a.explicit != nil && !hasSocket && g.child("listen") == nil {
-		g.appendChild(newElem("listen", "type", "address", "address", *a.explicit))
+	_, hasSocket := g.Attr("socket")
+	if len(listeners) == 0 && a.explicit != nil && !hasSocket && g.Child("listen") == nil {
+		g.Append(xmltree.NewElem("listen", "type", "address", "address", *a.explicit))
 		return
 	}
 	for _, l := range listeners {
 		switch {
 		case a.explicit != nil:
-			l.at.setAttr(l.attribute, *a.explicit)
+			l.at.SetAttr(l.attribute, *a.explicit)
 		case !a.given: // Else it is reported already.
 			p.offerAddress(l, a)
 		}
@@ -166,7 +167,7 @@ func (p *planner) offerAddress(l listener, a graphicsAddress) {
 	scope := scopeOf(l.address)
 	switch {
 	case scope == scopeHost && a.offered != nil:
-		l.at.setAttr(l.attribute, *a.offered)
+		l.at.SetAttr(l.attribute, *a.offered)
 	case l.mirror: // What there is to say is said of the listen element.
 	case scope == scopeHost:
 		p.report(ProblemMissingData, placeOf(a.field), l.at,
@@ -181,8 +182,8 @@ const maxVNCPassword = 8
 
 // checkPassword refuses a VNC password that libvirt has refused since version 8.0. A
 // guest that an older one started may have one.
-func (p *planner) checkPassword(g *node) {
-	if g.value("type") == "vnc" && len(g.value("passwd")) > maxVNCPassword && !p.target.libvirtBefore(8, 0) {
+func (p *planner) checkPassword(g *xmltree.Node) {
+	if g.Value("type") == "vnc" && len(g.Value("passwd")) > maxVNCPassword && !p.target.libvirtBefore(8, 0) {
 		p.report(ProblemConflict, nil, g,
 			"the VNC password has more than "+itoa(maxVNCPassword)+" characters, which the target's libvirt refuses; give the guest a shorter one with virsh update-device, --live and --config")
 	}

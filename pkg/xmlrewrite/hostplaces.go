@@ -3,6 +3,8 @@ package xmlrewrite
 import (
 	"slices"
 	"strings"
+
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
 )
 
 // judgeHostReferences goes through the whole guest and looks each place up in
@@ -25,8 +27,8 @@ type judge struct {
 }
 
 // element judges an element that stands at the states from there on.
-func (j *judge) element(n *node, from int) {
-	if c := n.change; c != nil && (c.removed || c.replacement != nil) {
+func (j *judge) element(n *xmltree.Node, from int) {
+	if !n.Stays() {
 		return
 	}
 	states := j.states[from:]
@@ -44,13 +46,13 @@ func (j *judge) element(n *node, from int) {
 		}
 	}
 	j.places(n, states)
-	for c := n.first; c != nil; c = c.next {
-		if c.foreign || strings.Contains(c.name, ":") {
+	for c := n.FirstChild; c != nil; c = c.NextSibling {
+		if c.Foreign || strings.Contains(c.Name, ":") {
 			j.unknown(c, "this element, which is not part of libvirt's own format,")
 			continue
 		}
 		to := len(j.states)
-		j.states = statesOf(j.states, j.states[from:to], c.name, c)
+		j.states = statesOf(j.states, j.states[from:to], c.Name, c)
 		j.element(c, to)
 		j.states = j.states[:to]
 	}
@@ -58,22 +60,22 @@ func (j *judge) element(n *node, from int) {
 
 // places judges the attributes and the text of an element. What one line of the
 // table says of several of them is reported once.
-func (j *judge) places(n *node, states []refState) {
+func (j *judge) places(n *xmltree.Node, states []refState) {
 	var told [2]*refRow
-	for i := range n.attrs {
-		if name := n.attrs[i].name; name != "xmlns" && !strings.HasPrefix(name, "xmlns:") && !n.changes(name) {
-			j.place(n, states, name, n.attrs[i].value, &told)
+	for name, value := range n.Attrs() {
+		if name != "xmlns" && !strings.HasPrefix(name, "xmlns:") && !n.EditsAttr(name) {
+			j.place(n, states, name, value, &told)
 		}
 	}
-	if n.first != nil || n.closed || n.change != nil && n.change.hasText {
+	if n.FirstChild != nil || n.EditsText() {
 		return
 	}
-	if text := j.doc.text(n); text != "" {
+	if text := n.Text(); text != "" {
 		j.place(n, states, refText, text, &told)
 	}
 }
 
-func (j *judge) place(n *node, states []refState, name, value string, told *[2]*refRow) {
+func (j *judge) place(n *xmltree.Node, states []refState, name, value string, told *[2]*refRow) {
 	row := refRowOf(states, name, value)
 	switch {
 	case j.mapPath(row, n, name, value):
@@ -93,24 +95,24 @@ func (j *judge) place(n *node, states []refState, name, value string, told *[2]*
 }
 
 // mapPath gives a place its path on the target, if it holds one that the map has.
-func (j *judge) mapPath(row *refRow, n *node, place, value string) bool {
+func (j *judge) mapPath(row *refRow, n *xmltree.Node, place, value string) bool {
 	if len(j.paths.mappings) == 0 || !row.isHostPath(value) &&
-		(row == nil || row.class != refMapped || !isPlainPath(value) || !n.inBackingChain()) {
+		(row == nil || row.class != refMapped || !isPlainPath(value) || !inBackingChain(n)) {
 		return false
 	}
 	to, mapped := j.paths.to(value)
 	switch {
 	case !mapped:
 	case place == refText:
-		n.setText(j.doc, to)
+		n.SetText(to)
 	default:
-		n.setAttr(place, to)
+		n.SetAttr(place, to)
 	}
 	return mapped
 }
 
 // applyPath reports what a line of the table says of a path, which can be mapped.
-func (j *judge) applyPath(row *refRow, n *node) {
+func (j *judge) applyPath(row *refRow, n *xmltree.Node) {
 	if row.class == refBound {
 		j.report(ProblemMissingData, placeOf(pathMappingsField), n, row.what)
 		return
@@ -119,7 +121,7 @@ func (j *judge) applyPath(row *refRow, n *node) {
 }
 
 // apply reports what a line of the table says.
-func (j *judge) apply(row *refRow, n *node) {
+func (j *judge) apply(row *refRow, n *xmltree.Node) {
 	switch row.class {
 	case refSame:
 		j.keep(n, row.what+"; it is kept, so make sure that it is right on the target")
@@ -129,10 +131,10 @@ func (j *judge) apply(row *refRow, n *node) {
 	}
 }
 
-func (j *judge) unknown(n *node, what string) {
+func (j *judge) unknown(n *xmltree.Node, what string) {
 	j.keep(n, "Virtferry does not know "+what+" and keeps it; make sure that it is right on the target")
 }
 
-func (j *judge) keep(n *node, message string) {
-	j.warnings = append(j.warnings, Problem{Kind: ProblemKeptAsIs, XMLPath: n.path(), Message: message})
+func (j *judge) keep(n *xmltree.Node, message string) {
+	j.warnings = append(j.warnings, Problem{Kind: ProblemKeptAsIs, XMLPath: n.Path(), Message: message})
 }

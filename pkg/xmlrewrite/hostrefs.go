@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
 )
 
 //go:embed hostrefs.txt
@@ -88,11 +90,11 @@ type refCondition struct {
 	not    bool
 }
 
-func (c *refCondition) holds(n *node) bool {
+func (c *refCondition) holds(n *xmltree.Node) bool {
 	if c.child != "" {
-		return n.child(c.child) != nil
+		return n.Child(c.child) != nil
 	}
-	return slices.Contains(c.values, n.value(c.attr)) != c.not
+	return slices.Contains(c.values, n.Value(c.attr)) != c.not
 }
 
 // refState is a node of the table at which an element of the guest stands, and
@@ -104,7 +106,7 @@ type refState struct {
 
 // statesOf appends where a child element stands, whose parent is at the states
 // given. A nil child stands wherever its name does.
-func statesOf(to, parent []refState, name string, child *node) []refState {
+func statesOf(to, parent []refState, name string, child *xmltree.Node) []refState {
 	from := len(to)
 	for _, s := range parent {
 		to = s.node.follow(to, from, s.off, name, child)
@@ -120,7 +122,7 @@ func statesOf(to, parent []refState, name string, child *node) []refState {
 
 // follow appends where the edges of this name lead, unless the child stands
 // there already: its states are those from there on.
-func (r *refNode) follow(to []refState, from, off int, name string, child *node) []refState {
+func (r *refNode) follow(to []refState, from, off int, name string, child *xmltree.Node) []refState {
 next:
 	for i := range r.edges[name] {
 		e := &r.edges[name][i]

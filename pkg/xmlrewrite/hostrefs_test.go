@@ -3,6 +3,8 @@ package xmlrewrite
 import (
 	"strings"
 	"testing"
+
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
 )
 
 func TestHostRefsCanBeRead(t *testing.T) {
@@ -71,13 +73,13 @@ same     e = -- otherwise
 		{"<r><b><d/></b></r>", "b/d", "at", "direct"},
 		{"<r><e/></r>", "e", refText, "otherwise"},
 	} {
-		doc, err := parse(c.xml)
+		doc, err := xmltree.Parse(c.xml)
 		if err != nil {
 			t.Fatal(err)
 		}
-		n, states := doc.root, []refState{{node: &table.root}}
+		n, states := doc.Root, []refState{{node: &table.root}}
 		for name := range strings.SplitSeq(c.path, "/") {
-			n = n.child(name)
+			n = n.Child(name)
 			states = statesOf(nil, states, name, n)
 		}
 		if row := refRowOf(states, c.place, "some value"); row == nil || row.what != c.want {

@@ -5,30 +5,23 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/google/uuid"
+
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
 )
 
-// parseUUID returns the UUID in lower case with hyphens.
+// parseUUID returns the UUID in lower case with hyphens, which it has to have. Libvirt writes
+// it like that, and the API asks for it; the library takes other forms, too.
 func parseUUID(text string) (string, bool) {
-	if len(text) != 36 {
-		return "", false
-	}
-	for i := range len(text) {
-		if hyphen := i == 8 || i == 13 || i == 18 || i == 23; hyphen != (text[i] == '-') || (!hyphen && !isHexDigit(text[i])) {
-			return "", false
-		}
-	}
-	return strings.ToLower(text), true
-}
-
-func isHexDigit(c byte) bool {
-	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F')
+	id, err := uuid.Parse(text)
+	return id.String(), err == nil && len(text) == len(id.String())
 }
 
 func equalUUID(a, b string) bool { return strings.EqualFold(a, b) }
 
-func (p *planner) checkUUID(field *place, uuid v1alpha1.UUID) (string, bool) {
-	text, ok := parseUUID(string(uuid))
+func (p *planner) checkUUID(field *place, given v1alpha1.UUID) (string, bool) {
+	text, ok := parseUUID(string(given))
 	if !ok {
 		p.report(ProblemInvalidValue, field, nil, "this must be a UUID such as 5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b11")
 	}
@@ -46,18 +39,18 @@ func (a pciAddress) String() string {
 }
 
 // attrs returns the address as libvirt writes it.
-func (a pciAddress) attrs() [4]elemAttr {
-	return [4]elemAttr{
-		{"domain", fmt.Sprintf("0x%04x", a.domain)},
-		{"bus", fmt.Sprintf("0x%02x", a.bus)},
-		{"slot", fmt.Sprintf("0x%02x", a.device)},
-		{"function", fmt.Sprintf("0x%x", a.function)},
+func (a pciAddress) attrs() [4]xmltree.Attr {
+	return [4]xmltree.Attr{
+		{Name: "domain", Value: fmt.Sprintf("0x%04x", a.domain)},
+		{Name: "bus", Value: fmt.Sprintf("0x%02x", a.bus)},
+		{Name: "slot", Value: fmt.Sprintf("0x%02x", a.device)},
+		{Name: "function", Value: fmt.Sprintf("0x%x", a.function)},
 	}
 }
 
-func (a pciAddress) element() *elem {
+func (a pciAddress) element() *xmltree.Elem {
 	attrs := a.attrs()
-	return &elem{name: "address", attrs: attrs[:]}
+	return &xmltree.Elem{Name: "address", Attrs: attrs[:]}
 }
 
 // parsePCI reads an address such as 0000:81:00.1; the domain may be left out.
@@ -83,14 +76,14 @@ func parsePCI(text string) (pciAddress, bool) {
 
 // readPCI reads the address from an element; numbers may be in any base. A
 // part that is missing is zero.
-func readPCI(n *node) (pciAddress, bool) {
+func readPCI(n *xmltree.Node) (pciAddress, bool) {
 	if n == nil {
 		return pciAddress{}, false
 	}
 	parts := [4]uint64{}
 	limits := [4]uint64{1<<32 - 1, 0xff, 0x1f, 7}
 	for i, name := range [4]string{"domain", "bus", "slot", "function"} {
-		text, ok := n.attr(name)
+		text, ok := n.Attr(name)
 		if !ok {
 			continue
 		}
@@ -104,13 +97,13 @@ func readPCI(n *node) (pciAddress, bool) {
 }
 
 // samePCI reports whether an element has the address that e has.
-func samePCI(n *node, e *elem) bool {
+func samePCI(n *xmltree.Node, e *xmltree.Elem) bool {
 	have, ok := readPCI(n)
 	if !ok {
 		return false
 	}
 	for i, a := range have.attrs() {
-		if e.attrs[i] != a {
+		if e.Attrs[i] != a {
 			return false
 		}
 	}
@@ -118,12 +111,12 @@ func samePCI(n *node, e *elem) bool {
 }
 
 // setPCI writes the address, unless the element has it already in other digits.
-func (n *node) setPCI(to pciAddress) {
+func setPCI(n *xmltree.Node, to pciAddress) {
 	if have, ok := readPCI(n); ok && have == to {
 		return
 	}
 	for _, a := range to.attrs() {
-		n.setAttr(a.name, a.value)
+		n.SetAttr(a.Name, a.Value)
 	}
 }
 

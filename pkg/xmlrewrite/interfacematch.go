@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
 )
 
 const (
@@ -51,7 +52,7 @@ func (p *planner) interfaceMatches() []int {
 			p.nicMatches[found[0]] = i
 			continue
 		}
-		p.reportInterfaceEntry(i, found, func(d *document) bool {
+		p.reportInterfaceEntry(i, found, func(d *guest) bool {
 			return len(e.among(d.devices("interface"), there[e.mac], named[e.mac])) > 0
 		})
 	}
@@ -59,7 +60,7 @@ func (p *planner) interfaceMatches() []int {
 }
 
 // reportInterfaceEntry reports an entry that does not mean one interface of its own.
-func (p *planner) reportInterfaceEntry(entry int, found []int, has func(*document) bool) {
+func (p *planner) reportInterfaceEntry(entry int, found []int, has func(*guest) bool) {
 	field := placeOf(interfacesField).entry(entry).dot("macAddress")
 	if len(found) == 0 {
 		if !p.elsewhere(has) {
@@ -78,15 +79,15 @@ func (p *planner) reportInterfaceEntry(entry int, found []int, has func(*documen
 // address inside the guest, it means one that no other entry names by that and, of a
 // passed-through function and the virtio interface that stands in for it, the one of
 // the kind that it asks for.
-func (e nicEntry) among(nics []*node, sameMAC []int, named []string) []int {
+func (e nicEntry) among(nics []*xmltree.Node, sameMAC []int, named []string) []int {
 	var found, ofKind []int
 	for _, i := range sameMAC {
-		guest := nics[i].guestAddress()
+		guest := guestAddress(nics[i])
 		if e.guest != "" && guest != e.guest || e.guest == "" && slices.Contains(named, guest) {
 			continue
 		}
 		found = append(found, i)
-		if (nics[i].value("type") == "hostdev") == e.hosted {
+		if (nics[i].Value("type") == "hostdev") == e.hosted {
 			ofKind = append(ofKind, i)
 		}
 	}
@@ -94,16 +95,6 @@ func (e nicEntry) among(nics []*node, sameMAC []int, named []string) []int {
 		return ofKind
 	}
 	return found
-}
-
-// guestAddress returns a device's PCI address inside the guest, if it has one.
-func (n *node) guestAddress() string {
-	if address := n.child("address"); address.value("type") == "pci" {
-		if a, ok := readPCI(address); ok {
-			return a.String()
-		}
-	}
-	return ""
 }
 
 // nicEntries reads what the entries mean, and reports what is malformed or twice.
@@ -136,10 +127,10 @@ func (p *planner) nicEntries() []nicEntry {
 }
 
 // nicsByMAC finds interfaces by their MAC addresses.
-func (d *document) nicsByMAC() map[string][]int {
+func (g *guest) nicsByMAC() map[string][]int {
 	found := make(map[string][]int)
-	for i, nic := range d.devices("interface") {
-		if mac, ok := parseMAC(nic.child("mac").value("address")); ok {
+	for i, nic := range g.devices("interface") {
+		if mac, ok := parseMAC(nic.Child("mac").Value("address")); ok {
 			found[mac] = append(found[mac], i)
 		}
 	}
@@ -148,7 +139,7 @@ func (d *document) nicsByMAC() map[string][]int {
 
 // leftToPCIDevices reports whether an interface that no entry means is a function of the
 // host that pciDevices maps: it has its MAC address in common with one that is listed.
-func (p *planner) leftToPCIDevices(nic *node, mac string) bool {
+func (p *planner) leftToPCIDevices(nic *xmltree.Node, mac string) bool {
 	return isPCIInterface(nic) && slices.ContainsFunc(p.data.Interfaces, func(want v1alpha1.InterfaceMigrateData) bool {
 		listed, ok := parseMAC(string(want.MACAddress))
 		return ok && listed == mac

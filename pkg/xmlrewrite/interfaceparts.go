@@ -1,36 +1,38 @@
 package xmlrewrite
 
 import (
+	"slices"
 	"strings"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
 )
 
 // rewriteInterfaceTarget names the host's device, and says whether libvirt makes
 // it. A name that belongs to the old kind of source does not stay, and neither
 // does who makes it.
-func (p *planner) rewriteInterfaceTarget(nic *node, want *string, managed string, kindChanges bool, field *place) {
+func (p *planner) rewriteInterfaceTarget(nic *xmltree.Node, want *string, managed string, kindChanges bool, field *place) {
 	if want != nil && !isDeviceName(*want) {
 		p.report(ProblemInvalidValue, field, nil, "the name of a network device must have 1 to 15 characters, without slashes and blanks")
 		return
 	}
-	target := nic.child("target")
+	target := nic.Child("target")
 	switch {
 	case target == nil:
-		if e := newElem("target", "dev", stringOf(want), "managed", managed); len(e.attrs) > 0 {
-			nic.insertBehind(firstOf(nic, []string{"source", "mac"}), e)
+		if e := xmltree.NewElem("target", "dev", stringOf(want), "managed", managed); len(e.Attrs) > 0 {
+			nic.InsertBehind(nic.FirstOf("source", "mac"), e)
 		}
 		return
-	case kindChanges && want == nil && managed == "" && target.namesDevice():
-		target.remove()
+	case kindChanges && want == nil && managed == "" && hasOnly(target, "dev", "managed"):
+		target.Remove()
 		return
 	}
-	for _, a := range [...]elemAttr{{"dev", stringOf(want)}, {"managed", managed}} {
+	for _, a := range [...]xmltree.Attr{{Name: "dev", Value: stringOf(want)}, {Name: "managed", Value: managed}} {
 		switch {
-		case a.value != "":
-			target.setAttr(a.name, a.value)
+		case a.Value != "":
+			target.SetAttr(a.Name, a.Value)
 		case kindChanges:
-			target.removeAttr(a.name)
+			target.RemoveAttr(a.Name)
 		}
 	}
 }
@@ -40,47 +42,42 @@ func isDeviceName(name string) bool {
 	return name != "" && len(name) <= 15 && !strings.ContainsAny(name, "/ \t\r\n") && isPlain(name)
 }
 
-// namesDevice reports whether an interface's target says nothing but which device it is,
-// and who makes it.
-func (n *node) namesDevice() bool {
-	for i := range n.attrs {
-		if !isOneOf(n.attrs[i].name, "dev", "managed") {
+// hasOnly reports whether an element holds nothing but attributes of these names.
+func hasOnly(n *xmltree.Node, names ...string) bool {
+	for name := range n.Attrs() {
+		if !slices.Contains(names, name) {
 			return false
 		}
 	}
-	return n.first == nil
+	return n.FirstChild == nil
 }
 
 // dropForeignParts takes away what libvirt does not have for the new kind of
 // source. What limits or separates the guest does not go in silence.
-func (p *planner) dropForeignParts(nic *node, kind string, kindChanges bool, field *place) {
+func (p *planner) dropForeignParts(nic *xmltree.Node, kind string, kindChanges bool, field *place) {
 	if !kindChanges {
 		return
 	}
-	if port := nic.child("port"); port != nil && kind != "bridge" && kind != "network" {
+	if port := nic.Child("port"); port != nil && kind != "bridge" && kind != "network" {
 		p.warn(field, port, "libvirt cannot isolate the port of this kind of source, so the setting is removed; if the guest must stay isolated, have the target's network see to it")
-		port.remove()
+		port.Remove()
 	}
-	source := nic.child("source")
-	if source.child("ip") != nil || source.child("route") != nil {
+	source := nic.Child("source")
+	if source.Child("ip") != nil || source.Child("route") != nil {
 		p.warn(field, source, "libvirt sets addresses and routes of the host's side on ethernet interfaces only, so they are removed; if the target needs them, set them there by other means")
-		removeAll(source.child("ip"))
-		removeAll(source.child("route"))
+		source.Child("ip").RemoveAll()
+		source.Child("route").RemoveAll()
 	}
-	inbound := nic.child("bandwidth").child("inbound")
-	if inbound.hasAttr("floor") && kind != "network" {
+	inbound := nic.Child("bandwidth").Child("inbound")
+	if inbound.HasAttr("floor") && kind != "network" {
 		p.warn(field, inbound, "libvirt guarantees a rate (floor) only on its own networks, so the setting is removed")
-		if inbound.hasAttr("average") {
-			inbound.removeAttr("floor")
+		if inbound.HasAttr("average") {
+			inbound.RemoveAttr("floor")
 		} else { // Nothing is left that libvirt could set.
-			inbound.remove()
-			nic.child("bandwidth").removeIfEmpty()
+			inbound.Remove()
+			nic.Child("bandwidth").RemoveIfEmpty()
 		}
 	}
-}
-
-func onlyAttr(n *node, name string) bool {
-	return len(n.attrs) == 1 && n.attrs[0].name == name && n.first == nil
 }
 
 // tapManagement returns who creates the tap device of an ethernet interface, as
@@ -101,10 +98,10 @@ func (p *planner) tapManagement(want *v1alpha1.EthernetInterfaceSource, field *p
 
 // rewriteVirtualPort sets or removes the virtual port. One that belongs to the
 // old kind of source does not stay.
-func (p *planner) rewriteVirtualPort(nic *node, want *v1alpha1.VirtualPort, kindChanges bool, field *place) {
+func (p *planner) rewriteVirtualPort(nic *xmltree.Node, want *v1alpha1.VirtualPort, kindChanges bool, field *place) {
 	if want == nil {
 		if kindChanges {
-			p.syncChild(nic, "virtualport", nil)
+			nic.SyncChild("virtualport", nil)
 		}
 		return
 	}
@@ -112,32 +109,32 @@ func (p *planner) rewriteVirtualPort(nic *node, want *v1alpha1.VirtualPort, kind
 	kind := stringOf(want.Type)
 	p.checkOneOf(field.dot("type"), kind, "openvswitch", "midonet", "802.1Qbg", "802.1Qbh")
 	if kind == "" {
-		if len(parameters.attrs) > 0 {
+		if len(parameters.Attrs) > 0 {
 			p.report(ProblemMissingData, field.dot("type"), nil, "the type is required unless the virtual port is empty")
 		}
-		p.syncChild(nic, "virtualport", nil)
+		nic.SyncChild("virtualport", nil)
 		return
 	}
-	e := newElem("virtualport", "type", kind)
-	if len(parameters.attrs) > 0 {
-		e.add(parameters)
+	e := xmltree.NewElem("virtualport", "type", kind)
+	if len(parameters.Attrs) > 0 {
+		e.Add(parameters)
 	}
-	if have := nic.child("virtualport"); have != nil && p.sameVirtualPort(have, e) {
+	if have := nic.Child("virtualport"); have != nil && p.sameVirtualPort(have, e) {
 		return
 	}
-	p.syncChild(nic, "virtualport", e, "vlan", "source", "mac")
+	nic.SyncChild("virtualport", e, "vlan", "source", "mac")
 }
 
 // portParameters makes the element of a virtual port's parameters.
-func (p *planner) portParameters(want *v1alpha1.VirtualPort, field *place) *elem {
+func (p *planner) portParameters(want *v1alpha1.VirtualPort, field *place) *xmltree.Elem {
 	numbers := [...]struct {
 		name  string
 		value *int32
 	}{{"managerid", want.ManagerID}, {"typeid", want.TypeID}, {"typeidversion", want.TypeIDVersion}}
-	parameters := newElem("parameters")
+	parameters := xmltree.NewElem("parameters")
 	for _, n := range numbers {
 		if n.value != nil {
-			parameters.attrs = append(parameters.attrs, elemAttr{n.name, itoa(*n.value)})
+			parameters.AddAttr(n.name, itoa(*n.value))
 		}
 	}
 	uuids := [...]struct {
@@ -149,30 +146,23 @@ func (p *planner) portParameters(want *v1alpha1.VirtualPort, field *place) *elem
 			continue
 		}
 		if uuid, ok := p.checkUUID(field.dot(u.field), *u.value); ok {
-			parameters.attrs = append(parameters.attrs, elemAttr{u.name, uuid})
+			parameters.AddAttr(u.name, uuid)
 		}
 	}
 	if want.ProfileID != nil && p.checkText(field.dot("profileID"), *want.ProfileID) {
-		parameters.attrs = append(parameters.attrs, elemAttr{"profileid", *want.ProfileID})
+		parameters.AddAttr("profileid", *want.ProfileID)
 	}
 	return parameters
 }
 
 // sameVirtualPort also accepts what libvirt adds to a port that names nothing:
 // an interface identity it made up, which then has to stay.
-func (p *planner) sameVirtualPort(have *node, want *elem) bool {
-	if p.doc.same(have, want) {
+func (p *planner) sameVirtualPort(have *xmltree.Node, want *xmltree.Elem) bool {
+	if have.Same(want) {
 		return true
 	}
-	return len(want.children) == 0 && have.value("type") == want.attrs[0].value && want.attrs[0].value == "openvswitch" &&
-		onlyAttr(have.child("parameters").orEmpty(), "interfaceid")
-}
-
-func (n *node) orEmpty() *node {
-	if n == nil {
-		return &node{}
-	}
-	return n
+	return len(want.Children) == 0 && have.Value("type") == want.Attrs[0].Value && want.Attrs[0].Value == "openvswitch" &&
+		have.Child("parameters").HasAttr("interfaceid") && hasOnly(have.Child("parameters"), "interfaceid")
 }
 
 // canTag reports whether every libvirt can tag the traffic of an interface that
@@ -189,25 +179,25 @@ func canTag(kind string, want *v1alpha1.InterfaceMigrateData) bool {
 }
 
 // rewriteVLAN sets or removes the VLAN tags.
-func (p *planner) rewriteVLAN(nic *node, want *v1alpha1.InterfaceVLAN, kindChanges, mayTag bool, field *place) {
+func (p *planner) rewriteVLAN(nic *xmltree.Node, want *v1alpha1.InterfaceVLAN, kindChanges, mayTag bool, field *place) {
 	if want == nil {
-		if kindChanges && nic.child("vlan") != nil && !mayTag {
-			p.report(ProblemMissingData, field, nic.child("vlan"),
+		if kindChanges && nic.Child("vlan") != nil && !mayTag {
+			p.report(ProblemMissingData, field, nic.Child("vlan"),
 				"the guest's traffic is tagged, which not every libvirt can do with this kind of source; repeat the tags in vlan if the target's can, or set vlan to {} if its switch does it")
 		}
 		return
 	}
 	if len(want.Tags) == 0 {
-		p.syncChild(nic, "vlan", nil)
+		nic.SyncChild("vlan", nil)
 		return
 	}
-	p.syncChild(nic, "vlan", p.vlanElement(want, field), "source", "mac")
+	nic.SyncChild("vlan", p.vlanElement(want, field), "source", "mac")
 }
 
-func (p *planner) vlanElement(want *v1alpha1.InterfaceVLAN, field *place) *elem {
+func (p *planner) vlanElement(want *v1alpha1.InterfaceVLAN, field *place) *xmltree.Elem {
 	trunk := p.toggle(field.dot("trunk"), want.Trunk)
 	needsTrunk := len(want.Tags) > 1
-	e := newElem("vlan")
+	e := xmltree.NewElem("vlan")
 	seen := make(map[int32]bool, len(want.Tags))
 	for i, tag := range want.Tags {
 		at := field.dot("tags").entry(i)
@@ -218,24 +208,24 @@ func (p *planner) vlanElement(want *v1alpha1.InterfaceVLAN, field *place) *elem 
 		mode := stringOf(tag.NativeMode)
 		p.checkOneOf(at.dot("nativeMode"), mode, "tagged", "untagged")
 		needsTrunk = needsTrunk || mode != ""
-		e.add(newElem("tag", "id", itoa(tag.ID), "nativeMode", mode))
+		e.Add(xmltree.NewElem("tag", "id", itoa(tag.ID), "nativeMode", mode))
 	}
 	if trunk == "no" && needsTrunk {
 		p.report(ProblemConflict, field.dot("trunk"), nil, "several tags or a native mode need trunk: Enabled")
 	}
 	if trunk == "yes" || needsTrunk {
-		e.attrs = append(e.attrs, elemAttr{"trunk", "yes"})
+		e.AddAttr("trunk", "yes")
 	}
 	return e
 }
 
 // rewriteFilter sets or removes the network filter. Dropping a filter opens
 // the guest to its network, so it never happens in silence.
-func (p *planner) rewriteFilter(nic *node, want *v1alpha1.NetworkFilter, kindChanges bool, kind string, field *place) {
+func (p *planner) rewriteFilter(nic *xmltree.Node, want *v1alpha1.NetworkFilter, kindChanges bool, kind string, field *place) {
 	if want == nil {
 		filtered := kind == "bridge" || kind == "network" || kind == "ethernet"
-		if kindChanges && nic.child("filterref") != nil && !filtered {
-			p.report(ProblemMissingData, field, nic.child("filterref"),
+		if kindChanges && nic.Child("filterref") != nil && !filtered {
+			p.report(ProblemMissingData, field, nic.Child("filterref"),
 				"libvirt cannot filter the traffic of this kind of source; choose another kind, or set filter to {} to do without the filter")
 		}
 		return
@@ -244,29 +234,29 @@ func (p *planner) rewriteFilter(nic *node, want *v1alpha1.NetworkFilter, kindCha
 		if len(want.Parameters) > 0 {
 			p.report(ProblemMissingData, field.dot("name"), nil, "parameters need the name of a filter")
 		}
-		p.syncChild(nic, "filterref", nil)
+		nic.SyncChild("filterref", nil)
 		return
 	}
 	p.checkText(field.dot("name"), *want.Name)
-	e := newElem("filterref", "filter", *want.Name)
+	e := xmltree.NewElem("filterref", "filter", *want.Name)
 	for i, parameter := range want.Parameters {
 		at := field.dot("parameters").entry(i)
 		if !isName(parameter.Name) {
 			p.report(ProblemInvalidValue, at.dot("name"), nil, "this must be the name of a filter's variable")
 		}
 		p.checkText(at.dot("value"), parameter.Value)
-		e.add(newElem("parameter", "name", parameter.Name, "value", parameter.Value))
+		e.Add(xmltree.NewElem("parameter", "name", parameter.Name, "value", parameter.Value))
 	}
-	p.syncChild(nic, "filterref", e, "model", "target", "source", "mac")
+	nic.SyncChild("filterref", e, "model", "target", "source", "mac")
 }
 
 // rewriteBandwidth sets or removes the limits.
-func (p *planner) rewriteBandwidth(nic *node, want *v1alpha1.InterfaceBandwidth, kind string, field *place) {
+func (p *planner) rewriteBandwidth(nic *xmltree.Node, want *v1alpha1.InterfaceBandwidth, kind string, field *place) {
 	if want == nil {
 		return
 	}
 	if want.Inbound == nil && want.Outbound == nil {
-		p.syncChild(nic, "bandwidth", nil)
+		nic.SyncChild("bandwidth", nil)
 		return
 	}
 	if want.Outbound != nil && want.Outbound.FloorKilobytesPerSecond != nil {
@@ -275,17 +265,17 @@ func (p *planner) rewriteBandwidth(nic *node, want *v1alpha1.InterfaceBandwidth,
 	if want.Inbound != nil && want.Inbound.FloorKilobytesPerSecond != nil && kind != "network" {
 		p.report(ProblemConflict, field.dot("inbound.floorKilobytesPerSecond"), nil, "only interfaces on a libvirt network can have a guaranteed rate")
 	}
-	e := newElem("bandwidth").add(
+	e := xmltree.NewElem("bandwidth").Add(
 		p.limitElement("inbound", want.Inbound, field.dot("inbound")),
 		p.limitElement("outbound", want.Outbound, field.dot("outbound")))
-	p.syncChild(nic, "bandwidth", e, "source", "mac")
+	nic.SyncChild("bandwidth", e, "source", "mac")
 }
 
-func (p *planner) limitElement(name string, limit *v1alpha1.BandwidthLimit, field *place) *elem {
+func (p *planner) limitElement(name string, limit *v1alpha1.BandwidthLimit, field *place) *xmltree.Elem {
 	if limit == nil {
 		return nil
 	}
-	e := newElem(name)
+	e := xmltree.NewElem(name)
 	for _, v := range [...]struct {
 		name, field string
 		value       *int64
@@ -301,7 +291,7 @@ func (p *planner) limitElement(name string, limit *v1alpha1.BandwidthLimit, fiel
 		if *v.value < 1 {
 			p.report(ProblemInvalidValue, field.dot(v.field), nil, "a limit is at least 1")
 		}
-		e.attrs = append(e.attrs, elemAttr{v.name, itoa(*v.value)})
+		e.AddAttr(v.name, itoa(*v.value))
 	}
 	return e
 }
@@ -309,25 +299,25 @@ func (p *planner) limitElement(name string, limit *v1alpha1.BandwidthLimit, fiel
 // rewriteInterfaceDriver sets the host's side of a virtio interface. Daemons
 // and vDPA hardware are a host's side of their own: a name that belongs to the
 // old kind of source does not stay.
-func (p *planner) rewriteInterfaceDriver(nic *node, want *v1alpha1.InterfaceDriver, kindChanges bool, kind string, field *place) {
-	driver := nic.child("driver")
+func (p *planner) rewriteInterfaceDriver(nic *xmltree.Node, want *v1alpha1.InterfaceDriver, kindChanges bool, kind string, field *place) {
+	driver := nic.Child("driver")
 	if want == nil {
 		if !kindChanges || driver == nil || (kind != "vhostuser" && kind != "vdpa") {
 			return
 		}
-		driver.removeAttr("name") // The element stays: libvirt compares whether there is one.
+		driver.RemoveAttr("name") // The element stays: libvirt compares whether there is one.
 		return
 	}
 	if !p.checkOneOf(field, string(*want), "vhost", "qemu") {
 		return
 	}
 	if driver != nil {
-		driver.setAttr("name", string(*want))
+		driver.SetAttr("name", string(*want))
 		return
 	}
 	if !p.inactive {
 		p.report(ProblemConflict, field, nic, "the interface has no driver element, and libvirt refuses to add one while the guest runs; leave driver out")
 		return
 	}
-	nic.insertBehind(firstOf(nic, []string{"model", "target", "source", "mac"}), newElem("driver", "name", string(*want)))
+	nic.InsertBehind(nic.FirstOf("model", "target", "source", "mac"), xmltree.NewElem("driver", "name", string(*want)))
 }

@@ -1,51 +1,27 @@
 package xmlrewrite
 
 import (
+	"net"
 	"slices"
 	"strings"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
 )
 
 const interfacesField = "interfaces"
 
-// parseMAC returns the address in lower case with two digits a part.
+// parseMAC returns the address in lower case with two digits a part. As in libvirt, a part
+// may have one digit, and colons are the only separators.
 func parseMAC(text string) (string, bool) {
-	if isCanonicalMAC(text) {
-		return text, true
-	}
-	parts := strings.Split(strings.ToLower(text), ":")
-	if len(parts) != 6 {
-		return "", false
-	}
+	parts := strings.Split(text, ":")
 	for i, part := range parts {
 		if len(part) == 1 {
-			part = "0" + part
-			parts[i] = part
-		}
-		if len(part) != 2 || strings.Trim(part, "0123456789abcdef") != "" {
-			return "", false
+			parts[i] = "0" + part
 		}
 	}
-	return strings.Join(parts, ":"), true
-}
-
-// isCanonicalMAC spares the usual spelling the work.
-func isCanonicalMAC(text string) bool {
-	if len(text) != 17 {
-		return false
-	}
-	for i := range len(text) {
-		c := text[i]
-		if i%3 == 2 {
-			if c != ':' {
-				return false
-			}
-		} else if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return true
+	mac, err := net.ParseMAC(strings.Join(parts, ":"))
+	return mac.String(), err == nil && len(parts) == 6
 }
 
 // planInterfaces connects the guest's interfaces to the target. They are found
@@ -61,7 +37,7 @@ func planInterfaces(p *planner) {
 	}
 	matches := p.interfaceMatches()
 	for i, nic := range interfaces {
-		mac, ok := parseMAC(nic.child("mac").value("address"))
+		mac, ok := parseMAC(nic.Child("mac").Value("address"))
 		switch entry := matches[i]; {
 		case !ok:
 			p.report(ProblemInvalidXML, placeOf(interfacesField), nic, "the interface has no valid MAC address; take the XML from libvirt unchanged")
@@ -75,9 +51,9 @@ func planInterfaces(p *planner) {
 	}
 }
 
-func (p *planner) reportUnlisted(nic *node, mac string) {
+func (p *planner) reportUnlisted(nic *xmltree.Node, mac string) {
 	which := "the MAC address " + mac
-	if guest := nic.guestAddress(); guest != "" {
+	if guest := guestAddress(nic); guest != "" {
 		which += ", which is at " + guest + " inside the guest"
 	}
 	p.report(ProblemMissingData, placeOf(interfacesField), nic,
@@ -86,23 +62,23 @@ func (p *planner) reportUnlisted(nic *node, mac string) {
 
 // keepHostBoundInterface refuses to keep what only the source host has. Host PCI
 // functions are judged with the other PCI devices.
-func (p *planner) keepHostBoundInterface(nic *node, field *place) {
-	source := nic.child("source")
+func (p *planner) keepHostBoundInterface(nic *xmltree.Node, field *place) {
+	source := nic.Child("source")
 	message := ""
-	switch nic.value("type") {
+	switch nic.Value("type") {
 	case "vdpa":
 		message = "the interface uses a vDPA device of the source host; give the target's in source.vdpa"
 	case "direct":
 		// If a network of libvirt chose the device, the target's chooses one, too.
-		if source.value("mode") == "passthrough" && !source.hasAttr("network") {
+		if source.Value("mode") == "passthrough" && !source.HasAttr("network") {
 			message = "the guest has a whole network device of the source host (macvtap in passthrough mode); give the target's in source.direct"
 		}
 	case "server", "udp":
 		at := source
-		if local := source.child("local"); local != nil {
+		if local := source.Child("local"); local != nil {
 			at = local
 		}
-		if scopeOf(at.value("address")) == scopeHost {
+		if scopeOf(at.Value("address")) == scopeHost {
 			message = "the interface listens on an address of the source host, which no field maps; give it another kind of source, such as bridge"
 		}
 	case "vhostuser":
@@ -113,8 +89,8 @@ func (p *planner) keepHostBoundInterface(nic *node, field *place) {
 	}
 }
 
-func (p *planner) rewriteInterface(nic *node, want *v1alpha1.InterfaceMigrateData, field *place) {
-	kind := nic.value("type")
+func (p *planner) rewriteInterface(nic *xmltree.Node, want *v1alpha1.InterfaceMigrateData, field *place) {
+	kind := nic.Value("type")
 	changed, managed := false, ""
 	if want.Source == nil {
 		p.keepHostBoundInterface(nic, field.dot("source"))
@@ -138,12 +114,12 @@ func (p *planner) rewriteInterface(nic *node, want *v1alpha1.InterfaceMigrateDat
 
 // interfaceShape is an interface's source as it is to become.
 func (p *planner) interfaceShape(s *v1alpha1.InterfaceSource, field *place) (*sourceShape, bool) {
-	shape := p.newShape("")
+	shape := newShape("")
 	before, given := len(p.problems), 0
 	set := func(kind string) { given++; shape.kind = kind }
 	named := func(attribute, name, value string) {
 		p.checkText(field.dot(name), value)
-		shape.add(attribute, value)
+		shape.AddAttr(attribute, value)
 	}
 	if s.Bridge != nil {
 		set("bridge")
@@ -160,33 +136,33 @@ func (p *planner) interfaceShape(s *v1alpha1.InterfaceSource, field *place) (*so
 		set("direct")
 		named("dev", "direct.device", s.Direct.Device)
 		p.checkOneOf(field.dot("direct.mode"), stringOf(s.Direct.Mode), "vepa", "bridge", "private", "passthrough")
-		shape.add("mode", stringOf(s.Direct.Mode))
+		shape.AddAttr("mode", stringOf(s.Direct.Mode))
 	}
 	if s.Ethernet != nil {
 		set("ethernet")
 	}
 	if s.VhostUser != nil {
 		set("vhostuser")
-		shape.add("type", "unix")
+		shape.AddAttr("type", "unix")
 		p.checkPath(field.dot("vhostUser.path"), s.VhostUser.Path)
-		shape.add("path", s.VhostUser.Path)
+		shape.AddAttr("path", s.VhostUser.Path)
 		if s.VhostUser.Mode == "" {
 			p.report(ProblemMissingData, field.dot("vhostUser.mode"), nil, "this must be client or server")
 		}
 		p.checkOneOf(field.dot("vhostUser.mode"), string(s.VhostUser.Mode), "client", "server")
-		shape.add("mode", string(s.VhostUser.Mode))
+		shape.AddAttr("mode", string(s.VhostUser.Mode))
 	}
 	if s.VDPA != nil {
 		set("vdpa")
 		p.checkPath(field.dot("vdpa.path"), s.VDPA.Path)
-		shape.add("dev", s.VDPA.Path)
+		shape.AddAttr("dev", s.VDPA.Path)
 	}
 	if s.HostDevice != nil {
 		set("hostdev")
 		address, _ := p.checkPCI(field.dot("hostDevice.pciAddress"), s.HostDevice.PCIAddress)
 		function := address.element()
-		function.attrs = append([]elemAttr{{"type", "pci"}}, function.attrs...)
-		shape.addChild(function)
+		function.Attrs = append([]xmltree.Attr{{Name: "type", Value: "pci"}}, function.Attrs...)
+		shape.Add(function)
 	}
 	if given != 1 {
 		p.report(ProblemInvalidValue, field, nil,
@@ -207,8 +183,8 @@ func (p *planner) checkOneOf(field *place, value string, allowed ...string) bool
 // fitsGuest refuses a kind of source that the guest's device cannot have: a
 // function that is passed through is another device than an emulated one, only
 // virtio speaks to a daemon or to vDPA hardware, and not every kind has an MTU.
-func (p *planner) fitsGuest(nic *node, kind string, shape *sourceShape, field *place) bool {
-	model := nic.child("model").value("type")
+func (p *planner) fitsGuest(nic *xmltree.Node, kind string, shape *sourceShape, field *place) bool {
+	model := nic.Child("model").Value("type")
 	switch {
 	case (kind == "hostdev") != (shape.kind == "hostdev"):
 		p.report(ProblemConflict, field, nic,
@@ -217,8 +193,8 @@ func (p *planner) fitsGuest(nic *node, kind string, shape *sourceShape, field *p
 	case (shape.kind == "vhostuser" || shape.kind == "vdpa") && kind != shape.kind && !strings.HasPrefix(model, "virtio"):
 		p.report(ProblemConflict, field, nic, "only virtio interfaces can use vhostUser and vdpa; choose another kind of source")
 		return false
-	case kind != shape.kind && nic.child("mtu") != nil && !hasMTU(shape.kind):
-		p.report(ProblemConflict, field, nic.child("mtu"),
+	case kind != shape.kind && nic.Child("mtu") != nil && !hasMTU(shape.kind):
+		p.report(ProblemConflict, field, nic.Child("mtu"),
 			"the guest is told its MTU, which libvirt cannot do with this kind of source, and which must not change while the guest runs; choose bridge, network, ethernet or vhostUser")
 		return false
 	}
@@ -228,36 +204,36 @@ func (p *planner) fitsGuest(nic *node, kind string, shape *sourceShape, field *p
 // hasMTU reports whether libvirt can tell the guest its MTU with this kind of source.
 func hasMTU(kind string) bool { return isOneOf(kind, "bridge", "network", "ethernet", "vhostuser") }
 
-func (p *planner) rewriteInterfaceSource(nic *node, shape *sourceShape) {
-	kindChanges := nic.value("type") != shape.kind
-	nic.setAttr("type", shape.kind)
-	source := nic.child("source")
+func (p *planner) rewriteInterfaceSource(nic *xmltree.Node, shape *sourceShape) {
+	kindChanges := nic.Value("type") != shape.kind
+	nic.SetAttr("type", shape.kind)
+	source := nic.Child("source")
 	if shape.kind == "ethernet" {
 		if kindChanges {
-			p.syncChild(nic, "source", nil)
+			nic.SyncChild("source", nil)
 		}
 		return
 	}
 	if source == nil {
-		nic.insertBehind(firstOf(nic, []string{"mac"}), shape.element())
+		nic.InsertBehind(nic.FirstOf("mac"), &shape.Elem)
 		return
 	}
-	for i := range source.attrs {
-		if name := source.attrs[i].name; isConnection(name) && shape.attr(name) == "" {
-			source.removeAttr(name)
+	for name := range source.Attrs() {
+		if isConnection(name) && shape.attr(name) == "" {
+			source.RemoveAttr(name)
 		}
 	}
-	for i := range shape.attrs {
-		source.setAttr(shape.attrs[i].name, shape.attrs[i].value)
+	for _, a := range shape.Attrs {
+		source.SetAttr(a.Name, a.Value)
 	}
 	if kindChanges || shape.attr("mode") == "server" { // Only clients connect again.
-		p.syncChild(source, "reconnect", nil)
+		source.SyncChild("reconnect", nil)
 	}
 	if kindChanges {
-		p.syncChild(source, "local", nil)
+		source.SyncChild("local", nil)
 	}
 	if shape.kind == "hostdev" {
-		p.rewriteHostFunction(source, shape.children[0])
+		p.rewriteHostFunction(source, shape.Children[0])
 	}
 }
 
@@ -272,16 +248,16 @@ func isConnection(name string) bool {
 	return false
 }
 
-func (p *planner) rewriteHostFunction(source *node, want *elem) {
-	address := source.child("address")
+func (p *planner) rewriteHostFunction(source *xmltree.Node, want *xmltree.Elem) {
+	address := source.Child("address")
 	if address == nil {
-		source.appendChild(want)
+		source.Append(want)
 		return
 	}
-	address.setAttr("type", "pci")
-	if !samePCI(address, &elem{attrs: want.attrs[1:]}) {
-		for _, a := range want.attrs[1:] {
-			address.setAttr(a.name, a.value)
+	address.SetAttr("type", "pci")
+	if !samePCI(address, &xmltree.Elem{Attrs: want.Attrs[1:]}) {
+		for _, a := range want.Attrs[1:] {
+			address.SetAttr(a.Name, a.Value)
 		}
 	}
 }

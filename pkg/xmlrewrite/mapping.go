@@ -1,8 +1,10 @@
 package xmlrewrite
 
+import "github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
+
 // holder is a device of the guest that is bound to one device of its host.
 type holder struct {
-	at    *node
+	at    *xmltree.Node
 	key   string // What it is bound to, in canonical form.
 	guest string // Its address inside the guest, in canonical form.
 	bind  func(to string)
@@ -134,7 +136,7 @@ func (m *deviceMap) byGuestAddress(i int) {
 // hasOther reports whether an entry that means no device here means one of the
 // guest's other definition.
 func (m *deviceMap) hasOther(e mapping) bool {
-	return m.p.elsewhere(func(*document) bool { return m.bySeen[e.from] || e.guest != "" && m.bySeen[e.guest] })
+	return m.p.elsewhere(func(*guest) bool { return m.bySeen[e.from] || e.guest != "" && m.bySeen[e.guest] })
 }
 
 // present returns the holder with the key, unless it was found by its address
@@ -202,7 +204,7 @@ func (m *deviceMap) finish() {
 	owner := make(map[string]int, len(m.holders))
 	for i, h := range m.holders {
 		if other, taken := owner[m.final[i]]; taken {
-			m.p.report(ProblemConflict, placeOf(m.field), h.at, "this device and "+m.holders[other].at.path()+" would become the same "+m.what+" of the target; map each to one of its own")
+			m.p.report(ProblemConflict, placeOf(m.field), h.at, "this device and "+m.holders[other].at.Path()+" would become the same "+m.what+" of the target; map each to one of its own")
 		}
 		owner[m.final[i]] = i
 		switch {

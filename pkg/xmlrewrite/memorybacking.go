@@ -1,6 +1,9 @@
 package xmlrewrite
 
-import v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+import (
+	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
+)
 
 const memoryBackingField = "memoryBacking"
 
@@ -18,8 +21,8 @@ func planMemoryBacking(p *planner) {
 	if want == nil {
 		return
 	}
-	backing := p.domain.child("memoryBacking")
-	source := backing.child("source").value("type")
+	backing := p.domain.Child("memoryBacking")
+	source := backing.Child("source").Value("type")
 	switch want.FileBacking {
 	case v1alpha1.FileBackingNone:
 		if want.Discard != nil {
@@ -40,42 +43,36 @@ func planMemoryBacking(p *planner) {
 	}
 }
 
-func (p *planner) removeFileBacking(backing *node) {
+func (p *planner) removeFileBacking(backing *xmltree.Node) {
 	if at := p.sharedMemoryUser(); at != nil {
 		p.report(ProblemConflict, placeOf(fileBackingField), at,
 			"this device shares the guest's memory with another process, which takes memory in files; say Required, or leave memoryBacking out")
 		return
 	}
-	for c := backing.first; c != nil; c = c.next {
-		if c.foreign {
-			continue
-		}
-		switch c.name {
-		case "source", "access", "allocation", "discard":
-			c.remove()
-		}
+	for _, name := range [...]string{"source", "access", "allocation", "discard"} {
+		backing.Child(name).RemoveAll()
 	}
-	backing.removeIfEmpty()
+	backing.RemoveIfEmpty()
 }
 
 // sharedMemoryUser returns a device that needs the guest's memory to be shared.
-func (p *planner) sharedMemoryUser() *node {
+func (p *planner) sharedMemoryUser() *xmltree.Node {
 	for _, name := range [...]string{"interface", "disk"} {
 		for _, device := range p.devices(name) {
-			if device.value("type") == "vhostuser" {
+			if device.Value("type") == "vhostuser" {
 				return device
 			}
 		}
 	}
 	for _, fs := range p.devices("filesystem") {
-		if fs.child("driver").value("type") == "virtiofs" {
+		if fs.Child("driver").Value("type") == "virtiofs" {
 			return fs
 		}
 	}
 	return nil
 }
 
-func (p *planner) requireFileBacking(backing *node, source string, want *v1alpha1.MemoryBackingMigrateData) {
+func (p *planner) requireFileBacking(backing *xmltree.Node, source string, want *v1alpha1.MemoryBackingMigrateData) {
 	if source != "file" && !p.mayMoveIntoFiles(backing, source) {
 		return
 	}
@@ -85,18 +82,18 @@ func (p *planner) requireFileBacking(backing *node, source string, want *v1alpha
 	if want.Discard == nil {
 		return
 	}
-	discards := backing.children("discard")
+	discards := backing.Children("discard")
 	switch *want.Discard {
 	case v1alpha1.ToggleEnabled:
 		if len(discards) == 0 {
-			p.addMemoryBacking(newElem("discard"))
+			p.addMemoryBacking(xmltree.NewElem("discard"))
 		}
 		for _, d := range discards[min(1, len(discards)):] {
-			d.remove()
+			d.Remove()
 		}
 	case v1alpha1.ToggleDisabled:
 		for _, d := range discards {
-			d.remove()
+			d.Remove()
 		}
 	default:
 		p.report(ProblemInvalidValue, placeOf(memoryBackingField+".discard"), nil, "this must be Enabled or Disabled")
@@ -105,10 +102,10 @@ func (p *planner) requireFileBacking(backing *node, source string, want *v1alpha
 
 // mayMoveIntoFiles reports whether memory that is not in files may move there,
 // and if not, says why.
-func (p *planner) mayMoveIntoFiles(backing *node, source string) bool {
+func (p *planner) mayMoveIntoFiles(backing *xmltree.Node, source string) bool {
 	at := backing
 	var message string
-	switch hugepages := backing.child("hugepages"); {
+	switch hugepages := backing.Child("hugepages"); {
 	case hugepages != nil:
 		at, message = hugepages, "the guest's memory is in huge pages, and cannot be in files at the same time; leave memoryBacking out"
 	case source == "memfd":
@@ -127,22 +124,22 @@ func (p *planner) mayMoveIntoFiles(backing *node, source string) bool {
 
 // ensureSetting makes exactly one child carry the setting; other attributes of
 // that child stay.
-func (p *planner) ensureSetting(backing *node, name, attribute, value string) {
-	have := backing.children(name)
+func (p *planner) ensureSetting(backing *xmltree.Node, name, attribute, value string) {
+	have := backing.Children(name)
 	if len(have) == 0 {
-		p.addMemoryBacking(newElem(name, attribute, value))
+		p.addMemoryBacking(xmltree.NewElem(name, attribute, value))
 		return
 	}
-	have[0].setAttr(attribute, value)
+	have[0].SetAttr(attribute, value)
 	for _, extra := range have[1:] {
-		extra.remove()
+		extra.Remove()
 	}
 }
 
-func (p *planner) addMemoryBacking(e *elem) {
-	behind := p.domain.child("currentMemory")
+func (p *planner) addMemoryBacking(e *xmltree.Elem) {
+	behind := p.domain.Child("currentMemory")
 	if behind == nil {
-		behind = p.domain.child("memory")
+		behind = p.domain.Child("memory")
 	}
-	appendIn(p.domain, "memoryBacking", behind, e)
+	p.domain.AppendIn("memoryBacking", behind, e)
 }

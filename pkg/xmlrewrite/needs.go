@@ -21,7 +21,7 @@ const maxSerialPorts = 64
 
 // ReadNeeds reads what the guest asks of its target. The error is [Problems].
 func ReadNeeds[Text ~string | ~[]byte](domainXML Text) (Needs, error) {
-	doc, err := parseDomain(domainXML)
+	doc, err := parseGuest(domainXML)
 	if err != nil {
 		return Needs{}, err
 	}
@@ -29,27 +29,27 @@ func ReadNeeds[Text ~string | ~[]byte](domainXML Text) (Needs, error) {
 	for _, l := range serialListeners(doc) {
 		if l.index >= maxSerialPorts {
 			return Needs{}, Problems{{
-				Kind: ProblemInvalidXML, XMLPath: l.device.path(),
+				Kind: ProblemInvalidXML, XMLPath: l.device.Path(),
 				Message: "the index of a serial port must be below " + itoa(maxSerialPorts) + "; correct it in the guest's definition",
 			}}
 		}
 		needs.SerialPorts = max(needs.SerialPorts, l.index+1)
-		needs.SerialAddress = needs.SerialAddress || scopeOf(l.source.value("host")) == scopeHost
+		needs.SerialAddress = needs.SerialAddress || scopeOf(l.source.Value("host")) == scopeHost
 	}
 	for _, source := range otherListeners(doc) {
-		needs.SerialAddress = needs.SerialAddress || scopeOf(source.value("host")) == scopeHost
+		needs.SerialAddress = needs.SerialAddress || scopeOf(source.Value("host")) == scopeHost
 	}
 	needs.readGraphics(doc)
 	return needs, nil
 }
 
-func (n *Needs) readGraphics(doc *document) {
+func (n *Needs) readGraphics(doc *guest) {
 	for _, g := range doc.devices("graphics") {
 		for _, l := range graphicsListeners(g) {
 			if scopeOf(l.address) != scopeHost {
 				continue
 			}
-			switch g.value("type") {
+			switch g.Value("type") {
 			case "vnc":
 				n.VNCAddress = true
 			case "spice":

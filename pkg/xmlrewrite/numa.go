@@ -1,10 +1,10 @@
 package xmlrewrite
 
 import (
-	"slices"
 	"strconv"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
 )
 
 const (
@@ -26,7 +26,7 @@ func (p *planner) numa() *v1alpha1.NUMAMigrateData {
 // to the source's CPUs would be wrong on the target, or just not start.
 func planNUMA(p *planner) {
 	want := p.numa()
-	cputune, numatune := p.domain.child("cputune"), p.domain.child("numatune")
+	cputune, numatune := p.domain.Child("cputune"), p.domain.Child("numatune")
 	if want == nil {
 		p.refuseStalePins(cputune, numatune)
 		return
@@ -40,28 +40,28 @@ func planNUMA(p *planner) {
 }
 
 // refuseStalePins reports pins that nothing maps to the target.
-func (p *planner) refuseStalePins(cputune, numatune *node) {
-	refuse := func(at *node, what string) {
+func (p *planner) refuseStalePins(cputune, numatune *xmltree.Node) {
+	refuse := func(at *xmltree.Node, what string) {
 		if at == nil {
 			return
 		}
 		p.report(ProblemMissingData, placeOf(numaField), at, what+" of the source host; give those of the target")
 	}
 	for _, name := range [...]string{"vcpupin", "emulatorpin", "iothreadpin"} {
-		refuse(cputune.child(name), "the guest is pinned to CPUs")
+		refuse(cputune.Child(name), "the guest is pinned to CPUs")
 	}
-	if memory := numatune.child("memory"); memory.value("nodeset") != "" {
+	if memory := numatune.Child("memory"); memory.Value("nodeset") != "" {
 		refuse(memory, "the guest's memory is bound to NUMA nodes")
 	}
-	refuse(numatune.child("memnode"), "the guest's memory is bound to NUMA nodes")
+	refuse(numatune.Child("memnode"), "the guest's memory is bound to NUMA nodes")
 	for _, device := range p.devices("memory") {
-		refuse(device.child("source").child("nodemask"), "this memory device is bound to NUMA nodes")
+		refuse(device.Child("source").Child("nodemask"), "this memory device is bound to NUMA nodes")
 	}
 }
 
 // vcpuCount returns how many virtual CPUs the guest can have; 0 if unknown.
-func (d *document) vcpuCount() int {
-	count, err := strconv.Atoi(d.text(d.root.child("vcpu")))
+func (g *guest) vcpuCount() int {
+	count, err := strconv.Atoi(g.Root.Child("vcpu").Text())
 	if err != nil || count < 1 || count > maxVCPUs {
 		return 0
 	}
@@ -72,29 +72,27 @@ func (d *document) vcpuCount() int {
 type pin struct {
 	id   int
 	set  numberSet // Nil if it was reported already.
-	text string    // The set as the migrate data have it.
 	done bool
 }
 
 // pinList is a list of pins of one sort, as the migrate data have it.
 type pinList struct {
-	exists  func(d *document, id int) bool // Whether a guest has what is to be pinned.
-	element string                         // The element of a pin.
-	key     string                         // Its attribute with the number of what is pinned.
-	value   string                         // Its attribute with the set.
-	field   string                         // The list in the migrate data.
-	what    string                         // What is pinned.
+	exists  func(d *guest, id int) bool // Whether a guest has what is to be pinned.
+	element string                      // The element of a pin.
+	key     string                      // Its attribute with the number of what is pinned.
+	value   string                      // Its attribute with the set.
+	field   string                      // The list in the migrate data.
+	what    string                      // What is pinned.
 	pins    []pin
-	spans   []span // Room for their sets.
-	ids     numbering
-	broken  bool // A problem was reported already.
+	byID    map[int]int // From the number of what is pinned to its pin.
+	broken  bool        // A problem was reported already.
 }
 
-func newPinList(element, key, value, field, what string, size int, exists func(*document, int) bool) *pinList {
+func newPinList(element, key, value, field, what string, exists func(*guest, int) bool) *pinList {
 	return &pinList{
 		exists:  exists,
 		element: element, key: key, value: value, field: numaField + "." + field, what: what,
-		pins: make([]pin, 0, size), spans: make([]span, 0, size),
+		byID: make(map[int]int),
 	}
 }
 
@@ -103,35 +101,29 @@ func newPinList(element, key, value, field, what string, size int, exists func(*
 func (p *planner) addPin(l *pinList, i, id int, text, valueField, targetHas string, limit numberSet) {
 	field := placeOf(l.field).entry(i)
 	if !l.exists(p.doc, id) {
-		if !p.elsewhere(func(d *document) bool { return l.exists(d, id) }) {
+		if !p.elsewhere(func(d *guest) bool { return l.exists(d, id) }) {
 			p.report(ProblemNotFound, field, nil, "the guest has no "+l.what+" "+itoa(id)+"; correct or remove the entry")
 			l.broken = true
 		}
 		return
 	}
-	if !l.ids.add(id) {
+	if _, twice := l.byID[id]; twice {
 		p.report(ProblemAmbiguous, field, nil, "the list has another entry for this "+l.what+"; remove one of the two")
 		l.broken = true
 		return
 	}
-	used := len(l.spans)
-	set, ok := goodSetInto(l.spans[used:used], text, limit)
-	if !ok {
-		p.checkSet(field.dot(valueField), text, targetHas, limit)
-		l.broken = true
-	}
-	if used += len(set); used <= cap(l.spans) {
-		l.spans = l.spans[:used]
-	}
-	l.pins = append(l.pins, pin{id: id, set: slices.Clip(set), text: text})
+	set, ok := p.checkSet(field.dot(valueField), text, targetHas, limit)
+	l.broken = l.broken || !ok
+	l.byID[id] = len(l.pins)
+	l.pins = append(l.pins, pin{id: id, set: set})
 }
 
 // applyPins writes the pins: those that the guest has must all be covered,
 // those that it does not have yet are created by the function given.
-func (p *planner) applyPins(parent *node, l *pinList, create func(*pin)) {
-	for c := parent.child(l.element); c != nil; c = c.sibling() {
-		id, err := strconv.Atoi(c.value(l.key))
-		i, covered := l.ids.find(id)
+func (p *planner) applyPins(parent *xmltree.Node, l *pinList, create func(*pin)) {
+	for c := parent.Child(l.element); c != nil; c = c.NextSame() {
+		id, err := strconv.Atoi(c.Value(l.key))
+		i, covered := l.byID[id]
 		switch {
 		case err != nil:
 			p.report(ProblemInvalidXML, placeOf(l.field), c, "the pin does not say what it pins; take the XML from libvirt unchanged")
@@ -139,7 +131,7 @@ func (p *planner) applyPins(parent *node, l *pinList, create func(*pin)) {
 			want := &l.pins[i]
 			want.done = true
 			if want.set != nil {
-				c.setNumbers(l.value, want.set, want.text)
+				setNumbers(c, l.value, want.set)
 			}
 		case l.broken:
 		default:
@@ -154,32 +146,32 @@ func (p *planner) applyPins(parent *node, l *pinList, create func(*pin)) {
 }
 
 // addTuning adds an element to cputune, behind the last of its name.
-func (p *planner) addTuning(e *elem) {
-	if cputune := p.domain.child("cputune"); cputune != nil {
-		cputune.insertBehind(cputune.lastChild(e.name), e)
+func (p *planner) addTuning(e *xmltree.Elem) {
+	if cputune := p.domain.Child("cputune"); cputune != nil {
+		cputune.InsertBehind(cputune.LastChild(e.Name), e)
 		return
 	}
-	appendIn(p.domain, "cputune", p.domain.child("vcpu"), e)
+	p.domain.AppendIn("cputune", p.domain.Child("vcpu"), e)
 }
 
-func (p *planner) pinVCPUs(cputune *node, want *v1alpha1.NUMAMigrateData, cpus numberSet) {
+func (p *planner) pinVCPUs(cputune *xmltree.Node, want *v1alpha1.NUMAMigrateData, cpus numberSet) {
 	if len(want.VCPUPins) > 0 && p.doc.vcpuCount() == 0 {
 		p.report(ProblemInvalidXML, placeOf(numaField+".vcpuPins"), p.domain,
 			"the guest's XML does not say how many virtual CPUs there are; take it from libvirt unchanged")
 		return
 	}
-	l := newPinList("vcpupin", "vcpu", "cpuset", "vcpuPins", "virtual CPU", len(want.VCPUPins), (*document).hasVCPU)
+	l := newPinList("vcpupin", "vcpu", "cpuset", "vcpuPins", "virtual CPU", (*guest).hasVCPU)
 	for i, v := range want.VCPUPins {
 		p.addPin(l, i, int(v.VCPU), string(v.HostCPUs), "hostCPUs", "CPUs", cpus)
 	}
 	p.applyPins(cputune, l, func(missing *pin) {
-		p.addTuning(newElem("vcpupin", "vcpu", itoa(missing.id), "cpuset", missing.set.text(missing.text)))
+		p.addTuning(xmltree.NewElem("vcpupin", "vcpu", itoa(missing.id), "cpuset", missing.set.String()))
 	})
 }
 
-func (p *planner) pinEmulator(cputune *node, want *v1alpha1.NUMAMigrateData, cpus numberSet) numberSet {
+func (p *planner) pinEmulator(cputune *xmltree.Node, want *v1alpha1.NUMAMigrateData, cpus numberSet) numberSet {
 	const field = numaField + ".emulatorPin"
-	have := cputune.child("emulatorpin")
+	have := cputune.Child("emulatorpin")
 	if want.EmulatorPin == nil {
 		if have != nil {
 			p.report(ProblemMissingData, placeOf(field), have, "the guest's emulator is pinned to CPUs of the source host; give those of the target")
@@ -190,22 +182,22 @@ func (p *planner) pinEmulator(cputune *node, want *v1alpha1.NUMAMigrateData, cpu
 	switch {
 	case !ok:
 	case have != nil:
-		have.setNumbers("cpuset", set, string(*want.EmulatorPin))
+		setNumbers(have, "cpuset", set)
 	default:
-		p.addTuning(newElem("emulatorpin", "cpuset", set.String()))
+		p.addTuning(xmltree.NewElem("emulatorpin", "cpuset", set.String()))
 	}
 	return set
 }
 
 // pinIOThreads pins every I/O thread that was pinned, not just the first.
-func (p *planner) pinIOThreads(cputune *node, want *v1alpha1.NUMAMigrateData, emulator, cpus numberSet) {
-	l := newPinList("iothreadpin", "iothread", "cpuset", "ioThreadPins", "I/O thread", len(want.IOThreadPins), (*document).hasIOThread)
+func (p *planner) pinIOThreads(cputune *xmltree.Node, want *v1alpha1.NUMAMigrateData, emulator, cpus numberSet) {
+	l := newPinList("iothreadpin", "iothread", "cpuset", "ioThreadPins", "I/O thread", (*guest).hasIOThread)
 	if want.IOThreadPins == nil {
 		if emulator == nil && want.EmulatorPin != nil {
 			return // Reported already.
 		}
-		for c := cputune.child("iothreadpin"); c != nil && emulator != nil; c = c.sibling() {
-			c.setNumbers("cpuset", emulator, string(*want.EmulatorPin))
+		for c := cputune.Child("iothreadpin"); c != nil && emulator != nil; c = c.NextSame() {
+			setNumbers(c, "cpuset", emulator)
 		}
 		if emulator != nil {
 			return
@@ -215,21 +207,21 @@ func (p *planner) pinIOThreads(cputune *node, want *v1alpha1.NUMAMigrateData, em
 		p.addPin(l, i, int(t.IOThread), string(t.HostCPUs), "hostCPUs", "CPUs", cpus)
 	}
 	p.applyPins(cputune, l, func(missing *pin) {
-		p.addTuning(newElem("iothreadpin", "iothread", itoa(missing.id), "cpuset", missing.set.text(missing.text)))
+		p.addTuning(xmltree.NewElem("iothreadpin", "iothread", itoa(missing.id), "cpuset", missing.set.String()))
 	})
 }
 
-func (d *document) hasVCPU(id int) bool { return id >= 0 && id < d.vcpuCount() }
+func (g *guest) hasVCPU(id int) bool { return id >= 0 && id < g.vcpuCount() }
 
 // hasIOThread reports whether the guest has the I/O thread. Those that are not
 // listed have the lowest numbers that are left.
-func (d *document) hasIOThread(id int) bool {
+func (g *guest) hasIOThread(id int) bool {
 	if id < 1 {
 		return false
 	}
 	listed, below := 0, 0
-	for t := d.root.child("iothreadids").child("iothread"); t != nil; t = t.sibling() {
-		have, err := strconv.Atoi(t.value("id"))
+	for t := g.Root.Child("iothreadids").Child("iothread"); t != nil; t = t.NextSame() {
+		have, err := strconv.Atoi(t.Value("id"))
 		switch {
 		case err != nil:
 			continue
@@ -240,6 +232,6 @@ func (d *document) hasIOThread(id int) bool {
 		}
 		listed++
 	}
-	count, err := strconv.Atoi(d.text(d.root.child("iothreads")))
+	count, err := strconv.Atoi(g.Root.Child("iothreads").Text())
 	return err == nil && id-below <= count-listed
 }

@@ -6,91 +6,88 @@ import (
 	"strings"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
 )
 
 // bindMemory binds the memory of the guest's NUMA cells, and of its memory as
 // a whole, to the target's NUMA nodes. Nodes of the guest, as in its huge page
 // settings, are another thing and stay.
-func (p *planner) bindMemory(numatune *node, want *v1alpha1.NUMAMigrateData, nodes numberSet) {
-	l := newPinList("memnode", "cellid", "nodeset", "cellPins", "NUMA cell", len(want.CellPins), (*document).hasCell)
+func (p *planner) bindMemory(numatune *xmltree.Node, want *v1alpha1.NUMAMigrateData, nodes numberSet) {
+	l := newPinList("memnode", "cellid", "nodeset", "cellPins", "NUMA cell", (*guest).hasCell)
 	var union numberSet
 	for i, c := range want.CellPins {
 		p.addPin(l, i, int(c.Cell), string(c.HostNodes), "hostNodes", "NUMA nodes", nodes)
-	}
-	if len(l.spans) > 0 {
-		union = make(numberSet, 0, len(l.spans))
 	}
 	for i := range l.pins {
 		union = append(union, l.pins[i].set...)
 	}
 	union = union.normal()
-	memory := numatune.child("memory")
-	bindable := p.inactive || numatune.child("memnode") != nil || p.hasCellBackends()
+	memory := numatune.Child("memory")
+	bindable := p.inactive || numatune.Child("memnode") != nil || p.hasCellBackends()
 	p.applyPins(numatune, l, func(missing *pin) {
 		switch {
 		case bindable:
-		case p.hasBoundDevice(missing.id), p.elsewhere(func(d *document) bool { return d.bindsCell(missing.id) }):
+		case p.hasBoundDevice(missing.id), p.elsewhere(func(d *guest) bool { return d.bindsCell(missing.id) }):
 			return // The entry is for the device alone, or for the persistent definition.
 		default:
 			p.report(ProblemConflict, placeOf(l.field), p.domain,
 				"none of the guest's NUMA cells is bound to nodes, and with its machine type they cannot be bound while it runs; remove the entry for cell "+itoa(missing.id))
 			return
 		}
-		mode := memory.value("mode")
+		mode := memory.Value("mode")
 		if mode == "" {
 			mode = "strict"
 		}
-		if memory.value("placement") == "auto" {
+		if memory.Value("placement") == "auto" {
 			p.report(ProblemConflict, placeOf(l.field), memory,
 				"libvirt chooses the guest's NUMA nodes (placement auto), which cannot be combined with binding cells; remove the entry")
 			return
 		}
-		p.addMemoryBinding(newElem("memnode", "cellid", itoa(missing.id), "mode", mode, "nodeset", missing.set.text(missing.text)))
+		p.addMemoryBinding(xmltree.NewElem("memnode", "cellid", itoa(missing.id), "mode", mode, "nodeset", missing.set.String()))
 	})
 	p.bindWholeMemory(memory, want, union, l.broken, nodes)
 	p.bindMemoryDevices(l, want.MemoryNodes, nodes)
 }
 
-func (p *planner) addMemoryBinding(e *elem) {
-	behind := p.domain.child("cputune")
+func (p *planner) addMemoryBinding(e *xmltree.Elem) {
+	behind := p.domain.Child("cputune")
 	if behind == nil {
-		behind = p.domain.child("vcpu")
+		behind = p.domain.Child("vcpu")
 	}
-	appendIn(p.domain, "numatune", behind, e)
+	p.domain.AppendIn("numatune", behind, e)
 }
 
 // bindWholeMemory sets the nodes of the guest's memory as a whole.
-func (p *planner) bindWholeMemory(memory *node, want *v1alpha1.NUMAMigrateData, union numberSet, broken bool, nodes numberSet) {
+func (p *planner) bindWholeMemory(memory *xmltree.Node, want *v1alpha1.NUMAMigrateData, union numberSet, broken bool, nodes numberSet) {
 	const field = numaField + ".memoryNodes"
-	set, given := union, ""
+	set := union
 	if want.MemoryNodes != nil {
-		given = string(*want.MemoryNodes)
 		var ok bool
-		if set, ok = p.checkSet(placeOf(field), given, "NUMA nodes", nodes); !ok {
+		if set, ok = p.checkSet(placeOf(field), string(*want.MemoryNodes), "NUMA nodes", nodes); !ok {
 			return
 		}
 	}
-	if _, bound := memory.attr("nodeset"); bound {
+	if _, bound := memory.Attr("nodeset"); bound {
 		p.moveWholeMemory(memory, set, broken)
 		return
 	}
 	switch {
 	case want.MemoryNodes == nil:
 	case memory == nil:
-		p.addMemoryBinding(newElem("memory", "mode", "strict", "nodeset", set.String()))
-	case memory.value("placement") == "auto":
+		p.addMemoryBinding(xmltree.NewElem("memory", "mode", "strict", "nodeset", set.String()))
+	case memory.Value("placement") == "auto":
 		p.report(ProblemConflict, placeOf(field), memory, "libvirt chooses the guest's NUMA nodes (placement auto); remove memoryNodes")
 	default:
-		memory.setNumbers("nodeset", set, given)
+		setNumbers(memory, "nodeset", set)
 	}
 }
 
 // moveWholeMemory moves memory that is bound already.
-func (p *planner) moveWholeMemory(memory *node, set numberSet, broken bool) {
+func (p *planner) moveWholeMemory(memory *xmltree.Node, set numberSet, broken bool) {
 	const field = numaField + ".memoryNodes"
 	switch {
 	case set != nil:
-		memory.setNumbers("nodeset", set, "")
+		setNumbers(memory, "nodeset", set)
 	case broken: // Reported already.
 	default:
 		p.report(ProblemMissingData, placeOf(field), memory, "the guest's memory is bound to NUMA nodes of the source host; give those of the target")
@@ -102,14 +99,14 @@ func (p *planner) moveWholeMemory(memory *node, set numberSet, broken bool) {
 // the memory as a whole does.
 func (p *planner) bindMemoryDevices(l *pinList, memoryNodes *v1alpha1.CPUSet, nodes numberSet) {
 	for _, device := range p.devices("memory") {
-		mask := device.child("source").child("nodemask")
+		mask := device.Child("source").Child("nodemask")
 		if mask == nil {
 			continue
 		}
 		field, message := placeOf(l.field), "this memory device is bound to NUMA nodes of the source host; add an entry for the cell that it belongs to, with those of the target"
 		var to numberSet
 		if id, inCell := p.cellOf(device); inCell {
-			if i, covered := l.ids.find(id); covered {
+			if i, covered := l.byID[id]; covered {
 				to = l.pins[i].set
 			}
 		} else {
@@ -123,8 +120,8 @@ func (p *planner) bindMemoryDevices(l *pinList, memoryNodes *v1alpha1.CPUSet, no
 		}
 		switch {
 		case to != nil:
-			if have, ok := parseSet(p.doc.text(mask)); !ok || !have.equal(to) {
-				mask.setText(p.doc, to.String())
+			if have, ok := parseSet(mask.Text()); !ok || !have.equal(to) {
+				mask.SetText(to.String())
 			}
 		case l.broken:
 		default:
@@ -134,15 +131,15 @@ func (p *planner) bindMemoryDevices(l *pinList, memoryNodes *v1alpha1.CPUSet, no
 }
 
 // cellOf returns the cell of the guest that a memory device belongs to.
-func (p *planner) cellOf(device *node) (int, bool) {
-	id, err := strconv.Atoi(p.doc.text(device.child("target").child("node")))
+func (p *planner) cellOf(device *xmltree.Node) (int, bool) {
+	id, err := strconv.Atoi(device.Child("target").Child("node").Text())
 	return id, err == nil
 }
 
 // hasBoundDevice reports whether a memory device of the cell is bound to nodes.
 func (p *planner) hasBoundDevice(cell int) bool {
 	for _, device := range p.devices("memory") {
-		if device.child("source").child("nodemask") == nil {
+		if device.Child("source").Child("nodemask") == nil {
 			continue
 		}
 		if id, inCell := p.cellOf(device); inCell && id == cell {
@@ -158,11 +155,11 @@ func (p *planner) hasBoundDevice(cell int) bool {
 // version 5.1 of the machine types that QEMU itself names, and with memory that
 // is in files or huge pages.
 func (p *planner) hasCellBackends() bool {
-	backing := p.domain.child("memoryBacking")
-	if source := backing.child("source").value("type"); backing.child("hugepages") != nil || source == "file" || source == "memfd" {
+	backing := p.domain.Child("memoryBacking")
+	if source := backing.Child("source").Value("type"); backing.Child("hugepages") != nil || source == "file" || source == "memfd" {
 		return true
 	}
-	machine := p.domain.child("os").child("type").value("machine")
+	machine := p.domain.Child("os").Child("type").Value("machine")
 	major, minor, ok := strings.Cut(machine[strings.LastIndexByte(machine, '-')+1:], ".")
 	if !ok {
 		return false
@@ -173,27 +170,27 @@ func (p *planner) hasCellBackends() bool {
 }
 
 // guestCells returns the numbers of the guest's NUMA cells.
-func (d *document) guestCells() []int {
-	if d.cells != nil {
-		return d.cells
+func (g *guest) guestCells() []int {
+	if g.cells != nil {
+		return g.cells
 	}
-	d.cells = []int{}
-	for cell := d.root.child("cpu").child("numa").child("cell"); cell != nil; cell = cell.sibling() {
-		id := len(d.cells)
-		if n, err := strconv.Atoi(cell.value("id")); err == nil {
+	g.cells = []int{}
+	for cell := g.Root.Child("cpu").Child("numa").Child("cell"); cell != nil; cell = cell.NextSame() {
+		id := len(g.cells)
+		if n, err := strconv.Atoi(cell.Value("id")); err == nil {
 			id = n
 		}
-		d.cells = append(d.cells, id)
+		g.cells = append(g.cells, id)
 	}
-	return d.cells
+	return g.cells
 }
 
-func (d *document) hasCell(id int) bool { return slices.Contains(d.guestCells(), id) }
+func (g *guest) hasCell(id int) bool { return slices.Contains(g.guestCells(), id) }
 
 // bindsCell reports whether the guest's definition binds the memory of a cell.
-func (d *document) bindsCell(id int) bool {
-	for m := d.root.child("numatune").child("memnode"); m != nil; m = m.sibling() {
-		if m.value("cellid") == itoa(id) {
+func (g *guest) bindsCell(id int) bool {
+	for m := g.Root.Child("numatune").Child("memnode"); m != nil; m = m.NextSame() {
+		if m.Value("cellid") == itoa(id) {
 			return true
 		}
 	}
@@ -206,12 +203,12 @@ type scheduler struct{ policy, priority string }
 // scheduleRealtime sets which virtual CPUs run under a real-time scheduler.
 // libvirt writes one element per virtual CPU, so the whole list is compared
 // and, if it has to change, replaced by one element.
-func (p *planner) scheduleRealtime(cputune *node, want *v1alpha1.RealtimeMigrateData) {
+func (p *planner) scheduleRealtime(cputune *xmltree.Node, want *v1alpha1.RealtimeMigrateData) {
 	const field = numaField + ".realtime"
 	if want == nil {
 		return
 	}
-	have := cputune.children("vcpusched")
+	have := cputune.Children("vcpusched")
 	if want.VCPUs == nil || want.Priority == nil {
 		p.removeRealtime(cputune, have, want)
 		return
@@ -222,9 +219,9 @@ func (p *planner) scheduleRealtime(cputune *node, want *v1alpha1.RealtimeMigrate
 		return
 	}
 	for _, s := range have {
-		s.remove()
+		s.Remove()
 	}
-	p.addTuning(newElem("vcpusched", "vcpus", set.String(), "scheduler", policy, "priority", itoa(*want.Priority)))
+	p.addTuning(xmltree.NewElem("vcpusched", "vcpus", set.String(), "scheduler", policy, "priority", itoa(*want.Priority)))
 }
 
 // checkRealtime checks the virtual CPUs and the priority, and returns the former.
@@ -244,30 +241,30 @@ func (p *planner) checkRealtime(want *v1alpha1.RealtimeMigrateData) (numberSet, 
 
 // removeRealtime takes virtual CPUs off the real-time scheduler, if that is
 // what the data say.
-func (p *planner) removeRealtime(cputune *node, have []*node, want *v1alpha1.RealtimeMigrateData) {
+func (p *planner) removeRealtime(cputune *xmltree.Node, have []*xmltree.Node, want *v1alpha1.RealtimeMigrateData) {
 	if want.VCPUs != nil || want.Priority != nil || want.Policy != nil {
 		p.report(ProblemMissingData, placeOf(numaField+".realtime"), nil, "give vcpus and priority together, or neither for no real-time scheduler")
 		return
 	}
 	for _, s := range have {
-		s.remove()
+		s.Remove()
 	}
 	if len(have) > 0 {
-		cputune.removeIfEmpty()
+		cputune.RemoveIfEmpty()
 	}
 }
 
 // schedulerPolicy keeps the guest's policy unless another is given.
-func (p *planner) schedulerPolicy(have []*node, want *v1alpha1.SchedulerPolicy, field *place) (string, bool) {
+func (p *planner) schedulerPolicy(have []*xmltree.Node, want *v1alpha1.SchedulerPolicy, field *place) (string, bool) {
 	if want != nil {
 		return string(*want), p.checkOneOf(field, string(*want), "fifo", "rr")
 	}
 	if len(have) == 0 {
 		return string(v1alpha1.SchedulerFIFO), true
 	}
-	policy := have[0].value("scheduler")
+	policy := have[0].Value("scheduler")
 	for _, s := range have {
-		if v := s.value("scheduler"); v != policy || (v != "fifo" && v != "rr") {
+		if v := s.Value("scheduler"); v != policy || (v != "fifo" && v != "rr") {
 			p.report(ProblemAmbiguous, field, s, "the guest's scheduling policies differ or are not real-time; say fifo or rr")
 			return "", false
 		}
@@ -276,11 +273,11 @@ func (p *planner) schedulerPolicy(have []*node, want *v1alpha1.SchedulerPolicy, 
 }
 
 // scheduled reports whether exactly these virtual CPUs have this scheduler.
-func (p *planner) scheduled(have []*node, set numberSet, want scheduler) bool {
+func (p *planner) scheduled(have []*xmltree.Node, set numberSet, want scheduler) bool {
 	var union numberSet
 	for _, s := range have {
-		vcpus, ok := parseSet(s.value("vcpus"))
-		if !ok || s.value("scheduler") != want.policy || s.value("priority") != want.priority {
+		vcpus, ok := parseSet(s.Value("vcpus"))
+		if !ok || s.Value("scheduler") != want.policy || s.Value("priority") != want.priority {
 			return false
 		}
 		union = append(union, vcpus...)

@@ -1,22 +1,15 @@
 package xmlrewrite
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
+)
 
 const (
 	pciField  = "pciDevices"
 	mdevField = "mediatedDevices"
 )
-
-// hostdevs returns the guest's passed-through devices of one type.
-func (d *document) hostdevs(kind string) []*node {
-	var found []*node
-	for _, h := range d.devices("hostdev") {
-		if h.value("type") == kind && h.value("mode") != "capabilities" {
-			found = append(found, h)
-		}
-	}
-	return found
-}
 
 // planMediatedDevices gives mediated devices their UUID on the target.
 func planMediatedDevices(p *planner) {
@@ -28,7 +21,7 @@ func planMediatedDevices(p *planner) {
 	}
 	if p.other != nil {
 		for _, h := range p.other.hostdevs("mdev") {
-			if uuid, ok := parseUUID(h.child("source").child("address").value("uuid")); ok {
+			if uuid, ok := parseUUID(h.Child("source").Child("address").Value("uuid")); ok {
 				m.others = append(m.others, holder{key: uuid})
 			}
 		}
@@ -82,7 +75,7 @@ func planPCIDevices(p *planner) {
 // of the guest.
 func (m *deviceMap) holdPCI() {
 	for _, h := range m.p.doc.hostPCI() {
-		if h.name == "interface" && m.p.hasHostFunction(h) {
+		if h.Name == "interface" && m.p.hasHostFunction(h) {
 			continue
 		}
 		if holder, ok := pciHolder(h); ok {
@@ -102,14 +95,14 @@ func (m *deviceMap) holdPCI() {
 }
 
 // isPCIInterface reports whether an interface is a PCI function of the host.
-func isPCIInterface(nic *node) bool {
-	return nic.value("type") == "hostdev" && isOneOf(nic.child("source").child("address").value("type"), "", "pci")
+func isPCIInterface(nic *xmltree.Node) bool {
+	return nic.Value("type") == "hostdev" && isOneOf(nic.Child("source").Child("address").Value("type"), "", "pci")
 }
 
 // hostPCI returns the devices that are PCI functions of the host.
-func (d *document) hostPCI() []*node {
-	found := d.hostdevs("pci")
-	for _, nic := range d.devices("interface") {
+func (g *guest) hostPCI() []*xmltree.Node {
+	found := g.hostdevs("pci")
+	for _, nic := range g.devices("interface") {
 		if isPCIInterface(nic) {
 			found = append(found, nic)
 		}
@@ -118,18 +111,18 @@ func (d *document) hostPCI() []*node {
 }
 
 // pciHolder reads the addresses of a device on its host and inside the guest.
-func pciHolder(device *node) (holder, bool) {
-	address := device.child("source").child("address")
+func pciHolder(device *xmltree.Node) (holder, bool) {
+	address := device.Child("source").Child("address")
 	from, ok := readPCI(address)
 	if !ok {
 		return holder{}, false
 	}
 	h := holder{at: device, key: from.String(), bind: func(to string) {
 		if a, ok := parsePCI(to); ok {
-			address.setPCI(a)
+			setPCI(address, a)
 		}
 	}}
-	if guest := device.child("address"); guest.value("type") == "pci" {
+	if guest := device.Child("address"); guest.Value("type") == "pci" {
 		if a, ok := readPCI(guest); ok {
 			h.guest = a.String()
 		}
@@ -138,13 +131,13 @@ func pciHolder(device *node) (holder, bool) {
 }
 
 // addMdev adds a mediated device, if it has a valid UUID.
-func (m *deviceMap) addMdev(device *node) bool {
-	address := device.child("source").child("address")
-	uuid, ok := parseUUID(address.value("uuid"))
+func (m *deviceMap) addMdev(device *xmltree.Node) bool {
+	address := device.Child("source").Child("address")
+	uuid, ok := parseUUID(address.Value("uuid"))
 	if ok {
 		m.holders = append(m.holders, holder{at: device, key: uuid, bind: func(to string) {
 			if to != uuid {
-				address.setAttr("uuid", to)
+				address.SetAttr("uuid", to)
 			}
 		}})
 	}
@@ -153,7 +146,7 @@ func (m *deviceMap) addMdev(device *node) bool {
 
 // hasHostFunction reports whether the list of interfaces says which function of
 // the target takes the place of this interface.
-func (p *planner) hasHostFunction(nic *node) bool {
+func (p *planner) hasHostFunction(nic *xmltree.Node) bool {
 	if p.data.Interfaces == nil {
 		return false
 	}

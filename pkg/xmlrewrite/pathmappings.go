@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
 )
 
 const pathMappingsField = "pathMappings"
@@ -84,7 +85,7 @@ func (m *pathMap) to(from string) (string, bool) {
 // reportUnused reports entries that map nothing in either of the guest's definitions.
 func (p *planner) reportUnused(m *pathMap) {
 	for i, mapping := range m.mappings {
-		if m.used[i] || m.refused || p.elsewhere(func(d *document) bool { return d.hasPath(d.root, mapping) }) {
+		if m.used[i] || m.refused || p.elsewhere(func(d *guest) bool { return hasPath(d.Root, mapping) }) {
 			continue
 		}
 		p.report(ProblemNotFound, placeOf(pathMappingsField).entry(i).dot("from"), nil,
@@ -93,18 +94,18 @@ func (p *planner) reportUnused(m *pathMap) {
 }
 
 // hasPath reports whether an element, or one below it, has a path that is to be mapped.
-func (d *document) hasPath(n *node, m v1alpha1.PathMapping) bool {
-	for i := range n.attrs {
-		if v := n.attrs[i].value; isBelow(v, m.From) || isBelow(v, m.To) {
+func hasPath(n *xmltree.Node, m v1alpha1.PathMapping) bool {
+	for _, v := range n.Attrs() {
+		if isBelow(v, m.From) || isBelow(v, m.To) {
 			return true
 		}
 	}
-	if n.first == nil {
-		text := d.text(n)
+	if n.FirstChild == nil {
+		text := n.Text()
 		return isBelow(text, m.From) || isBelow(text, m.To)
 	}
-	for c := n.first; c != nil; c = c.next {
-		if d.hasPath(c, m) {
+	for c := n.FirstChild; c != nil; c = c.NextSibling {
+		if hasPath(c, m) {
 			return true
 		}
 	}
@@ -125,9 +126,9 @@ func isPlainPath(text string) bool { return strings.HasPrefix(text, "/") && path
 
 // inBackingChain reports whether an element is in the backing chain of a disk, for whose
 // paths volumes has no word.
-func (n *node) inBackingChain() bool {
-	for ; n != nil; n = n.parent {
-		if n.name == "backingStore" {
+func inBackingChain(n *xmltree.Node) bool {
+	for ; n != nil; n = n.Parent {
+		if n.Name == "backingStore" {
 			return true
 		}
 	}

@@ -24,16 +24,16 @@ func planPerfEvents(p *planner) {
 				"this must be the name of a perf event as libvirt writes it, such as cpu_cycles")
 		}
 	}
-	for _, perf := range p.domain.children("perf") {
+	for _, perf := range p.domain.Children("perf") {
 		removed := false
-		for _, event := range perf.children("event") {
-			if event.value("enabled") == "yes" && !slices.Contains(supported, v1alpha1.PerfEvent(event.value("name"))) {
-				event.remove()
+		for _, event := range perf.Children("event") {
+			if event.Value("enabled") == "yes" && !slices.Contains(supported, v1alpha1.PerfEvent(event.Value("name"))) {
+				event.Remove()
 				removed = true
 			}
 		}
 		if removed {
-			perf.removeIfEmpty()
+			perf.RemoveIfEmpty()
 		}
 	}
 }

@@ -2,7 +2,6 @@ package xmlrewrite
 
 import (
 	"slices"
-	"sync"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
 )
@@ -83,9 +82,7 @@ func NewPlan[Text ~string | ~[]byte](domainXML Text, data *v1alpha1.MigrateData,
 }
 
 func newPlan(domainXML string, data *v1alpha1.MigrateData, opts Options) (*Plan, error) {
-	room := takeWorkspace()
-	defer room.release()
-	p, err := newPlanner(&room.guest, domainXML, data, opts)
+	p, err := newPlanner(domainXML, data, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -95,12 +92,11 @@ func newPlan(domainXML string, data *v1alpha1.MigrateData, opts Options) (*Plan,
 	if len(p.problems) > 0 {
 		return nil, p.problems
 	}
-	w := p.doc.render(room.written)
-	room.written = w.written
-	if problems := compareABI(w, &room.fragment); len(problems) > 0 {
+	result := p.doc.Render()
+	if problems := compareABI(result); len(problems) > 0 {
 		return nil, problems
 	}
-	return &Plan{result: w.String(), warnings: p.warnings}, nil
+	return &Plan{result: result.String(), warnings: p.warnings}, nil
 }
 
 // Apply returns the XML for the target. It is as confidential as the source's.
@@ -108,28 +104,3 @@ func (p *Plan) Apply() string { return p.result }
 
 // Warnings returns what was left as it is although it is bound to the host.
 func (p *Plan) Warnings() Problems { return slices.Clone(p.warnings) }
-
-// workspace is room for making a plan.
-type workspace struct {
-	guest    scanner // Reads the guest.
-	fragment scanner // Reads what was written.
-	written  []fragment
-}
-
-// idleWorkspaces keep their room, and nothing else, for the next plan.
-var idleWorkspaces = sync.Pool{New: func() any { return new(workspace) }}
-
-func takeWorkspace() *workspace {
-	w, _ := idleWorkspaces.Get().(*workspace)
-	return w
-}
-
-// release gives the room back, and up all that was in it: nothing of a guest
-// stays in memory for the sake of the next one.
-func (w *workspace) release() {
-	w.guest.release()
-	w.fragment.release()
-	clear(w.written)
-	w.written = w.written[:0]
-	idleWorkspaces.Put(w)
-}

@@ -12,6 +12,7 @@ import (
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/xmlrewrite/guestgen"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
 )
 
 // consolePassword is in the guests of this package's tests. It must not show
@@ -69,7 +70,7 @@ func checkProblems(t *testing.T, err error) {
 // checkSurvivors expects what no step owns byte for byte and in order.
 func checkSurvivors(t *testing.T, guest []byte, result string) {
 	t.Helper()
-	doc, err := parse(string(guest))
+	doc, err := xmltree.Parse(string(guest))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,20 +86,21 @@ func checkSurvivors(t *testing.T, guest []byte, result string) {
 	ownedDevices := []string{
 		"graphics", "serial", "console", "channel", "parallel", "redirdev", "smartcard", "rng", "disk", "interface", "hostdev", "memory",
 	}
-	expect(doc.src[:doc.root.start])
-	for n := doc.root.first; n != nil; n = n.next {
+	before, after, _ := strings.Cut(string(guest), doc.Root.Source())
+	expect(before)
+	for n := doc.Root.FirstChild; n != nil; n = n.NextSibling {
 		switch {
-		case n.foreign || !slices.Contains(owned, n.name):
-			expect(doc.src[n.start:n.end])
-		case n.name == "devices":
-			for d := n.first; d != nil; d = d.next {
-				if d.foreign || !slices.Contains(ownedDevices, d.name) {
-					expect(doc.src[d.start:d.end])
+		case n.Foreign || !slices.Contains(owned, n.Name):
+			expect(n.Source())
+		case n.Name == "devices":
+			for d := n.FirstChild; d != nil; d = d.NextSibling {
+				if d.Foreign || !slices.Contains(ownedDevices, d.Name) {
+					expect(d.Source())
 				}
 			}
 		}
 	}
-	expect(doc.src[doc.root.end:])
+	expect(after)
 }
 
 // hostSidePaths are the beginnings of the facts that a rewrite may change.

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
 )
 
 const rbdField = "rbdMonitors"
@@ -20,21 +21,21 @@ func planRBDMonitors(p *planner) {
 	if monitors == nil || !p.checkMonitors(monitors) {
 		return
 	}
-	hosts := make([]*elem, 0, len(monitors))
+	hosts := make([]*xmltree.Elem, 0, len(monitors))
 	for _, m := range monitors {
 		port := ""
 		if m.Port != nil {
 			port = itoa(*m.Port)
 		}
-		hosts = append(hosts, newElem("host", "name", m.Host, "port", port))
+		hosts = append(hosts, xmltree.NewElem("host", "name", m.Host, "port", port))
 	}
 	for i, disk := range p.devices("disk") {
-		source := disk.child("source")
-		if source.value("protocol") != "rbd" || disk.child("serial") != nil ||
-			strings.HasPrefix(disk.child("alias").value("name"), "ua-") || p.hasVolumeSource(i) {
+		source := disk.Child("source")
+		if source.Value("protocol") != "rbd" || disk.Child("serial") != nil ||
+			strings.HasPrefix(disk.Child("alias").Value("name"), "ua-") || p.hasVolumeSource(i) {
 			continue
 		}
-		p.syncList(source, "host", hosts)
+		source.SyncList("host", hosts)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
 )
 
 // planHostResources gives virtual CPUs their share of the target's caches and memory
@@ -13,7 +14,7 @@ func planHostResources(p *planner) {
 	if want == nil {
 		want = &v1alpha1.NUMAMigrateData{}
 	}
-	cputune := p.domain.child("cputune")
+	cputune := p.domain.Child("cputune")
 	if cputune == nil && len(want.Caches)+len(want.MemoryBandwidthNodes) == 0 {
 		return
 	}
@@ -29,19 +30,19 @@ type numberMap struct {
 }
 
 // elements returns the elements of a guest that have such a number.
-func (m numberMap) elements(d *document) []*node {
-	var found []*node
-	for tune := d.root.child("cputune").child(m.parent); tune != nil; tune = tune.sibling() {
-		found = append(found, tune.children(m.element)...)
+func (m numberMap) elements(d *guest) []*xmltree.Node {
+	var found []*xmltree.Node
+	for tune := d.Root.Child("cputune").Child(m.parent); tune != nil; tune = tune.NextSame() {
+		found = append(found, tune.Children(m.element)...)
 	}
 	return found
 }
 
 // numbers returns the numbers that a guest has.
-func (m numberMap) numbers(d *document) map[int]bool {
+func (m numberMap) numbers(d *guest) map[int]bool {
 	found := make(map[int]bool)
 	for _, n := range m.elements(d) {
-		if id, err := strconv.Atoi(n.value("id")); err == nil {
+		if id, err := strconv.Atoi(n.Value("id")); err == nil {
 			found[id] = true
 		}
 	}
@@ -58,7 +59,7 @@ func (p *planner) mapNumbers(m numberMap, mappings []v1alpha1.NumberMapping) {
 	here := m.numbers(p.doc)
 	var unused []int
 	for i, mapping := range mappings {
-		if from := int(mapping.Source); !here[from] && !p.elsewhere(func(d *document) bool { return m.numbers(d)[from] }) {
+		if from := int(mapping.Source); !here[from] && !p.elsewhere(func(d *guest) bool { return m.numbers(d)[from] }) {
 			unused = append(unused, i)
 		}
 	}
@@ -70,12 +71,12 @@ func (p *planner) mapNumbers(m numberMap, mappings []v1alpha1.NumberMapping) {
 			"the guest has no share of "+m.what+" with this number; correct or remove the entry")
 	}
 	for _, n := range m.elements(p.doc) {
-		id, err := strconv.Atoi(n.value("id"))
+		id, err := strconv.Atoi(n.Value("id"))
 		target, mapped := to[id]
 		switch {
 		case err == nil && mapped:
 			if target != id {
-				n.setAttr("id", itoa(target))
+				n.SetAttr("id", itoa(target))
 			}
 		default:
 			p.report(ProblemMissingData, placeOf(numaField+"."+m.field), n,

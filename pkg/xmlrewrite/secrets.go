@@ -1,5 +1,7 @@
 package xmlrewrite
 
+import "github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
+
 // mask stands for a secret.
 const mask = "********"
 
@@ -7,23 +9,23 @@ const mask = "********"
 // passwords of its consoles and the cookies with which its disks are fetched. What is
 // handed to QEMU past libvirt is shown as it is. The error is [Problems].
 func MaskSecrets(domainXML string) (string, error) {
-	doc, err := parseDomain(domainXML)
+	doc, err := parseGuest(domainXML)
 	if err != nil {
 		return "", err
 	}
-	doc.mask(doc.root)
-	return doc.render(nil).String(), nil
+	maskBelow(doc.Root)
+	return doc.Render().String(), nil
 }
 
-func (d *document) mask(n *node) {
-	if n.hasAttr("passwd") {
-		n.setAttr("passwd", mask)
+func maskBelow(n *xmltree.Node) {
+	if n.HasAttr("passwd") {
+		n.SetAttr("passwd", mask)
 	}
-	if n.name == "cookie" {
-		n.setText(d, mask)
+	if n.Name == "cookie" {
+		n.SetText(mask)
 		return
 	}
-	for c := n.first; c != nil; c = c.next {
-		d.mask(c)
+	for c := n.FirstChild; c != nil; c = c.NextSibling {
+		maskBelow(c)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
 )
 
 const (
@@ -16,29 +17,29 @@ const (
 // serialListener is the source element of a serial port or console that waits
 // for TCP connections.
 type serialListener struct {
-	source *node
-	device *node
+	source *xmltree.Node
+	device *xmltree.Node
 	index  int // The position in the list of ports; -1 if the guest has none.
 }
 
 // serialListeners returns the listeners of serial ports and consoles. Those
 // that dial out (any mode but bind) are not among them: whom they call does
 // not depend on the host they run on.
-func serialListeners(doc *document) []serialListener {
+func serialListeners(doc *guest) []serialListener {
 	var found []serialListener
 	for _, name := range [...]string{"serial", "console"} {
 		for _, device := range doc.devices(name) {
-			if device.value("type") != "tcp" {
+			if device.Value("type") != "tcp" {
 				continue
 			}
 			index := -1
-			if v, ok := device.child("target").attr("port"); ok {
+			if v, ok := device.Child("target").Attr("port"); ok {
 				if n, err := strconv.ParseUint(v, 0, 16); err == nil {
 					index = int(n)
 				}
 			}
-			for _, source := range device.children("source") {
-				if source.value("mode") == "bind" {
+			for _, source := range device.Children("source") {
+				if source.Value("mode") == "bind" {
 					found = append(found, serialListener{source, device, index})
 				}
 			}
@@ -49,14 +50,14 @@ func serialListeners(doc *document) []serialListener {
 
 // otherListeners returns the source elements of all other character devices that
 // wait for TCP connections or UDP datagrams.
-func otherListeners(doc *document) []*node {
-	var found []*node
-	add := func(device *node) {
-		if !isOneOf(device.value("type"), "tcp", "udp") {
+func otherListeners(doc *guest) []*xmltree.Node {
+	var found []*xmltree.Node
+	add := func(device *xmltree.Node) {
+		if !isOneOf(device.Value("type"), "tcp", "udp") {
 			return
 		}
-		for _, source := range device.children("source") {
-			if source.value("mode") == "bind" {
+		for _, source := range device.Children("source") {
+			if source.Value("mode") == "bind" {
 				found = append(found, source)
 			}
 		}
@@ -65,11 +66,11 @@ func otherListeners(doc *document) []*node {
 		for _, device := range doc.devices(name) {
 			switch name {
 			case "serial", "console":
-				if device.value("type") == "udp" {
+				if device.Value("type") == "udp" {
 					add(device)
 				}
 			case "rng":
-				for _, backend := range device.children("backend") {
+				for _, backend := range device.Children("backend") {
 					add(backend)
 				}
 			default:
@@ -108,12 +109,12 @@ func planSerial(p *planner) {
 
 // reportUnknownSerials reports an address and ports for which the guest has no device.
 func (p *planner) reportUnknownSerials(user *v1alpha1.SerialMigrateData) {
-	listens := func(d *document) bool { return len(serialListeners(d))+len(otherListeners(d)) > 0 }
+	listens := func(d *guest) bool { return len(serialListeners(d))+len(otherListeners(d)) > 0 }
 	if user.ListenAddress != nil && !listens(p.doc) && !p.elsewhere(listens) {
 		p.report(ProblemNotFound, placeOf(serialAddressField), nil, "the guest has no character device that listens; remove the address")
 	}
 	for i := range user.Ports {
-		has := func(d *document) bool {
+		has := func(d *guest) bool {
 			return slices.ContainsFunc(serialListeners(d), func(l serialListener) bool { return l.index >= i })
 		}
 		if !has(p.doc) && !p.elsewhere(has) {
@@ -133,7 +134,7 @@ func (p *planner) moveListeners(listeners []serialListener, given, offered *stri
 	}
 	for _, l := range listeners {
 		if address != nil {
-			l.source.setAttr("host", *address)
+			l.source.SetAttr("host", *address)
 		} else {
 			p.moveListener(l.source, offered)
 		}
@@ -156,18 +157,18 @@ func (p *planner) checkPorts(ports []int32) bool {
 
 // moveListener gives a character device another address to listen on if the one
 // that it has is the source host's own.
-func (p *planner) moveListener(source *node, address *string) {
-	switch scopeOf(source.value("host")) {
+func (p *planner) moveListener(source *xmltree.Node, address *string) {
+	switch scopeOf(source.Value("host")) {
 	case scopeUnset:
 	case scopeAny, scopeLoopback:
-		p.warn(placeOf(serialAddressField), source, "the "+source.parent.name+" device listens on a wildcard or loopback address, which is kept; give an address here to change it")
+		p.warn(placeOf(serialAddressField), source, "the "+source.Parent.Name+" device listens on a wildcard or loopback address, which is kept; give an address here to change it")
 	case scopeHost:
 		if address == nil {
 			p.report(ProblemMissingData, placeOf(serialAddressField), source,
-				"the "+source.parent.name+" device listens on an address of the source host; give the target's")
+				"the "+source.Parent.Name+" device listens on an address of the source host; give the target's")
 			return
 		}
-		source.setAttr("host", *address)
+		source.SetAttr("host", *address)
 	}
 }
 
@@ -201,12 +202,12 @@ func (p *planner) rewriteSerialPorts(listeners []serialListener, ports []int32) 
 			}
 			first[l.index], owner[port] = l, l.index
 		}
-		l.source.setAttr("service", itoa(port))
+		l.source.SetAttr("service", itoa(port))
 	}
 }
 
 func mirrors(a, b serialListener) bool {
-	return a.device.name != b.device.name &&
-		a.source.value("host") == b.source.value("host") &&
-		a.source.value("service") == b.source.value("service")
+	return a.device.Name != b.device.Name &&
+		a.source.Value("host") == b.source.Value("host") &&
+		a.source.Value("service") == b.source.Value("service")
 }

@@ -1,6 +1,10 @@
 package xmlrewrite
 
-import "strconv"
+import (
+	"strconv"
+
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
+)
 
 const sharedCPUsField = "sharedCPUSet"
 
@@ -14,7 +18,7 @@ func planSharedCPUs(p *planner) {
 		want = p.offer.SharedCPUSet
 	}
 	if want == nil {
-		p.checkKeptCPUs(p.domain.child("vcpu"))
+		p.checkKeptCPUs(p.domain.Child("vcpu"))
 		return
 	}
 	var set numberSet
@@ -24,30 +28,30 @@ func planSharedCPUs(p *planner) {
 			return
 		}
 	}
-	vcpu := p.domain.child("vcpu")
+	vcpu := p.domain.Child("vcpu")
 	if vcpu == nil {
 		if explicit {
 			p.report(ProblemInvalidXML, placeOf(sharedCPUsField), p.domain, "the guest's XML has no vcpu element; take it from libvirt unchanged")
 		}
 		return
 	}
-	if vcpu.value("placement") == "auto" || p.fullyPinned(vcpu) {
+	if vcpu.Value("placement") == "auto" || p.fullyPinned(vcpu) {
 		return
 	}
 	if set != nil {
-		if _, has := vcpu.attr("cpuset"); has || explicit {
-			vcpu.setNumbers("cpuset", set, *want)
+		if _, has := vcpu.Attr("cpuset"); has || explicit {
+			setNumbers(vcpu, "cpuset", set)
 		}
 		return
 	}
-	vcpu.removeAttr("cpuset")
+	vcpu.RemoveAttr("cpuset")
 }
 
 // checkKeptCPUs reports CPUs to share that the target does not have.
-func (p *planner) checkKeptCPUs(vcpu *node) {
+func (p *planner) checkKeptCPUs(vcpu *xmltree.Node) {
 	cpus := targetSet(p.target.OnlineCPUs)
-	text, has := vcpu.attr("cpuset")
-	if !has || cpus == nil || vcpu.value("placement") == "auto" || p.fullyPinned(vcpu) {
+	text, has := vcpu.Attr("cpuset")
+	if !has || cpus == nil || vcpu.Value("placement") == "auto" || p.fullyPinned(vcpu) {
 		return
 	}
 	set, ok := parseSet(text)
@@ -59,8 +63,8 @@ func (p *planner) checkKeptCPUs(vcpu *node) {
 }
 
 // fullyPinned reports whether each virtual CPU has a pin, before or after.
-func (p *planner) fullyPinned(vcpu *node) bool {
-	count, err := strconv.Atoi(p.doc.text(vcpu))
+func (p *planner) fullyPinned(vcpu *xmltree.Node) bool {
+	count, err := strconv.Atoi(vcpu.Text())
 	if err != nil || count < 1 || count > maxVCPUs {
 		return false
 	}
@@ -70,8 +74,8 @@ func (p *planner) fullyPinned(vcpu *node) bool {
 			pinned[id] = true
 		}
 	}
-	for pin := p.domain.child("cputune").child("vcpupin"); pin != nil; pin = pin.sibling() {
-		if id, err := strconv.Atoi(pin.value("vcpu")); err == nil {
+	for pin := p.domain.Child("cputune").Child("vcpupin"); pin != nil; pin = pin.NextSame() {
+		if id, err := strconv.Atoi(pin.Value("vcpu")); err == nil {
 			mark(id)
 		}
 	}

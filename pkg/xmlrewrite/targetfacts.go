@@ -1,27 +1,39 @@
 package xmlrewrite
 
-import "fmt"
+import (
+	"encoding/xml"
+	"fmt"
+
+	"libvirt.org/go/libvirtxml"
+)
 
 // ReadTargetFacts reads what libvirt's capabilities of a host (virsh
 // capabilities) say about it. The versions of cgroups and libvirt are not among it.
+// The error is [Problems].
 func ReadTargetFacts[Text ~string | ~[]byte](capabilities Text) (TargetFacts, error) {
-	doc, err := parse(string(capabilities))
-	if err != nil {
-		return TargetFacts{}, Problems{{Kind: ProblemInvalidXML, Message: "the capabilities cannot be read: " + err.Error()}}
+	// The rest of the capabilities does not matter, whatever newer versions put there.
+	var host struct {
+		XMLName  xml.Name                        `xml:"capabilities"`
+		Topology libvirtxml.CapsHostNUMATopology `xml:"host>topology"`
 	}
-	if doc.root.name != "capabilities" {
+	if err := xml.Unmarshal([]byte(capabilities), &host); err != nil {
 		return TargetFacts{}, Problems{{
-			Kind: ProblemInvalidXML, Message: "the capabilities must have <capabilities> as their root element, as virsh capabilities prints them",
+			Kind:    ProblemInvalidXML,
+			Message: "the capabilities cannot be read; give what virsh capabilities prints: " + err.Error(),
 		}}
 	}
 	var nodes, online, all numberSet
-	cell := doc.root.child("host").child("topology").child("cells").child("cell")
-	for ; cell != nil; cell = cell.sibling() {
-		nodes = nodes.with(cell.value("id"))
-		for cpu := cell.child("cpus").child("cpu"); cpu != nil; cpu = cpu.sibling() {
-			all = all.with(cpu.value("id"))
-			if cpu.hasAttr("siblings") { // An offline CPU has none.
-				online = online.with(cpu.value("id"))
+	if cells := host.Topology.Cells; cells != nil {
+		for _, cell := range cells.Cells {
+			nodes = nodes.with(cell.ID)
+			if cell.CPUS == nil {
+				continue
+			}
+			for _, cpu := range cell.CPUS.CPUs {
+				all = all.with(cpu.ID)
+				if cpu.Siblings != "" { // An offline CPU has none.
+					online = online.with(cpu.ID)
+				}
 			}
 		}
 	}
@@ -41,10 +53,9 @@ func (f *TargetFacts) libvirtBefore(major, minor int) bool {
 	return x < major || x == major && y < minor
 }
 
-// with adds the number that the text is, if it is one. The set is no longer in
-// normal form.
-func (s numberSet) with(text string) numberSet {
-	if n, end, ok := parseNumber(text, 0); ok && end == len(text) {
+// with adds a number, if a set can hold it. The set is no longer in normal form.
+func (s numberSet) with(n int) numberSet {
+	if n >= 0 && n <= maxSetNumber {
 		s = append(s, span{n, n})
 	}
 	return s

@@ -44,7 +44,9 @@ func TestReadTargetFacts(t *testing.T) {
 			want: TargetFacts{OnlineCPUs: "0-1", NUMANodes: "0"},
 		},
 		{name: "nothing is known of a host that says nothing", text: "<capabilities><host/></capabilities>"},
-		{name: "what is no number does not count", text: "<capabilities><host><topology><cells><cell id='x'><cpus><cpu id='-1'/></cpus></cell></cells></topology></host></capabilities>"},
+		{name: "what no CPU can have as its number does not count", text: "<capabilities><host><topology><cells><cell id='-1'><cpus><cpu id='65536'/></cpus></cell></cells></topology></host></capabilities>"},
+		{name: "what is no number is refused", text: "<capabilities><host><topology><cells><cell id='x'/></cells></topology></host></capabilities>", wantProblem: true},
+		{name: "what is not asked for may be anything", text: "<capabilities><host><cache><bank id='x'/></cache></host></capabilities>"},
 		{name: "a guest is no host", text: "<domain/>", wantProblem: true},
 		{name: "text is no XML", text: "capabilities", wantProblem: true},
 	} {

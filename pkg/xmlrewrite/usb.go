@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
 )
 
 const usbField = "usbDevices"
@@ -30,15 +31,15 @@ func (u usbDevice) String() string {
 }
 
 // element returns the source of a device as libvirt writes it.
-func (u usbDevice) element() *elem {
-	e := &elem{name: "source"}
+func (u usbDevice) element() *xmltree.Elem {
+	e := &xmltree.Elem{Name: "source"}
 	switch {
 	case u.vendor != "":
-		return e.add(newElem("vendor", "id", "0x"+u.vendor), newElem("product", "id", "0x"+u.product))
+		return e.Add(xmltree.NewElem("vendor", "id", "0x"+u.vendor), xmltree.NewElem("product", "id", "0x"+u.product))
 	case u.port != "":
-		return e.add(newElem("address", "bus", itoa(u.bus), "port", u.port))
+		return e.Add(xmltree.NewElem("address", "bus", itoa(u.bus), "port", u.port))
 	}
-	return e.add(newElem("address", "bus", itoa(u.bus), "device", itoa(u.device)))
+	return e.Add(xmltree.NewElem("address", "bus", itoa(u.bus), "device", itoa(u.device)))
 }
 
 var (
@@ -73,21 +74,21 @@ func usbOf(vendor, product string) (usbDevice, bool) {
 
 // readUSB reads which device a definition means. One that has both is found by vendor and
 // product; libvirt adds the address of where it found the device on the source.
-func readUSB(source *node) (usbDevice, bool) {
-	if vendor, product := source.child("vendor"), source.child("product"); vendor != nil && product != nil {
-		v, errVendor := strconv.ParseUint(vendor.value("id"), 0, 16)
-		p, errProduct := strconv.ParseUint(product.value("id"), 0, 16)
+func readUSB(source *xmltree.Node) (usbDevice, bool) {
+	if vendor, product := source.Child("vendor"), source.Child("product"); vendor != nil && product != nil {
+		v, errVendor := strconv.ParseUint(vendor.Value("id"), 0, 16)
+		p, errProduct := strconv.ParseUint(product.Value("id"), 0, 16)
 		return usbDevice{vendor: fmt.Sprintf("%04x", v), product: fmt.Sprintf("%04x", p)}, errVendor == nil && errProduct == nil
 	}
-	address := source.child("address")
-	bus, err := strconv.ParseUint(address.value("bus"), 0, 16)
+	address := source.Child("address")
+	bus, err := strconv.ParseUint(address.Value("bus"), 0, 16)
 	if err != nil {
 		return usbDevice{}, false
 	}
-	if port := address.value("port"); port != "" {
+	if port := address.Value("port"); port != "" {
 		return usbDevice{bus: int(bus), port: port}, true
 	}
-	device, err := strconv.ParseUint(address.value("device"), 0, 16)
+	device, err := strconv.ParseUint(address.Value("device"), 0, 16)
 	return usbDevice{bus: int(bus), device: int(device)}, err == nil
 }
 
@@ -106,7 +107,7 @@ func planUSBDevices(p *planner) {
 		}
 	}
 	for _, h := range p.doc.hostdevs("usb") {
-		source := h.child("source")
+		source := h.Child("source")
 		have, ok := readUSB(source)
 		switch {
 		case !ok:
@@ -119,7 +120,7 @@ func planUSBDevices(p *planner) {
 	}
 	if p.other != nil {
 		for _, h := range p.other.hostdevs("usb") {
-			if have, ok := readUSB(h.child("source")); ok {
+			if have, ok := readUSB(h.Child("source")); ok {
 				m.others = append(m.others, holder{key: have.String()})
 			}
 		}
@@ -131,18 +132,18 @@ func planUSBDevices(p *planner) {
 
 // usbHolder is a device that another can take the place of. Where the device was found on
 // the source does not stay.
-func usbHolder(device *node, have usbDevice) holder {
-	source := device.child("source")
+func usbHolder(device *xmltree.Node, have usbDevice) holder {
+	source := device.Child("source")
 	return holder{at: device, key: have.String(), bind: func(to string) {
 		want, ok := parseUSB(to)
-		if !ok || want == have && (want.vendor == "" || source.child("address") == nil) {
+		if !ok || want == have && (want.vendor == "" || source.Child("address") == nil) {
 			return
 		}
 		for _, name := range [...]string{"vendor", "product", "address"} {
-			removeAll(source.child(name))
+			source.Child(name).RemoveAll()
 		}
-		for _, e := range want.element().children {
-			source.appendChild(e)
+		for _, e := range want.element().Children {
+			source.Append(e)
 		}
 	}}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
 )
 
 // protocolRules is what a network protocol asks for.
@@ -34,7 +35,7 @@ func rulesOf(protocol v1alpha1.VolumeProtocol) (protocolRules, bool) {
 }
 
 func (p *planner) networkShape(n *v1alpha1.NetworkVolumeSource, field *place) (*sourceShape, bool) {
-	shape := p.newShape("network")
+	shape := newShape("network")
 	shape.protocol = string(n.Protocol)
 	rules, known := rulesOf(n.Protocol)
 	if !known {
@@ -43,16 +44,16 @@ func (p *planner) networkShape(n *v1alpha1.NetworkVolumeSource, field *place) (*
 	}
 	before := len(p.problems)
 	p.checkNetworkFields(n, field, rules)
-	shape.add("protocol", string(n.Protocol))
+	shape.AddAttr("protocol", string(n.Protocol))
 	p.addText(shape, "name", n.Name, field.dot("name"))
 	p.addText(shape, "query", n.Query, field.dot("query"))
-	shape.add("tls", p.toggle(field.dot("tls"), n.TLS))
+	shape.AddAttr("tls", p.toggle(field.dot("tls"), n.TLS))
 	p.addText(shape, "tlsHostname", n.TLSHostname, field.dot("tlsHostname"))
 	for i := range n.Hosts {
-		shape.addChild(p.hostElement(&n.Hosts[i], field.dot("hosts").entry(i)))
+		shape.Add(p.hostElement(&n.Hosts[i], field.dot("hosts").entry(i)))
 	}
 	if n.Auth != nil && rules.auth != "" {
-		shape.addChild(p.authElement(n.Auth, rules.auth, field.dot("auth")))
+		shape.Add(p.authElement(n.Auth, rules.auth, field.dot("auth")))
 	}
 	p.addNetworkChildren(shape, n, field)
 	return shape, len(p.problems) == before
@@ -61,26 +62,20 @@ func (p *planner) networkShape(n *v1alpha1.NetworkVolumeSource, field *place) (*
 // addText adds an attribute that is given.
 func (p *planner) addText(shape *sourceShape, name string, value *string, field *place) {
 	if value != nil && p.checkText(field, *value) {
-		shape.add(name, *value)
-	}
-}
-
-func (s *sourceShape) addChild(e *elem) {
-	if e != nil {
-		s.children = append(s.children, e)
+		shape.AddAttr(name, *value)
 	}
 }
 
 // addNetworkChildren adds the elements that only some protocols have.
 func (p *planner) addNetworkChildren(shape *sourceShape, n *v1alpha1.NetworkVolumeSource, field *place) {
 	if n.SnapshotName != nil && p.checkText(field.dot("snapshotName"), *n.SnapshotName) {
-		shape.addChild(newElem("snapshot", "name", *n.SnapshotName))
+		shape.Add(xmltree.NewElem("snapshot", "name", *n.SnapshotName))
 	}
 	if n.ConfigFile != nil && p.checkText(field.dot("configFile"), *n.ConfigFile) {
-		shape.addChild(newElem("config", "file", *n.ConfigFile))
+		shape.Add(xmltree.NewElem("config", "file", *n.ConfigFile))
 	}
 	if n.InitiatorIQN != nil && p.checkText(field.dot("initiatorIQN"), *n.InitiatorIQN) {
-		shape.addChild(newElem("initiator").add(newElem("iqn", "name", *n.InitiatorIQN)))
+		shape.Add(xmltree.NewElem("initiator").Add(xmltree.NewElem("iqn", "name", *n.InitiatorIQN)))
 	}
 	if n.User != nil || n.Group != nil {
 		if n.User != nil {
@@ -89,10 +84,10 @@ func (p *planner) addNetworkChildren(shape *sourceShape, n *v1alpha1.NetworkVolu
 		if n.Group != nil {
 			p.checkText(field.dot("group"), *n.Group)
 		}
-		shape.addChild(newElem("identity", "user", stringOf(n.User), "group", stringOf(n.Group)))
+		shape.Add(xmltree.NewElem("identity", "user", stringOf(n.User), "group", stringOf(n.Group)))
 	}
 	if verify := p.toggle(field.dot("certificateCheck"), n.CertificateCheck); verify != "" {
-		shape.addChild(newElem("ssl", "verify", verify))
+		shape.Add(xmltree.NewElem("ssl", "verify", verify))
 	}
 }
 
@@ -135,7 +130,7 @@ func (p *planner) checkProtocolFields(n *v1alpha1.NetworkVolumeSource, field *pl
 	only(n.CertificateCheck != nil, "certificateCheck", "https", "ftps")
 }
 
-func (p *planner) hostElement(h *v1alpha1.VolumeHost, field *place) *elem {
+func (p *planner) hostElement(h *v1alpha1.VolumeHost, field *place) *xmltree.Elem {
 	transport := stringOf(h.Transport)
 	switch transport {
 	case "", "tcp", "rdma":
@@ -163,10 +158,10 @@ func (p *planner) hostElement(h *v1alpha1.VolumeHost, field *place) *elem {
 	if transport == "tcp" {
 		transport = "" // libvirt leaves its default out.
 	}
-	return newElem("host", "transport", transport, "name", stringOf(h.Host), "port", port, "socket", stringOf(h.SocketPath))
+	return xmltree.NewElem("host", "transport", transport, "name", stringOf(h.Host), "port", port, "socket", stringOf(h.SocketPath))
 }
 
-func (p *planner) authElement(a *v1alpha1.VolumeAuth, kind string, field *place) *elem {
+func (p *planner) authElement(a *v1alpha1.VolumeAuth, kind string, field *place) *xmltree.Elem {
 	p.checkText(field.dot("username"), a.Username)
 	if (a.SecretUUID == nil) == (a.SecretUsage == nil) {
 		p.report(ProblemInvalidValue, field, nil, "give either secretUUID or secretUsage")
@@ -178,8 +173,8 @@ func (p *planner) authElement(a *v1alpha1.VolumeAuth, kind string, field *place)
 	} else {
 		p.checkText(field.dot("secretUsage"), *a.SecretUsage)
 	}
-	return newElem("auth", "username", a.Username).
-		add(newElem("secret", "type", kind, "uuid", uuid, "usage", stringOf(a.SecretUsage)))
+	return xmltree.NewElem("auth", "username", a.Username).
+		Add(xmltree.NewElem("secret", "type", kind, "uuid", uuid, "usage", stringOf(a.SecretUsage)))
 }
 
 func (p *planner) toggle(field *place, t *v1alpha1.Toggle) string {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
 )
 
 const volumesField = "volumes"
@@ -22,13 +23,13 @@ const (
 
 // diskIndex finds disks by something that they should have for themselves.
 type diskIndex struct {
-	disks []*node
+	disks []*xmltree.Node
 	first map[string]int
 	next  []int // By disk: the next one with the same; 0 if there is none.
 }
 
 // indexDisks makes an index by what the function returns, if it is something.
-func indexDisks(disks []*node, of func(*node) (string, bool)) *diskIndex {
+func indexDisks(disks []*xmltree.Node, of func(*xmltree.Node) (string, bool)) *diskIndex {
 	x := &diskIndex{disks: disks, first: make(map[string]int, len(disks)), next: make([]int, len(disks))}
 	for i := len(disks) - 1; i >= 0; i-- {
 		if key, ok := of(disks[i]); ok {
@@ -57,11 +58,11 @@ func (p *planner) volumes() []int {
 		case (v.Serial == nil) == (v.TargetDevice == nil):
 			p.report(ProblemInvalidValue, field, nil, "give either serial or targetDevice, to say which disk this is")
 		case v.Serial != nil:
-			bySerial.fill(p, (*document).serialOf)
+			bySerial.fill(p, (*guest).serialOf)
 			p.matchVolume(i, field.dot("serial"), &bySerial, strings.TrimSpace(*v.Serial))
 		default:
-			byTarget.fill(p, func(_ *document, disk *node) (string, bool) {
-				return disk.child("target").value("dev"), true
+			byTarget.fill(p, func(_ *guest, disk *xmltree.Node) (string, bool) {
+				return disk.Child("target").Value("dev"), true
 			})
 			p.matchVolume(i, field.dot("targetDevice"), &byTarget, *v.TargetDevice)
 		}
@@ -73,22 +74,22 @@ func (p *planner) volumes() []int {
 }
 
 // serialOf returns the serial of a disk, if it has one.
-func (d *document) serialOf(disk *node) (string, bool) {
-	serial := disk.child("serial")
-	return d.text(serial), serial != nil
+func (g *guest) serialOf(disk *xmltree.Node) (string, bool) {
+	serial := disk.Child("serial")
+	return serial.Text(), serial != nil
 }
 
 // diskIndexes find disks by the same thing in both definitions of the guest.
 type diskIndexes struct{ here, other *diskIndex }
 
 // fill makes the indexes, unless that is done.
-func (x *diskIndexes) fill(p *planner, of func(*document, *node) (string, bool)) {
+func (x *diskIndexes) fill(p *planner, of func(*guest, *xmltree.Node) (string, bool)) {
 	if x.here != nil {
 		return
 	}
-	x.here = indexDisks(p.devices("disk"), func(disk *node) (string, bool) { return of(p.doc, disk) })
+	x.here = indexDisks(p.devices("disk"), func(disk *xmltree.Node) (string, bool) { return of(p.doc, disk) })
 	if p.other != nil {
-		x.other = indexDisks(p.other.devices("disk"), func(disk *node) (string, bool) { return of(p.other, disk) })
+		x.other = indexDisks(p.other.devices("disk"), func(disk *xmltree.Node) (string, bool) { return of(p.other, disk) })
 	}
 }
 
@@ -108,32 +109,31 @@ func (p *planner) unmatchOthers(byTarget *diskIndexes) {
 
 // sameDisk reports whether a disk and one of the guest's other definition are the
 // same, as far as their serials or sources say. The medium of a drive may differ.
-func (p *planner) sameDisk(disk, other *node) bool {
+func (p *planner) sameDisk(disk, other *xmltree.Node) bool {
 	here, serialHere := p.doc.serialOf(disk)
 	there, serialThere := p.other.serialOf(other)
-	switch device := disk.value("device"); {
+	switch device := disk.Value("device"); {
 	case serialHere && serialThere:
 		return here == there
 	case device == "cdrom" || device == "floppy":
-		return device == other.value("device")
+		return device == other.Value("device")
 	}
-	return disk.value("type") == other.value("type") && sameSource(disk.child("source"), other.child("source"))
+	return disk.Value("type") == other.Value("type") && sameSource(disk.Child("source"), other.Child("source"))
 }
 
 // sameSource compares what two sources are, not how libvirt counts or uses them.
-func sameSource(a, b *node) bool {
+func sameSource(a, b *xmltree.Node) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	for _, pair := range [...][2]*node{{a, b}, {b, a}} {
-		for i := range pair[0].attrs {
-			at := &pair[0].attrs[i]
-			if isLocation(at.name) && pair[1].value(at.name) != at.value {
+	for _, pair := range [...][2]*xmltree.Node{{a, b}, {b, a}} {
+		for name, value := range pair[0].Attrs() {
+			if isLocation(name) && pair[1].Value(name) != value {
 				return false
 			}
 		}
 	}
-	x, y := a.child("address"), b.child("address")
+	x, y := a.Child("address"), b.Child("address")
 	if x == nil || y == nil {
 		return x == y
 	}
@@ -149,7 +149,7 @@ func (p *planner) matchVolume(entry int, field *place, in *diskIndexes, key stri
 	disk, found := x.first[key]
 	switch {
 	case !found:
-		if !p.elsewhere(func(*document) bool { _, has := in.other.first[key]; return has }) {
+		if !p.elsewhere(func(*guest) bool { _, has := in.other.first[key]; return has }) {
 			p.report(ProblemNotFound, field, nil, "the guest has no such disk; correct or remove the entry")
 		}
 	case x.next[disk] > 0:
@@ -198,7 +198,7 @@ func planVolumes(p *planner) {
 }
 
 // keepVolume judges a disk that the migrate data do not mention.
-func (p *planner) keepVolume(disk *node) {
+func (p *planner) keepVolume(disk *xmltree.Node) {
 	if p.keepHostBoundDisk(disk, placeOf(volumesField)) {
 		return
 	}
@@ -207,7 +207,7 @@ func (p *planner) keepVolume(disk *node) {
 			"each host names its block devices like this one by itself, so the name may be that of another disk on the target; give the disk's source there, or list the disk without a source if the name is right there, too")
 		return
 	}
-	if p.data.Volumes == nil || disk.child("serial") == nil {
+	if p.data.Volumes == nil || disk.Child("serial") == nil {
 		return
 	}
 	p.report(ProblemMissingData, placeOf(volumesField), disk,
@@ -217,12 +217,12 @@ func (p *planner) keepVolume(disk *node) {
 // keepHostBoundDisk refuses to keep what only the source host has, and reports
 // whether it did. It warns of what is another thing on the target unless
 // somebody has seen to it.
-func (p *planner) keepHostBoundDisk(disk *node, field *place) bool {
-	switch kind := disk.value("type"); {
+func (p *planner) keepHostBoundDisk(disk *xmltree.Node, field *place) bool {
+	switch kind := disk.Value("type"); {
 	case kind == "nvme", kind == "vhostvdpa":
 		p.report(ProblemMissingData, field, disk, "the disk is a device of the source host; give the target's")
 		return true
-	case disk.child("source").hasAttr("fdgroup"):
+	case disk.Child("source").HasAttr("fdgroup"):
 		p.report(ProblemMissingData, field, disk, "the source's libvirt was handed the disk as an open file (fdgroup), which the target's does not have; give the disk's source on the target")
 		return true
 	case kind == "vhostuser":
@@ -239,11 +239,11 @@ var discovered = regexp.MustCompile(`^/dev/(` +
 
 // isDiscovered reports whether another host may have given the name of the
 // disk's block device to another disk.
-func isDiscovered(disk *node) bool {
-	return disk.value("type") == "block" && discovered.MatchString(disk.child("source").value("dev"))
+func isDiscovered(disk *xmltree.Node) bool {
+	return disk.Value("type") == "block" && discovered.MatchString(disk.Child("source").Value("dev"))
 }
 
-func (p *planner) rewriteDriver(disk *node, want *v1alpha1.VolumeDriver, field *place) {
+func (p *planner) rewriteDriver(disk *xmltree.Node, want *v1alpha1.VolumeDriver, field *place) {
 	if want == nil {
 		return
 	}
@@ -253,8 +253,8 @@ func (p *planner) rewriteDriver(disk *node, want *v1alpha1.VolumeDriver, field *
 		{"io", "io", stringOf(want.IO)},
 		{"discard", "discard", stringOf(want.Discard)},
 	}
-	driver := disk.child("driver")
-	fresh := newElem("driver", "name", "qemu")
+	driver := disk.Child("driver")
+	fresh := xmltree.NewElem("driver", "name", "qemu")
 	for _, s := range settings {
 		if s.value == "" {
 			continue
@@ -264,26 +264,26 @@ func (p *planner) rewriteDriver(disk *node, want *v1alpha1.VolumeDriver, field *
 			continue
 		}
 		if driver != nil {
-			driver.setAttr(s.name, s.value)
+			driver.SetAttr(s.name, s.value)
 		} else {
-			fresh.attrs = append(fresh.attrs, elemAttr{s.name, s.value})
+			fresh.AddAttr(s.name, s.value)
 		}
 	}
-	if driver == nil && len(fresh.attrs) > 1 {
-		disk.insertBehind(nil, fresh)
+	if driver == nil && len(fresh.Attrs) > 1 {
+		disk.InsertBehind(nil, fresh)
 	}
 }
 
 // rewriteEncryption sets the secret that opens the data. The element may be
 // inside the source or, in the older form, beside it; it stays where it is.
-func (p *planner) rewriteEncryption(disk *node, want *v1alpha1.VolumeEncryption, field *place) {
+func (p *planner) rewriteEncryption(disk *xmltree.Node, want *v1alpha1.VolumeEncryption, field *place) {
 	if want == nil {
 		return
 	}
-	inside, beside := disk.child("source").child("encryption"), disk.child("encryption")
+	inside, beside := disk.Child("source").Child("encryption"), disk.Child("encryption")
 	if want.SecretUUID == nil {
-		removeAll(inside)
-		removeAll(beside)
+		inside.RemoveAll()
+		beside.RemoveAll()
 		return
 	}
 	uuid, ok := p.checkUUID(field.dot("secretUUID"), *want.SecretUUID)
@@ -294,27 +294,27 @@ func (p *planner) rewriteEncryption(disk *node, want *v1alpha1.VolumeEncryption,
 	if have == nil {
 		have = beside
 	} else {
-		removeAll(beside)
+		beside.RemoveAll()
 	}
 	if have == nil {
-		disk.insertBehind(disk.child("source"), newElem("encryption", "format", "luks").add(passphrase(uuid)))
+		disk.InsertBehind(disk.Child("source"), xmltree.NewElem("encryption", "format", "luks").Add(passphrase(uuid)))
 		return
 	}
-	if old := have.child("secret"); old == nil || !equalUUID(old.value("uuid"), uuid) {
-		p.syncChild(have, "secret", passphrase(uuid))
+	if old := have.Child("secret"); old == nil || !equalUUID(old.Value("uuid"), uuid) {
+		have.SyncChild("secret", passphrase(uuid))
 	}
-	removeAll(have.sibling())
+	have.NextSame().RemoveAll()
 }
 
-func passphrase(uuid string) *elem {
-	return newElem("secret", "type", "passphrase", "uuid", uuid)
+func passphrase(uuid string) *xmltree.Elem {
+	return xmltree.NewElem("secret", "type", "passphrase", "uuid", uuid)
 }
 
 // rewriteBackingStore decides on a backing chain that is spelled out.
-func (p *planner) rewriteBackingStore(disk *node, v *v1alpha1.VolumeMigrateData, field *place) {
-	store := disk.child("backingStore")
+func (p *planner) rewriteBackingStore(disk *xmltree.Node, v *v1alpha1.VolumeMigrateData, field *place) {
+	store := disk.Child("backingStore")
 	if v.BackingStore == nil {
-		if v.Source != nil && store.child("source") != nil && p.sourceChanges(disk) {
+		if v.Source != nil && store.Child("source") != nil && p.sourceChanges(disk) {
 			p.report(ProblemMissingData, field, store,
 				"the disk has a backing chain with paths of the source host; say Keep if they are valid on the target, or Detect to let libvirt find the chain")
 		}
@@ -323,18 +323,18 @@ func (p *planner) rewriteBackingStore(disk *node, v *v1alpha1.VolumeMigrateData,
 	switch *v.BackingStore {
 	case v1alpha1.BackingStoreKeep:
 	case v1alpha1.BackingStoreDetect:
-		removeAll(store)
+		store.RemoveAll()
 	default:
 		p.report(ProblemInvalidValue, field, nil, "this must be Keep or Detect")
 	}
 }
 
 // sourceChanges reports whether an edit of the disk's source is recorded.
-func (p *planner) sourceChanges(disk *node) bool {
-	if source := disk.child("source"); source != nil && source.touched {
+func (p *planner) sourceChanges(disk *xmltree.Node) bool {
+	if source := disk.Child("source"); source != nil && source.Edited() {
 		return true
 	}
-	return disk.change != nil && len(disk.change.attrs) > 0
+	return disk.EditsTag()
 }
 
 func stringOf[T ~string](v *T) string {

@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
 )
 
 const vpmemField = "virtualPMEM"
@@ -37,7 +38,7 @@ func planVirtualPMEM(p *planner) {
 		return
 	}
 	for i, m := range devices {
-		path := m.child("source").child("path")
+		path := m.Child("source").Child("path")
 		if path == nil {
 			p.report(ProblemInvalidXML, placeOf(vpmemField).entry(i), m, "the device has no source path; take the XML from libvirt unchanged")
 		} else {
@@ -48,9 +49,9 @@ func planVirtualPMEM(p *planner) {
 
 // rewritePMEM gives a device the backing of its entry, which is the one at its
 // position among the running guest's devices.
-func (p *planner) rewritePMEM(m, path *node, want []v1alpha1.VirtualPMEMMigrateData, position int, running []*node) {
+func (p *planner) rewritePMEM(m, path *xmltree.Node, want []v1alpha1.VirtualPMEMMigrateData, position int, running []*xmltree.Node) {
 	if p.inactive && p.other != nil {
-		have := p.doc.text(path)
+		have := path.Text()
 		position = p.positionOf(have, running)
 		if position < 0 {
 			if !slices.Contains(want, v1alpha1.VirtualPMEMMigrateData{Path: have}) { // Else it is done.
@@ -59,14 +60,14 @@ func (p *planner) rewritePMEM(m, path *node, want []v1alpha1.VirtualPMEMMigrateD
 			return
 		}
 	}
-	path.setText(p.doc, want[position].Path)
+	path.SetText(want[position].Path)
 }
 
 // persistentMemory returns the devices that are persistent memory for the guest.
-func (d *document) persistentMemory() []*node {
-	var devices []*node
-	for _, m := range d.devices("memory") {
-		if isOneOf(m.value("model"), "nvdimm", "virtio-pmem") {
+func (g *guest) persistentMemory() []*xmltree.Node {
+	var devices []*xmltree.Node
+	for _, m := range g.devices("memory") {
+		if isOneOf(m.Value("model"), "nvdimm", "virtio-pmem") {
 			devices = append(devices, m)
 		}
 	}
@@ -75,9 +76,9 @@ func (d *document) persistentMemory() []*node {
 
 // positionOf returns which of the devices of the guest's other definition has
 // the same backing; -1 if none has.
-func (p *planner) positionOf(path string, devices []*node) int {
+func (p *planner) positionOf(path string, devices []*xmltree.Node) int {
 	for i, m := range devices {
-		if p.other.text(m.child("source").child("path")) == path {
+		if m.Child("source").Child("path").Text() == path {
 			return i
 		}
 	}
@@ -85,8 +86,8 @@ func (p *planner) positionOf(path string, devices []*node) int {
 }
 
 // keepPMEM refuses to keep a device node; a file may be on shared storage.
-func (p *planner) keepPMEM(m *node) {
-	if strings.HasPrefix(p.doc.text(m.child("source").child("path")), "/dev/") {
+func (p *planner) keepPMEM(m *xmltree.Node) {
+	if strings.HasPrefix(m.Child("source").Child("path").Text(), "/dev/") {
 		p.report(ProblemMissingData, placeOf(vpmemField), m,
 			"the guest's persistent memory is backed by a device of the source host; give its path on the target")
 	}
@@ -108,5 +109,5 @@ func isPlain(text string) bool {
 	for i < len(text) && text[i] >= ' ' && text[i] <= '~' {
 		i++
 	}
-	return i == len(text) || utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return r < 0x20 || !isCharacter(r) })
+	return i == len(text) || utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return r < 0x20 || !xmltree.IsCharacter(r) })
 }

@@ -1,4 +1,4 @@
-package xmlrewrite
+package xmltree
 
 import (
 	"strconv"
@@ -6,58 +6,21 @@ import (
 	"unicode/utf8"
 )
 
-// checkCharacters refuses bytes that no XML 1.0 document may hold. Plain text
-// is passed over eight bytes at a time.
+// checkCharacters refuses bytes that no XML 1.0 document may hold.
 func (s *scanner) checkCharacters() error {
-	src := s.src
-	for i := skipPrintable(src, 0); i < len(src); i = skipPrintable(src, i) {
-		if c := src[i]; c < utf8.RuneSelf {
-			if isControl(c) {
-				return s.fail(i, "a control character is not allowed here")
-			}
-			i++
-			continue
-		}
-		r, size := utf8.DecodeRuneInString(s.src[i:])
-		if r == utf8.RuneError && size == 1 {
-			return s.fail(i, "the document is not UTF-8")
-		}
-		if !isCharacter(r) {
+	for i, r := range s.src {
+		switch {
+		case IsCharacter(r):
+		case r < 0x20:
+			return s.fail(i, "a control character is not allowed here")
+		default:
 			return s.fail(i, "this character is not allowed in XML")
 		}
-		i += size
+		if r == utf8.RuneError && !strings.HasPrefix(s.src[i:], string(utf8.RuneError)) {
+			return s.fail(i, "the document is not UTF-8")
+		}
 	}
 	return nil
-}
-
-// skipPrintable passes over plain text, as far as it goes eight bytes at a time.
-func skipPrintable(src string, i int) int {
-	for len(src)-i >= 32 {
-		s := src[i : i+32]
-		if (oddBytes(wordAt(s, 0))|oddBytes(wordAt(s, 8))|oddBytes(wordAt(s, 16))|oddBytes(wordAt(s, 24)))&tops != 0 {
-			break
-		}
-		i += 32
-	}
-	for len(src)-i >= 8 && oddBytes(wordAt(src, i))&tops == 0 {
-		i += 8
-	}
-	if rest := len(src) - i; rest < 8 && len(src) >= 8 && oddBytes(wordAt(src, len(src)-8))&tops == 0 {
-		return len(src)
-	}
-	return i
-}
-
-// isControl reports whether an ASCII character is one of the control characters
-// that XML does not allow.
-func isControl(c byte) bool { return c < 0x20 && c != '\n' && c != '\t' && c != '\r' }
-
-// oddBytes sets the top bit of each byte that is not ASCII, or is a control
-// character and no line feed. Other bits mean nothing.
-func oddBytes(v uint64) uint64 {
-	notControl := (v | tops) - blanks
-	notFeed := (v ^ feeds | tops) - ones
-	return v | ^notControl&notFeed
 }
 
 // decodeReference decodes the reference at the start of s; size 0 means there
@@ -97,7 +60,7 @@ func characterNumber(name string) (rune, bool) {
 		base = 16
 	}
 	v, err := strconv.ParseUint(digits, base, 32)
-	if !isNumber || err != nil || v > utf8.MaxRune || !isCharacter(rune(v)) {
+	if !isNumber || err != nil || v > utf8.MaxRune || !IsCharacter(rune(v)) {
 		return 0, false
 	}
 	return rune(v), true
@@ -124,9 +87,10 @@ func decodeText(s string) string {
 	return b.String()
 }
 
-func isSpace(c byte) bool { return byteClasses[c]&classSpace != 0 }
+func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
 
-func isCharacter(r rune) bool {
+// IsCharacter reports whether a document may hold this character.
+func IsCharacter(r rune) bool {
 	switch {
 	case r < 0x20:
 		return r == '\t' || r == '\n' || r == '\r'
@@ -164,32 +128,11 @@ func scanWideName(s string, i int) int {
 	return i
 }
 
-func isNameByte(c byte) bool { return byteClasses[c]&className != 0 }
-
-// Classes of bytes. Those of names are letters, digits, hyphen, full stop, colon
-// and underscore; what is beyond ASCII is judged by isNameRune. Those that are
-// special have to be escaped somewhere.
-const (
-	classSpace = 1 << iota
-	className
-	classSpecial
-)
-
-// byteClasses holds the classes of every byte.
-var byteClasses = func() (classes [256]uint8) {
-	for c := range utf8.RuneSelf {
-		if strings.ContainsRune(" \n\t\r", rune(c)) {
-			classes[c] |= classSpace
-		}
-		if (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strings.ContainsRune("-.:_", rune(c)) {
-			classes[c] |= className
-		}
-		if strings.ContainsRune("&<>'\"\n\r\t", rune(c)) {
-			classes[c] |= classSpecial
-		}
-	}
-	return classes
-}()
+// isNameByte reports whether a name may hold this byte; what is beyond ASCII is judged
+// by isNameRune.
+func isNameByte(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '.' || c == ':' || c == '_'
+}
 
 // isNameRune judges the characters beyond ASCII.
 func isNameRune(r rune, first bool) bool {

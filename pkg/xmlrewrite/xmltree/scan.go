@@ -1,8 +1,7 @@
-package xmlrewrite
+package xmltree
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -20,49 +19,42 @@ const (
 	maxAttributes    = 256
 )
 
-// syntaxError says where the document is not well-formed. It never quotes the
-// document, which may hold console passwords.
-type syntaxError struct {
-	line, column int
-	what         string
+// SyntaxError says where a document is not well-formed. It never quotes the document.
+type SyntaxError struct {
+	Line   int // From 1.
+	Column int // In characters, from 1.
+	What   string
 }
 
-func (e *syntaxError) Error() string {
-	return fmt.Sprintf("line %d, column %d: %s", e.line, e.column, e.what)
+func (e *SyntaxError) Error() string {
+	return fmt.Sprintf("line %d, column %d: %s", e.Line, e.Column, e.What)
 }
 
-// scanner turns the source into a tree in one pass. It accepts XML 1.0 in
-// UTF-8 without a document type, which is what libvirt writes and reads.
+// Parse reads a document. The error is a [*SyntaxError].
+func Parse(src string) (*Document, error) {
+	s := newScanner(src)
+	if err := s.document(); err != nil {
+		return nil, err
+	}
+	return s.doc, nil
+}
+
+// scanner turns the source into a tree in one pass.
 type scanner struct {
 	src   string
 	pos   int
-	open  *node
-	root  *node
+	open  *Node
 	depth int
-	amp   int // Offset of the first ampersand from some place on.
-	doc   document
-
-	nodes   arena[node]
-	attrs   arena[attr]
-	changes arena[change]
+	doc   *Document
+	room  []Node // For the next elements: one allocation serves many, but few in a short text.
 }
 
-// parse reads a document.
-func parse(src string) (*document, error) { return new(scanner).document(src) }
+func newScanner(src string) *scanner { return &scanner{src: src, doc: &Document{src: src}} }
 
-// begin turns to another text. What was read before is good until then.
-func (s *scanner) begin(src string) error {
-	s.src, s.pos, s.open, s.root, s.depth, s.amp = src, 0, nil, nil, 0, -1
-	s.doc = document{src: src, changes: &s.changes}
-	if len(src) > maxDocumentBytes {
-		return &syntaxError{line: 1, column: 1, what: "the document is larger than 10 MiB"}
-	}
-	return s.checkCharacters()
-}
-
-// tag reads a start tag that stands alone.
-func (s *scanner) tag(src string) (*node, error) {
-	if err := s.begin(src); err != nil {
+// parseTag reads a start tag that stands alone.
+func parseTag(src string) (*Node, error) {
+	s := newScanner(src)
+	if err := s.checkCharacters(); err != nil {
 		return nil, err
 	}
 	if src == "" || src[0] != '<' {
@@ -74,40 +66,41 @@ func (s *scanner) tag(src string) (*node, error) {
 	if s.pos != len(src) {
 		return nil, s.fail(s.pos, "there is something behind the start tag")
 	}
-	return s.root, nil
+	return s.doc.Root, nil
 }
 
-// document reads one document.
-func (s *scanner) document(src string) (*document, error) {
-	if err := s.begin(src); err != nil {
-		return nil, err
+func (s *scanner) document() error {
+	if len(s.src) > maxDocumentBytes {
+		return s.fail(0, "the document is larger than 10 MiB")
+	}
+	if err := s.checkCharacters(); err != nil {
+		return err
 	}
 	if strings.HasPrefix(s.src, "\ufeff") {
 		s.pos = len("\ufeff")
 	}
 	if err := s.declaration(); err != nil {
-		return nil, err
+		return err
 	}
 	for s.pos < len(s.src) {
 		if err := s.next(); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	switch {
 	case s.open != nil:
-		return nil, s.fail(len(s.src), "the document ends inside an element")
-	case s.root == nil:
-		return nil, s.fail(len(s.src), "the document holds no element")
+		return s.fail(len(s.src), "the document ends inside an element")
+	case s.doc.Root == nil:
+		return s.fail(len(s.src), "the document holds no element")
 	}
-	s.doc.root, s.root.doc = s.root, &s.doc
-	return &s.doc, nil
+	return nil
 }
 
 func (s *scanner) fail(at int, what string) error {
 	before := s.src[:min(at, len(s.src))]
 	line := 1 + strings.Count(before, "\n")
 	column := 1 + utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:])
-	return &syntaxError{line: line, column: column, what: what}
+	return &SyntaxError{Line: line, Column: column, What: what}
 }
 
 // declaration checks the XML declaration, if there is one.
@@ -133,7 +126,7 @@ func (s *scanner) declaration() error {
 
 // next handles the text up to the next piece of markup, and that piece.
 func (s *scanner) next() error {
-	at := s.skipIndent(s.pos)
+	at := s.skipSpace(s.pos)
 	if at < len(s.src) && s.src[at] != '<' {
 		from := at
 		at = s.find('<', from)
@@ -181,10 +174,7 @@ func (s *scanner) characterData(from, to int) error {
 	if strings.Contains(s.src[from:to], cdataClose) {
 		return s.fail(from, "the sequence ]]> is not allowed in text")
 	}
-	if s.refersIn(from, to) {
-		return s.checkReferences(from, to)
-	}
-	return nil
+	return s.checkReferences(from, to)
 }
 
 func (s *scanner) comment() error {
@@ -221,19 +211,16 @@ func (s *scanner) skip(open, shut, what string) error {
 
 func (s *scanner) endTag() error {
 	from := s.pos + len("</")
-	if s.open == nil || !strings.HasPrefix(s.src[from:], s.open.name) {
+	if s.open == nil || !strings.HasPrefix(s.src[from:], s.open.Name) {
 		return s.fail(s.pos, "this end tag does not match the start tag before it")
 	}
-	at := from + len(s.open.name)
-	for at < len(s.src) && isSpace(s.src[at]) {
-		at++
-	}
+	at := s.skipSpace(from + len(s.open.Name))
 	if at == len(s.src) || s.src[at] != '>' {
 		return s.fail(s.pos, "an end tag is not closed")
 	}
-	s.open.shut, s.open.end = offset(s.pos), offset(at+1)
+	s.open.shut, s.open.end = s.pos, at+1
 	s.pos = at + 1
-	s.open = s.open.parent
+	s.open = s.open.Parent
 	s.depth--
 	return nil
 }
@@ -244,19 +231,23 @@ func (s *scanner) startTag() error {
 	if end == from {
 		return s.fail(s.pos, "an element name is missing or malformed")
 	}
-	if s.open == nil && s.root != nil {
+	if s.open == nil && s.doc.Root != nil {
 		return s.fail(s.pos, "there must be only one root element")
 	}
 	if s.depth == maxDepth {
 		return s.fail(s.pos, "elements are nested too deeply")
 	}
-	n := s.nodes.take()
-	n.name, n.start, n.parent = s.src[from:end], offset(s.pos), s.open
+	if len(s.room) == 0 {
+		s.room = make([]Node, min(32, 1+len(s.src)/32))
+	}
+	n := &s.room[0]
+	s.room = s.room[1:]
+	n.Name, n.Parent, n.doc, n.start = s.src[from:end], s.open, s.doc, s.pos
 	if err := s.attributes(n, end); err != nil {
 		return err
 	}
 	s.link(n)
-	s.pos = int(n.open)
+	s.pos = n.open
 	if n.closed {
 		n.shut, n.end = n.open, n.open
 		return nil
@@ -266,69 +257,51 @@ func (s *scanner) startTag() error {
 	return nil
 }
 
-// link puts a new element into the tree. An element that declares a default
-// namespace of its own is not libvirt's, and neither is what it holds.
-func (s *scanner) link(n *node) {
-	if p := n.parent; p == nil {
-		s.root = n
+// link puts a new element into the tree.
+func (s *scanner) link(n *Node) {
+	p := n.Parent
+	switch {
+	case p == nil:
+		s.doc.Root = n
 		return
-	} else if p.last == nil {
-		p.first, p.last = n, n
-	} else {
-		p.last.next, p.last = n, n
+	case p.lastChild == nil:
+		p.FirstChild = n
+	default:
+		p.lastChild.NextSibling = n
 	}
-	n.foreign = n.parent.foreign
-	for i := range n.attrs {
-		if n.attrs[i].name == "xmlns" {
-			n.foreign = n.attrs[i].value != ""
-		}
+	p.lastChild, n.Foreign = n, p.Foreign
+	if namespace, declares := n.Attr("xmlns"); declares {
+		n.Foreign = namespace != ""
 	}
 }
 
 // attributes reads from behind the element's name to the end of the start tag.
-func (s *scanner) attributes(n *node, at int) error {
-	src, first, seen := s.src, len(s.attrs.chunk), uint64(0)
+func (s *scanner) attributes(n *Node, at int) error {
 	for {
 		from := at
 		at = s.skipSpace(at)
-		if at == len(src) || !isNameByte(src[at]) {
-			if done, err := s.tagEnd(n, at); done || err != nil {
-				n.attrs = s.attrs.chunk[first:len(s.attrs.chunk):len(s.attrs.chunk)]
-				return err
-			}
+		if done, err := s.tagEnd(n, at); done || err != nil {
+			return err
 		}
 		switch {
 		case at == from:
 			return s.fail(at, "white space is missing before an attribute")
-		case len(s.attrs.chunk)-first == maxAttributes:
+		case len(n.attrs) == maxAttributes:
 			return s.fail(at, "an element has too many attributes")
 		}
-		if len(s.attrs.chunk) == cap(s.attrs.chunk) {
-			first = s.attrs.move(first)
-		}
-		a := s.attrs.take()
-		if err := s.attribute(a, at); err != nil {
+		a, err := s.attribute(at)
+		if err != nil {
 			return err
 		}
-		// Two attributes of one name have the same mark; others seldom do.
-		mark := uint64(1) << ((uint(len(a.name))*8 + uint(a.name[0])) % 64)
-		if seen&mark != 0 && repeats(s.attrs.chunk[first:]) {
+		if n.HasAttr(a.Name) {
 			return s.fail(at, "an attribute appears twice")
 		}
-		seen |= mark
-		at = int(a.to) + 1
-	}
-}
-
-// repeats reports whether the last attribute has the name of another.
-func repeats(attrs []attr) bool {
-	last := len(attrs) - 1
-	for i := range last {
-		if attrs[i].name == attrs[last].name {
-			return true
+		if n.attrs == nil {
+			n.attrs = make([]sourceAttr, 0, 4)
 		}
+		n.attrs = append(n.attrs, a)
+		at = a.to + 1
 	}
-	return false
 }
 
 func (s *scanner) skipSpace(at int) int {
@@ -339,90 +312,56 @@ func (s *scanner) skipSpace(at int) int {
 	return at
 }
 
-// skipIndent passes over white space, mostly a line feed and blanks.
-func (s *scanner) skipIndent(at int) int {
-	src := s.src
-	if at < len(src) && src[at] == '\n' {
-		at++
-	}
-	for len(src)-at >= 8 {
-		n := leading(wordAt(src, at) ^ blanks)
-		at += n
-		if n < 8 {
-			break
-		}
-	}
-	if at < len(src) && isSpace(src[at]) {
-		return s.skipSpace(at)
-	}
-	return at
-}
-
 // tagEnd reports whether the start tag ends here.
-func (s *scanner) tagEnd(n *node, at int) (bool, error) {
+func (s *scanner) tagEnd(n *Node, at int) (bool, error) {
 	switch {
 	case at == len(s.src):
-		return false, s.fail(int(n.start), "a start tag is not closed")
+		return false, s.fail(n.start, "a start tag is not closed")
 	case s.src[at] == '>':
-		n.open = offset(at + 1)
+		n.open = at + 1
 		return true, nil
 	case s.src[at] != '/':
 		return false, nil
 	case at+1 == len(s.src) || s.src[at+1] != '>':
 		return false, s.fail(at, "a start tag is not closed")
 	}
-	n.open, n.closed = offset(at+2), true
+	n.open, n.closed = at+2, true
 	return true, nil
 }
 
 // attribute reads one attribute.
-func (s *scanner) attribute(a *attr, at int) error {
-	src := s.src
-	end := at + scanName(src[at:])
+func (s *scanner) attribute(at int) (sourceAttr, error) {
+	var none sourceAttr
+	end := at + scanName(s.src[at:])
 	if end == at {
-		return s.fail(at, "an attribute name is missing or malformed")
+		return none, s.fail(at, "an attribute name is missing or malformed")
 	}
-	from := end + 2
-	if from > len(src) || src[end] != '=' || (src[end+1] != '\'' && src[end+1] != '"') {
-		var err error
-		if from, err = s.valueStart(at, end); err != nil {
-			return err
-		}
+	from, err := s.valueStart(at, end)
+	if err != nil {
+		return none, err
 	}
-	to := valueEnd(src, from, src[from-1])
+	to := s.find(s.src[from-1], from)
 	switch {
-	case to == len(src):
-		return s.fail(at, "an attribute value is not closed")
-	case src[to] == '<':
-		return s.fail(at, "an attribute value must not contain a less-than sign")
+	case strings.Contains(s.src[from:to], "<"):
+		return none, s.fail(at, "an attribute value must not contain a less-than sign")
+	case to == len(s.src):
+		return none, s.fail(at, "an attribute value is not closed")
 	}
-	a.name, a.value, a.from, a.to = src[at:end], src[from:to], offset(from), offset(to)
-	if s.refersIn(from, to) {
-		a.value = decodeText(a.value)
-		return s.checkReferences(from, to)
+	if err := s.checkReferences(from, to); err != nil {
+		return none, err
 	}
-	return nil
-}
-
-// refersIn reports whether there is an ampersand in a stretch of the source. It
-// must be asked in the order of the source.
-func (s *scanner) refersIn(from, to int) bool {
-	if s.amp < from {
-		s.amp = s.find('&', from)
-	}
-	return s.amp < to
+	return sourceAttr{Attr{s.src[at:end], decodeText(s.src[from:to])}, from, to}, nil
 }
 
 // valueStart returns the offset behind the quote that opens the value of an
 // attribute, whose name begins and ends there. There may be white space between.
 func (s *scanner) valueStart(at, end int) (int, error) {
-	src := s.src
 	end = s.skipSpace(end)
-	if end == len(src) || src[end] != '=' {
+	if end == len(s.src) || s.src[end] != '=' {
 		return 0, s.fail(at, "an attribute has no value")
 	}
 	from := s.skipSpace(end+1) + 1
-	if from > len(src) || (src[from-1] != '\'' && src[from-1] != '"') {
+	if from > len(s.src) || (s.src[from-1] != '\'' && s.src[from-1] != '"') {
 		return 0, s.fail(at, "an attribute value is not quoted")
 	}
 	return from, nil
@@ -453,21 +392,3 @@ func (s *scanner) checkReferences(from, to int) error {
 		return s.fail(to-len(text), "this entity or character reference is not known")
 	}
 }
-
-// offset narrows an offset, of which documents have at most maxDocumentBytes.
-func offset(at int) int32 { return int32(at) } //nolint:gosec // See above.
-
-// reuse gives up all documents read so far: the next one takes their room.
-func (s *scanner) reuse() {
-	s.nodes.reset()
-	s.attrs.reset()
-	s.changes.reset()
-}
-
-// release gives up all documents and all that leads to them.
-func (s *scanner) release() {
-	s.reuse()
-	*s = scanner{nodes: s.nodes, attrs: s.attrs, changes: s.changes}
-}
-
-func itoa[T ~int | ~int32 | ~int64 | ~uint32](v T) string { return strconv.FormatInt(int64(v), 10) }
