@@ -199,6 +199,7 @@ func setupAgent(ctx context.Context, mgr ctrl.Manager, f *agentFlags, hv *libvir
 	n := &agent.Node{
 		Name: f.nodeName, Hypervisor: hv, Receive: receive, Clock: clock.RealClock{}, Log: mgr.GetLogger(),
 		Recorder: &node.Recorder{Client: mgr.GetClient(), Reader: mgr.GetAPIReader()},
+		Listens:  agent.Listens,
 	}
 	recorder := &node.HypervisorRecorder{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Node: f.nodeName, Namespace: f.namespace, Clock: clock.RealClock{},

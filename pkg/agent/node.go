@@ -24,6 +24,9 @@ type Node struct {
 	Receive    ReceiveConfig
 	Clock      clock.Clock
 	Log        logr.Logger
+	// Listens reports whether something accepts connections at an address of the host.
+	// Nil knows nothing that does.
+	Listens func(context.Context, netip.AddrPort) bool
 
 	ports portPool
 	// sending and receiving are how many guests the node sends and receives.

@@ -79,6 +79,25 @@ func (p *portPool) promise(uid types.UID, n int, r PortRange, used map[int32]boo
 	return ports, nil
 }
 
+// promiseFree is promise, of ports on which nothing else of the host listens either. Which
+// of the given ones are taken, the function says; it may be slow, and is asked of few.
+func (p *portPool) promiseFree(uid types.UID, n int, r PortRange, used map[int32]bool, taken func([]int32) []int32) ([]int32, error) {
+	for {
+		ports, err := p.promise(uid, n, r, used)
+		if err != nil {
+			p.release(uid) // Of what was promised before they turned out to be too few.
+			return nil, err
+		}
+		occupied := taken(ports)
+		if len(occupied) == 0 {
+			return ports, nil
+		}
+		for _, port := range occupied {
+			used[port] = true
+		}
+	}
+}
+
 // keep restores a promise that an earlier process made.
 func (p *portPool) keep(uid types.UID, ports []int32) {
 	p.mu.Lock()

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -52,5 +53,39 @@ func TestPortsArePromisedOnce(t *testing.T) {
 	defer p.survey()()
 	if got, err := p.promise("a", 1, r, map[int32]bool{}); err != nil || got[0] != 10000 {
 		t.Errorf("a port that was released before the look: got %v and %v", got, err)
+	}
+}
+
+// TestPortsAreFreeOnTheHost: a port on which something else of the host listens is passed
+// over, and where too few are left, none stays promised.
+func TestPortsAreFreeOnTheHost(t *testing.T) {
+	t.Parallel()
+	r := PortRange{First: 10000, Last: 10003}
+	for _, c := range []struct {
+		name  string
+		taken []int32
+		used  map[int32]bool
+		n     int
+		want  []int32
+		says  string
+	}{
+		{name: "nothing listens", n: 2, want: []int32{10000, 10001}},
+		{name: "something does", taken: []int32{10000}, n: 2, want: []int32{10001, 10002}},
+		{name: "on those that come next, too", taken: []int32{10000, 10002}, n: 2, want: []int32{10001, 10003}},
+		{name: "beside guests", taken: []int32{10001}, used: map[int32]bool{10000: true}, n: 2, want: []int32{10002, 10003}},
+		{name: "on too many", taken: []int32{10001, 10002}, n: 3, says: "only 2 of the 3 TCP ports"},
+	} {
+		used := map[int32]bool{}
+		maps.Copy(used, c.used)
+		var p portPool
+		got, err := p.promiseFree("a", c.n, r, used, func(ports []int32) []int32 {
+			return slices.DeleteFunc(slices.Clone(ports), func(port int32) bool { return !slices.Contains(c.taken, port) })
+		})
+		if !slices.Equal(got, c.want) || (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: got %v and %v, want %v and %q", c.name, got, err, c.want, c.says)
+		}
+		if !slices.Equal(p.promised["a"], c.want) {
+			t.Errorf("%s: these are promised: %v", c.name, p.promised["a"])
+		}
 	}
 }

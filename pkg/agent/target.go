@@ -347,9 +347,9 @@ func allOf(problems []error) error {
 	return all
 }
 
-// reservePorts picks TCP ports that no guest on this host has. Of a guest that libvirt does
-// not answer for, they are the last that are known: a port that is taken after all makes
-// the migration fail before anything has happened to its guest.
+// reservePorts picks TCP ports that neither a guest nor anything else on this host has. Of a
+// guest that libvirt does not answer for, they are the last that are known: a port that is
+// taken after all makes the migration fail before anything has happened to its guest.
 func (s *targetSession) reservePorts(ctx context.Context, n int, guests listing) ([]int32, error) {
 	if n == 0 {
 		return nil, nil
@@ -367,7 +367,9 @@ func (s *targetSession) reservePorts(ctx context.Context, n int, guests listing)
 			used[port] = true
 		}
 	}
-	ports, err := s.node.ports.promise(s.lm.UID, n, s.node.Receive.SerialPorts, used)
+	ports, err := s.node.ports.promiseFree(s.lm.UID, n, s.node.Receive.SerialPorts, used, func(ports []int32) []int32 {
+		return s.node.listening(ctx, consoleAddress(s.lm, s.node.Receive), ports)
+	})
 	if err != nil {
 		return nil, refuse(v1alpha1.ReasonTargetCheckFailed, "On %s, %s. Ask an administrator to extend the agent's --serial-ports, and then create another LiveMigration", s.node.Name, err)
 	}

@@ -1,0 +1,67 @@
+package agent
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+)
+
+// connectTimeout bounds the wait for a listener. One on the node itself answers at once;
+// where packets are dropped, nobody does.
+const connectTimeout = time.Second
+
+// Listens reports whether something accepts TCP connections at an address. It connects,
+// and sends nothing: an agent is mostly not in its host's network namespace, and can see
+// the host's sockets from outside only. What does not answer counts as free.
+func Listens(ctx context.Context, address netip.AddrPort) bool {
+	dialer := net.Dialer{Timeout: connectTimeout}
+	conn, err := dialer.DialContext(ctx, "tcp", address.String())
+	if err != nil {
+		return false
+	}
+	_ = conn.Close() // Nothing was sent that could be lost.
+	return true
+}
+
+// listening returns on which of the ports something listens at the address, if that is
+// valid.
+func (n *Node) listening(ctx context.Context, address netip.Addr, ports []int32) []int32 {
+	if n.Listens == nil || !address.IsValid() {
+		return nil
+	}
+	var (
+		found []int32
+		mu    sync.Mutex
+		asked sync.WaitGroup
+	)
+	for _, port := range ports {
+		asked.Go(func() {
+			if n.Listens(ctx, netip.AddrPortFrom(address, uint16(port))) { //nolint:gosec // It is from a range of ports.
+				mu.Lock()
+				defer mu.Unlock()
+				found = append(found, port)
+			}
+		})
+	}
+	asked.Wait()
+	return found
+}
+
+// consoleAddress returns where serial consoles of the guest will listen on the host. Where
+// that is on all of its addresses, it is the one at which other nodes reach it; it is not
+// valid if that has a name only.
+func consoleAddress(lm *v1alpha1.LiveMigration, c ReceiveConfig) netip.Addr {
+	address := c.ListenAddress
+	if data := lm.Spec.MigrateData; data != nil && data.Serial != nil && data.Serial.ListenAddress != nil {
+		// A malformed one is refused when the rewrite is planned.
+		address, _ = netip.ParseAddr(*data.Serial.ListenAddress)
+	}
+	if address.IsUnspecified() {
+		address, _ = netip.ParseAddr(c.Endpoint.Address) // A name is none.
+	}
+	return address
+}
