@@ -377,6 +377,12 @@ func TestRefusals(t *testing.T) {
 		{"the definition cannot be read", func(w *world) {
 			w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", LiveXML: "<domain"})
 		}, v1alpha1.ReasonSourceCheckFailed},
+		{"there are snapshots of the guest", func(w *world) {
+			w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", Snapshots: hypervisor.SnapshotCount{Snapshots: 2}})
+		}, v1alpha1.ReasonSourceCheckFailed},
+		{"there are checkpoints of the guest", func(w *world) {
+			w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", Snapshots: hypervisor.SnapshotCount{Checkpoints: 1}})
+		}, v1alpha1.ReasonSourceCheckFailed},
 		{"too few ports are free", func(w *world) {
 			var xml strings.Builder
 			xml.WriteString("<domain type='qemu'><name>web</name><uuid>" + guestUUID + "</uuid><devices>")

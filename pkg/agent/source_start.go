@@ -69,6 +69,9 @@ func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, e
 		return nil, refuse(v1alpha1.ReasonSourceCheckFailed,
 			"Another libvirt job is running for the guest %[2]s (%[1]s). Wait until it has ended, and then create another LiveMigration", seen.job.Operation, s.lm.Spec.Domain)
 	}
+	if err := s.checkSnapshots(ctx); err != nil {
+		return nil, err
+	}
 	host, err := s.hv.HostInfo(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reading the host: %w", err)
@@ -88,6 +91,22 @@ func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, e
 	return &v1alpha1.GuestFacts{
 		Name: seen.domain.Name, HostUUID: host.UUID, SerialPorts: int32(ports),
 	}, nil
+}
+
+// checkSnapshots refuses a guest of which libvirt keeps what would stay behind.
+func (s *sourceSession) checkSnapshots(ctx context.Context) error {
+	count, err := s.hv.Snapshots(ctx, s.lm.Status.DomainUUID)
+	switch {
+	case err != nil:
+		return fmt.Errorf("counting the guest's snapshots: %w", err)
+	case count.Snapshots > 0:
+		return refuse(v1alpha1.ReasonSourceCheckFailed,
+			"libvirt on %s keeps snapshots of the guest %s (%d), which cannot move with it. Remove them with `virsh snapshot-delete`, and then create another LiveMigration", s.node.Name, s.lm.Spec.Domain, count.Snapshots)
+	case count.Checkpoints > 0:
+		return refuse(v1alpha1.ReasonSourceCheckFailed,
+			"libvirt on %s keeps checkpoints of the guest %s (%d), which would be lost, and with them the next incremental backup. Remove them with `virsh checkpoint-delete`, and then create another LiveMigration", s.node.Name, s.lm.Spec.Domain, count.Checkpoints)
+	}
+	return nil
 }
 
 // definitions reads the guest's definitions: that of the running guest and, if it

@@ -127,6 +127,9 @@ const (
 	XMLInactive
 )
 
+// SnapshotCount is how many snapshots and checkpoints there are of a domain.
+type SnapshotCount struct{ Snapshots, Checkpoints int }
+
 // DomainXML is a domain's definition. It holds secrets, so it prints as a
 // placeholder wherever it is formatted, logged or marshalled by mistake; only
 // a plain conversion yields the text.

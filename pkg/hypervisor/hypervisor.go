@@ -28,6 +28,9 @@ type Migrator interface {
 	// DomainXML returns the domain's definition in the given form. It contains
 	// secrets, such as console passwords.
 	DomainXML(ctx context.Context, uuid string, form XMLForm) (DomainXML, error)
+	// Snapshots returns how many snapshots and checkpoints the hypervisor keeps of the
+	// domain. They do not move with it.
+	Snapshots(ctx context.Context, uuid string) (SnapshotCount, error)
 	// Migrate starts a peer-to-peer migration and returns when libvirt's call
 	// returns. A nil error is libvirt's word that the domain now runs on the
 	// destination. An error of kind KindConnectionLost, KindTimeout or

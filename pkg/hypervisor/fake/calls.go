@@ -20,6 +20,7 @@ const (
 	MethodLookupDomain      Method = "LookupDomain"
 	MethodSubscribe         Method = "Subscribe"
 	MethodDomainXML         Method = "DomainXML"
+	MethodSnapshots         Method = "Snapshots"
 	MethodMigrate           Method = "Migrate"
 	MethodJobStats          Method = "JobStats"
 	MethodCompletedJobStats Method = "CompletedJobStats"
@@ -43,6 +44,7 @@ var operations = map[Method]string{
 	MethodListDomains:       "listing domains",
 	MethodLookupDomain:      "looking up the domain",
 	MethodDomainXML:         "reading the domain's definition",
+	MethodSnapshots:         "counting the domain's snapshots",
 	MethodMigrate:           "migrating",
 	MethodJobStats:          "reading the job's statistics",
 	MethodCompletedJobStats: "reading the last job's statistics",

@@ -26,6 +26,8 @@ type Guest struct {
 	// LiveXML and PersistentXML are made up where they are empty.
 	LiveXML       hypervisor.DomainXML
 	PersistentXML hypervisor.DomainXML
+	// Snapshots is what the hypervisor keeps of the guest.
+	Snapshots hypervisor.SnapshotCount
 	// Unsafe makes migrations fail unless they allow what is unsafe.
 	Unsafe bool
 }

@@ -68,6 +68,13 @@ func (h *Host) DomainXML(ctx context.Context, uuid string, form hypervisor.XMLFo
 	})
 }
 
+// Snapshots implements hypervisor.Migrator.
+func (h *Host) Snapshots(ctx context.Context, uuid string) (hypervisor.SnapshotCount, error) {
+	return withDomain(ctx, h, &Call{Method: MethodSnapshots, UUID: uuid}, func(d *domain) (hypervisor.SnapshotCount, error) {
+		return d.guest.Snapshots, nil
+	})
+}
+
 // Migrate implements hypervisor.Migrator.
 func (h *Host) Migrate(ctx context.Context, uuid string, params hypervisor.MigrateParams) error {
 	call := &Call{Method: MethodMigrate, UUID: uuid, Params: params}

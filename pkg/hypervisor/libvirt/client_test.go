@@ -88,6 +88,9 @@ func TestClientReadsDefinitions(t *testing.T) {
 	if _, err := c.DomainXML(t.Context(), testDomain, 7); err == nil {
 		t.Error("an unknown form is no error")
 	}
+	if count, err := c.Snapshots(t.Context(), testDomain); err != nil || count != (hypervisor.SnapshotCount{}) {
+		t.Errorf("there are %+v, %v", count, err)
+	}
 }
 
 func TestClientSendsEvents(t *testing.T) {

@@ -159,3 +159,21 @@ func (c *Client) DomainXML(ctx context.Context, uuid string, form hypervisor.XML
 		return hypervisor.DomainXML(text), err
 	})
 }
+
+// Snapshots implements hypervisor.Migrator.
+func (c *Client) Snapshots(ctx context.Context, uuid string) (hypervisor.SnapshotCount, error) {
+	return onDomain(ctx, c, "counting the domain's snapshots", uuid, func(domain *lv.Domain) (hypervisor.SnapshotCount, error) {
+		var count hypervisor.SnapshotCount
+		var err error
+		if count.Snapshots, err = domain.SnapshotNum(0); err != nil {
+			return count, err
+		}
+		checkpoints, err := domain.ListAllCheckpoints(0)
+		for i := range checkpoints {
+			// It fails only for a handle that is none.
+			_ = checkpoints[i].Free()
+		}
+		count.Checkpoints = len(checkpoints)
+		return count, err
+	})
+}
