@@ -280,6 +280,12 @@ type GuestFacts struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=64
 	SerialPorts int32 `json:"serialPorts,omitempty"`
+	// secrets are the libvirt secrets to which the definitions for the target refer. The
+	// target's libvirt must have them.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=128
+	Secrets []SecretReference `json:"secrets,omitempty"`
 }
 
 // SourceEnd is how the migration ended on the source.

@@ -383,6 +383,9 @@ func TestRefusals(t *testing.T) {
 		{"there are checkpoints of the guest", func(w *world) {
 			w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", Snapshots: hypervisor.SnapshotCount{Checkpoints: 1}})
 		}, v1alpha1.ReasonSourceCheckFailed},
+		{"the target lacks a secret", func(w *world) {
+			w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", LiveXML: encrypted})
+		}, v1alpha1.ReasonTargetCheckFailed},
 		{"too few ports are free", func(w *world) {
 			var xml strings.Builder
 			xml.WriteString("<domain type='qemu'><name>web</name><uuid>" + guestUUID + "</uuid><devices>")

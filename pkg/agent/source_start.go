@@ -84,13 +84,23 @@ func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, e
 	for _, xml := range definitions {
 		needs, err := xmlrewrite.ReadNeeds([]byte(xml))
 		if err != nil {
-			return nil, refuse(v1alpha1.ReasonSourceCheckFailed, "The definition of the guest %s cannot be read. Ask an administrator to correct it on %s with `virsh edit`, and then create another LiveMigration: %s", s.lm.Spec.Domain, node, err)
+			return nil, s.unreadable(err)
 		}
 		ports = max(ports, needs.SerialPorts)
 	}
+	secrets, err := s.secretsOf(definitions)
+	if err != nil {
+		return nil, s.unreadable(err)
+	}
 	return &v1alpha1.GuestFacts{
-		Name: seen.domain.Name, HostUUID: host.UUID, SerialPorts: int32(ports),
+		Name: seen.domain.Name, HostUUID: host.UUID, SerialPorts: int32(ports), Secrets: secrets,
 	}, nil
+}
+
+// unreadable refuses a guest because of its definition.
+func (s *sourceSession) unreadable(err error) error {
+	return refuse(v1alpha1.ReasonSourceCheckFailed, "The definition of the guest %s cannot be read. Ask an administrator to correct it on %s with `virsh edit`, and then create another LiveMigration: %s",
+		s.lm.Spec.Domain, s.node.Name, err)
 }
 
 // checkSnapshots refuses a guest of which libvirt keeps what would stay behind.

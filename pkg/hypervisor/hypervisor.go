@@ -15,6 +15,10 @@ type Host interface {
 	// LookupDomain returns one domain by its UUID, or an error of kind
 	// KindNoDomain.
 	LookupDomain(ctx context.Context, uuid string) (Domain, error)
+	// MissingSecrets returns which of the secrets the hypervisor does not have, or has no
+	// value for. Where secrets are kept by something that it cannot be asked about, it
+	// returns none.
+	MissingSecrets(ctx context.Context, secrets []SecretName) ([]SecretName, error)
 	// Subscribe returns a stream of events of one domain or, with an empty
 	// UUID, of all of them, until ctx ends; then the channel is closed. Events
 	// are hints, never the truth: some are lost while a connection is away, and

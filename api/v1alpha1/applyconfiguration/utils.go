@@ -110,6 +110,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.RequestReportApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RequestStatus"):
 		return &apiv1alpha1.RequestStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SecretReference"):
+		return &apiv1alpha1.SecretReferenceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SecretUsage"):
+		return &apiv1alpha1.SecretUsageApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SerialMigrateData"):
 		return &apiv1alpha1.SerialMigrateDataApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SourceEnd"):

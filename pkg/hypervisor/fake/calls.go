@@ -16,6 +16,7 @@ type Method string
 const (
 	MethodHostInfo          Method = "HostInfo"
 	MethodMaxWorkers        Method = "MaxWorkers"
+	MethodMissingSecrets    Method = "MissingSecrets"
 	MethodListDomains       Method = "ListDomains"
 	MethodLookupDomain      Method = "LookupDomain"
 	MethodSubscribe         Method = "Subscribe"
@@ -41,6 +42,7 @@ const (
 var operations = map[Method]string{
 	MethodHostInfo:          "reading the host",
 	MethodMaxWorkers:        "reading how many workers libvirt has",
+	MethodMissingSecrets:    "looking secrets up",
 	MethodListDomains:       "listing domains",
 	MethodLookupDomain:      "looking up the domain",
 	MethodDomainXML:         "reading the domain's definition",

@@ -5,6 +5,9 @@ package libvirt
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -70,6 +73,45 @@ func TestE2EHostAndDomains(t *testing.T) {
 	}
 	if err := c.Undefine(t.Context(), guest.UUID()); err != nil {
 		t.Errorf("undefining twice: %v", err)
+	}
+}
+
+// TestE2EMissingSecrets: one without a value is of no use, and of a private one nobody is told
+// whether it has one.
+func TestE2EMissingSecrets(t *testing.T) {
+	c := startClient(t, nodeA(), Config{})
+	define := func(uuid, attributes, usage, value string) hypervisor.SecretName {
+		t.Helper()
+		xml := filepath.Join(t.TempDir(), "secret.xml")
+		if err := os.WriteFile(xml, []byte("<secret "+attributes+"><uuid>"+uuid+"</uuid>"+usage+"</secret>"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := nodeA().Virsh(t.Context(), "secret-define", xml); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if _, err := nodeA().Virsh(context.WithoutCancel(t.Context()), "secret-undefine", uuid); err != nil {
+				t.Error(err)
+			}
+		})
+		if value == "" {
+			return hypervisor.SecretName{UUID: uuid}
+		}
+		if _, err := nodeA().Virsh(t.Context(), "secret-set-value", uuid, value); err != nil {
+			t.Fatal(err)
+		}
+		return hypervisor.SecretName{UUID: uuid}
+	}
+	const ceph = "<usage type='ceph'><name>client.me secret</name></usage>"
+	empty := define("5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b11", "ephemeral='yes'", "", "")
+	full := define("5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b12", "ephemeral='yes'", ceph, "aGVsbG8=")
+	private := define("5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b13", "ephemeral='yes' private='yes'", "", "aGVsbG8=")
+	unknown := hypervisor.SecretName{UUID: "5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b14"}
+	named := hypervisor.SecretName{UsageType: "ceph", UsageName: "client.me secret"}
+	misnamed := hypervisor.SecretName{UsageType: "iscsi", UsageName: "client.me secret"}
+	got, err := c.MissingSecrets(t.Context(), []hypervisor.SecretName{empty, full, private, unknown, named, misnamed})
+	if want := []hypervisor.SecretName{empty, unknown, misnamed}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("missing are %+v, %v; want %+v", got, err, want)
 	}
 }
 

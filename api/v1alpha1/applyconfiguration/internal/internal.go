@@ -196,6 +196,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: name
       type:
         scalar: string
+    - name: secrets
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.SecretReference
+          elementRelationship: atomic
     - name: serialPorts
       type:
         scalar: numeric
@@ -944,6 +950,26 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.virtferry.virtferry.api.v1alpha1.RequestType
   scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.SchedulerPolicy
+  scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.SecretReference
+  map:
+    fields:
+    - name: usage
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.SecretUsage
+    - name: uuid
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.UUID
+- name: com.github.virtferry.virtferry.api.v1alpha1.SecretUsage
+  map:
+    fields:
+    - name: name
+      type:
+        scalar: string
+    - name: type
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.SecretUsageType
+- name: com.github.virtferry.virtferry.api.v1alpha1.SecretUsageType
   scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.SerialMigrateData
   map:

@@ -13,6 +13,9 @@ type GuestFactsApplyConfiguration struct {
 	HostUUID *string `json:"hostUUID,omitempty"`
 	// serialPorts is how many TCP ports the guest's serial consoles listen on.
 	SerialPorts *int32 `json:"serialPorts,omitempty"`
+	// secrets are the libvirt secrets to which the definitions for the target refer. The
+	// target's libvirt must have them.
+	Secrets []SecretReferenceApplyConfiguration `json:"secrets,omitempty"`
 }
 
 // GuestFactsApplyConfiguration constructs a declarative configuration of the GuestFacts type for use with
@@ -42,5 +45,18 @@ func (b *GuestFactsApplyConfiguration) WithHostUUID(value string) *GuestFactsApp
 // If called multiple times, the SerialPorts field is set to the value of the last call.
 func (b *GuestFactsApplyConfiguration) WithSerialPorts(value int32) *GuestFactsApplyConfiguration {
 	b.SerialPorts = &value
+	return b
+}
+
+// WithSecrets adds the given value to the Secrets field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Secrets field.
+func (b *GuestFactsApplyConfiguration) WithSecrets(values ...*SecretReferenceApplyConfiguration) *GuestFactsApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithSecrets")
+		}
+		b.Secrets = append(b.Secrets, *values[i])
+	}
 	return b
 }
