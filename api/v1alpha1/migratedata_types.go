@@ -107,6 +107,14 @@ type MigrateData struct {
 	// +kubebuilder:validation:MaxItems=64
 	VirtualPMEM []VirtualPMEMMigrateData `json:"virtualPMEM,omitzero"`
 
+	// secrets are secrets that the target's libvirt is to have while the guest moves there,
+	// with values from the cluster. What it has itself, it keeps. Each must be one to which
+	// the guest's definition for the target refers.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	Secrets []SecretMigrateData `json:"secrets,omitzero"`
+
 	// pathMappings says what paths of the source host become on the target for which
 	// there is no field above: the emulator, firmware and its variables, backing chains,
 	// render nodes, shared directories, host character and input devices, and sockets

@@ -200,6 +200,10 @@ func setupAgent(ctx context.Context, mgr ctrl.Manager, f *agentFlags, hv *libvir
 		Name: f.nodeName, Hypervisor: hv, Receive: receive, Clock: clock.RealClock{}, Log: mgr.GetLogger(),
 		Recorder: &node.Recorder{Client: mgr.GetClient(), Reader: mgr.GetAPIReader()},
 		Listens:  agent.Listens,
+		Secrets:  &node.SecretSource{Reader: mgr.GetAPIReader(), Node: f.nodeName},
+	}
+	if err := mgr.Add(agent.NewLoans(n)); err != nil {
+		return fmt.Errorf("adding what takes lent secrets back: %w", err)
 	}
 	recorder := &node.HypervisorRecorder{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Node: f.nodeName, Namespace: f.namespace, Clock: clock.RealClock{},

@@ -27,8 +27,12 @@ type Node struct {
 	// Listens reports whether something accepts connections at an address of the host.
 	// Nil knows nothing that does.
 	Listens func(context.Context, netip.AddrPort) bool
+	// Secrets reads the cluster's Secrets.
+	Secrets SecretSource
 
 	ports portPool
+	// loanEnds is told when a migration has ended for which secrets may have been lent.
+	loanEnds chan struct{}
 	// sending and receiving are how many guests the node sends and receives.
 	sending, receiving atomic.Int32
 	jobs               jobs

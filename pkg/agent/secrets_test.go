@@ -1,12 +1,18 @@
 package agent
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
+	"github.com/virtferry/virtferry/pkg/migration"
 )
 
 // encrypted is a guest whose disk and storage server need a secret each.
@@ -35,7 +41,7 @@ func TestSecretsAreLookedForOnTheTarget(t *testing.T) {
 			inWorld(t, func(w *world) {
 				w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", LiveXML: encrypted})
 				for _, s := range c.there {
-					w.fleet.Host("node-b").AddSecret(s)
+					w.fleet.Host("node-b").AddSecret(s, "x")
 				}
 				lm := w.settle(w.migrate(guestUUID))
 				message := lm.Status.Conditions[0].Message
@@ -51,6 +57,154 @@ func TestSecretsAreLookedForOnTheTarget(t *testing.T) {
 					if strings.Contains(message, name) {
 						t.Errorf("%s is named: %s", name, message)
 					}
+				}
+			})
+		})
+	}
+}
+
+// memorySecrets has the Secret "luks" with the key "passphrase", and may not get "others".
+type memorySecrets struct{ api *memoryAPI }
+
+const passphrase = "correct horse battery staple"
+
+// Value implements SecretSource.
+func (m *memorySecrets) Value(_ context.Context, _ string, ref v1alpha1.SecretKeyReference) (hypervisor.SecretValue, error) {
+	switch {
+	case ref.Name == "others":
+		return nil, ErrSecretForbidden
+	case ref != v1alpha1.SecretKeyReference{Name: "luks", Key: "passphrase"}:
+		return nil, ErrNoSecret
+	}
+	return hypervisor.SecretValue(passphrase), nil
+}
+
+// Borrows implements SecretSource.
+func (m *memorySecrets) Borrows(_ context.Context, name types.NamespacedName, uid types.UID) (bool, error) {
+	for _, lm := range m.api.all() {
+		if lm.UID == uid && lm.Name == name.Name && lm.Namespace == name.Namespace {
+			return !migration.Finished(lm), nil
+		}
+	}
+	return false, nil
+}
+
+// withSecrets is a migration of the encrypted guest with the migrate data.
+func (w *world) withSecrets(change func(*v1alpha1.LiveMigration), entries ...v1alpha1.SecretMigrateData) *v1alpha1.LiveMigration {
+	w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", LiveXML: encrypted, MemoryBytes: 64 << 30})
+	w.fleet.Host("node-b").AddSecret(hypervisor.SecretName{UsageType: "ceph", UsageName: "client.me secret"}, "the host's own")
+	return w.migrateWith(guestUUID, func(lm *v1alpha1.LiveMigration) {
+		lm.Spec.MigrateData = &v1alpha1.MigrateData{Secrets: entries}
+		change(lm)
+	})
+}
+
+func lent(name, key string) v1alpha1.SecretMigrateData {
+	return v1alpha1.SecretMigrateData{
+		UUID: new(v1alpha1.UUID("5E26D0F7-8C1E-4B57-9F0E-3A8D2A0C6B11")), SecretKeyRef: v1alpha1.SecretKeyReference{Name: name, Key: key},
+	}
+}
+
+// TestSecretsAreLentForTheMigration: the target has the secret while the guest is copied, and
+// none of it after whatever end, nor anybody the value.
+func TestSecretsAreLentForTheMigration(t *testing.T) {
+	name := hypervisor.SecretName{UUID: "5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b11"}
+	for _, c := range []struct {
+		name string
+		end  func(w *world, lm *v1alpha1.LiveMigration)
+	}{
+		{"it succeeds", func(*world, *v1alpha1.LiveMigration) {}},
+		{"it is cancelled", func(w *world, lm *v1alpha1.LiveMigration) { w.ask(lm, v1alpha1.AnnotationCancel, "1") }},
+		{"it fails", func(w *world, _ *v1alpha1.LiveMigration) {
+			_ = w.fleet.Host("node-a").AbortJob(w.t.Context(), guestUUID)
+		}},
+		{"the agent is replaced", func(w *world, _ *v1alpha1.LiveMigration) { w.b.restart() }},
+		{"the agent is away at the end", func(w *world, _ *v1alpha1.LiveMigration) {
+			w.b.stop()
+			time.Sleep(10 * time.Minute)
+			w.b.start()
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				b := w.fleet.Host("node-b")
+				lm := w.withSecrets(func(*v1alpha1.LiveMigration) {}, lent("luks", "passphrase"))
+				w.await(lm, "the job", func(lm *v1alpha1.LiveMigration) bool {
+					return lm.Status.Source != nil && lm.Status.Source.JobStartedTime != nil
+				})
+				if got := b.Secrets()[name]; got != passphrase {
+					t.Errorf("while the guest is copied, the target has %q", got)
+				}
+				c.end(w, lm)
+				lm = w.settle(lm)
+				time.Sleep(time.Minute)
+				if got := b.Secrets(); len(got) != 1 {
+					t.Errorf("after the end (%s), the target has %v", lm.Status.Phase, got)
+				}
+				if text := fmt.Sprintf("%+v", lm); strings.Contains(text, passphrase) {
+					t.Errorf("the value is told: %s", text)
+				}
+			})
+		})
+	}
+}
+
+// TestSecretThatTwoBorrowIsKeptForTheSecond: the first to end does not take it away.
+func TestSecretThatTwoBorrowIsKeptForTheSecond(t *testing.T) {
+	inWorld(t, func(w *world) {
+		b := w.fleet.Host("node-b")
+		lm := w.withSecrets(func(*v1alpha1.LiveMigration) {}, lent("luks", "passphrase"))
+		w.await(lm, "the job", func(lm *v1alpha1.LiveMigration) bool {
+			return lm.Status.Source != nil && lm.Status.Source.JobStartedTime != nil
+		})
+		name := hypervisor.SecretName{UUID: "5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b11"}
+		for _, gone := range []string{"default/gone/other-uid", "no name at all"} {
+			if err := b.LendSecret(t.Context(), hypervisor.SecretLoan{Name: name, Borrower: gone, Value: []byte(passphrase)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.b.restart() // It takes back what was lent to those that are gone.
+		time.Sleep(time.Minute)
+		if got, err := b.SecretBorrowers(t.Context()); err != nil || len(got) != 1 || got[0] != borrower(lm) {
+			t.Errorf("it is lent to %v, %v", got, err)
+		}
+		w.settle(lm)
+	})
+}
+
+// TestSecretsThatCannotBeLent are refused, with what to do, before anything is touched.
+func TestSecretsThatCannotBeLent(t *testing.T) {
+	other := v1alpha1.SecretMigrateData{
+		Usage:        &v1alpha1.SecretUsage{Type: v1alpha1.SecretUsageCeph, Name: "client.other secret"},
+		SecretKeyRef: v1alpha1.SecretKeyReference{Name: "luks", Key: "passphrase"},
+	}
+	for _, c := range []struct {
+		name    string
+		entries []v1alpha1.SecretMigrateData
+		prepare func(w *world)
+		reason  string
+		says    string
+	}{
+		{"the guest does not refer to it", []v1alpha1.SecretMigrateData{lent("luks", "passphrase"), other}, nil, v1alpha1.ReasonInvalidMigrateData, `secrets[1]: the guest's definition does not refer to the secret ceph "client.other secret"`},
+		{"there is no such Secret", []v1alpha1.SecretMigrateData{lent("lusk", "passphrase")}, nil, v1alpha1.ReasonInvalidMigrateData, `no Secret "lusk" with the key "passphrase"`},
+		{"there is no such key", []v1alpha1.SecretMigrateData{lent("luks", "key")}, nil, v1alpha1.ReasonInvalidMigrateData, `no Secret "luks" with the key "key"`},
+		{"the agent may not get it", []v1alpha1.SecretMigrateData{lent("others", "passphrase")}, nil, v1alpha1.ReasonTargetCheckFailed, `may not get the Secret "others"`},
+		{"libvirt does not take it", []v1alpha1.SecretMigrateData{lent("luks", "passphrase")}, func(w *world) {
+			w.fleet.Host("node-b").FailNext(fake.MethodLendSecret, fake.Error(hypervisor.KindOther, "no space is left"))
+		}, v1alpha1.ReasonTargetCheckFailed, "does not take the secret 5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b11: no space is left"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				if c.prepare != nil {
+					c.prepare(w)
+				}
+				lm := w.settle(w.withSecrets(func(*v1alpha1.LiveMigration) {}, c.entries...))
+				if message := lm.Status.Conditions[0].Message; reason(lm) != c.reason || !strings.Contains(message, c.says) {
+					t.Errorf("it ends as %s: %s", reason(lm), message)
+				}
+				time.Sleep(time.Minute)
+				if got := w.fleet.Host("node-b").Secrets(); len(got) != 1 {
+					t.Errorf("the target has %v", got)
 				}
 			})
 		})

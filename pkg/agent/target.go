@@ -322,7 +322,7 @@ func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo) (
 		}
 	}
 	ports, err := s.reservePorts(ctx, int(guest.SerialPorts), guests)
-	return known, ports, allOf(append(problems, err, s.checkSecrets(ctx, guest.Secrets)))
+	return known, ports, allOf(append(problems, err, s.prepareSecrets(ctx, guest.Secrets)))
 }
 
 // allOf makes one refusal of several, under the reason of the first, so that nobody has to

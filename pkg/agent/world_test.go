@@ -84,14 +84,15 @@ func (a *testAgent) startWith(objects ...*v1alpha1.LiveMigration) {
 			Endpoint:      v1alpha1.TargetEndpoint{Address: a.name, Transport: v1alpha1.TransportTCP},
 			ListenAddress: netip.MustParseAddr("192.0.2.1"), SerialPorts: PortRange{First: 10000, Last: 10009},
 		},
-		Clock: clock.RealClock{}, Log: logr.Discard(),
+		Clock: clock.RealClock{}, Log: logr.Discard(), Secrets: &memorySecrets{api: a.w.api},
 	}
+	loans := NewLoans(node)
 	ctx, cancel := context.WithCancel(context.Background())
 	a.mu.Lock()
 	a.node = node
 	a.source, a.target, a.cancel = NewSourceSessions(node), NewTargetSessions(node), cancel
 	a.delivered = map[types.UID]int{}
-	for _, s := range []*Sessions{a.source, a.target} {
+	for _, s := range []interface{ Start(context.Context) error }{a.source, a.target, loans} {
 		a.ended.Go(func() { _ = s.Start(ctx) })
 	}
 	a.mu.Unlock()

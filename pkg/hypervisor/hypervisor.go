@@ -15,16 +15,28 @@ type Host interface {
 	// LookupDomain returns one domain by its UUID, or an error of kind
 	// KindNoDomain.
 	LookupDomain(ctx context.Context, uuid string) (Domain, error)
-	// MissingSecrets returns which of the secrets the hypervisor does not have, or has no
-	// value for. Where secrets are kept by something that it cannot be asked about, it
-	// returns none.
-	MissingSecrets(ctx context.Context, secrets []SecretName) ([]SecretName, error)
 	// Subscribe returns a stream of events of one domain or, with an empty
 	// UUID, of all of them, until ctx ends; then the channel is closed. Events
 	// are hints, never the truth: some are lost while a connection is away, and
 	// then an event of type EventResync tells to read the state again. A
 	// receiver that falls behind gets one EventResync for all that it missed.
 	Subscribe(ctx context.Context, uuid string) <-chan Event
+}
+
+// SecretKeeper has the secrets to which definitions of domains refer.
+type SecretKeeper interface {
+	// MissingSecrets returns which of the secrets the hypervisor does not have, or has no
+	// value for. Where secrets are kept by something that it cannot be asked about, it
+	// returns none.
+	MissingSecrets(ctx context.Context, secrets []SecretName) ([]SecretName, error)
+	// LendSecret gives the hypervisor a secret that it keeps in memory, and tells nobody,
+	// until its last borrower returns it. A secret that it has itself is left alone. It is
+	// idempotent.
+	LendSecret(ctx context.Context, loan SecretLoan) error
+	// ReturnSecrets takes away what was lent to a borrower, unless another has it, too.
+	ReturnSecrets(ctx context.Context, borrower string) error
+	// SecretBorrowers returns to whom secrets are lent.
+	SecretBorrowers(ctx context.Context) ([]string, error)
 }
 
 // Migrator moves running domains away from a node and follows them.
@@ -143,4 +155,5 @@ type Hypervisor interface {
 	Migrator
 	Steerer
 	Cleaner
+	SecretKeeper
 }

@@ -17,6 +17,9 @@ const (
 	MethodHostInfo          Method = "HostInfo"
 	MethodMaxWorkers        Method = "MaxWorkers"
 	MethodMissingSecrets    Method = "MissingSecrets"
+	MethodLendSecret        Method = "LendSecret"
+	MethodReturnSecrets     Method = "ReturnSecrets"
+	MethodSecretBorrowers   Method = "SecretBorrowers"
 	MethodListDomains       Method = "ListDomains"
 	MethodLookupDomain      Method = "LookupDomain"
 	MethodSubscribe         Method = "Subscribe"
@@ -39,10 +42,13 @@ const (
 )
 
 // operations are what errors call the methods.
-var operations = map[Method]string{
+var operations = map[Method]string{ //nolint:gosec // No credentials: names of methods.
 	MethodHostInfo:          "reading the host",
 	MethodMaxWorkers:        "reading how many workers libvirt has",
 	MethodMissingSecrets:    "looking secrets up",
+	MethodLendSecret:        "lending a secret",
+	MethodReturnSecrets:     "returning secrets",
+	MethodSecretBorrowers:   "listing lent secrets",
 	MethodListDomains:       "listing domains",
 	MethodLookupDomain:      "looking up the domain",
 	MethodDomainXML:         "reading the domain's definition",

@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -128,6 +129,7 @@ func (h *Host) Reconnect() {
 	}
 	if h.down {
 		h.countAnew()
+		maps.DeleteFunc(h.secrets, func(_ hypervisor.SecretName, s *secret) bool { return !s.own })
 	}
 	h.connected, h.down = true, false
 	h.lost = make(chan struct{})

@@ -40,7 +40,7 @@ type Host struct {
 
 	// All below is guarded by the fleet's mutex.
 	domains     map[string]*domain
-	secrets     map[hypervisor.SecretName]bool
+	secrets     map[hypervisor.SecretName]*secret
 	subscribers map[chan hypervisor.Event]string
 	dropping    bool
 	latency     time.Duration
@@ -113,7 +113,7 @@ func newHost(f *Fleet, name string) *Host {
 			HypervisorVersion: "7.2.22",
 		},
 		domains:     map[string]*domain{},
-		secrets:     map[hypervisor.SecretName]bool{},
+		secrets:     map[hypervisor.SecretName]*secret{},
 		subscribers: map[chan hypervisor.Event]string{},
 		failures:    map[Method][]error{},
 		hangs:       map[Method]*hang{},

@@ -75,20 +75,6 @@ func (h *Host) Snapshots(ctx context.Context, uuid string) (hypervisor.SnapshotC
 	})
 }
 
-// MissingSecrets implements hypervisor.Host.
-func (h *Host) MissingSecrets(ctx context.Context, secrets []hypervisor.SecretName) ([]hypervisor.SecretName, error) {
-	return invoke(ctx, h, &Call{Method: MethodMissingSecrets}, func() ([]hypervisor.SecretName, error) {
-		return slices.DeleteFunc(slices.Clone(secrets), func(s hypervisor.SecretName) bool { return h.secrets[s] }), nil
-	})
-}
-
-// AddSecret gives the host a secret.
-func (h *Host) AddSecret(s hypervisor.SecretName) {
-	h.fleet.mu.Lock()
-	defer h.fleet.mu.Unlock()
-	h.secrets[s] = true
-}
-
 // Migrate implements hypervisor.Migrator.
 func (h *Host) Migrate(ctx context.Context, uuid string, params hypervisor.MigrateParams) error {
 	call := &Call{Method: MethodMigrate, UUID: uuid, Params: params}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -112,6 +113,70 @@ func TestE2EMissingSecrets(t *testing.T) {
 	got, err := c.MissingSecrets(t.Context(), []hypervisor.SecretName{empty, full, private, unknown, named, misnamed})
 	if want := []hypervisor.SecretName{empty, unknown, misnamed}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("missing are %+v, %v; want %+v", got, err, want)
+	}
+}
+
+// TestE2ESecretsAreLent: libvirt tells nobody the value, forgets it with its last borrower, and
+// keeps what is its own.
+func TestE2ESecretsAreLent(t *testing.T) {
+	c := startClient(t, nodeA(), Config{})
+	lend := func(name hypervisor.SecretName, borrower string) {
+		t.Helper()
+		loan := hypervisor.SecretLoan{Name: name, Borrower: borrower, Value: []byte("correct horse")}
+		if err := c.LendSecret(t.Context(), loan); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantBorrowers := func(want ...string) {
+		t.Helper()
+		if got, err := c.SecretBorrowers(t.Context()); err != nil || !slices.Equal(got, want) {
+			t.Errorf("the borrowers are %v, %v; want %v", got, err, want)
+		}
+	}
+	disk := hypervisor.SecretName{UUID: "5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b21"}
+	names := []hypervisor.SecretName{
+		disk, {UsageType: "ceph", UsageName: "client.lent secret"}, {UsageType: "iscsi", UsageName: "lent"}, {UsageType: "volume", UsageName: "/lent"},
+	}
+	for _, name := range names {
+		lend(name, "default/one/1")
+	}
+	lend(disk, "default/two/2")
+	lend(disk, "default/two/2")
+	if missing, err := c.MissingSecrets(t.Context(), names); err != nil || len(missing) > 0 {
+		t.Errorf("missing are %+v, %v", missing, err)
+	}
+	if out, err := nodeA().Virsh(t.Context(), "secret-get-value", disk.UUID); err == nil {
+		t.Errorf("the value is told: %s", out)
+	}
+	wantBorrowers("default/one/1", "default/two/2")
+	for _, borrower := range []string{"default/one/1", "default/none/3"} {
+		if err := c.ReturnSecrets(t.Context(), borrower); err != nil {
+			t.Error(err)
+		}
+	}
+	wantBorrowers("default/two/2")
+	if missing, err := c.MissingSecrets(t.Context(), names); err != nil || !slices.Equal(missing, names[1:]) {
+		t.Errorf("missing are %+v, %v", missing, err)
+	}
+	if err := c.ReturnSecrets(t.Context(), "default/two/2"); err != nil {
+		t.Error(err)
+	}
+	own := filepath.Join(t.TempDir(), "secret.xml")
+	if err := os.WriteFile(own, []byte("<secret ephemeral='yes'><uuid>"+disk.UUID+"</uuid></secret>"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"secret-define", own}, {"secret-set-value", disk.UUID, "aGVsbG8="}} {
+		if _, err := nodeA().Virsh(t.Context(), args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lend(disk, "default/one/1")
+	wantBorrowers()
+	if out, err := nodeA().Virsh(t.Context(), "secret-get-value", disk.UUID); err != nil || !strings.Contains(out, "aGVsbG8=") {
+		t.Errorf("the host's own is %q, %v", out, err)
+	}
+	if _, err := nodeA().Virsh(t.Context(), "secret-undefine", disk.UUID); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -567,6 +567,12 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             namedType: com.github.virtferry.virtferry.api.v1alpha1.RBDMonitor
           elementRelationship: atomic
+    - name: secrets
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.SecretMigrateData
+          elementRelationship: atomic
     - name: serial
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.SerialMigrateData
@@ -951,6 +957,27 @@ var schemaYAML = typed.YAMLObject(`types:
   scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.SchedulerPolicy
   scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.SecretKeyReference
+  map:
+    fields:
+    - name: key
+      type:
+        scalar: string
+    - name: name
+      type:
+        scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.SecretMigrateData
+  map:
+    fields:
+    - name: secretKeyRef
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.SecretKeyReference
+    - name: usage
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.SecretUsage
+    - name: uuid
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.UUID
 - name: com.github.virtferry.virtferry.api.v1alpha1.SecretReference
   map:
     fields:

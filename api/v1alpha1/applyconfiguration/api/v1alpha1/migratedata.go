@@ -61,6 +61,10 @@ type MigrateDataApplyConfiguration struct {
 	// on the target, one entry per NVDIMM or virtio-pmem device, in the guest's
 	// order.
 	VirtualPMEM []VirtualPMEMMigrateDataApplyConfiguration `json:"virtualPMEM,omitempty"`
+	// secrets are secrets that the target's libvirt is to have while the guest moves there,
+	// with values from the cluster. What it has itself, it keeps. Each must be one to which
+	// the guest's definition for the target refers.
+	Secrets []SecretMigrateDataApplyConfiguration `json:"secrets,omitempty"`
 	// pathMappings says what paths of the source host become on the target for which
 	// there is no field above: the emulator, firmware and its variables, backing chains,
 	// render nodes, shared directories, host character and input devices, and sockets
@@ -220,6 +224,19 @@ func (b *MigrateDataApplyConfiguration) WithVirtualPMEM(values ...*VirtualPMEMMi
 			panic("nil value passed to WithVirtualPMEM")
 		}
 		b.VirtualPMEM = append(b.VirtualPMEM, *values[i])
+	}
+	return b
+}
+
+// WithSecrets adds the given value to the Secrets field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Secrets field.
+func (b *MigrateDataApplyConfiguration) WithSecrets(values ...*SecretMigrateDataApplyConfiguration) *MigrateDataApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithSecrets")
+		}
+		b.Secrets = append(b.Secrets, *values[i])
 	}
 	return b
 }
