@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -47,6 +48,9 @@ func minimal(schema *apiextensionsv1.JSONSchemaProps) any {
 	case "string":
 		return minimalString(schema)
 	case "integer":
+		if len(schema.Enum) > 0 {
+			return json.RawMessage(schema.Enum[0].Raw)
+		}
 		if schema.Minimum != nil {
 			return max(0, int64(*schema.Minimum))
 		}
