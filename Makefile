@@ -28,8 +28,8 @@ help: ## Show this list.
 ##@ The lab
 
 .PHONY: demo
-demo: lab-deps bin/lab ## Move a real guest between two real libvirt hosts on this machine, and show it. Needs root.
-	bin/lab demo
+demo: ## Move a real guest between two real libvirt hosts on this machine, and show it. Needs root.
+	@hack/demo.sh
 
 .PHONY: lab-up
 lab-up: lab-deps bin/lab ## Start that lab and leave it running, to play with. Needs root.

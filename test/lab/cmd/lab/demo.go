@@ -34,7 +34,8 @@ const clockSlack = 150 * time.Millisecond
 // demo runs a lab of its own, moves its guest by a LiveMigration, shows it, and
 // takes the lab down. It fails if anything is not as it was promised.
 func demo(ctx context.Context, c config) error {
-	say("Starting a control plane and %d libvirt hosts on this machine", c.hosts)
+	steps := &steps{began: time.Now()}
+	steps.say("Starting a control plane and %d libvirt hosts on this machine", c.hosts)
 	l, err := lab.Start(ctx, lab.Options{
 		Hosts: c.hosts, ControlPlane: true, Binary: c.binary,
 		Log: func(format string, args ...any) { fmt.Printf("    "+format+"\n", args...) },
@@ -42,32 +43,32 @@ func demo(ctx context.Context, c config) error {
 	if err != nil {
 		return err
 	}
-	err = demoIn(ctx, l)
+	err = demoIn(ctx, l, steps)
 	if err != nil && ctx.Err() == nil {
 		l.DumpLogs(failureLines, func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) })
 	}
-	say("Stopping the lab")
+	fmt.Println("\n==> Stopping the lab")
 	return errors.Join(err, l.Stop())
 }
 
 // failureLines is how much of each log a failed demonstration shows.
 const failureLines = 20
 
-func demoIn(ctx context.Context, l *lab.Lab) error {
+func demoIn(ctx context.Context, l *lab.Lab, steps *steps) error {
 	from, to := l.Hosts()[0], l.Hosts()[1]
-	say("Booting the guest \"demo\" on %s; it prints a tick a second", from.Name())
+	steps.say("Booting the guest \"demo\" on %s; it prints a tick a second", from.Name())
 	guest, err := bootGuest(ctx, "demo", from)
 	if err != nil {
 		return err
 	}
-	say("Starting Virtferry: a manager, and an agent for each host")
+	steps.say("Starting Virtferry: a manager, and an agent for each host")
 	if _, err := l.StartVirtferry(ctx); err != nil {
 		return err
 	}
 	if err := from.WaitPublished(ctx, guest); err != nil {
 		return err
 	}
-	d := &demonstration{lab: l, guest: guest, from: from, to: to}
+	d := &demonstration{steps: steps, lab: l, guest: guest, from: from, to: to}
 	if err := d.kubectl(ctx, "get", "hypervisors"); err != nil {
 		return err
 	}
@@ -78,13 +79,27 @@ func demoIn(ctx context.Context, l *lab.Lab) error {
 }
 
 type demonstration struct {
+	*steps
+
 	lab      *lab.Lab
 	guest    *lab.Guest
 	from, to *lab.Host
 }
 
-// say announces a step.
-func say(format string, args ...any) { fmt.Printf("\n==> "+format+"\n", args...) }
+// demoSteps is how many steps there are.
+const demoSteps = 8
+
+// steps counts them.
+type steps struct {
+	began time.Time
+	done  int
+}
+
+// say announces a step, and how long the ones before took.
+func (s *steps) say(format string, args ...any) {
+	s.done++
+	fmt.Printf("\n==> %d of %d, after %s: %s\n", s.done, demoSteps, time.Since(s.began).Round(time.Second), fmt.Sprintf(format, args...))
+}
 
 // kubectl runs a command as a user would, and shows it.
 func (d *demonstration) kubectl(ctx context.Context, args ...string) error {
@@ -101,7 +116,7 @@ func (d *demonstration) kubectl(ctx context.Context, args ...string) error {
 
 // migrate applies the LiveMigration and watches it until it ends.
 func (d *demonstration) migrate(ctx context.Context) error {
-	say("Applying a LiveMigration")
+	d.say("Applying a LiveMigration")
 	fmt.Printf("$ cat demo.yaml\n%s", demoManifest)
 	if err := os.WriteFile(filepath.Join(d.lab.Dir(), "demo.yaml"), demoManifest, 0o600); err != nil {
 		return fmt.Errorf("writing the manifest: %w", err)
@@ -150,7 +165,7 @@ func (d *demonstration) awaitEnd(ctx context.Context) (*v1alpha1.LiveMigration, 
 
 // prove shows that the guest lives on where it should.
 func (d *demonstration) prove(ctx context.Context) error {
-	say("Where the guest runs, according to libvirt")
+	d.say("Where the guest runs, according to libvirt")
 	states, err := d.lab.ExactlyOneRunning(ctx, d.guest.UUID())
 	for _, s := range states {
 		fmt.Println("   ", s)
@@ -167,14 +182,14 @@ func (d *demonstration) prove(ctx context.Context) error {
 	if err := d.proveConsole(ctx); err != nil {
 		return err
 	}
-	say("The LiveMigration at the end")
+	d.say("The LiveMigration at the end")
 	return d.kubectl(ctx, "get", "livemigration", "-o", "wide")
 }
 
 // proveTicks shows the guest's heartbeat around the move, and how long it stood
 // still.
 func (d *demonstration) proveTicks(ctx context.Context) error {
-	say("The guest's ticks before and after the move")
+	d.say("The guest's ticks before and after the move")
 	if _, err := d.guest.Ticks().Advance(ctx, d.to.Name(), 2); err != nil {
 		return err
 	}
@@ -208,7 +223,7 @@ func (d *demonstration) proveTicks(ctx context.Context) error {
 
 // proveConsole shows where the guest's console listens.
 func (d *demonstration) proveConsole(ctx context.Context) error {
-	say("The guest's VNC console")
+	d.say("The guest's VNC console")
 	const firstVNC, lastVNC = 5900, 5999
 	listening, err := d.to.Listening(ctx)
 	if err != nil {
