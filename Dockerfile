@@ -1,26 +1,31 @@
-# The one image of both the manager and the agents.
+# The one image of both the manager and the agents. Nothing of the image is run while it
+# is built, so a machine of any architecture builds it for any other.
 
-FROM golang:1.26-bookworm AS build
+FROM --platform=$BUILDPLATFORM golang:1.26-bookworm AS libraries
+ARG TARGETARCH
+COPY hack/image/libraries.sh /
+RUN /libraries.sh "${TARGETARCH}" /image
+
+FROM --platform=$BUILDPLATFORM golang:1.26-bookworm AS build
+ARG TARGETARCH
+COPY hack/image/compiler.sh /
+RUN /compiler.sh "${TARGETARCH}"
 WORKDIR /src
-COPY go.mod go.sum ./
-RUN --mount=type=cache,target=/go/pkg/mod go mod download
-COPY api/ api/
-COPY cmd/ cmd/
-COPY config/crd/ config/crd/
-COPY controllers/ controllers/
-COPY internal/ internal/
-COPY pkg/ pkg/
+# Only what .dockerignore lets through.
+COPY . ./
+# Where Go takes modules from, if not from where it always does.
+ARG GOPROXY
 # The repository is not here, so Go cannot tell them.
 ARG VERSION=unknown
 ARG REVISION=unknown
 # The binding is written in C and opens libvirt's client library when it is first used.
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    CGO_ENABLED=1 go build -trimpath -tags libvirt_dlopen -ldflags="-s -w -X main.version=${VERSION} -X main.revision=${REVISION}" -o /virtferry ./cmd/virtferry
+    CGO_ENABLED=1 GOARCH="${TARGETARCH}" CC=target-gcc GOMODCACHE=/go/pkg/mod \
+    go build -trimpath -buildvcs=false -tags libvirt_dlopen \
+    -ldflags="-s -w -X main.version=${VERSION} -X main.revision=${REVISION}" -o /virtferry ./cmd/virtferry
 
-FROM debian:bookworm-slim
-RUN apt-get update && \
-    apt-get install --yes --no-install-recommends ca-certificates libvirt0 && \
-    rm -rf /var/lib/apt/lists/*
+FROM scratch
+COPY --from=libraries /image/ /
 COPY LICENSE /usr/share/doc/virtferry/LICENSE
 COPY --from=build /virtferry /usr/local/bin/virtferry
 ARG VERSION=unknown

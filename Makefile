@@ -6,8 +6,10 @@ SHELL := /usr/bin/env bash -o pipefail
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
-# The image that docker-build makes and deploy runs.
+# The image that image and docker-build make and deploy runs, and what it says it is.
 IMG ?= virtferry:latest
+VERSION = $(shell git describe --tags --always --dirty)
+REVISION = $(shell git rev-parse HEAD)
 
 # libvirt is opened at run time: neither its headers nor its library is needed to build.
 TAGS := libvirt_dlopen
@@ -41,7 +43,7 @@ lab-down: bin/lab ## Stop the lab that lab-up started.
 
 .PHONY: lab-deps
 lab-deps: ## Install the Debian packages that the lab needs. Needs root.
-	hack/lab-deps.sh
+	hack/deps.sh lab
 
 .PHONY: controlplane
 controlplane: ## Build etcd, kube-apiserver and kubectl for the tests, once.
@@ -93,6 +95,12 @@ test-packages: controlplane bin/virtferry ## Install, upgrade and remove the Hel
 		export HELM="$$($(PACKAGES) -n helm)" KUSTOMIZE="$$($(PACKAGES) -n kustomize)"; \
 		export KUBE_STATE_METRICS="$$(go tool -modfile=hack/kubestatemetrics/go.mod -n kube-state-metrics)"; \
 		go test -tags 'packages,$(TAGS)' -count=1 -timeout 15m ./test/packages
+
+.PHONY: test-image
+test-image: image lab-deps controlplane ## Run the manager and the agents from the image, as their manifests say, and move a guest. Needs root.
+	KUBEBUILDER_ASSETS="$$(hack/controlplane/build.sh)" IMG='$(IMG)' VERSION='$(VERSION)' REVISION='$(REVISION)' \
+		go test -tags 'image,$(TAGS)' -count=1 -timeout 15m ./test/image
+	@hack/image/size.sh '$(IMG)'
 
 .PHONY: test-dashboards
 test-dashboards: controlplane bin/virtferry ## Run every query of the dashboards on a Prometheus that has seen guests move.
@@ -186,7 +194,7 @@ fmt: ## Format all Go code.
 
 .PHONY: vet
 vet: ## Run go vet over all code, including tests of every kind.
-	go vet -tags '$(TAGS),integration,e2e,packages' ./...
+	go vet -tags '$(TAGS),integration,e2e,packages,image' ./...
 
 .PHONY: lint
 lint: ## Run the linters.
@@ -215,10 +223,15 @@ bin/virtferry:
 bin/lab:
 	@go build -tags '$(TAGS)' -o bin/lab ./test/lab/cmd/lab
 
+.PHONY: image
+image: ## Build the image $(IMG) without a registry, into bin/image, with a list of what is in it. Needs root and Debian.
+	hack/deps.sh image
+	VERSION='$(VERSION)' REVISION='$(REVISION)' hack/image/build.sh "$$(go env GOHOSTARCH)" '$(IMG)' bin/image
+	@hack/image/size.sh '$(IMG)'
+
 .PHONY: docker-build
-docker-build: ## Build the image $(IMG).
-	docker build --build-arg VERSION="$$(git describe --tags --always --dirty)" --build-arg REVISION="$$(git rev-parse HEAD)" \
-		--tag '$(IMG)' .
+docker-build: ## Build the image $(IMG) by Docker.
+	docker build --build-arg VERSION='$(VERSION)' --build-arg REVISION='$(REVISION)' --tag '$(IMG)' .
 
 .PHONY: install
 install: ## Install the CRDs into the cluster that kubectl points at.

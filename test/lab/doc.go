@@ -23,6 +23,6 @@
 // versions before 9.0 from corrupting emulated guests while they migrate; a
 // definition that names /usr/bin/qemu-system-x86_64 as its emulator goes without.
 //
-// The lab needs Linux, root and the packages that hack/lab-deps.sh installs.
+// The lab needs Linux, root and the packages that hack/deps.sh installs.
 // Preflight names what is missing.
 package lab

@@ -163,7 +163,7 @@ func cachedKernel(ctx context.Context, cache string, log func(format string, arg
 	defer os.RemoveAll(work)
 	pkg, err := downloadKernel(ctx, work)
 	if err != nil {
-		return "", fmt.Errorf("downloading the guests' kernel (hack/lab-deps.sh refreshes apt's lists): %w", err)
+		return "", fmt.Errorf("downloading the guests' kernel (hack/deps.sh refreshes apt's lists): %w", err)
 	}
 	dir := filepath.Join(cache, strings.TrimSuffix(filepath.Base(pkg), ".deb"))
 	err = makeDir(dir, func(tmp string) error { return unpackKernel(ctx, pkg, filepath.Join(work, "root"), tmp) })

@@ -50,7 +50,7 @@ func Preflight(options Options) error {
 		needed = append(needed, controlPlaneTools...)
 	}
 	if missing := missingTools(needed, exec.LookPath); len(missing) > 0 {
-		errs = append(errs, fmt.Errorf("missing programs: %s: run \"make lab-deps\" (hack/lab-deps.sh)", strings.Join(missing, ", ")))
+		errs = append(errs, fmt.Errorf("missing programs: %s: run \"make lab-deps\" (hack/deps.sh)", strings.Join(missing, ", ")))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("checking whether this machine can run the lab: %w", err)

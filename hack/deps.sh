@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that test/lab needs, and that are missing. Says
-# nothing when there is nothing to do.
+# Installs the Debian packages that are missing for test/lab, or with the argument
+# "image" those that the image is built, tested and released with. Says nothing when
+# there is nothing to do.
 #
-# The lab runs its own libvirt daemons. This machine's libvirtd must not come to
-# life just because the lab wants the program, so no service is started while the
-# packages are installed, and none that was not enabled before is enabled after.
+# The lab runs its own libvirt daemons, and the image is built by programs that need no
+# service either. None must come to life on this machine just because its program is
+# wanted, so no service is started while the packages are installed, and none that was
+# not enabled before is enabled after.
 set -euo pipefail
 
-packages=(
+lab=(
 	iproute2                # ip, tc
 	iptables                # iptables
 	libvirt-clients         # virsh
@@ -18,15 +20,29 @@ packages=(
 	tini                    # The first process of each host.
 	util-linux              # flock
 )
-units=(
+image=(
+	crun       # What podman runs containers with.
+	mmdebstrap # The image that the build starts from.
+	podman
+)
+lab_units=(
 	libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirtd-tcp.socket libvirtd-tls.socket
 	virtlogd.service virtlogd.socket virtlogd-admin.socket
 	virtlockd.service virtlockd.socket virtlockd-admin.socket
 	libvirt-guests.service
 )
+image_units=(podman.service podman.socket podman-restart.service podman-auto-update.service podman-auto-update.timer)
+case ${1:-lab} in
+lab) packages=("${lab[@]}") units=("${lab_units[@]}") ;;
+image) packages=("${image[@]}") units=("${image_units[@]}") ;;
+*)
+	echo "usage: deps.sh [lab|image]" >&2
+	exit 2
+	;;
+esac
 
 fail() {
-	echo "lab-deps: $*" >&2
+	echo "deps.sh: $*" >&2
 	exit 1
 }
 
@@ -41,6 +57,7 @@ done
 # The guests' kernel is downloaded, not installed; apt must know the package.
 kernel=linux-image-cloud-amd64
 if [[ ${#missing[@]} -eq 0 ]]; then
+	[[ ${1:-lab} == lab ]] || exit 0
 	if apt-cache show "$kernel" >/dev/null 2>&1; then exit 0; fi
 	[[ $EUID -eq 0 ]] || fail "not root, so apt's lists, which lack $kernel, cannot be refreshed"
 	apt-get update --quiet=2
@@ -65,14 +82,14 @@ restore_policy() {
 	if [[ -n $saved ]]; then mv "$saved" "$policy"; fi
 }
 if [[ -e $policy || -L $policy ]]; then
-	saved=$policy.lab-deps
+	saved=$policy.deps
 	mv "$policy" "$saved"
 fi
 trap restore_policy EXIT
 printf '#!/bin/sh\nexit 101\n' >"$policy"
 chmod 755 "$policy"
 
-echo "lab-deps: installing ${missing[*]}"
+echo "deps.sh: installing ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
 apt-get update --quiet=2
 apt-get install --quiet=2 --yes --no-install-recommends "${missing[@]}"
@@ -82,4 +99,4 @@ for unit in "${units[@]}"; do
 		systemctl --quiet disable "$unit"
 	fi
 done
-echo "lab-deps: done"
+echo "deps.sh: done"
