@@ -13,30 +13,17 @@ import (
 )
 
 // TestDocumentedCertificates: what docs/install.md has its reader type makes certificates
-// with which a host is both a server and a client.
+// with which a host is both a server and a client, and puts them where libvirt looks.
 func TestDocumentedCertificates(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile(root + "/docs/install.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, section, _ := strings.Cut(string(page), "\n### Certificates\n")
-	section, _, _ = strings.Cut(section, "\n### ")
-	script := commands(section)
-	if !strings.Contains(script, "openssl") {
-		t.Fatalf("the page has no commands for certificates:\n%s", script)
-	}
 	dir := t.TempDir()
-	bash := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script)
+	onHost := strings.ReplaceAll(below(t, "Certificates", true), " /etc/", " etc/")
+	bash := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", below(t, "Certificates", false)+onHost)
 	bash.Dir = dir
 	if out, err := bash.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "node-a-cert.pem"), filepath.Join(dir, "node-a-key.pem"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	authority, err := os.ReadFile(filepath.Join(dir, "cacert.pem"))
+	authority, err := os.ReadFile(filepath.Join(dir, "etc", "pki", "CA", "cacert.pem"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,26 +31,27 @@ func TestDocumentedCertificates(t *testing.T) {
 	if !roots.AppendCertsFromPEM(authority) {
 		t.Fatal("cacert.pem holds no certificate")
 	}
-	for _, name := range []string{"node-a", "192.0.2.11"} {
-		for _, usage := range []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth} {
-			options := x509.VerifyOptions{Roots: roots, DNSName: name, KeyUsages: []x509.ExtKeyUsage{usage}}
-			if _, err := pair.Leaf.Verify(options); err != nil {
-				t.Errorf("for %s: %v", name, err)
-			}
-		}
+	for role, usage := range map[string]x509.ExtKeyUsage{"server": x509.ExtKeyUsageServerAuth, "client": x509.ExtKeyUsageClientAuth} {
+		requireCertificate(t, filepath.Join(dir, "etc", "pki", "libvirt"), role, x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{usage}})
 	}
 }
 
-// commands returns what a page has its reader type as an ordinary user.
-func commands(page string) string {
-	var out []string
-	continued := false
-	for line := range strings.Lines(page) {
-		command, typed := strings.CutPrefix(line, "$ ")
-		if typed || continued {
-			out = append(out, command)
-			continued = strings.HasSuffix(command, "\\\n")
+// requireCertificate fails unless a role's certificate and key, in libvirt's directory,
+// belong together, are good for the page's host, and the key is nobody else's to read.
+func requireCertificate(t *testing.T, dir, role string, options x509.VerifyOptions) {
+	t.Helper()
+	key := filepath.Join(dir, "private", role+"key.pem")
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, role+"cert.pem"), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"node-a", "192.0.2.11"} {
+		options.DNSName = name
+		if _, err := pair.Leaf.Verify(options); err != nil {
+			t.Errorf("the %s's certificate for %s: %v", role, name, err)
 		}
 	}
-	return strings.Join(out, "")
+	if info, err := os.Stat(key); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the %s's key: %v, %v", role, info.Mode(), err)
+	}
 }
