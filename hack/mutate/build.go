@@ -46,30 +46,9 @@ func build(folder string, only func(file string) bool, tags, dir string) (*unit,
 		return nil, err
 	}
 	u := &unit{folder: folder, program: filepath.Join(dir, "mutants.test")}
-	unfit := map[string]map[int]bool{}
-	var texts map[string][]byte
-	for {
-		if u.mutants, texts, err = rewrite(folder, pkg, exports, only, unfit); err != nil {
-			return nil, err
-		}
-		bad, err := check(pkg, exports, texts, len(u.mutants), nil)
-		if err == nil {
-			break
-		}
-		fresh := 0
-		for _, p := range bad {
-			if unfit[p.Filename] == nil {
-				unfit[p.Filename] = map[int]bool{}
-			}
-			if !unfit[p.Filename][p.Line] {
-				unfit[p.Filename][p.Line] = true
-				fresh++
-			}
-		}
-		if fresh == 0 {
-			return nil, fmt.Errorf("the mutants of %s do not compile: %w", folder, err)
-		}
-		u.unfit += fresh
+	texts, err := u.fit(pkg, exports, only)
+	if err != nil {
+		return nil, err
 	}
 	replaced := map[string]string{}
 	texts[filepath.Join(pkg.Dir, "mutants_switch.go")] = fmt.Appendf(nil, switchText, pkg.Name, len(u.mutants)+1)
@@ -91,6 +70,34 @@ func build(folder string, only func(file string) bool, tags, dir string) (*unit,
 		return nil, fmt.Errorf("building the tests of %s: %w: %s", folder, err, out)
 	}
 	return u, nil
+}
+
+// fit finds the mutants that compile, and returns the package's files with all of them in.
+func (u *unit) fit(pkg listed, exports map[string]string, only func(file string) bool) (texts map[string][]byte, err error) {
+	unfit := map[string]map[int]bool{}
+	for {
+		if u.mutants, texts, err = rewrite(u.folder, pkg, exports, only, unfit); err != nil {
+			return nil, err
+		}
+		bad, err := check(pkg, exports, texts, len(u.mutants), nil)
+		if err == nil {
+			return texts, nil
+		}
+		fresh := 0
+		for _, p := range bad {
+			if unfit[p.Filename] == nil {
+				unfit[p.Filename] = map[int]bool{}
+			}
+			if !unfit[p.Filename][p.Line] {
+				unfit[p.Filename][p.Line] = true
+				fresh++
+			}
+		}
+		if fresh == 0 {
+			return nil, fmt.Errorf("the mutants of %s do not compile: %w", u.folder, err)
+		}
+		u.unfit += fresh
+	}
 }
 
 // list returns a package, and where what it imports is to be found compiled.

@@ -112,5 +112,8 @@ func unleash(t target, files []string, tags string, tell func(mutant)) (*unit, e
 	if len(u.mutants) == 0 {
 		return nil, errors.New("there are none")
 	}
-	return u, u.try(dir, tell)
+	if err := u.try(dir, tell); err != nil {
+		return nil, err
+	}
+	return u, nil
 }

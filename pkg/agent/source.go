@@ -485,21 +485,6 @@ func callResult(state migration.CallState, err error) v1alpha1.CallResult {
 	}
 }
 
-// undefine removes the definition that libvirt leaves behind when it ends a
-// migration unattended, and reports that it is gone.
-func (s *sourceSession) undefine(ctx context.Context) time.Duration {
-	s.log.Info("Removing the definition of the guest, which has been migrated")
-	if err := s.hv.Undefine(ctx, s.lm.Status.DomainUUID); err != nil {
-		s.log.Error(err, "Removing the definition failed; trying again", "after", followInterval)
-		return followInterval
-	}
-	now := s.section.End.Domain
-	now.Defined = false
-	s.see(now)
-	s.report(atOnce)
-	return 0
-}
-
 func (s *sourceSession) report(u urgency) {
 	s.out.report(SourceReport{Section: s.section.DeepCopy(), Progress: s.progress.DeepCopy()}, u)
 }

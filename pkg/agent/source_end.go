@@ -82,3 +82,18 @@ func (s *sourceSession) suspendCopy(ctx context.Context) {
 	s.look(ctx)
 	s.observe()
 }
+
+// undefine removes the definition that libvirt leaves behind when it ends a
+// migration unattended, and reports that it is gone.
+func (s *sourceSession) undefine(ctx context.Context) time.Duration {
+	s.log.Info("Removing the definition of the guest, which has been migrated")
+	if err := s.hv.Undefine(ctx, s.lm.Status.DomainUUID); err != nil {
+		s.log.Error(err, "Removing the definition failed; trying again", "after", followInterval)
+		return followInterval
+	}
+	now := s.section.End.Domain
+	now.Defined = false
+	s.see(now)
+	s.report(atOnce)
+	return 0
+}
