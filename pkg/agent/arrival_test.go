@@ -27,6 +27,8 @@ func TestWhenAGuestIsWhole(t *testing.T) {
 		{"arrived", true, arrived, true},
 		{"seen before the switch", false, arrived, false},
 		{"still being brought", true, v1alpha1.DomainObservation{State: "Running", Reason: "Migrated", Job: "MigrationIn"}, false},
+		{"already being moved on", true, v1alpha1.DomainObservation{State: "Running", Reason: "Migrated", Job: "MigrationOut"}, true},
+		{"being backed up", true, v1alpha1.DomainObservation{State: "Running", Reason: "Migrated", Job: "Backup"}, true},
 		{"in post-copy", true, v1alpha1.DomainObservation{State: "Running", Reason: "Postcopy"}, false},
 		{"resumed by somebody", true, v1alpha1.DomainObservation{State: "Running", Reason: "Unpaused"}, false},
 	} {

@@ -71,9 +71,10 @@ func Whole(target *v1alpha1.TargetStatus) bool { return target != nil && target.
 // ShowsWhole reports whether a target that has been read after the switch to post-copy
 // shows that all of the guest has arrived. libvirt gives this reason when QEMU says that
 // the migration is complete, and ends its job then; somebody who suspends and resumes
-// the guest before takes the reason away.
+// the guest before takes the reason away. Whatever job there is besides came after it.
 func ShowsWhole(d *v1alpha1.DomainObservation) bool {
-	return d.State == string(hypervisor.StateRunning) && d.Reason == string(hypervisor.ReasonMigrated) && d.Job == ""
+	return d.State == string(hypervisor.StateRunning) && d.Reason == string(hypervisor.ReasonMigrated) &&
+		d.Job != string(hypervisor.OperationMigrationIn)
 }
 
 // PausedByUs reports whether the source's agent paused a guest that ran before,
