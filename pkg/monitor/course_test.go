@@ -292,3 +292,27 @@ func TestWhyAdaptiveGivesUp(t *testing.T) {
 		}
 	}
 }
+
+// TestHardlyOutOfReach: a copy that stands still just above the maximum may come below it by
+// chance, so it is not given up. One that may be forced is: chance may take half an hour.
+func TestHardlyOutOfReach(t *testing.T) {
+	t.Parallel()
+	atTop := Facts{MaxDowntimeMilliseconds: 1000}
+	for _, c := range []struct {
+		name   string
+		config Config
+		remain int64
+		want   []string
+	}{
+		{"only an abort is left", Config{MaxDowntimeMilliseconds: 1000}, 1050, nil},
+		{"only an abort is left, further off", Config{MaxDowntimeMilliseconds: 1000}, 1051, []string{"10 Abort NotConverging"}},
+		{"post-copy is allowed", Config{MaxDowntimeMilliseconds: 1000, AllowPostCopy: true}, 1010, []string{"10 StartPostCopy NotConverging"}},
+		{"a pause is allowed", Config{MaxDowntimeMilliseconds: 1000, AllowPause: true}, 1010, []string{"10 Pause NotConverging"}},
+		{"it is within reach", Config{MaxDowntimeMilliseconds: 1000, AllowPostCopy: true}, 1000, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			course{config: c.config, facts: atTop, legs: evenly(c.remain, 9)}.check(t, c.want...)
+		})
+	}
+}

@@ -10,8 +10,8 @@ const (
 	// topPasses is how many passes the maximum, or nearly that, must have been
 	// allowed for before anything is given up.
 	topPasses = 2
-	// overMaximum is by how much the downtime has to be out of reach, and farOff is
-	// when it is far out of reach.
+	// overMaximum is by how much the downtime has to be out of reach for a migration to be
+	// given up, which has to begin anew then, and farOff is when it is far out of reach.
 	overMaximum = 1.05
 	farOff      = 4
 	// nearBy is up to where chance may help.
@@ -22,16 +22,16 @@ const (
 // maximum, and says why.
 func hopeless(c Config, s State) (string, bool) {
 	cost := s.cost()
-	if float64(cost) <= overMaximum*float64(c.MaxDowntimeMilliseconds) || !s.mayDespair(c) {
+	over, sure := 1.0, float64(sureToSwitch)
+	if (!c.AllowPause || s.facts.Pause.Ordered) && (!c.AllowPostCopy || s.facts.PostCopy.Ordered) {
+		over, sure = overMaximum, sureToAbort
+	}
+	if float64(cost) <= over*float64(c.MaxDowntimeMilliseconds) || !s.mayDespair(c) {
 		return "", false
 	}
 	far := cost >= farOff*c.MaxDowntimeMilliseconds
 	if cost < nearBy*c.MaxDowntimeMilliseconds && s.facts.MaxDowntimeMilliseconds < c.MaxDowntimeMilliseconds {
 		return "", false // There is a chance left.
-	}
-	sure := float64(sureToSwitch)
-	if (!c.AllowPause || s.facts.Pause.Ordered) && (!c.AllowPostCopy || s.facts.PostCopy.Ordered) {
-		sure = sureToAbort
 	}
 	carries, writes := s.passes.rates()
 	if ratio, never := s.passes.leadNowhere(sure); never {
