@@ -22,8 +22,9 @@ const (
 	// tick is how often the observer looks where nothing else makes it.
 	tick = 100 * time.Millisecond
 	// settleMost is how long everything may take to settle once the faults have ended: a
-	// few migrations may go one after the other, each until its longest deadline.
-	settleMost = 20 * time.Minute
+	// few migrations may go one after the other, each until its longest deadline, which is
+	// that of a copy which comes as near as can be without an end: 1600 seconds.
+	settleMost = time.Hour
 	// quiet is how long what has not ended is watched then before it is judged: longer than
 	// any deadline that leads to an outcome that is not known.
 	quiet = 3 * time.Minute
