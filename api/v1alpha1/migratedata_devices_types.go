@@ -349,6 +349,21 @@ type PathMapping struct {
 	To string `json:"to"`
 }
 
+// PortMapping maps one TCP or UDP port.
+type PortMapping struct {
+	// from is the port on the source host.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	From int32 `json:"from"`
+
+	// to is the port on the target.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	To int32 `json:"to"`
+}
+
 // FixedPorts says what becomes of ports that are given by number.
 //
 // +kubebuilder:validation:Enum=Keep;Automatic

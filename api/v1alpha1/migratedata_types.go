@@ -125,6 +125,16 @@ type MigrateData struct {
 	// +listMapKey=from
 	// +kubebuilder:validation:MaxItems=64
 	PathMappings []PathMapping `json:"pathMappings,omitzero"`
+
+	// portMappings says what ports become on the target on which character devices other
+	// than serial ports on TCP listen: channels, parallel ports, redirected devices, smart
+	// cards, random number generators, and serial ports on UDP. An entry whose ends are the
+	// same says that the port is free on the target.
+	// +optional
+	// +listType=map
+	// +listMapKey=from
+	// +kubebuilder:validation:MaxItems=64
+	PortMappings []PortMapping `json:"portMappings,omitzero"`
 }
 
 // GraphicsMigrateData holds listen addresses per type of graphics. An address given here

@@ -78,7 +78,7 @@ func (j *judge) places(n *xmltree.Node, states []refState) {
 func (j *judge) place(n *xmltree.Node, states []refState, name, value string, told *[2]*refRow) {
 	row := refRowOf(states, name, value)
 	switch {
-	case j.mapPath(row, n, name, value):
+	case j.mapPath(row, n, name, value), name == "service" && j.portsMapped[n]:
 	case row == nil && name == refText:
 		j.unknown(n, "the text of this element")
 	case row == nil:

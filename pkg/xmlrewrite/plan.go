@@ -56,6 +56,7 @@ func steps() []step {
 	return []step{
 		planGraphics,        // Listen addresses of VNC, SPICE and RDP.
 		planSerial,          // Serial ports and other character devices that listen.
+		planPortMappings,    // The ports of those other devices.
 		planVolumes,         // Where the data of disks are.
 		planBlockTuning,     // Limits of the block devices that disks are on.
 		planRBDMonitors,     // The Ceph monitors of other RBD disks.

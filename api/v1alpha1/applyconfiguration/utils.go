@@ -94,6 +94,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.PathSourceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PCIDeviceMigrateData"):
 		return &apiv1alpha1.PCIDeviceMigrateDataApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("PortMapping"):
+		return &apiv1alpha1.PortMappingApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Problem"):
 		return &apiv1alpha1.ProblemApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ProgressStatus"):

@@ -561,6 +561,14 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             namedType: com.github.virtferry.virtferry.api.v1alpha1.PerfEvent
           elementRelationship: associative
+    - name: portMappings
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.PortMapping
+          elementRelationship: associative
+          keys:
+          - from
     - name: rbdMonitors
       type:
         list:
@@ -813,6 +821,15 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.PerfEvent
   scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.PortMapping
+  map:
+    fields:
+    - name: from
+      type:
+        scalar: numeric
+    - name: to
+      type:
+        scalar: numeric
 - name: com.github.virtferry.virtferry.api.v1alpha1.Problem
   map:
     fields:

@@ -71,6 +71,11 @@ type MigrateDataApplyConfiguration struct {
 	// and files of character devices, TPMs and file systems. An entry whose ends are the
 	// same says that the path is right on the target.
 	PathMappings []PathMappingApplyConfiguration `json:"pathMappings,omitempty"`
+	// portMappings says what ports become on the target on which character devices other
+	// than serial ports on TCP listen: channels, parallel ports, redirected devices, smart
+	// cards, random number generators, and serial ports on UDP. An entry whose ends are the
+	// same says that the port is free on the target.
+	PortMappings []PortMappingApplyConfiguration `json:"portMappings,omitempty"`
 }
 
 // MigrateDataApplyConfiguration constructs a declarative configuration of the MigrateData type for use with
@@ -250,6 +255,19 @@ func (b *MigrateDataApplyConfiguration) WithPathMappings(values ...*PathMappingA
 			panic("nil value passed to WithPathMappings")
 		}
 		b.PathMappings = append(b.PathMappings, *values[i])
+	}
+	return b
+}
+
+// WithPortMappings adds the given value to the PortMappings field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the PortMappings field.
+func (b *MigrateDataApplyConfiguration) WithPortMappings(values ...*PortMappingApplyConfiguration) *MigrateDataApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithPortMappings")
+		}
+		b.PortMappings = append(b.PortMappings, *values[i])
 	}
 	return b
 }
