@@ -62,7 +62,8 @@ func rulesOf(schema *apiextensionsv1.JSONSchemaProps, path string) []string {
 func TestEveryRuleOfTheSchemaIsTested(t *testing.T) {
 	tested := []string{"status.completionTime: " + writtenOnce, "status: " + neverRemoved, "status: " + currentSource, "status: " + currentTarget,
 		"status.source: " + startStays, "status.source: " + endStays, "status: " + sourceStays, "status: " + targetStays,
-		"status: " + progressStays, "status: " + attemptStays, "status.target.endpoint.address: " + badAddress}
+		"status: " + progressStays, "status: " + attemptStays, "status.target.endpoint.address: " + badAddress,
+		"status.source.guest.secrets[]: " + oneReference}
 	for _, rule := range createRules() {
 		tested = append(tested, rule.field+": "+rule.message)
 	}

@@ -136,3 +136,31 @@ func TestWhatBorrows(t *testing.T) {
 		}
 	}
 }
+
+// oneReference is the rule about what refers to a secret.
+const oneReference = "exactly one of the fields in [uuid usage] must be set"
+
+// TestReferencesNameOneThing: a secret is found by its UUID or by its use.
+func TestReferencesNameOneThing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	lm := w.newMigration(w.newGuest("web"), "b")
+	w.create(lm)
+	uuid, usage := new(v1alpha1.UUID("2a3d9f51-8c2b-4d0a-9e2e-1f4b5c6d7e8f")), &v1alpha1.SecretUsage{Type: v1alpha1.SecretUsageCeph, Name: "x"}
+	for name, c := range map[string]struct {
+		reference v1alpha1.SecretReference
+		ok        bool
+	}{
+		"none": {v1alpha1.SecretReference{}, false}, "both": {v1alpha1.SecretReference{UUID: uuid, Usage: usage}, false},
+		"by UUID": {v1alpha1.SecretReference{UUID: uuid}, true}, "by use": {v1alpha1.SecretReference{Usage: usage}, true},
+	} {
+		next := lm.DeepCopy()
+		next.Status.Attempt = &v1alpha1.AttemptStatus{ID: "one", AdmittedTime: metav1.NowMicro()}
+		next.Status.SourceNode, next.Status.TargetNode = w.node("a"), w.node("b")
+		next.Status.Source = &v1alpha1.SourceStatus{AttemptID: "one", Guest: &v1alpha1.GuestFacts{Name: "web", Secrets: []v1alpha1.SecretReference{c.reference}}}
+		err := cluster.client.Status().Update(t.Context(), next, client.DryRunAll)
+		if (err == nil) != c.ok || err != nil && !strings.Contains(err.Error(), oneReference) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
