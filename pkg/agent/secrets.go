@@ -74,7 +74,7 @@ func (s *targetSession) prepareSecrets(ctx context.Context, wanted []v1alpha1.Se
 		names[name] = r.String()
 		asked = append(asked, name)
 	}
-	missing, err := s.hv.MissingSecrets(ctx, asked)
+	missing, err := s.hv.MissingSecrets(ctx, borrower(s.lm), asked)
 	if err != nil {
 		return fmt.Errorf("looking the guest's secrets up: %w", err)
 	}
@@ -102,6 +102,11 @@ func (s *targetSession) lendSecrets(ctx context.Context, wanted []v1alpha1.Secre
 		if !slices.ContainsFunc(wanted, func(other v1alpha1.SecretReference) bool { return other.String() == r.String() }) {
 			return refuse(v1alpha1.ReasonInvalidMigrateData,
 				"spec.migrateData.secrets[%d]: the guest's definition does not refer to the secret %s. Remove the entry, or correct it", i, r)
+		}
+		again := func(other v1alpha1.SecretMigrateData) bool { return other.Reference().String() == r.String() }
+		if first := slices.IndexFunc(data.Secrets, again); first < i {
+			return refuse(v1alpha1.ReasonInvalidMigrateData,
+				"spec.migrateData.secrets[%d]: secrets[%d] is about the same secret %s. Remove one of the two", i, first, r)
 		}
 		value, err := s.node.Secrets.Value(ctx, s.lm.Namespace, entry.SecretKeyRef)
 		switch ref := entry.SecretKeyRef; {

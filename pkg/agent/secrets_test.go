@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -158,7 +159,7 @@ func TestSecretThatTwoBorrowIsKeptForTheSecond(t *testing.T) {
 			return lm.Status.Source != nil && lm.Status.Source.JobStartedTime != nil
 		})
 		name := hypervisor.SecretName{UUID: "5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b11"}
-		for _, gone := range []string{"default/gone/other-uid", "no name at all"} {
+		for _, gone := range []string{"default/gone/other-uid", "default/no name at all"} {
 			if err := b.LendSecret(t.Context(), hypervisor.SecretLoan{Name: name, Borrower: gone, Value: []byte(passphrase)}); err != nil {
 				t.Fatal(err)
 			}
@@ -186,6 +187,13 @@ func TestSecretsThatCannotBeLent(t *testing.T) {
 		says    string
 	}{
 		{"the guest does not refer to it", []v1alpha1.SecretMigrateData{lent("luks", "passphrase"), other}, nil, v1alpha1.ReasonInvalidMigrateData, `secrets[1]: the guest's definition does not refer to the secret ceph "client.other secret"`},
+		{"it is named twice", []v1alpha1.SecretMigrateData{lent("luks", "passphrase"), {
+			UUID: new(v1alpha1.UUID("5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b11")), SecretKeyRef: v1alpha1.SecretKeyReference{Name: "luks", Key: "passphrase"},
+		}}, nil, v1alpha1.ReasonInvalidMigrateData, "secrets[1]: secrets[0] is about the same secret"},
+		{"another namespace has it on loan", []v1alpha1.SecretMigrateData{lent("luks", "passphrase")}, func(w *world) {
+			w.lendTo("other/one/1")
+		}, v1alpha1.ReasonTargetCheckFailed, "another namespace"},
+		{"only another migration has it on loan", nil, func(w *world) { w.lendTo("default/one/1") }, v1alpha1.ReasonTargetCheckFailed, "does not have these secrets"},
 		{"there is no such Secret", []v1alpha1.SecretMigrateData{lent("lusk", "passphrase")}, nil, v1alpha1.ReasonInvalidMigrateData, `no Secret "lusk" with the key "passphrase"`},
 		{"there is no such key", []v1alpha1.SecretMigrateData{lent("luks", "key")}, nil, v1alpha1.ReasonInvalidMigrateData, `no Secret "luks" with the key "key"`},
 		{"the agent may not get it", []v1alpha1.SecretMigrateData{lent("others", "passphrase")}, nil, v1alpha1.ReasonTargetCheckFailed, `may not get the Secret "others"`},
@@ -203,10 +211,19 @@ func TestSecretsThatCannotBeLent(t *testing.T) {
 					t.Errorf("it ends as %s: %s", reason(lm), message)
 				}
 				time.Sleep(time.Minute)
-				if got := w.fleet.Host("node-b").Secrets(); len(got) != 1 {
-					t.Errorf("the target has %v", got)
+				if got, err := w.fleet.Host("node-b").SecretBorrowers(t.Context()); err != nil || slices.Contains(got, borrower(lm)) {
+					t.Errorf("secrets are lent to %v, %v", got, err)
 				}
 			})
 		})
+	}
+}
+
+// lendTo lends the target the secret of the disk for another migration.
+func (w *world) lendTo(borrower string) {
+	w.t.Helper()
+	name := hypervisor.SecretName{UUID: "5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b11"}
+	if err := w.fleet.Host("node-b").LendSecret(w.t.Context(), hypervisor.SecretLoan{Name: name, Borrower: borrower, Value: []byte("x")}); err != nil {
+		w.t.Fatal(err)
 	}
 }

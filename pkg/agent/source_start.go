@@ -289,6 +289,10 @@ func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, e
 	if domain.State == hypervisor.StateRunning {
 		s.reason = domain.Reason
 	}
+	// It may have waited for its turn since it was checked.
+	if err := s.checkSnapshots(ctx); err != nil {
+		return hypervisor.MigrateParams{}, err
+	}
 	p := s.baseParams()
 	definitions, err := s.definitions(ctx, p.Persist)
 	if err != nil {

@@ -355,6 +355,11 @@ func (s *targetSession) reservePorts(ctx context.Context, n int, guests listing)
 		return nil, nil
 	}
 	used := map[int32]bool{}
+	if data := s.lm.Spec.MigrateData; data != nil {
+		for _, m := range data.PortMappings {
+			used[m.To] = true
+		}
+	}
 	for _, d := range guests.domains {
 		if !d.Active() {
 			continue

@@ -26,11 +26,12 @@ type Host interface {
 // SecretKeeper has the secrets to which definitions of domains refer.
 type SecretKeeper interface {
 	// MissingSecrets returns which of the secrets the hypervisor does not have, or has no
-	// value for. Where secrets are kept by something that it cannot be asked about, it
+	// value for, or has for other borrowers only. Where secrets are kept by something that it cannot be asked about, it
 	// returns none.
-	MissingSecrets(ctx context.Context, secrets []SecretName) ([]SecretName, error)
+	MissingSecrets(ctx context.Context, borrower string, secrets []SecretName) ([]SecretName, error)
 	// LendSecret gives the hypervisor a secret that it keeps in memory, and tells nobody,
-	// until its last borrower returns it. A secret that it has itself is left alone. It is
+	// until its last borrower returns it. A secret that it has itself is left alone, and one
+	// that is lent to another namespace's migration is refused with KindOther. It is
 	// idempotent.
 	LendSecret(ctx context.Context, loan SecretLoan) error
 	// ReturnSecrets takes away what was lent to a borrower, unless another has it, too.

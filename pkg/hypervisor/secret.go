@@ -1,5 +1,10 @@
 package hypervisor
 
+import (
+	"fmt"
+	"log/slog"
+)
+
 // SecretName names a secret that the hypervisor keeps: by its UUID or, where that is empty,
 // by what it is used for.
 type SecretName struct {
@@ -16,12 +21,18 @@ type SecretLoan struct {
 	Value    SecretValue
 }
 
-// SecretValue is the value of a secret. It prints as a placeholder wherever it is formatted or
-// logged by mistake.
+// SecretValue is the value of a secret. It prints as a placeholder wherever it is formatted,
+// logged or marshalled by mistake.
 type SecretValue []byte
 
-// String hides the value.
-func (SecretValue) String() string { return "********" }
+// hiddenValue stands for a value.
+const hiddenValue = "********"
 
-// GoString hides the value.
-func (SecretValue) GoString() string { return "********" }
+// Format implements fmt.Formatter, for all verbs.
+func (SecretValue) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(hiddenValue)) }
+
+// LogValue implements slog.LogValuer.
+func (SecretValue) LogValue() slog.Value { return slog.StringValue(hiddenValue) }
+
+// MarshalText implements encoding.TextMarshaler, for JSON as well.
+func (SecretValue) MarshalText() ([]byte, error) { return []byte(hiddenValue), nil }

@@ -77,8 +77,9 @@ func (j *judge) places(n *xmltree.Node, states []refState) {
 
 func (j *judge) place(n *xmltree.Node, states []refState, name, value string, told *[2]*refRow) {
 	row := refRowOf(states, name, value)
+	_, given := j.portsGiven[n]
 	switch {
-	case j.mapPath(row, n, name, value), name == "service" && j.portsMapped[n]:
+	case j.mapPath(row, n, name, value), name == "service" && given:
 	case row == nil && name == refText:
 		j.unknown(n, "the text of this element")
 	case row == nil:

@@ -22,7 +22,7 @@ type planner struct {
 	matches    []int // By disk: its entry, noVolume, ambiguousVolume or otherVolume.
 	nicMatches []int // By interface: its entry, noInterface or ambiguousInterface. Set by interfaceMatches.
 
-	portsMapped map[*xmltree.Node]bool // The sources of listeners whose ports are right on the target.
+	portsGiven map[*xmltree.Node]int32 // The ports of listeners on the target that the migrate data gives.
 
 	problems Problems
 	warnings Problems
@@ -41,7 +41,7 @@ func newPlanner(domainXML string, data *v1alpha1.MigrateData, opts Options) (*pl
 		doc: doc, domain: doc.Root,
 		data: data, offer: opts.Offer,
 		inactive: opts.Inactive, target: opts.Target,
-		portsMapped: map[*xmltree.Node]bool{},
+		portsGiven: map[*xmltree.Node]int32{},
 	}
 	if opts.Other != "" {
 		if p.other, err = parseGuest(opts.Other); err != nil {

@@ -21,7 +21,7 @@ func planPortMappings(p *planner) {
 		if i, ok := mappedPort(mappings, source); ok {
 			used[i] = true
 			source.SetAttr("service", itoa(mappings[i].To))
-			p.portsMapped[source] = true
+			p.portsGiven[source] = mappings[i].To
 		}
 	}
 	for i := range mappings {
@@ -30,6 +30,37 @@ func planPortMappings(p *planner) {
 		}
 		p.report(ProblemNotFound, placeOf(portMappingsField).entry(i).dot("from"), nil,
 			"no character device of the guest listens on this port; correct or remove the entry, and use serial for serial ports on TCP")
+	}
+	p.comparePorts()
+}
+
+// comparePorts reports ports that two character devices would have on the target, of which
+// the migrate data gives one at least. Of serial ports, one may mirror another; planSerial
+// compares those.
+func (p *planner) comparePorts() {
+	type end struct {
+		protocol, port string
+	}
+	at := func(source *xmltree.Node) end {
+		if port, given := p.portsGiven[source]; given {
+			return end{source.Parent.Value("type"), itoa(port)}
+		}
+		return end{source.Parent.Value("type"), source.Value("service")}
+	}
+	first := map[end]*xmltree.Node{}
+	for _, l := range serialListeners(p.doc) {
+		first[at(l.source)] = l.source
+	}
+	for _, source := range otherListeners(p.doc) {
+		here := at(source)
+		other, taken := first[here]
+		_, given := p.portsGiven[source]
+		// Those that share a port on the source listen on different addresses.
+		if _, otherGiven := p.portsGiven[other]; taken && (given || otherGiven) {
+			p.report(ProblemConflict, placeOf(portMappingsField), source,
+				"another character device of the guest gets the port "+here.port+" on the target, too; map this one to another here")
+		}
+		first[here] = source
 	}
 }
 

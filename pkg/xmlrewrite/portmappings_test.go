@@ -75,3 +75,44 @@ func TestPortMappings(t *testing.T) {
 		})
 	}
 }
+
+// TestNoTwoListenersGetOnePort, whatever the ports come from.
+func TestNoTwoListenersGetOnePort(t *testing.T) {
+	t.Parallel()
+	const guest = `<domain type='kvm'><name>g</name><devices>
+  <serial type='tcp'><source mode='bind' host='0.0.0.0' service='2002'/><target port='0'/></serial>
+  <serial type='udp'><source mode='bind' host='0.0.0.0' service='2005'/><source mode='connect' host='192.0.2.9' service='9'/></serial>
+  <channel type='tcp'><source mode='bind' host='0.0.0.0' service='2003'/><target type='virtio' name='a'/></channel>
+  <channel type='tcp'><source mode='bind' host='127.0.0.1' service='2004'/><target type='virtio' name='b'/></channel>
+  <channel type='tcp'><source mode='bind' host='127.0.0.2' service='2004'/><target type='virtio' name='c'/></channel>
+</devices></domain>`
+	serial := func(port int32) *v1alpha1.MigrateData {
+		return &v1alpha1.MigrateData{Serial: &v1alpha1.SerialMigrateData{Ports: []int32{port}}}
+	}
+	for name, c := range map[string]struct {
+		mapped   []v1alpha1.PortMapping
+		given    *v1alpha1.MigrateData
+		offered  *v1alpha1.MigrateData
+		conflict bool
+	}{
+		"as it is on the source":             {},
+		"a channel has the port already":     {mapped: []v1alpha1.PortMapping{{From: 2003, To: 2004}}, conflict: true},
+		"the target offers it":               {mapped: []v1alpha1.PortMapping{{From: 2003, To: 15000}}, offered: serial(15000), conflict: true},
+		"the user gives it to a serial port": {mapped: []v1alpha1.PortMapping{{From: 2003, To: 3003}}, given: serial(3003), conflict: true},
+		"a serial port gets a channel's":     {given: serial(2004), conflict: true},
+		"a serial port keeps it":             {mapped: []v1alpha1.PortMapping{{From: 2003, To: 2002}}, conflict: true},
+		"of another protocol":                {mapped: []v1alpha1.PortMapping{{From: 2005, To: 2003}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			data := &v1alpha1.MigrateData{PortMappings: c.mapped}
+			if c.given != nil {
+				data.Serial = c.given.Serial
+			}
+			_, err := NewPlan(guest, data, Options{Offer: c.offered})
+			if conflict := err != nil && strings.Contains(err.Error(), "gets the port"); conflict != c.conflict || err != nil && !c.conflict {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}

@@ -35,7 +35,7 @@ func ReadSecrets[Text ~string | ~[]byte](domainXML Text, data *v1alpha1.MigrateD
 // readSecrets tells of each reference in and below an element. What is not libvirt's has
 // none.
 func readSecrets(n *xmltree.Node, tell func(v1alpha1.SecretReference)) {
-	if n.Foreign {
+	if n.Foreign || strings.Contains(n.Name, ":") || n.Name == "metadata" {
 		return
 	}
 	switch n.Name {

@@ -25,7 +25,7 @@ func TestReadSecrets(t *testing.T) {
   <disk type='file' device='disk'><source file='/e'><encryption format='luks'><secret type='passphrase' uuid='` + uuid(1) + `'/></encryption></source>
     <target dev='vde'/></disk>
   <tpm model='tpm-crb'><backend type='emulator'><encryption secret='` + uuid(2) + `'/></backend></tpm>
-</devices><metadata><x:secret xmlns:x='urn:x' type='ceph' usage='not ours'/></metadata></domain>`
+</devices><metadata><x:secret xmlns:x='urn:x' type='ceph' usage='not ours'/><x:y xmlns:x='urn:x'><secret uuid='` + uuid(9) + `'/></x:y></metadata></domain>`
 	for _, c := range []struct {
 		name string
 		data *v1alpha1.MigrateData

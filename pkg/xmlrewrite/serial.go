@@ -203,6 +203,7 @@ func (p *planner) rewriteSerialPorts(listeners []serialListener, ports []int32) 
 			first[l.index], owner[port] = l, l.index
 		}
 		l.source.SetAttr("service", itoa(port))
+		p.portsGiven[l.source] = port
 	}
 }
 

@@ -4,6 +4,8 @@ package integration
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -62,6 +64,44 @@ func TestOnlyThoseWhoMayGetASecretReferToIt(t *testing.T) {
 	}
 	if err := annotate(t, both, mine, map[string]string{"example.com/note": "1"}); err != nil {
 		t.Errorf("what has nothing to do with it: %v", err)
+	}
+}
+
+// TestManySecretsAreChecked: as many as an object may name.
+func TestManySecretsAreChecked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var rights []rbacv1.PolicyRule
+	name := func(i int) string { return fmt.Sprintf("secret-%02d", i) }
+	for i := range 15 {
+		rights = append(rights, mayGet(name(i)))
+	}
+	user := w.user("many", append(rights, may("livemigrations", "create"))...)
+	with := func(names ...string) *v1alpha1.LiveMigration {
+		lm := w.newMigration(w.newGuest("web"), "b")
+		lm.Spec.MigrateData = &v1alpha1.MigrateData{}
+		for i, name := range names {
+			lm.Spec.MigrateData.Secrets = append(lm.Spec.MigrateData.Secrets, v1alpha1.SecretMigrateData{
+				UUID:         new(v1alpha1.UUID(fmt.Sprintf("2a3d9f51-8c2b-4d0a-9e2e-1f4b5c6d7e%02x", i))),
+				SecretKeyRef: v1alpha1.SecretKeyReference{Name: name, Key: "passphrase"},
+			})
+		}
+		return lm
+	}
+	var all []string
+	for i := range 15 {
+		all = append(all, name(i))
+	}
+	var err error
+	if !poll(t.Context(), func() bool { err = user.Create(t.Context(), with(append(all, name(0))...)); return err == nil }) {
+		t.Fatal(err)
+	}
+	for i := range 16 {
+		names := append(slices.Clone(all), name(0))
+		names[i] = "theirs"
+		if err := user.Create(t.Context(), with(names...)); !apierrors.IsForbidden(err) || strings.Contains(err.Error(), "cost") {
+			t.Errorf("the entry %d is not checked: %v", i, err)
+		}
 	}
 }
 

@@ -261,3 +261,10 @@ func (h *Host) powerOff(d *domain) {
 	h.emit(d.guest.UUID, hypervisor.LifecycleStopped, "Shutdown")
 	h.end(d, hypervisor.ReasonShutdown)
 }
+
+// SetSnapshots changes what the hypervisor keeps of a guest.
+func (h *Host) SetSnapshots(uuid string, count hypervisor.SnapshotCount) {
+	h.fleet.mu.Lock()
+	defer h.fleet.mu.Unlock()
+	h.domains[uuid].guest.Snapshots = count
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 )
@@ -34,9 +35,12 @@ func (h *Host) Secrets() map[hypervisor.SecretName]string {
 }
 
 // MissingSecrets implements hypervisor.Host.
-func (h *Host) MissingSecrets(ctx context.Context, names []hypervisor.SecretName) ([]hypervisor.SecretName, error) {
+func (h *Host) MissingSecrets(ctx context.Context, borrower string, names []hypervisor.SecretName) ([]hypervisor.SecretName, error) {
 	return invoke(ctx, h, &Call{Method: MethodMissingSecrets}, func() ([]hypervisor.SecretName, error) {
-		return slices.DeleteFunc(slices.Clone(names), func(name hypervisor.SecretName) bool { return h.secrets[name] != nil }), nil
+		return slices.DeleteFunc(slices.Clone(names), func(name hypervisor.SecretName) bool {
+			s := h.secrets[name]
+			return s != nil && (s.own || slices.Contains(s.borrowers, borrower))
+		}), nil
 	})
 }
 
@@ -47,6 +51,11 @@ func (h *Host) LendSecret(ctx context.Context, loan hypervisor.SecretLoan) error
 		if s == nil {
 			s = &secret{}
 			h.secrets[loan.Name] = s
+		}
+		namespace, _, _ := strings.Cut(loan.Borrower, "/")
+		elsewhere := func(other string) bool { return !strings.HasPrefix(other, namespace+"/") }
+		if slices.ContainsFunc(s.borrowers, elsewhere) {
+			return struct{}{}, fault(MethodLendSecret, hypervisor.KindOther, "the secret is lent to a migration of another namespace at the moment")
 		}
 		if !s.own {
 			s.value = string(loan.Value)

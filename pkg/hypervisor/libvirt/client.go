@@ -50,6 +50,9 @@ type Client struct {
 	control *pool[*link]
 	aborts  aborts
 
+	// loans is held while it is read and written to whom secrets are lent.
+	loans sync.Mutex
+
 	abandoned atomic.Uint64
 	events    attempts
 

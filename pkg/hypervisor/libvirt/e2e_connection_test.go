@@ -110,7 +110,7 @@ func TestE2EMissingSecrets(t *testing.T) {
 	unknown := hypervisor.SecretName{UUID: "5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b14"}
 	named := hypervisor.SecretName{UsageType: "ceph", UsageName: "client.me secret"}
 	misnamed := hypervisor.SecretName{UsageType: "iscsi", UsageName: "client.me secret"}
-	got, err := c.MissingSecrets(t.Context(), []hypervisor.SecretName{empty, full, private, unknown, named, misnamed})
+	got, err := c.MissingSecrets(t.Context(), "default/one/1", []hypervisor.SecretName{empty, full, private, unknown, named, misnamed})
 	if want := []hypervisor.SecretName{empty, unknown, misnamed}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("missing are %+v, %v; want %+v", got, err, want)
 	}
@@ -142,8 +142,15 @@ func TestE2ESecretsAreLent(t *testing.T) {
 	}
 	lend(disk, "default/two/2")
 	lend(disk, "default/two/2")
-	if missing, err := c.MissingSecrets(t.Context(), names); err != nil || len(missing) > 0 {
+	if missing, err := c.MissingSecrets(t.Context(), "default/one/1", names); err != nil || len(missing) > 0 {
 		t.Errorf("missing are %+v, %v", missing, err)
+	}
+	if missing, err := c.MissingSecrets(t.Context(), "default/three/3", names); err != nil || !slices.Equal(missing, names) {
+		t.Errorf("to whom nothing is lent, missing are %+v, %v", missing, err)
+	}
+	err := c.LendSecret(t.Context(), hypervisor.SecretLoan{Name: disk, Borrower: "other/one/1", Value: []byte("wrong")})
+	if err == nil || hypervisor.KindOf(err) != hypervisor.KindOther || !strings.Contains(err.Error(), "another namespace") {
+		t.Errorf("lent to another namespace: %v", err)
 	}
 	if out, err := nodeA().Virsh(t.Context(), "secret-get-value", disk.UUID); err == nil {
 		t.Errorf("the value is told: %s", out)
@@ -155,14 +162,16 @@ func TestE2ESecretsAreLent(t *testing.T) {
 		}
 	}
 	wantBorrowers("default/two/2")
-	if missing, err := c.MissingSecrets(t.Context(), names); err != nil || !slices.Equal(missing, names[1:]) {
+	if missing, err := c.MissingSecrets(t.Context(), "default/two/2", names); err != nil || !slices.Equal(missing, names[1:]) {
 		t.Errorf("missing are %+v, %v", missing, err)
 	}
 	if err := c.ReturnSecrets(t.Context(), "default/two/2"); err != nil {
 		t.Error(err)
 	}
 	own := filepath.Join(t.TempDir(), "secret.xml")
-	if err := os.WriteFile(own, []byte("<secret ephemeral='yes'><uuid>"+disk.UUID+"</uuid></secret>"), 0o600); err != nil {
+	// As an administrator makes it of one that was lent.
+	const description = "<description>" + lentTo + "default/two/2</description>"
+	if err := os.WriteFile(own, []byte("<secret ephemeral='no'><uuid>"+disk.UUID+"</uuid>"+description+"</secret>"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"secret-define", own}, {"secret-set-value", disk.UUID, "aGVsbG8="}} {
@@ -177,6 +186,46 @@ func TestE2ESecretsAreLent(t *testing.T) {
 	}
 	if _, err := nodeA().Virsh(t.Context(), "secret-undefine", disk.UUID); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestE2ESecretsAreLentAtOnce: guests that need the same secret are prepared side by side, and
+// others end meanwhile.
+func TestE2ESecretsAreLentAtOnce(t *testing.T) {
+	c := startClient(t, nodeA(), Config{})
+	names := []hypervisor.SecretName{{UUID: "5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b31"}, {UsageType: "ceph", UsageName: "client.many secret"}}
+	for range 10 {
+		if err := c.LendSecret(t.Context(), hypervisor.SecretLoan{Name: names[0], Borrower: "default/old/0", Value: []byte("x")}); err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		all.Go(func() {
+			if err := c.ReturnSecrets(t.Context(), "default/old/0"); err != nil {
+				t.Error(err)
+			}
+		})
+		borrowers := []string{"default/one/1", "default/two/2", "default/three/3"}
+		for _, borrower := range borrowers {
+			for _, name := range names {
+				all.Go(func() {
+					if err := c.LendSecret(t.Context(), hypervisor.SecretLoan{Name: name, Borrower: borrower, Value: []byte("x")}); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+		}
+		all.Wait()
+		for _, borrower := range borrowers {
+			if missing, err := c.MissingSecrets(t.Context(), borrower, names); err != nil || len(missing) > 0 {
+				t.Fatalf("of %s, missing are %+v, %v", borrower, missing, err)
+			}
+			if err := c.ReturnSecrets(t.Context(), borrower); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if left, err := c.SecretBorrowers(t.Context()); err != nil || len(left) > 0 {
+			t.Fatalf("it is still lent to %v, %v", left, err)
+		}
 	}
 }
 

@@ -20,13 +20,17 @@ var secretUsages = map[string]lv.SecretUsageType{
 	"iscsi":  lv.SECRET_USAGE_TYPE_ISCSI,
 }
 
-// MissingSecrets implements hypervisor.Host. A private secret does not tell whether it has a
-// value.
-func (c *Client) MissingSecrets(ctx context.Context, secrets []hypervisor.SecretName) ([]hypervisor.SecretName, error) {
+// secretSubject is what calls about secrets are about: a daemon of its own may keep them,
+// whose silence is not to keep the host from being asked.
+const secretSubject = "secrets"
+
+// MissingSecrets implements hypervisor.SecretKeeper. A private secret of the host's own does
+// not tell whether it has a value.
+func (c *Client) MissingSecrets(ctx context.Context, borrower string, secrets []hypervisor.SecretName) ([]hypervisor.SecretName, error) {
 	const op = "looking secrets up"
 	var missing []hypervisor.SecretName
 	for _, s := range secrets {
-		has, err := call(ctx, c, op, hostSubject, func(conn *lv.Connect) (bool, error) { return hasSecret(conn, s) })
+		has, err := call(ctx, c, op, secretSubject, func(conn *lv.Connect) (bool, error) { return hasSecret(conn, s, borrower) })
 		if err != nil {
 			return nil, err
 		}
@@ -37,15 +41,20 @@ func (c *Client) MissingSecrets(ctx context.Context, secrets []hypervisor.Secret
 	return missing, nil
 }
 
-// hasSecret reports whether there is a secret, with a value. A daemon that serves nothing but
-// QEMU's guests does not keep them itself, and counts as having all.
-func hasSecret(conn *lv.Connect, name hypervisor.SecretName) (bool, error) {
+// hasSecret reports whether there is a secret, with a value, that is not lent to others only.
+// A daemon that serves nothing but QEMU's guests does not keep them itself, and counts as
+// having all.
+func hasSecret(conn *lv.Connect, name hypervisor.SecretName, borrower string) (bool, error) {
 	secret, err := lookupSecret(conn, name)
 	if err == nil {
 		defer func() { _ = secret.Free() }() // It fails only for a handle that is none.
-		var value []byte
-		value, err = secret.GetValue(0)
-		clear(value)
+		var def *libvirtxml.Secret
+		if def, err = readSecret(secret); err == nil {
+			if borrowers, lent := borrowersOf(def); lent {
+				return slices.Contains(borrowers, borrower), nil
+			}
+			err = hasValue(secret)
+		}
 	}
 	switch {
 	case errors.Is(err, lv.ERR_NO_SECRET):
@@ -55,6 +64,12 @@ func hasSecret(conn *lv.Connect, name hypervisor.SecretName) (bool, error) {
 	default:
 		return err == nil, err
 	}
+}
+
+func hasValue(secret *lv.Secret) error {
+	value, err := secret.GetValue(0)
+	clear(value)
+	return err
 }
 
 func lookupSecret(conn *lv.Connect, name hypervisor.SecretName) (*lv.Secret, error) {
@@ -67,15 +82,27 @@ func lookupSecret(conn *lv.Connect, name hypervisor.SecretName) (*lv.Secret, err
 // lentTo begins the description of a secret that was lent; the borrowers follow.
 const lentTo = "Lent by Virtferry to: "
 
-// borrowersOf returns to whom a secret was lent, and whether it was.
+// borrowersOf returns to whom a secret was lent, and whether it was. One that an administrator
+// has made permanent, or public, is the host's own.
 func borrowersOf(def *libvirtxml.Secret) ([]string, bool) {
 	names, lent := strings.CutPrefix(def.Description, lentTo)
-	return strings.Fields(names), lent
+	return strings.Fields(names), lent && def.Ephemeral == "yes" && def.Private == "yes"
 }
 
-// loanDefinition is the definition of a secret with a borrower more. It is nil if what is there
-// is the host's own.
-func loanDefinition(there *libvirtxml.Secret, loan hypervisor.SecretLoan) *libvirtxml.Secret {
+// namespaceOf is the namespace of a borrower.
+func namespaceOf(borrower string) string {
+	namespace, _, _ := strings.Cut(borrower, "/")
+	return namespace
+}
+
+// errLentElsewhere: what one namespace has lent is not changed by another.
+var errLentElsewhere = errors.New("the secret is lent to a migration of another namespace at the moment")
+
+// errOwnSecret: what is there is the host's own.
+var errOwnSecret = errors.New("the host has the secret itself")
+
+// loanDefinition is the definition of a secret with a borrower more.
+func loanDefinition(there *libvirtxml.Secret, loan hypervisor.SecretLoan) (*libvirtxml.Secret, error) {
 	def := &libvirtxml.Secret{Ephemeral: "yes", Private: "yes", UUID: loan.Name.UUID}
 	if loan.Name.UUID == "" {
 		def.Usage = &libvirtxml.SecretUsage{Type: loan.Name.UsageType}
@@ -92,7 +119,12 @@ func loanDefinition(there *libvirtxml.Secret, loan hypervisor.SecretLoan) *libvi
 	if there != nil {
 		var lent bool
 		if borrowers, lent = borrowersOf(there); !lent {
-			return nil
+			return nil, errOwnSecret
+		}
+		for _, other := range borrowers {
+			if namespaceOf(other) != namespaceOf(loan.Borrower) {
+				return nil, errLentElsewhere
+			}
 		}
 		def.UUID, def.Usage = there.UUID, there.Usage
 	}
@@ -100,22 +132,27 @@ func loanDefinition(there *libvirtxml.Secret, loan hypervisor.SecretLoan) *libvi
 		borrowers = append(borrowers, loan.Borrower)
 	}
 	def.Description = lentTo + strings.Join(borrowers, " ")
-	return def
+	return def, nil
 }
 
-// LendSecret implements hypervisor.Host.
+// LendSecret implements hypervisor.SecretKeeper.
 func (c *Client) LendSecret(ctx context.Context, loan hypervisor.SecretLoan) error {
 	value := slices.Clone(loan.Value) // The caller may be gone when it is used.
-	_, err := call(ctx, c, "lending a secret", hostSubject, func(conn *lv.Connect) (struct{}, error) {
+	const op = "lending a secret"
+	_, err := call(ctx, c, op, secretSubject, func(conn *lv.Connect) (struct{}, error) {
+		// What is read must not change before it is written: an abandoned call, too, is
+		// waited for.
+		c.loans.Lock()
+		defer c.loans.Unlock()
 		defer clear(value)
-		return struct{}{}, lend(conn, loan.Name, loan, value)
+		return struct{}{}, lend(conn, loan, value)
 	})
 	return err
 }
 
-func lend(conn *lv.Connect, name hypervisor.SecretName, loan hypervisor.SecretLoan, value []byte) error {
+func lend(conn *lv.Connect, loan hypervisor.SecretLoan, value []byte) error {
 	var there *libvirtxml.Secret
-	secret, err := lookupSecret(conn, name)
+	secret, err := lookupSecret(conn, loan.Name)
 	switch {
 	case err == nil:
 		there, err = readSecret(secret)
@@ -126,9 +163,12 @@ func lend(conn *lv.Connect, name hypervisor.SecretName, loan hypervisor.SecretLo
 	case !errors.Is(err, lv.ERR_NO_SECRET):
 		return err
 	}
-	def := loanDefinition(there, loan)
-	if def == nil {
+	def, err := loanDefinition(there, loan)
+	switch {
+	case errors.Is(err, errOwnSecret):
 		return nil
+	case err != nil:
+		return err
 	}
 	defined, err := defineSecret(conn, def)
 	if err != nil {
@@ -164,9 +204,11 @@ func defineSecret(conn *lv.Connect, def *libvirtxml.Secret) (*lv.Secret, error) 
 	return conn.SecretDefineXML(text, 0)
 }
 
-// ReturnSecrets implements hypervisor.Host.
+// ReturnSecrets implements hypervisor.SecretKeeper.
 func (c *Client) ReturnSecrets(ctx context.Context, borrower string) error {
-	_, err := call(ctx, c, "returning secrets", hostSubject, func(conn *lv.Connect) (struct{}, error) {
+	_, err := call(ctx, c, "returning secrets", secretSubject, func(conn *lv.Connect) (struct{}, error) {
+		c.loans.Lock()
+		defer c.loans.Unlock()
 		return struct{}{}, eachLent(conn, func(secret *lv.Secret, def *libvirtxml.Secret, borrowers []string) error {
 			rest := slices.DeleteFunc(slices.Clone(borrowers), func(name string) bool { return name == borrower })
 			switch {
@@ -186,9 +228,9 @@ func (c *Client) ReturnSecrets(ctx context.Context, borrower string) error {
 	return err
 }
 
-// SecretBorrowers implements hypervisor.Host.
+// SecretBorrowers implements hypervisor.SecretKeeper.
 func (c *Client) SecretBorrowers(ctx context.Context) ([]string, error) {
-	return call(ctx, c, "listing lent secrets", hostSubject, func(conn *lv.Connect) ([]string, error) {
+	return call(ctx, c, "listing lent secrets", secretSubject, func(conn *lv.Connect) ([]string, error) {
 		var all []string
 		err := eachLent(conn, func(_ *lv.Secret, _ *libvirtxml.Secret, borrowers []string) error {
 			all = append(all, borrowers...)
