@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -72,4 +73,43 @@ func (w *world) someoneElsesPostCopy(age time.Duration) {
 	}
 	gate.Release()
 	<-theirs
+}
+
+// TestSomebodyElsesPostCopyRightAfterOursIsNotOurs: the answer to our call is lost while it
+// fails. Before that counts as its end, somebody moves the guest to a third host, and switches
+// to post-copy.
+func TestSomebodyElsesPostCopyRightAfterOursIsNotOurs(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a := w.fleet.Host("node-a")
+		w.busy()
+		lm := w.migrateWith(guestUUID, keepGoing(true))
+		w.copying(lm)
+		a.LoseConnection()
+		if err := a.AbortJob(t.Context(), guestUUID); err != nil {
+			t.Fatal(err)
+		}
+		gate := w.fleet.Hold(guestUUID, fake.StageSwitched)
+		time.Sleep(time.Second)
+		theirs := make(chan error, 1)
+		go func() {
+			theirs <- a.Migrate(context.Background(), guestUUID, hypervisor.MigrateParams{
+				DestinationURI: w.fleet.Host("node-c").URI(), LiveXML: "<domain/>", PostCopy: true,
+			})
+		}()
+		time.Sleep(500 * time.Millisecond)
+		if err := a.StartPostCopy(t.Context(), guestUUID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Second)
+		w.api.update(lm.UID, func(*v1alpha1.LiveMigration) {})
+		now := w.api.get(lm)
+		if s := now.Status.Source; s.Steering.PostCopyTime != nil {
+			t.Errorf("theirs is taken for ours: %s", now.Status.Conditions[0].Message)
+		}
+		if message := now.Status.Conditions[0].Message; strings.Contains(message, "lost") || strings.Contains(message, "destroy") {
+			t.Errorf("of a guest that runs on another host in post-copy, it is said: %s", message)
+		}
+		gate.Release()
+		<-theirs
+	})
 }

@@ -40,8 +40,10 @@ type sourceSession struct {
 	callErr  error
 	returned chan error
 	// abandon lets go of the call that is in flight.
-	abandon    context.CancelFunc
-	now        sighting
+	abandon context.CancelFunc
+	now     sighting
+	// jobOver is whether our job, which had been seen, was seen to be over.
+	jobOver    bool
 	quietSince time.Time
 	wholeSince time.Time
 	lastAbort  time.Time
@@ -240,7 +242,7 @@ func (s *sourceSession) noteStop(e hypervisor.Event) {
 // noteSwitch remembers an event that tells of a post-copy which may be over before
 // anybody looks.
 func (s *sourceSession) noteSwitch(e hypervisor.Event) {
-	ours := s.section != nil && s.section.StartRequestedTime != nil && s.section.End == nil &&
+	ours := s.section != nil && s.section.StartRequestedTime != nil && s.section.End == nil && !s.jobOver &&
 		(s.section.JobStartedTime != nil || s.now.jobSeen && !s.now.foreign)
 	if !ours || e.Lifecycle != hypervisor.LifecycleSuspended || e.Detail != hypervisor.DetailPostcopy {
 		return
@@ -354,7 +356,9 @@ func (s *sourceSession) look(ctx context.Context) {
 	s.now = look(ctx, s.hv, s.lm.Status.DomainUUID)
 	s.evidence.noteSight(s.now)
 	if s.now.jobSeen {
-		s.now.foreign = migration.Foreign(s.section, s.called, s.now.job, s.node.Clock.Now())
+		s.now.foreign = s.jobOver || migration.Foreign(s.section, s.called, s.now.job, s.node.Clock.Now())
+		// What runs after ours has ended is somebody else's, however soon it begins.
+		s.jobOver = s.jobOver || s.section.JobStartedTime != nil && !s.now.job.MigratingOut() && !migration.InPostCopy(s.section)
 	} else {
 		// A half whose job cannot be asked about is ours only if its job was seen to be,
 		// perhaps by another process.

@@ -178,7 +178,7 @@ func (s *sourceSession) start(ctx context.Context) time.Duration {
 		s.reread(ctx)
 		return retryInterval
 	}
-	s.section, s.stopped, s.intent = section, nil, nil
+	s.section, s.stopped, s.intent, s.jobOver = section, nil, nil, false
 	s.call, s.called = migration.CallInFlight, s.node.Clock.Now()
 	s.evidence = evidence{reason: s.reason}
 	s.knobs = newKnobs(params)

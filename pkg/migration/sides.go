@@ -28,15 +28,17 @@ func sourceSideOf(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) 
 }
 
 // leftByAnother reports whether a half, or a guest that stands paused for its switch-over, has
-// been left by a migration that somebody else has started, to whatever host: nothing of the
-// guest was seen to come to the target, and ours was not in post-copy when it ended, or was
-// never seen and libvirt has refused it.
+// been left by a migration that somebody else has started, to whatever host. Ours was not in
+// post-copy when it ended, and the guest was not seen to run on the target; or ours was never
+// seen on either side, and libvirt has refused it.
 func leftByAnother(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus, side Side) bool {
 	switch {
-	case InPostCopy(source), target != nil && (target.IncomingTime != nil || ShowsIncoming(target.Domain)):
+	case InPostCopy(source):
 		return false
 	case side == SidePostcopy:
-		return true
+		return target == nil || !hasArrived(target) && SideOf(target.Domain) != SidePostcopy
+	case target != nil && (target.IncomingTime != nil || ShowsIncoming(target.Domain)):
+		return false
 	default:
 		return side == SideIncoming && source.JobStartedTime == nil && source.End.Call == v1alpha1.CallFailed
 	}
