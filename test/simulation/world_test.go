@@ -179,6 +179,8 @@ func (w *world) addGuest(i int, luck *pace) {
 // do has an act happen.
 func (w *world) do(a act) {
 	w.say("%s", a)
+	// What was true for a moment only, until this happens, was true.
+	w.observer.look()
 	w.verbs[a.Verb].do(w, a)
 }
 
