@@ -153,15 +153,15 @@ func TestADefinitionMadeWhileItWaitedStays(t *testing.T) {
 	inWorld(t, func(w *world) {
 		b := w.fleet.Host("node-b")
 		w.fleet.Host("node-a").FailNext(fake.MethodMigrate, &hypervisor.Error{Kind: hypervisor.KindOther, Message: "no"})
+		w.api.full = true
 		lm := w.migrate(guestUUID)
-		w.api.update(lm.UID, func(lm *v1alpha1.LiveMigration) { lm.Status.Attempt.CopyGrantedTime = nil })
 		w.await(lm, "the target", func(lm *v1alpha1.LiveMigration) bool {
 			return lm.Status.Target != nil && lm.Status.Target.ReadyTime != nil
 		})
 		b.AddGuest(fake.Guest{UUID: guestUUID, Name: "web", Persistent: true})
 		b.SetState(guestUUID, hypervisor.StateShutoff, hypervisor.ReasonShutdown)
 		time.Sleep(5 * time.Second)
-		w.api.update(lm.UID, func(lm *v1alpha1.LiveMigration) { lm.Status.Attempt.CopyGrantedTime = new(metav1.NowMicro()) })
+		w.api.update(lm.UID, func(*v1alpha1.LiveMigration) { w.api.full = false }) // The API's mutex is held.
 		after := w.settle(lm)
 		if after.Status.Phase != v1alpha1.PhaseFailed || b.Count(fake.MethodUndefine, guestUUID) != 0 {
 			t.Errorf("%s, and the definition was removed %d times", after.Status.Phase, b.Count(fake.MethodUndefine, guestUUID))

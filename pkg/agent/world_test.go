@@ -142,6 +142,8 @@ type memoryAPI struct {
 	objects map[types.UID]*v1alpha1.LiveMigration
 	version int
 	away    bool
+	// full is whether no slot for copying is free.
+	full bool
 	// before and after are called with the number of each write of an agent's
 	// section, and may end the agent; they return whether they did.
 	writes        int
@@ -199,7 +201,7 @@ func (m *memoryAPI) update(uid types.UID, change func(*v1alpha1.LiveMigration)) 
 	facts := migration.ManagerFacts{
 		Object: lm, Nodes: nodes, NewAttempt: func() string { return "attempt-" + string(uid) },
 		Turn: migration.Turn{
-			Resolution: migration.Resolve(&lm.Spec, lm.Status.DomainUUID, nodes, nobody, time.Now()), Admit: true, Grant: true,
+			Resolution: migration.Resolve(&lm.Spec, lm.Status.DomainUUID, nodes, nobody, time.Now()), Admit: true, Grant: !m.full,
 		},
 	}
 	summary := migration.Summarize(facts, time.Now())
