@@ -75,7 +75,8 @@ type watched struct {
 	// mourned is whether somebody has stopped it, or was about to, and touched whether
 	// somebody has paused or resumed it.
 	mourned, touched, paused bool
-	// twice is since when it has run on two hosts; zero while it does not.
+	// twice is since when it has run on two hosts, and a migration has to do something
+	// about it; zero while that is not so.
 	twice time.Time
 }
 
@@ -194,21 +195,24 @@ func (o *observer) see(g *watched, copies map[string]hypervisor.Domain) {
 		}
 	}
 	switch {
-	case running < 2:
+	case running < 2 || !o.concerned(g, copies):
 		g.twice = time.Time{}
 	case g.twice.IsZero():
 		g.twice = now
-	case !o.calmSince.IsZero() && now.Sub(g.twice) > twiceMost && now.Sub(o.calmSince) > twiceMost && o.concerned(g):
+	case !o.calmSince.IsZero() && now.Sub(g.twice) > twiceMost && now.Sub(o.calmSince) > twiceMost:
 		o.breaks(runsOnce, "%s has been running twice for %s: %s", g.name, now.Sub(g.twice), whereabouts(copies))
 		g.twice = now
 	}
 }
 
 // concerned reports whether a migration that has not ended is about two running copies that
-// it has made itself.
-func (o *observer) concerned(g *watched) bool {
+// it has made itself, on its own two hosts.
+func (o *observer) concerned(g *watched, copies map[string]hypervisor.Domain) bool {
 	for _, lm := range o.moves {
 		source, target := migration.CurrentSource(lm), migration.CurrentTarget(lm)
+		if copies[lm.Status.SourceNode].State != hypervisor.StateRunning || copies[lm.Spec.TargetNode].State != hypervisor.StateRunning {
+			continue // Somebody else has moved one of them.
+		}
 		if lm.Status.DomainUUID == g.uuid && !migration.Finished(lm) && source != nil && source.End != nil && target != nil &&
 			source.End.CopySettledTime == nil && target.ArrivedTime != nil && !g.touched && !g.mourned {
 			return true
