@@ -63,7 +63,8 @@ type refRow struct {
 }
 
 type refNode struct {
-	edges map[string][]refEdge
+	edges map[string][]refEdge // By the name of the element.
+	any   []refEdge            // For elements of any name.
 	rows  map[string][]*refRow // By place: an attribute, refText or refElement.
 	likes []refLike
 	known bool // A line names the element, and not only with refAny.
@@ -109,23 +110,23 @@ type refState struct {
 func statesOf(to, parent []refState, name string, child *xmltree.Node) []refState {
 	from := len(to)
 	for _, s := range parent {
-		to = s.node.follow(to, from, s.off, name, child)
-		to = s.node.follow(to, from, s.off, refAny, child)
+		to = follow(to, from, s.off, s.node.edges[name], child)
+		to = follow(to, from, s.off, s.node.any, child)
 	}
 	for i := from; i < len(to); i++ { // What is appended here is looked at, too.
 		for _, like := range to[i].node.likes {
-			to = like.parent.follow(to, from, to[i].off+1, like.name, child)
+			to = follow(to, from, to[i].off+1, like.parent.edges[like.name], child)
 		}
 	}
 	return to
 }
 
-// follow appends where the edges of this name lead, unless the child stands
-// there already: its states are those from there on.
-func (r *refNode) follow(to []refState, from, off int, name string, child *xmltree.Node) []refState {
+// follow appends where these edges lead, unless the child stands there already: its
+// states are those from there on.
+func follow(to []refState, from, off int, edges []refEdge, child *xmltree.Node) []refState {
 next:
-	for i := range r.edges[name] {
-		e := &r.edges[name][i]
+	for i := range edges {
+		e := &edges[i]
 		if child != nil {
 			for j := range e.conditions {
 				if !e.conditions[j].holds(child) {
@@ -296,24 +297,38 @@ func (r *refNode) at(path string) (*refNode, error) {
 		r.all = true
 		return r, nil
 	}
-	name, _, _ := strings.Cut(step, "[")
-	i := slices.IndexFunc(r.edges[name], func(e refEdge) bool { return e.text == step })
-	if i < 0 {
-		conditions, err := parseRefConditions(step[len(name):])
-		if err != nil {
-			return nil, err
-		}
-		if r.edges == nil {
-			r.edges = make(map[string][]refEdge)
-		}
-		i = len(r.edges[name])
-		r.edges[name] = append(r.edges[name], refEdge{step, conditions, &refNode{known: name != refAny}})
-	}
-	to := r.edges[name][i].to
-	if !more {
-		return to, nil
+	to, err := r.step(step)
+	if err != nil || !more {
+		return to, err
 	}
 	return to.at(rest)
+}
+
+// step returns where the edge for one step of a path leads, and makes it where there is none.
+func (r *refNode) step(step string) (*refNode, error) {
+	name, _, _ := strings.Cut(step, "[")
+	edges := r.edges[name]
+	if name == refAny {
+		edges = r.any
+	}
+	if i := slices.IndexFunc(edges, func(e refEdge) bool { return e.text == step }); i >= 0 {
+		return edges[i].to, nil
+	}
+	conditions, err := parseRefConditions(step[len(name):])
+	if err != nil {
+		return nil, err
+	}
+	to := &refNode{known: name != refAny}
+	edges = append(edges, refEdge{step, conditions, to})
+	switch {
+	case name == refAny:
+		r.any = edges
+	case r.edges == nil:
+		r.edges = map[string][]refEdge{name: edges}
+	default:
+		r.edges[name] = edges
+	}
+	return to, nil
 }
 
 func parseRefConditions(text string) ([]refCondition, error) {

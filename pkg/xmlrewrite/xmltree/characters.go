@@ -8,16 +8,22 @@ import (
 
 // checkCharacters refuses bytes that no XML 1.0 document may hold.
 func (s *scanner) checkCharacters() error {
-	for i, r := range s.src {
-		switch {
-		case IsCharacter(r):
-		case r < 0x20:
-			return s.fail(i, "a control character is not allowed here")
-		default:
-			return s.fail(i, "this character is not allowed in XML")
+	src := s.src
+	for at := 0; at < len(src); {
+		if src[at]-' ' < utf8.RuneSelf-' ' { // Nearly all of them.
+			at++
+			continue
 		}
-		if r == utf8.RuneError && !strings.HasPrefix(s.src[i:], string(utf8.RuneError)) {
-			return s.fail(i, "the document is not UTF-8")
+		r, size := utf8.DecodeRuneInString(src[at:])
+		switch {
+		case r == utf8.RuneError && size == 1:
+			return s.fail(at, "the document is not UTF-8")
+		case IsCharacter(r):
+			at += size
+		case r < ' ':
+			return s.fail(at, "a control character is not allowed here")
+		default:
+			return s.fail(at, "this character is not allowed in XML")
 		}
 	}
 	return nil

@@ -34,12 +34,16 @@ type Replacement struct {
 func (r *Result) Replacements() (replaced []Replacement, broken *Node) {
 	source := r.doc.src
 	copied, at := 0, 0
+	if len(r.written) > 0 {
+		replaced = make([]Replacement, 0, len(r.written))
+	}
+	anew := newStore(r.fresh())
 	for i := range r.written {
 		f := &r.written[i]
 		if f.src < copied || f.end < f.src || source[copied:f.src] != r.text[at:f.from] || !f.inPlace(source) {
 			return nil, f.at
 		}
-		after, ok := f.read(r.text[f.from:f.to])
+		after, ok := f.read(r.text[f.from:f.to], anew)
 		if !ok {
 			return nil, f.at
 		}
@@ -52,17 +56,26 @@ func (r *Result) Replacements() (replaced []Replacement, broken *Node) {
 	return replaced, nil
 }
 
+// fresh returns how many bytes of the result are no copies.
+func (r *Result) fresh() int {
+	size := 0
+	for i := range r.written {
+		size += r.written[i].to - r.written[i].from
+	}
+	return size
+}
+
 // read reads what was written.
-func (f *fragment) read(text string) (after *Node, ok bool) {
+func (f *fragment) read(text string, into *store) (after *Node, ok bool) {
 	switch f.kind {
 	case RemovedElement:
 		return nil, true
 	case ReplacedTag:
-		after, err := parseTag(text)
+		after, err := parseTag(text, into)
 		return after, err == nil && after.Name == f.at.Name && after.closed == f.at.closed
 	case ReplacedElement, AddedElement:
 	}
-	doc, err := Parse(text)
+	doc, err := parse(text, into)
 	if err != nil {
 		return nil, false
 	}

@@ -32,11 +32,7 @@ func (e *SyntaxError) Error() string {
 
 // Parse reads a document. The error is a [*SyntaxError].
 func Parse(src string) (*Document, error) {
-	s := newScanner(src)
-	if err := s.document(); err != nil {
-		return nil, err
-	}
-	return s.doc, nil
+	return parse(src, newStore(len(src)))
 }
 
 // scanner turns the source into a tree in one pass.
@@ -46,14 +42,21 @@ type scanner struct {
 	open  *Node
 	depth int
 	doc   *Document
-	room  []Node // For the next elements: one allocation serves many, but few in a short text.
+	store *store
 }
 
-func newScanner(src string) *scanner { return &scanner{src: src, doc: &Document{src: src}} }
+// parse reads a document into elements from the store.
+func parse(src string, from *store) (*Document, error) {
+	s := scanner{src: src, doc: &Document{src: src}, store: from}
+	if err := s.document(); err != nil {
+		return nil, err
+	}
+	return s.doc, nil
+}
 
 // parseTag reads a start tag that stands alone.
-func parseTag(src string) (*Node, error) {
-	s := newScanner(src)
+func parseTag(src string, from *store) (*Node, error) {
+	s := scanner{src: src, doc: &Document{src: src}, store: from}
 	if err := s.checkCharacters(); err != nil {
 		return nil, err
 	}
@@ -237,11 +240,7 @@ func (s *scanner) startTag() error {
 	if s.depth == maxDepth {
 		return s.fail(s.pos, "elements are nested too deeply")
 	}
-	if len(s.room) == 0 {
-		s.room = make([]Node, min(32, 1+len(s.src)/32))
-	}
-	n := &s.room[0]
-	s.room = s.room[1:]
+	n := s.store.node()
 	n.Name, n.Parent, n.doc, n.start = s.src[from:end], s.open, s.doc, s.pos
 	if err := s.attributes(n, end); err != nil {
 		return err
@@ -277,10 +276,12 @@ func (s *scanner) link(n *Node) {
 
 // attributes reads from behind the element's name to the end of the start tag.
 func (s *scanner) attributes(n *Node, at int) error {
+	n.attrs = s.store.room()
 	for {
 		from := at
 		at = s.skipSpace(at)
 		if done, err := s.tagEnd(n, at); done || err != nil {
+			n.attrs = s.store.keep(n.attrs)
 			return err
 		}
 		switch {
@@ -295,9 +296,6 @@ func (s *scanner) attributes(n *Node, at int) error {
 		}
 		if n.HasAttr(a.Name) {
 			return s.fail(at, "an attribute appears twice")
-		}
-		if n.attrs == nil {
-			n.attrs = make([]sourceAttr, 0, 4)
 		}
 		n.attrs = append(n.attrs, a)
 		at = a.to + 1
@@ -341,16 +339,20 @@ func (s *scanner) attribute(at int) (sourceAttr, error) {
 		return none, err
 	}
 	to := s.find(s.src[from-1], from)
+	value := s.src[from:to]
 	switch {
-	case strings.Contains(s.src[from:to], "<"):
+	case strings.IndexByte(value, '<') >= 0:
 		return none, s.fail(at, "an attribute value must not contain a less-than sign")
 	case to == len(s.src):
 		return none, s.fail(at, "an attribute value is not closed")
 	}
-	if err := s.checkReferences(from, to); err != nil {
-		return none, err
+	if strings.IndexByte(value, '&') >= 0 {
+		if err := s.checkReferences(from, to); err != nil {
+			return none, err
+		}
+		value = decodeText(value)
 	}
-	return sourceAttr{Attr{s.src[at:end], decodeText(s.src[from:to])}, from, to}, nil
+	return sourceAttr{Attr{s.src[at:end], value}, from, to}, nil
 }
 
 // valueStart returns the offset behind the quote that opens the value of an

@@ -25,26 +25,25 @@ type Node struct {
 	FirstChild *Node
 	// NextSibling is the next element with the same parent; nil if this is the last.
 	NextSibling *Node
-	// Foreign is set in elements that are in a default namespace that one of them, other
-	// than the root, declares.
-	Foreign bool
 
 	doc       *Document
 	lastChild *Node
 	attrs     []sourceAttr
+	edits     *edits
 
 	start    int // Offset of the opening angle bracket.
 	open     int // Offset just behind the start tag.
 	shut     int // Offset of the end tag.
 	end      int // Offset just behind the element.
+	position int // Among the siblings of its name, from 1; set by numberChildren.
+
+	// Foreign is set in elements that are in a default namespace that one of them, other
+	// than the root, declares.
+	Foreign  bool
+	alone    bool // There is no other of its name; set by numberChildren.
 	closed   bool
 	hasOther bool // Holds comments, CDATA or processing instructions.
 	touched  bool // This element or one below it has an edit.
-
-	position int  // Among the siblings of its name, from 1; set by numberChildren.
-	alone    bool // There is no other; set by numberChildren.
-
-	edits *edits
 }
 
 // sourceAttr is an attribute of the source.
