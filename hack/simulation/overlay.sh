@@ -55,8 +55,9 @@ patch runtime/time.go 't.rand = cheaprand()' 't.rand = uint32(next())'
 # The order of a large map follows from its hashes.
 patch runtime/alg.go '= bootstrapRand()' '= 0x9e3779b97f4a7c15 * uint64(i+1)'
 patch runtime/alg.go 'uintptr(bootstrapRand())' 'uintptr(0x9e3779b9) * uintptr(i+1)'
-# Nobody is interrupted for having run for long, since that depends on what else the machine does.
-patch runtime/proc.go 'const forcePreemptNS = 10 * 1000 * 1000' 'const forcePreemptNS = 3600 * 1000 * 1000 * 1000'
+# Nobody is interrupted for having run for long, since that depends on what else the machine does: but for one that turns
+# in a circle until others have run, as controller-runtime's manager does if it is stopped while it starts.
+patch runtime/proc.go 'const forcePreemptNS = 10 * 1000 * 1000' 'const forcePreemptNS = 5 * 1000 * 1000 * 1000'
 
 {
 	printf '{"Replace": {'

@@ -90,6 +90,9 @@ func apply(w *world, a act) {
 	if a.Kind%11 == 0 {
 		spec["ttlSecondsAfterFinished"] = int64(a.Kind)
 	}
+	if a.Kind%8 == 6 {
+		spec["dryRun"] = true
+	}
 	_, err := w.server.create(moveRequest(a), object{
 		"apiVersion": v1alpha1.GroupVersion.String(), "kind": "LiveMigration",
 		"metadata": object{"name": moveKey(a).name, "namespace": userNamespace}, "spec": spec,

@@ -39,6 +39,7 @@ const (
 	wellFormed     promise = "a status is well formed, and never goes back"
 	withinLimits   promise = "no more go on at once than may"
 	settles        promise = "everything settles"
+	touchesNothing promise = "a dry run moves nothing"
 )
 
 // violation is a promise that was broken.
@@ -305,6 +306,9 @@ func (o *observer) noteChange(c change) {
 	}
 	o.moves[c.key] = after
 	o.checkForm(before, after)
+	if migration.DryRun(after) && migration.Started(after) {
+		o.breaks(touchesNothing, "%s was started: %s", after.Name, short(after))
+	}
 	o.cover(before, after)
 	o.checkLimits()
 	if before != nil && !migration.Finished(before) && migration.Finished(after) && !o.excused[c.key] {
@@ -370,7 +374,7 @@ func (o *observer) checkLimits() {
 		stage migration.Stage
 		at    string
 	}
-	count, guests := map[place]int{}, map[string]string{}
+	count, guests, checks := map[place]int{}, map[string]string{}, map[string]int{}
 	for _, k := range slices.SortedFunc(maps.Keys(o.moves), compareKeys) {
 		lm := o.moves[k]
 		if migration.Finished(lm) {
@@ -378,6 +382,11 @@ func (o *observer) checkLimits() {
 		}
 		c := migration.NewClaim(lm, time.Now())
 		if c.Stage == migration.StageWaiting {
+			continue
+		}
+		if migration.DryRun(lm) {
+			checks["from "+c.Source]++
+			checks["to "+c.Target]++
 			continue
 		}
 		if other := guests[c.Guest]; other != "" {
@@ -393,6 +402,9 @@ func (o *observer) checkLimits() {
 		o.within(count[place{migration.StageCopying, "to " + n.name}], o.w.limits.Target, "copied to "+n.name)
 		o.within(count[place{migration.StagePreparing, "from " + n.name}], o.w.limits.Preparing, "prepared on "+n.name)
 		o.within(count[place{migration.StagePreparing, "to " + n.name}], o.w.limits.Preparing, "prepared for "+n.name)
+	}
+	for where, n := range checks {
+		o.within(n, 1, "tried out "+where)
 	}
 	most := o.w.limits.Cluster
 	if most == 0 {
@@ -422,6 +434,8 @@ func (o *observer) checkTruth(lm *v1alpha1.LiveMigration) {
 	live := func(s sight, host string) bool { return whole(s.copies[host]) }
 	var holds func(sight) bool
 	switch {
+	case c.Reason == v1alpha1.ReasonChecksPassed:
+		holds = func(s sight) bool { return live(s, source) }
 	case c.Status == metav1.ConditionTrue:
 		holds = func(s sight) bool { return arrived(s, g.sights[len(g.sights)-1], source, target) }
 	case c.Reason == v1alpha1.ReasonGuestStopped:
