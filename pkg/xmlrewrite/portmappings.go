@@ -16,22 +16,96 @@ func planPortMappings(p *planner) {
 	if !p.checkPortMappings(mappings) {
 		return
 	}
+	m := newPortMap(mappings, p.listensOn)
 	used := make([]bool, len(mappings))
 	for _, source := range otherListeners(p.doc) {
-		if i, ok := mappedPort(mappings, source); ok {
-			used[i] = true
-			source.SetAttr("service", itoa(mappings[i].To))
-			p.portsGiven[source] = mappings[i].To
+		port, _ := listenPort(source)
+		i, ok := m.entry(port)
+		if !ok {
+			continue
 		}
+		used[i] = true
+		if m.isDone(i) {
+			p.warn(placeOf(portMappingsField).entry(i).dot("from"), source,
+				"no character device of the guest listens on the port "+itoa(mappings[i].From)+"; this one listens on "+itoa(port)+
+					", and counts as mapped by an earlier rewrite. If there was none, correct from")
+		}
+		source.SetAttr("service", itoa(mappings[i].To))
+		p.portsGiven[source] = mappings[i].To
 	}
-	for i := range mappings {
-		if used[i] || p.elsewhere(func(d *guest) bool { return listensOn(d, mappings, i) }) {
+	for i, mapping := range mappings {
+		if used[i] || p.elsewhere(func(d *guest) bool { return hasListener(d, mapping.From) || m.isDone(i) }) {
 			continue
 		}
 		p.report(ProblemNotFound, placeOf(portMappingsField).entry(i).dot("from"), nil,
 			"no character device of the guest listens on this port; correct or remove the entry, and use serial for serial ports on TCP")
 	}
 	p.comparePorts()
+}
+
+// listensOn reports whether a character device of either of the guest's definitions listens
+// on a port.
+func (p *planner) listensOn(port int32) bool {
+	return hasListener(p.doc, port) || p.other != nil && hasListener(p.other, port)
+}
+
+// portMap maps ports. All is decided on the original ports, so entries may swap them and
+// pass them on.
+type portMap struct {
+	mappings []v1alpha1.PortMapping
+	byFrom   map[int32]int
+	byTo     map[int32]int
+	rings    []bool // By entry: whether its port comes back to it.
+	done     bool   // Whether the guest looks as it does when all but the rings has been mapped.
+}
+
+// newPortMap returns the map for a guest. Where nothing is left to map, but all that is
+// mapped to is there, an earlier rewrite has done it, which is then not done again. A
+// ring looks the same before and after, so this cannot be told of rings.
+func newPortMap(mappings []v1alpha1.PortMapping, there func(port int32) bool) *portMap {
+	m := &portMap{mappings: mappings, byFrom: map[int32]int{}, byTo: map[int32]int{}, rings: make([]bool, len(mappings))}
+	for i, mapping := range mappings {
+		m.byFrom[mapping.From], m.byTo[mapping.To] = i, i
+	}
+	for i, mapping := range mappings {
+		m.rings[i] = m.comesBack(mapping)
+		m.done = m.done || !m.rings[i]
+	}
+	for i, mapping := range mappings {
+		_, passedOn := m.byTo[mapping.From]
+		if !m.rings[i] && (!there(mapping.To) || !passedOn && there(mapping.From)) {
+			m.done = false
+		}
+	}
+	return m
+}
+
+// comesBack reports whether the entries that follow one another from here lead back.
+func (m *portMap) comesBack(start v1alpha1.PortMapping) bool {
+	port := start.To
+	for range m.mappings {
+		if port == start.From {
+			return true
+		}
+		i, ok := m.byFrom[port]
+		if !ok {
+			return false
+		}
+		port = m.mappings[i].To
+	}
+	return false
+}
+
+// isDone reports whether an earlier rewrite has mapped the port of an entry.
+func (m *portMap) isDone(i int) bool { return m.done && !m.rings[i] }
+
+// entry returns the entry for a port on which a device listens.
+func (m *portMap) entry(port int32) (int, bool) {
+	if i, ok := m.byTo[port]; ok && m.isDone(i) {
+		return i, true
+	}
+	i, ok := m.byFrom[port]
+	return i, ok && !m.isDone(i)
 }
 
 // comparePorts reports ports that two character devices would have on the target, of which
@@ -64,8 +138,7 @@ func (p *planner) comparePorts() {
 	}
 }
 
-// checkPortMappings reports what is wrong with the list in itself. A port that is mapped to
-// one that is mapped in turn would be mapped again when the rewrite is repeated.
+// checkPortMappings reports what is wrong with the list in itself.
 func (p *planner) checkPortMappings(mappings []v1alpha1.PortMapping) bool {
 	before := len(p.problems)
 	for i, m := range mappings {
@@ -83,8 +156,6 @@ func (p *planner) checkPortMappings(mappings []v1alpha1.PortMapping) bool {
 			case i == j:
 			case m.From == other.From && i > j:
 				p.report(ProblemAmbiguous, field.dot("from"), nil, "entry "+itoa(j)+" has the same port; remove one of the two")
-			case m.To == other.From:
-				p.report(ProblemConflict, field.dot("to"), nil, "entry "+itoa(j)+" maps this port in turn; a port must not be mapped twice")
 			case m.To == other.To && i > j:
 				p.report(ProblemConflict, field.dot("to"), nil, "entry "+itoa(j)+" leads to the same port; choose another")
 			}
@@ -93,30 +164,16 @@ func (p *planner) checkPortMappings(mappings []v1alpha1.PortMapping) bool {
 	return len(p.problems) == before
 }
 
-// mappedPort returns the entry for the port of a listener: one that it has on the source or,
-// from an earlier rewrite, on the target.
-func mappedPort(mappings []v1alpha1.PortMapping, source *xmltree.Node) (int, bool) {
+// listenPort returns the port on which a source element says to listen, if that is a number.
+func listenPort(source *xmltree.Node) (int32, bool) {
 	port, err := strconv.ParseUint(source.Value("service"), 10, 16)
-	if err != nil {
-		return 0, false
-	}
-	for i, m := range mappings {
-		if int32(port) == m.From {
-			return i, true
-		}
-	}
-	for i, m := range mappings {
-		if int32(port) == m.To {
-			return i, true
-		}
-	}
-	return 0, false
+	return int32(port), err == nil
 }
 
-// listensOn reports whether a character device listens on a port that an entry maps.
-func listensOn(d *guest, mappings []v1alpha1.PortMapping, entry int) bool {
+// hasListener reports whether a character device that serial does not map listens on a port.
+func hasListener(d *guest, port int32) bool {
 	for _, source := range otherListeners(d) {
-		if i, ok := mappedPort(mappings, source); ok && i == entry {
+		if at, ok := listenPort(source); ok && at == port {
 			return true
 		}
 	}

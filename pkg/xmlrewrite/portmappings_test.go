@@ -1,6 +1,7 @@
 package xmlrewrite
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,6 +30,7 @@ func TestPortMappings(t *testing.T) {
 		data     *v1alpha1.MigrateData
 		replaced []string
 		warned   []string
+		swapped  bool
 		problem  string
 	}{
 		{name: "all are warned about", data: nil, warned: []string{"serial[1]/source[1]", "channel[1]/source", "rng/backend/source"}},
@@ -38,7 +40,13 @@ func TestPortMappings(t *testing.T) {
 			replaced: []string{`service="2001"`, `service="3001"`, `host='0.0.0.0' service='2003'/></channel>`, `host='0.0.0.0' service='3003'/></channel>`}},
 		{name: "serial has those of serial ports", data: ports(2002, 3002), problem: "portMappings[0].from"},
 		{name: "nothing listens there", data: ports(2003, 3003, 9, 10), problem: "portMappings[1].from"},
-		{name: "a port is mapped twice", data: ports(2003, 2004, 2004, 3004), problem: "portMappings[0].to"},
+		{name: "one passes its port on", data: ports(2003, 2004, 2004, 3004),
+			replaced: []string{`host='0.0.0.0' service='2003'/></channel>`, `host='0.0.0.0' service='2004'/></channel>`, `service='2004'/></backend>`, `service='3004'/></backend>`},
+			warned:   []string{"serial[1]/source[1]"}},
+		{name: "two swap theirs", data: ports(2003, 2004, 2004, 2003), swapped: true,
+			replaced: []string{`host='0.0.0.0' service='2003'/></channel>`, `host='0.0.0.0' service='2004'/></channel>`, `service='2004'/></backend>`, `service='2003'/></backend>`},
+			warned:   []string{"serial[1]/source[1]"}},
+		{name: "one is mistyped, and what it leads to is there", data: ports(2003, 3003, 9, 2004), problem: "portMappings[1].from"},
 		{name: "two get the same port", data: ports(2003, 3003, 2004, 3003), problem: "portMappings[1].to"},
 		{name: "one entry too many", data: ports(2003, 3003, 2003, 3004), problem: "portMappings[1].from"},
 		{name: "no port", data: ports(2003, 70000), problem: "portMappings[0].to"},
@@ -69,8 +77,70 @@ func TestPortMappings(t *testing.T) {
 				t.Errorf("warned about %q, want %q", warned, c.warned)
 			}
 			again, err := NewPlan(plan.Apply(), c.data, Options{})
+			if c.swapped {
+				want = guest // What is swapped twice is as before.
+			}
 			if err != nil || again.Apply() != want {
 				t.Errorf("again: %v", err)
+			}
+		})
+	}
+}
+
+// TestPortThatCountsAsMapped: where every entry looks as if it had been carried out, each says
+// so, for it may have been mistyped. One that means the other definition does not.
+func TestPortThatCountsAsMapped(t *testing.T) {
+	t.Parallel()
+	guest := func(ports ...string) string {
+		var devices strings.Builder
+		for _, port := range ports {
+			devices.WriteString("<channel type='tcp'><source mode='bind' host='0.0.0.0' service='" + port + "'/></channel>")
+		}
+		return "<domain type='kvm'><name>g</name><devices>" + devices.String() + "</devices></domain>"
+	}
+	for _, c := range []struct {
+		name     string
+		guest    string
+		options  Options
+		mappings []v1alpha1.PortMapping
+		want     string
+		warned   []string
+		problem  string
+	}{
+		{name: "one is mistyped", guest: guest("2003"), mappings: []v1alpha1.PortMapping{{From: 999, To: 2003}},
+			want: guest("2003"), warned: []string{"spec.migrateData.portMappings[0].from"}},
+		{name: "all are mapped", guest: guest("3003", "3004", "2005"), mappings: []v1alpha1.PortMapping{{From: 2003, To: 3003}, {From: 2004, To: 3004}, {From: 2005, To: 2005}},
+			want: guest("3003", "3004", "2005"), warned: []string{"spec.migrateData.portMappings[0].from", "spec.migrateData.portMappings[1].from"}},
+		{name: "the other definition is still to be mapped", guest: guest("3003"), options: Options{Inactive: true, Other: guest("2003")},
+			mappings: []v1alpha1.PortMapping{{From: 2003, To: 3003}}, want: guest("3003")},
+		{name: "the other definition is mapped, too", guest: guest("3003"), options: Options{Inactive: true, Other: guest("3003", "3004")},
+			mappings: []v1alpha1.PortMapping{{From: 2003, To: 3003}, {From: 2004, To: 3004}}, want: guest("3003"), warned: []string{"spec.migrateData.portMappings[0].from"}},
+		{name: "neither definition has it", guest: guest("2004"), options: Options{Inactive: true, Other: guest("2004")},
+			mappings: []v1alpha1.PortMapping{{From: 2003, To: 3003}}, problem: "portMappings[0].from"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			plan, err := NewPlan(c.guest, &v1alpha1.MigrateData{PortMappings: c.mappings}, c.options)
+			if c.problem != "" {
+				if err == nil || !strings.Contains(err.Error(), c.problem) {
+					t.Errorf("got %v, want a problem at %s", err, c.problem)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := plan.Apply(); got != c.want {
+				t.Errorf("got\n%s\nwant\n%s", got, c.want)
+			}
+			var warned []string
+			for _, w := range plan.Warnings() {
+				if strings.Contains(w.Message, "counts as mapped") {
+					warned = append(warned, w.DataPath)
+				}
+			}
+			if !slices.Equal(warned, c.warned) {
+				t.Errorf("warned about %q, want %q", warned, c.warned)
 			}
 		})
 	}

@@ -74,7 +74,7 @@ type MigrateDataApplyConfiguration struct {
 	// portMappings says what ports become on the target on which character devices other
 	// than serial ports on TCP listen: channels, parallel ports, redirected devices, smart
 	// cards, random number generators, and serial ports on UDP. An entry whose ends are the
-	// same says that the port is free on the target.
+	// same says that the port is free on the target. Entries may swap ports and pass them on.
 	PortMappings []PortMappingApplyConfiguration `json:"portMappings,omitempty"`
 }
 
