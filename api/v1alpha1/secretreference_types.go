@@ -55,6 +55,10 @@ func (r SecretReference) String() string {
 	}
 }
 
+// Same reports whether two references name a secret in the same way. One by UUID and one by
+// usage may be about one secret all the same, which only libvirt knows.
+func (r SecretReference) Same(other SecretReference) bool { return r.String() == other.String() }
+
 // SecretMigrateData says where the value of a libvirt secret comes from.
 //
 // +kubebuilder:validation:ExactlyOneOf=uuid;usage

@@ -31,8 +31,7 @@ func (s *sourceSession) secretsOf(definitions []hypervisor.DomainXML) ([]v1alpha
 			return nil, err //nolint:wrapcheck // The caller says what was read.
 		}
 		for _, r := range found {
-			known := slices.ContainsFunc(all, func(other v1alpha1.SecretReference) bool { return other.String() == r.String() })
-			if !known && len(all) < maxSecrets {
+			if !slices.ContainsFunc(all, r.Same) && len(all) < maxSecrets {
 				all = append(all, r)
 			}
 		}
@@ -99,11 +98,11 @@ func (s *targetSession) lendSecrets(ctx context.Context, wanted []v1alpha1.Secre
 	}
 	for i, entry := range data.Secrets {
 		r := entry.Reference()
-		if !slices.ContainsFunc(wanted, func(other v1alpha1.SecretReference) bool { return other.String() == r.String() }) {
+		if !slices.ContainsFunc(wanted, r.Same) {
 			return refuse(v1alpha1.ReasonInvalidMigrateData,
 				"spec.migrateData.secrets[%d]: the guest's definition does not refer to the secret %s. Remove the entry, or correct it", i, r)
 		}
-		again := func(other v1alpha1.SecretMigrateData) bool { return other.Reference().String() == r.String() }
+		again := func(other v1alpha1.SecretMigrateData) bool { return r.Same(other.Reference()) }
 		if first := slices.IndexFunc(data.Secrets, again); first < i {
 			return refuse(v1alpha1.ReasonInvalidMigrateData,
 				"spec.migrateData.secrets[%d]: secrets[%d] is about the same secret %s. Remove one of the two", i, first, r)

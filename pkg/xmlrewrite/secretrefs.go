@@ -24,8 +24,7 @@ func ReadSecrets[Text ~string | ~[]byte](domainXML Text, data *v1alpha1.MigrateD
 	}
 	var found []v1alpha1.SecretReference
 	readSecrets(doc.Root, func(r v1alpha1.SecretReference) {
-		same := func(other v1alpha1.SecretReference) bool { return other.String() == r.String() }
-		if !slices.ContainsFunc(found, same) {
+		if !slices.ContainsFunc(found, r.Same) {
 			found = append(found, r)
 		}
 	})
