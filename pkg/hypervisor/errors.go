@@ -59,6 +59,10 @@ var (
 	ErrPostCopyRuns = errors.New("the migration's post-copy phase has not failed")
 )
 
+// ErrNoSecretDriver is the cause of errors of kind KindOther: the hypervisor answers, but
+// not the part of it that keeps secrets.
+var ErrNoSecretDriver = errors.New("the secret driver does not answer")
+
 // OutcomeUnknown reports whether a call that failed so may still take effect, or may
 // have taken effect.
 func (k Kind) OutcomeUnknown() bool {

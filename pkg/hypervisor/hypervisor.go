@@ -23,11 +23,13 @@ type Host interface {
 	Subscribe(ctx context.Context, uuid string) <-chan Event
 }
 
-// SecretKeeper has the secrets to which definitions of domains refer.
+// SecretKeeper has the secrets to which definitions of domains refer. An error whose cause
+// is ErrNoSecretDriver says that it cannot be asked, though the hypervisor can.
 type SecretKeeper interface {
 	// MissingSecrets returns which of the secrets the hypervisor does not have, or has no
-	// value for, or has for other borrowers only. Where secrets are kept by something that it cannot be asked about, it
-	// returns none.
+	// value for, or has for other borrowers only. Of a private one of its own it does not tell
+	// whether it has a value, and counts it as having one. Where secrets are kept by something
+	// that it cannot be asked about, it returns none.
 	MissingSecrets(ctx context.Context, borrower string, secrets []SecretName) ([]SecretName, error)
 	// LendSecret gives the hypervisor a secret that it keeps in memory, and tells nobody,
 	// until its last borrower returns it. A secret that it has itself is left alone, and one

@@ -27,9 +27,14 @@ type outcome[T any] struct {
 // comes first; in the latter cases the call is abandoned and its result is
 // dropped. So fn must not touch the variables of its caller, who may be gone.
 func call[T any](ctx context.Context, c *Client, op, subject string, fn func(*lv.Connect) (T, error)) (T, error) {
+	return callOn(ctx, c, op, subject, func(l *link) (T, error) { return fn(l.conn) })
+}
+
+// callOn is call for who wants to know the connection.
+func callOn[T any](ctx context.Context, c *Client, op, subject string, fn func(*link) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.config.CallTimeout, errDeadline)
 	defer cancel()
-	value, err := do(ctx, c.control, subject, func(l *link) (T, error) { return fn(l.conn) })
+	value, err := do(ctx, c.control, subject, fn)
 	if err == nil {
 		return value, nil
 	}

@@ -24,13 +24,45 @@ var secretUsages = map[string]lv.SecretUsageType{
 // whose silence is not to keep the host from being asked.
 const secretSubject = "secrets"
 
-// MissingSecrets implements hypervisor.SecretKeeper. A private secret of the host's own does
-// not tell whether it has a value.
+// callSecrets makes a short call on secrets.
+func callSecrets[T any](ctx context.Context, c *Client, op string, fn func(*lv.Connect) (T, error)) (T, error) {
+	return callOn(ctx, c, op, secretSubject, func(l *link) (T, error) {
+		value, err := fn(l.conn)
+		if alive, aliveErr := l.conn.IsAlive(); err == nil || aliveErr != nil || !alive {
+			return value, err
+		}
+		err, stale := ofSecretDriver(op, err)
+		if stale {
+			c.log.Info("Connecting to libvirt anew, because its secret driver was restarted")
+			l.markLost()
+		}
+		return value, err
+	})
+}
+
+// ofSecretDriver tells an error of the connection between a daemon that answers and the one
+// that keeps its secrets from others. A daemon connects for each of its clients once, and
+// never again; stale says that this client cannot be helped any more.
+func ofSecretDriver(op string, err error) (_ error, stale bool) {
+	var e lv.Error
+	if !errors.As(err, &e) || kindOf(e) != hypervisor.KindConnectionLost {
+		return err, false
+	}
+	out := &hypervisor.Error{
+		Op: op, Kind: hypervisor.KindOther, Code: int(e.Code), Domain: int(e.Domain),
+		Message: sanitize(messageOf(e)), Err: hypervisor.ErrNoSecretDriver,
+	}
+	// A connection that cannot be made is a system error.
+	return out, e.Code == lv.ERR_INTERNAL_ERROR
+}
+
+// MissingSecrets implements hypervisor.SecretKeeper. libvirt says of a secret that it is
+// private before it says that it has no value, so that nobody can tell by asking.
 func (c *Client) MissingSecrets(ctx context.Context, borrower string, secrets []hypervisor.SecretName) ([]hypervisor.SecretName, error) {
 	const op = "looking secrets up"
 	var missing []hypervisor.SecretName
 	for _, s := range secrets {
-		has, err := call(ctx, c, op, secretSubject, func(conn *lv.Connect) (bool, error) { return hasSecret(conn, s, borrower) })
+		has, err := callSecrets(ctx, c, op, func(conn *lv.Connect) (bool, error) { return hasSecret(conn, s, borrower) })
 		if err != nil {
 			return nil, err
 		}
@@ -139,7 +171,7 @@ func loanDefinition(there *libvirtxml.Secret, loan hypervisor.SecretLoan) (*libv
 func (c *Client) LendSecret(ctx context.Context, loan hypervisor.SecretLoan) error {
 	value := slices.Clone(loan.Value) // The caller may be gone when it is used.
 	const op = "lending a secret"
-	_, err := call(ctx, c, op, secretSubject, func(conn *lv.Connect) (struct{}, error) {
+	_, err := callSecrets(ctx, c, op, func(conn *lv.Connect) (struct{}, error) {
 		// What is read must not change before it is written: an abandoned call, too, is
 		// waited for.
 		c.loans.Lock()
@@ -206,7 +238,7 @@ func defineSecret(conn *lv.Connect, def *libvirtxml.Secret) (*lv.Secret, error) 
 
 // ReturnSecrets implements hypervisor.SecretKeeper.
 func (c *Client) ReturnSecrets(ctx context.Context, borrower string) error {
-	_, err := call(ctx, c, "returning secrets", secretSubject, func(conn *lv.Connect) (struct{}, error) {
+	_, err := callSecrets(ctx, c, "returning secrets", func(conn *lv.Connect) (struct{}, error) {
 		c.loans.Lock()
 		defer c.loans.Unlock()
 		return struct{}{}, eachLent(conn, func(secret *lv.Secret, def *libvirtxml.Secret, borrowers []string) error {
@@ -230,7 +262,7 @@ func (c *Client) ReturnSecrets(ctx context.Context, borrower string) error {
 
 // SecretBorrowers implements hypervisor.SecretKeeper.
 func (c *Client) SecretBorrowers(ctx context.Context) ([]string, error) {
-	return call(ctx, c, "listing lent secrets", secretSubject, func(conn *lv.Connect) ([]string, error) {
+	return callSecrets(ctx, c, "listing lent secrets", func(conn *lv.Connect) ([]string, error) {
 		var all []string
 		err := eachLent(conn, func(_ *lv.Secret, _ *libvirtxml.Secret, borrowers []string) error {
 			all = append(all, borrowers...)
