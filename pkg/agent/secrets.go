@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -56,13 +57,52 @@ var (
 	ErrSecretForbidden = errors.New("the agent may not get the Secret")
 )
 
-// prepareSecrets lends the host's libvirt the secrets that the migrate data gives, and refuses
-// a guest whose definitions refer to others that it lacks: libvirt would refuse it when all
-// else is prepared.
-func (s *targetSession) prepareSecrets(ctx context.Context, wanted []v1alpha1.SecretReference) error {
-	if err := s.lendSecrets(ctx, wanted); err != nil {
+// secretPatience is how long libvirt's secret driver may fail to answer, which it does while it
+// is restarted, before a guest is refused for that.
+const secretPatience = 30 * time.Second
+
+// prepareSecrets refuses a guest whose definitions refer to secrets that the host's libvirt
+// lacks: it would refuse the guest when all else is prepared. If nothing else is against the
+// guest, which the problems tell, it lends libvirt the secrets that the migrate data gives,
+// for as long as the migration lasts.
+func (s *targetSession) prepareSecrets(ctx context.Context, wanted []v1alpha1.SecretReference, problems []error) error {
+	loans, err := s.secretLoans(ctx, wanted)
+	defer func() {
+		for _, loan := range loans {
+			clear(loan.Value)
+		}
+	}()
+	var given, others []v1alpha1.SecretReference
+	for _, r := range wanted {
+		if s.gives(r) {
+			given = append(given, r)
+		} else {
+			others = append(others, r)
+		}
+	}
+	problems = append(problems, err, s.checkSecrets(ctx, others,
+		"libvirt on %s does not have these secrets, to which the guest's definition refers, or no value for them: %s. Ask an administrator to define them there with `virsh secret-define` and `virsh secret-set-value`, or name Secrets with their values in spec.migrateData.secrets, and then create another LiveMigration"))
+	if err := allOf(problems); err != nil {
 		return err
 	}
+	for _, loan := range loans {
+		if err := s.lendSecret(ctx, loan); err != nil {
+			return err
+		}
+	}
+	return s.checkSecrets(ctx, given,
+		"libvirt on %s has these secrets itself, but no value for them, and keeps what is its own: %s. Ask an administrator to give them their values there with `virsh secret-set-value`, or to remove them with `virsh secret-undefine`, and then create another LiveMigration")
+}
+
+// gives reports whether the migrate data gives a value for a secret.
+func (s *targetSession) gives(r v1alpha1.SecretReference) bool {
+	data := s.lm.Spec.MigrateData
+	return data != nil && slices.ContainsFunc(data.Secrets, func(e v1alpha1.SecretMigrateData) bool { return r.Same(e.Reference()) })
+}
+
+// checkSecrets refuses a guest for the secrets that libvirt lacks, by a message into which
+// the node and the secrets go.
+func (s *targetSession) checkSecrets(ctx context.Context, wanted []v1alpha1.SecretReference, message string) error {
 	if len(wanted) == 0 {
 		return nil
 	}
@@ -75,7 +115,7 @@ func (s *targetSession) prepareSecrets(ctx context.Context, wanted []v1alpha1.Se
 	}
 	missing, err := s.hv.MissingSecrets(ctx, borrower(s.lm), asked)
 	if err != nil {
-		return fmt.Errorf("looking the guest's secrets up: %w", err)
+		return s.secretsFailed("looking the guest's secrets up", err)
 	}
 	if len(missing) == 0 {
 		return nil
@@ -84,50 +124,99 @@ func (s *targetSession) prepareSecrets(ctx context.Context, wanted []v1alpha1.Se
 	for _, name := range missing {
 		listed = append(listed, names[name])
 	}
-	return refuse(v1alpha1.ReasonTargetCheckFailed,
-		"libvirt on %s does not have these secrets, to which the guest's definition refers, or no value for them: %s. Ask an administrator to define them there with `virsh secret-define` and `virsh secret-set-value`, or name Secrets with their values in spec.migrateData.secrets, and then create another LiveMigration",
-		s.node.Name, strings.Join(listed, ", "))
+	return refuse(v1alpha1.ReasonTargetCheckFailed, message, s.node.Name, strings.Join(listed, ", "))
 }
 
-// lendSecrets gives the host's libvirt what the migrate data names. It has it for as long as
-// the migration lasts.
-func (s *targetSession) lendSecrets(ctx context.Context, wanted []v1alpha1.SecretReference) error {
+// secretsFailed returns the error of a call about secrets, or refuses the guest if libvirt's
+// secret driver has not answered for too long, though the host does.
+func (s *targetSession) secretsFailed(doing string, err error) error {
+	if !secretsSilent(err) {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	now := s.node.Clock.Now()
+	if s.silentSince.IsZero() {
+		s.silentSince = now
+	}
+	if now.Sub(s.silentSince) < secretPatience {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	return refuse(v1alpha1.ReasonTargetCheckFailed,
+		"The guest needs secrets, and libvirt's secret driver on %s does not answer: %s. Ask an administrator to "+startSecretDriver+", and then create another LiveMigration",
+		s.node.Name, messageOf(err))
+}
+
+// startSecretDriver is what helps where libvirt's secret driver does not answer.
+const startSecretDriver = "start virtsecretd.socket there or, where libvirt is a single daemon, restart libvirtd"
+
+// secretsSilent reports whether an error says that libvirt's secret driver does not answer.
+func secretsSilent(err error) bool {
+	return errors.Is(err, hypervisor.ErrNoSecretDriver) || hypervisor.KindOf(err) == hypervisor.KindTimeout
+}
+
+// secretLoans returns what the host's libvirt is to be lent, with the values from the cluster.
+func (s *targetSession) secretLoans(ctx context.Context, wanted []v1alpha1.SecretReference) ([]hypervisor.SecretLoan, error) {
 	data := s.lm.Spec.MigrateData
-	if data == nil {
-		return nil
+	if data == nil || len(data.Secrets) == 0 {
+		return nil, nil
 	}
+	if len(wanted) == 0 {
+		return nil, refuse(v1alpha1.ReasonInvalidMigrateData,
+			"spec.migrateData.secrets: the agent of the source, %s, reports no secret to which the guest's definition refers. If the definition refers to one, that agent is older than this field: update it, and then create another LiveMigration. Else remove the entries",
+			s.lm.Status.SourceNode)
+	}
+	var (
+		loans    []hypervisor.SecretLoan
+		problems []error
+	)
 	for i, entry := range data.Secrets {
-		r := entry.Reference()
-		if !slices.ContainsFunc(wanted, r.Same) {
-			return refuse(v1alpha1.ReasonInvalidMigrateData,
-				"spec.migrateData.secrets[%d]: the guest's definition does not refer to the secret %s. Remove the entry, or correct it", i, r)
+		value, err := s.valueOf(ctx, i, wanted)
+		if err != nil {
+			problems = append(problems, err)
+			continue
 		}
-		again := func(other v1alpha1.SecretMigrateData) bool { return r.Same(other.Reference()) }
-		if first := slices.IndexFunc(data.Secrets, again); first < i {
-			return refuse(v1alpha1.ReasonInvalidMigrateData,
-				"spec.migrateData.secrets[%d]: secrets[%d] is about the same secret %s. Remove one of the two", i, first, r)
-		}
-		value, err := s.node.Secrets.Value(ctx, s.lm.Namespace, entry.SecretKeyRef)
-		switch ref := entry.SecretKeyRef; {
-		case errors.Is(err, ErrNoSecret):
-			return refuse(v1alpha1.ReasonInvalidMigrateData,
-				"spec.migrateData.secrets[%d]: there is no Secret %q with the key %q in the namespace %s. Create it, and then create another LiveMigration", i, ref.Name, ref.Key, s.lm.Namespace)
-		case errors.Is(err, ErrSecretForbidden):
-			return refuse(v1alpha1.ReasonTargetCheckFailed,
-				"spec.migrateData.secrets[%d]: the agents may not get the Secret %q in the namespace %s. Grant it by a Role and a RoleBinding, as the page about LiveMigrations says, and then create another LiveMigration", i, ref.Name, s.lm.Namespace)
-		case err != nil:
-			return fmt.Errorf("reading the Secret %s/%s: %w", s.lm.Namespace, ref.Name, err)
-		}
-		err = s.hv.LendSecret(ctx, hypervisor.SecretLoan{Name: secretName(r), Borrower: borrower(s.lm), Value: value})
-		clear(value)
-		switch {
-		case hypervisor.KindOf(err) == hypervisor.KindOther:
-			return refuse(v1alpha1.ReasonTargetCheckFailed, "libvirt on %s does not take the secret %s: %s", s.node.Name, r, messageOf(err))
-		case err != nil:
-			return fmt.Errorf("lending libvirt a secret: %w", err)
-		}
+		loans = append(loans, hypervisor.SecretLoan{Name: secretName(entry.Reference()), Borrower: borrower(s.lm), Value: value})
 	}
-	return nil
+	return loans, allOf(problems)
+}
+
+// valueOf reads the value of an entry that fits the guest.
+func (s *targetSession) valueOf(ctx context.Context, i int, wanted []v1alpha1.SecretReference) (hypervisor.SecretValue, error) {
+	entries := s.lm.Spec.MigrateData.Secrets
+	r, ref := entries[i].Reference(), entries[i].SecretKeyRef
+	if !slices.ContainsFunc(wanted, r.Same) {
+		return nil, refuse(v1alpha1.ReasonInvalidMigrateData,
+			"spec.migrateData.secrets[%d]: the guest's definition does not refer to the secret %s. Remove the entry, or correct it", i, r)
+	}
+	again := func(other v1alpha1.SecretMigrateData) bool { return r.Same(other.Reference()) }
+	if first := slices.IndexFunc(entries, again); first < i {
+		return nil, refuse(v1alpha1.ReasonInvalidMigrateData,
+			"spec.migrateData.secrets[%d]: secrets[%d] is about the same secret %s. Remove one of the two", i, first, r)
+	}
+	value, err := s.node.Secrets.Value(ctx, s.lm.Namespace, ref)
+	switch {
+	case errors.Is(err, ErrNoSecret):
+		return nil, refuse(v1alpha1.ReasonInvalidMigrateData,
+			"spec.migrateData.secrets[%d]: there is no Secret %q with the key %q in the namespace %s. Create it, and then create another LiveMigration", i, ref.Name, ref.Key, s.lm.Namespace)
+	case errors.Is(err, ErrSecretForbidden):
+		return nil, refuse(v1alpha1.ReasonTargetCheckFailed,
+			"spec.migrateData.secrets[%d]: the agents may not get the Secret %q in the namespace %s. Grant it by a Role and a RoleBinding, as the page about LiveMigrations says, and then create another LiveMigration", i, ref.Name, s.lm.Namespace)
+	case err != nil:
+		return nil, fmt.Errorf("reading the Secret %s/%s: %w", s.lm.Namespace, ref.Name, err)
+	}
+	return value, nil
+}
+
+// lendSecret gives the host's libvirt a secret.
+func (s *targetSession) lendSecret(ctx context.Context, loan hypervisor.SecretLoan) error {
+	err := s.hv.LendSecret(ctx, loan)
+	switch {
+	case err == nil:
+		return nil
+	case hypervisor.KindOf(err) == hypervisor.KindOther && !secretsSilent(err):
+		return refuse(v1alpha1.ReasonTargetCheckFailed, "libvirt on %s does not take the secret %s: %s", s.node.Name, referenceTo(loan.Name), messageOf(err))
+	default:
+		return s.secretsFailed("lending libvirt a secret", err)
+	}
 }
 
 // borrower is what libvirt keeps of the LiveMigration for which it was lent a secret.
@@ -153,4 +242,12 @@ func secretName(r v1alpha1.SecretReference) hypervisor.SecretName {
 		return hypervisor.SecretName{}
 	}
 	return hypervisor.SecretName{UsageType: string(r.Usage.Type), UsageName: r.Usage.Name}
+}
+
+// referenceTo is the opposite of secretName.
+func referenceTo(name hypervisor.SecretName) v1alpha1.SecretReference {
+	if name.UUID != "" {
+		return v1alpha1.SecretReference{UUID: new(v1alpha1.UUID(name.UUID))}
+	}
+	return v1alpha1.SecretReference{Usage: &v1alpha1.SecretUsage{Type: v1alpha1.SecretUsageType(name.UsageType), Name: name.UsageName}}
 }

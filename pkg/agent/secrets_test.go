@@ -186,6 +186,9 @@ func TestSecretsThatCannotBeLent(t *testing.T) {
 		reason  string
 		says    string
 	}{
+		{"the host has it itself, and no value", []v1alpha1.SecretMigrateData{lent("luks", "passphrase")}, func(w *world) {
+			w.fleet.Host("node-b").AddSecret(hypervisor.SecretName{UUID: "5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b11"}, "")
+		}, v1alpha1.ReasonTargetCheckFailed, "has these secrets itself, but no value for them"},
 		{"the guest does not refer to it", []v1alpha1.SecretMigrateData{lent("luks", "passphrase"), other}, nil, v1alpha1.ReasonInvalidMigrateData, `secrets[1]: the guest's definition does not refer to the secret ceph "client.other secret"`},
 		{"it is named twice", []v1alpha1.SecretMigrateData{lent("luks", "passphrase"), {
 			UUID: new(v1alpha1.UUID("5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b11")), SecretKeyRef: v1alpha1.SecretKeyReference{Name: "luks", Key: "passphrase"},
@@ -226,4 +229,80 @@ func (w *world) lendTo(borrower string) {
 	if err := w.fleet.Host("node-b").LendSecret(w.t.Context(), hypervisor.SecretLoan{Name: name, Borrower: borrower, Value: []byte("x")}); err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// TestNothingIsLentToAGuestThatIsRefused for another reason, and what is wrong with its secrets
+// is told along with that.
+func TestNothingIsLentToAGuestThatIsRefused(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.fleet.Host("node-b").AddGuest(fake.Guest{UUID: "22222222-2222-4222-8222-222222222222", Name: "web"})
+		lm := w.settle(w.withSecrets(func(*v1alpha1.LiveMigration) {}, lent("luks", "passphrase"), lent("luks", "key")))
+		message := lm.Status.Conditions[0].Message
+		for _, says := range []string{`Another guest named "web"`, "secrets[1]: secrets[0] is about the same secret"} {
+			if !strings.Contains(message, says) {
+				t.Errorf("it does not say %q: %s", says, message)
+			}
+		}
+		if n := w.fleet.Count(fake.MethodLendSecret, ""); n > 0 {
+			t.Errorf("%d secrets were lent to a guest that another check refuses", n)
+		}
+	})
+}
+
+// TestSecretDriverThatDoesNotAnswer is waited for, as it may be being restarted, but not
+// without end.
+func TestSecretDriverThatDoesNotAnswer(t *testing.T) {
+	noDriver := fake.Error(hypervisor.KindOther, "Failed to connect socket to virtsecretd-sock")
+	noDriver.Err = hypervisor.ErrNoSecretDriver
+	for _, c := range []struct {
+		name    string
+		prepare func(b *fake.Host)
+		moves   bool
+	}{
+		{"it never answers when asked", func(b *fake.Host) {
+			b.FailNext(fake.MethodMissingSecrets, slices.Repeat([]error{noDriver}, 1000)...)
+		}, false},
+		{"it never takes a secret", func(b *fake.Host) {
+			b.FailNext(fake.MethodLendSecret, slices.Repeat([]error{noDriver}, 1000)...)
+		}, false},
+		{"it hangs", func(b *fake.Host) { b.Hang(fake.MethodMissingSecrets) }, false},
+		{"it is back soon", func(b *fake.Host) {
+			b.FailNext(fake.MethodMissingSecrets, slices.Repeat([]error{noDriver}, 20)...)
+		}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				c.prepare(w.fleet.Host("node-b"))
+				start := time.Now()
+				lm := w.settle(w.withSecrets(func(*v1alpha1.LiveMigration) {}, lent("luks", "passphrase")))
+				message := lm.Status.Conditions[0].Message
+				if c.moves {
+					if lm.Status.Phase != v1alpha1.PhaseSucceeded {
+						t.Errorf("it is %s: %s", lm.Status.Phase, message)
+					}
+					return
+				}
+				if reason(lm) != v1alpha1.ReasonTargetCheckFailed || !strings.Contains(message, "secret driver on node-b does not answer") || !strings.Contains(message, "virtsecretd.socket") {
+					t.Errorf("it ends as %s: %s", reason(lm), message)
+				}
+				if took := time.Since(start); took < secretPatience || took > 2*secretPatience {
+					t.Errorf("it ends after %s", took)
+				}
+			})
+		})
+	}
+}
+
+// TestSourceThatReportsNoSecrets may be older than lending, and the user told to remove what
+// is right.
+func TestSourceThatReportsNoSecrets(t *testing.T) {
+	inWorld(t, func(w *world) {
+		lm := w.settle(w.migrateWith(guestUUID, func(lm *v1alpha1.LiveMigration) {
+			lm.Spec.MigrateData = &v1alpha1.MigrateData{Secrets: []v1alpha1.SecretMigrateData{lent("luks", "passphrase")}}
+		}))
+		message := lm.Status.Conditions[0].Message
+		if reason(lm) != v1alpha1.ReasonInvalidMigrateData || !strings.Contains(message, "the agent of the source, node-a") || !strings.Contains(message, "update it") {
+			t.Errorf("it ends as %s: %s", reason(lm), message)
+		}
+	})
 }

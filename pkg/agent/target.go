@@ -31,6 +31,9 @@ type targetSession struct {
 	asked    time.Time
 	incoming bool
 	attempt  string
+	// silentSince is when libvirt's secret driver was first found not to answer; zero if it
+	// always has.
+	silentSince time.Time
 }
 
 // runTarget runs a session until its migration is done or ctx ends.
@@ -322,7 +325,7 @@ func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo) (
 		}
 	}
 	ports, err := s.reservePorts(ctx, int(guest.SerialPorts), guests)
-	return known, ports, allOf(append(problems, err, s.prepareSecrets(ctx, guest.Secrets)))
+	return known, ports, s.prepareSecrets(ctx, guest.Secrets, append(problems, err))
 }
 
 // allOf makes one refusal of several, under the reason of the first, so that nobody has to

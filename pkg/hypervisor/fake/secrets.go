@@ -16,7 +16,7 @@ type secret struct {
 	borrowers []string
 }
 
-// AddSecret gives the host a secret of its own.
+// AddSecret gives the host a secret of its own, which may have no value.
 func (h *Host) AddSecret(name hypervisor.SecretName, value string) {
 	h.fleet.mu.Lock()
 	defer h.fleet.mu.Unlock()
@@ -39,7 +39,7 @@ func (h *Host) MissingSecrets(ctx context.Context, borrower string, names []hype
 	return invoke(ctx, h, &Call{Method: MethodMissingSecrets}, func() ([]hypervisor.SecretName, error) {
 		return slices.DeleteFunc(slices.Clone(names), func(name hypervisor.SecretName) bool {
 			s := h.secrets[name]
-			return s != nil && (s.own || slices.Contains(s.borrowers, borrower))
+			return s != nil && (s.own && s.value != "" || slices.Contains(s.borrowers, borrower))
 		}), nil
 	})
 }
