@@ -33,6 +33,8 @@ type Node struct {
 	ports portPool
 	// loanEnds is told when a migration has ended for which secrets may have been lent.
 	loanEnds chan struct{}
+	// loanTrouble says why secrets that were lent cannot be taken back; nil where they can.
+	loanTrouble atomic.Pointer[string]
 	// sending and receiving are how many guests the node sends and receives.
 	sending, receiving atomic.Int32
 	jobs               jobs

@@ -200,7 +200,7 @@ func (p *Publisher) report(ctx context.Context) (HypervisorReport, error) {
 	p.node.note(found.domains, err)
 	if err == nil {
 		return HypervisorReport{
-			Connected: true, Message: found.warning,
+			Connected: true, Message: p.warning(found),
 			Status: v1alpha1.HypervisorStatus{
 				HostUUID: found.host.UUID, LibvirtVersion: found.host.LibvirtVersion, HypervisorVersion: found.host.HypervisorVersion,
 				MigrationAddress: p.node.Receive.Endpoint.Address, MaxWorkers: p.maxWorkers(ctx),
@@ -216,6 +216,19 @@ func (p *Publisher) report(ctx context.Context) (HypervisorReport, error) {
 	}
 	r.Status, err = p.recorder.LastRecorded(ctx)
 	return r, err
+}
+
+// warning tells what is wrong though the agent talks to libvirt.
+func (p *Publisher) warning(found findings) string {
+	trouble := p.node.loanTrouble.Load()
+	switch {
+	case trouble == nil:
+		return found.warning
+	case found.warning == "":
+		return *trouble
+	default:
+		return found.warning + "; " + *trouble
+	}
 }
 
 // beat gives signs of life. The intervals vary, so that thousands of agents that
