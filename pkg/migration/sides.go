@@ -66,22 +66,22 @@ func targetSideOf(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) 
 		return SideLeaving
 	case side != SideLive && side != SideLeaving, !startedThere(source, target):
 		return side
-	case hasArrived(target) && hasStoodStill(source):
+	case hasArrived(target) && !neverStoodStill(source):
 		return SideRestarted
 	default:
 		return SideStarted
 	}
 }
 
-// hasStoodStill reports whether the source does not show a guest that has never been
-// suspended: libvirt gives one that goes on after its switch-over another reason for running.
-// It cannot have arrived anywhere.
-func hasStoodStill(source *v1alpha1.SourceStatus) bool {
+// neverStoodStill reports whether the source shows a guest that has never been suspended:
+// libvirt gives one that goes on after its switch-over another reason for running. It cannot
+// have arrived anywhere.
+func neverStoodStill(source *v1alpha1.SourceStatus) bool {
 	if source == nil || source.End == nil || source.End.Domain.State != string(hypervisor.StateRunning) {
-		return true
+		return false
 	}
 	reason := hypervisor.Reason(source.End.Domain.Reason)
-	return reason == hypervisor.ReasonMigrationCanceled || reason == hypervisor.ReasonUnpaused
+	return reason != hypervisor.ReasonMigrationCanceled && reason != hypervisor.ReasonUnpaused
 }
 
 // startedThere reports whether a guest on the target was not brought there, even if a half
