@@ -72,6 +72,12 @@ func (l *Loans) settle(ctx context.Context) (ok bool) {
 			failing[b] = err
 		}
 	}
+	l.tell(failing)
+	return len(failing) == 0
+}
+
+// tell logs what is new, and has the Hypervisor say what is so.
+func (l *Loans) tell(failing map[string]error) {
 	var trouble *string
 	for b, err := range failing {
 		if before := l.failing[b]; before == nil || before.Error() != err.Error() {
@@ -86,7 +92,6 @@ func (l *Loans) settle(ctx context.Context) (ok bool) {
 	}
 	l.failing = failing
 	l.node.loanTrouble.Store(trouble)
-	return len(failing) == 0
 }
 
 // troubleOf says what an error of libvirt's means for the node, and what to do; nothing for

@@ -31,7 +31,7 @@ func callSecrets[T any](ctx context.Context, c *Client, op string, fn func(*lv.C
 		if alive, aliveErr := l.conn.IsAlive(); err == nil || aliveErr != nil || !alive {
 			return value, err
 		}
-		err, stale := ofSecretDriver(op, err)
+		stale, err := ofSecretDriver(op, err)
 		if stale {
 			c.log.Info("Connecting to libvirt anew, because its secret driver was restarted")
 			l.markLost()
@@ -43,17 +43,16 @@ func callSecrets[T any](ctx context.Context, c *Client, op string, fn func(*lv.C
 // ofSecretDriver tells an error of the connection between a daemon that answers and the one
 // that keeps its secrets from others. A daemon connects for each of its clients once, and
 // never again; stale says that this client cannot be helped any more.
-func ofSecretDriver(op string, err error) (_ error, stale bool) {
+func ofSecretDriver(op string, err error) (stale bool, _ error) {
 	var e lv.Error
 	if !errors.As(err, &e) || kindOf(e) != hypervisor.KindConnectionLost {
-		return err, false
+		return false, err
 	}
-	out := &hypervisor.Error{
+	// A connection that cannot be made is a system error.
+	return e.Code == lv.ERR_INTERNAL_ERROR, &hypervisor.Error{
 		Op: op, Kind: hypervisor.KindOther, Code: int(e.Code), Domain: int(e.Domain),
 		Message: sanitize(messageOf(e)), Err: hypervisor.ErrNoSecretDriver,
 	}
-	// A connection that cannot be made is a system error.
-	return out, e.Code == lv.ERR_INTERNAL_ERROR
 }
 
 // MissingSecrets implements hypervisor.SecretKeeper. libvirt says of a secret that it is
