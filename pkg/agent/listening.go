@@ -52,16 +52,35 @@ func (n *Node) listening(ctx context.Context, address netip.Addr, ports []int32)
 }
 
 // consoleAddress returns where serial consoles of the guest will listen on the host. Where
-// that is on all of its addresses, it is the one at which other nodes reach it; it is not
-// valid if that has a name only.
-func consoleAddress(lm *v1alpha1.LiveMigration, c ReceiveConfig) netip.Addr {
+// that is on all of its addresses, it is the one at which other nodes reach it, by the same
+// version of IP; it is not valid if there is none, or its name is not known here.
+func consoleAddress(ctx context.Context, lm *v1alpha1.LiveMigration, c ReceiveConfig) netip.Addr {
 	address := c.ListenAddress
 	if data := lm.Spec.MigrateData; data != nil && data.Serial != nil && data.Serial.ListenAddress != nil {
 		// A malformed one is refused when the rewrite is planned.
 		address, _ = netip.ParseAddr(*data.Serial.ListenAddress)
 	}
 	if address.IsUnspecified() {
-		address, _ = netip.ParseAddr(c.Endpoint.Address) // A name is none.
+		return addressOf(ctx, c.Endpoint.Address, address.Is4())
 	}
 	return address
+}
+
+// addressOf returns the IP address of a host that is given by its address or name. Where only
+// IPv4 is listened on, it is one of that.
+func addressOf(ctx context.Context, host string, only4 bool) netip.Addr {
+	if address, err := netip.ParseAddr(host); err == nil {
+		return address
+	}
+	network := "ip"
+	if only4 {
+		network = "ip4"
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	addresses, err := net.DefaultResolver.LookupNetIP(ctx, network, host)
+	if err != nil || len(addresses) == 0 {
+		return netip.Addr{}
+	}
+	return addresses[0].Unmap()
 }

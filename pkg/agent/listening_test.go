@@ -73,7 +73,8 @@ func TestConsoleAddress(t *testing.T) {
 		{name: "the agent's", listen: "192.0.2.1", endpoint: "192.0.2.2", want: netip.MustParseAddr("192.0.2.1")},
 		{name: "the user's", listen: "192.0.2.1", endpoint: "192.0.2.2", given: "2001:db8::3", want: netip.MustParseAddr("2001:db8::3")},
 		{name: "all of them", listen: "::", endpoint: "192.0.2.2", want: netip.MustParseAddr("192.0.2.2")},
-		{name: "all of a host with a name", listen: "0.0.0.0", endpoint: "node-a.example.com"},
+		{name: "all of a host with a name", listen: "0.0.0.0", endpoint: "localhost", want: netip.MustParseAddr("127.0.0.1")},
+		{name: "all of a host whose name is unknown", listen: "0.0.0.0", endpoint: "node-a.invalid"},
 		{name: "one that is malformed", listen: "192.0.2.1", endpoint: "192.0.2.2", given: "here"},
 	} {
 		lm := &v1alpha1.LiveMigration{}
@@ -81,7 +82,7 @@ func TestConsoleAddress(t *testing.T) {
 			lm.Spec.MigrateData = &v1alpha1.MigrateData{Serial: &v1alpha1.SerialMigrateData{ListenAddress: &c.given}}
 		}
 		config := ReceiveConfig{ListenAddress: netip.MustParseAddr(c.listen), Endpoint: v1alpha1.TargetEndpoint{Address: c.endpoint}}
-		if got := consoleAddress(lm, config); got != c.want {
+		if got := consoleAddress(t.Context(), lm, config); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
 		}
 	}

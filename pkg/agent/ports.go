@@ -2,9 +2,12 @@ package agent
 
 import (
 	"fmt"
+	"maps"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/virtferry/virtferry/pkg/hypervisor"
 )
 
 // portPool remembers which ports were promised to guests that have not arrived
@@ -34,6 +37,17 @@ func (p *portPool) lastOf(guest string) []int32 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.last[guest]
+}
+
+// forgetOthers drops what was noted of guests that are not among those of the host.
+func (p *portPool) forgetOthers(guests []hypervisor.Domain) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	here := make(map[string]bool, len(guests))
+	for _, d := range guests {
+		here[d.UUID] = true
+	}
+	maps.DeleteFunc(p.last, func(guest string, _ []int32) bool { return !here[guest] })
 }
 
 // survey begins a look at which ports the guests of the host have, which done

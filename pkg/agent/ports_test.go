@@ -7,6 +7,9 @@ import (
 	"testing"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
 )
 
 // TestPortsArePromisedOnce: no two guests that are on their way get the same port, nor one
@@ -88,4 +91,23 @@ func TestPortsAreFreeOnTheHost(t *testing.T) {
 			t.Errorf("%s: these are promised: %v", c.name, p.promised["a"])
 		}
 	}
+}
+
+// TestPortsOfGuestsThatAreGoneAreForgotten, of those that are there they are not.
+func TestPortsOfGuestsThatAreGoneAreForgotten(t *testing.T) {
+	inWorld(t, func(w *world) {
+		const console = `<domain type='qemu'><name>web</name><uuid>` + guestUUID + `</uuid><devices>
+  <serial type='tcp'><source mode='bind' host='192.0.2.9' service='2002'/><target port='0'/></serial></devices></domain>`
+		const staying = "22222222-2222-4222-8222-222222222222"
+		w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", LiveXML: console})
+		w.fleet.Host("node-b").AddGuest(fake.Guest{UUID: staying, Name: "db", LiveXML: hypervisor.DomainXML(strings.ReplaceAll(console, guestUUID, staying))})
+		w.b.node.ports.note("a guest that is gone", []int32{10000})
+		w.settle(w.migrate(guestUUID))
+		if got := w.b.node.ports.lastOf("a guest that is gone"); got != nil {
+			t.Errorf("its ports are still known: %v", got)
+		}
+		if got := w.b.node.ports.lastOf(staying); !slices.Equal(got, []int32{2002}) {
+			t.Errorf("of a guest that is there, the ports are %v", got)
+		}
+	})
 }

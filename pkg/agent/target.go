@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -363,6 +364,7 @@ func (s *targetSession) reservePorts(ctx context.Context, n int, guests listing)
 			used[m.To] = true
 		}
 	}
+	s.node.ports.forgetOthers(guests.domains)
 	for _, d := range guests.domains {
 		if !d.Active() {
 			continue
@@ -375,8 +377,12 @@ func (s *targetSession) reservePorts(ctx context.Context, n int, guests listing)
 			used[port] = true
 		}
 	}
+	var console netip.Addr
+	if s.node.Listens != nil {
+		console = consoleAddress(ctx, s.lm, s.node.Receive)
+	}
 	ports, err := s.node.ports.promiseFree(s.lm.UID, n, s.node.Receive.SerialPorts, used, func(ports []int32) []int32 {
-		return s.node.listening(ctx, consoleAddress(s.lm, s.node.Receive), ports)
+		return s.node.listening(ctx, console, ports)
 	})
 	if err != nil {
 		return nil, refuse(v1alpha1.ReasonTargetCheckFailed, "On %s, %s. Ask an administrator to extend the agent's --serial-ports, and then create another LiveMigration", s.node.Name, err)
