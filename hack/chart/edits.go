@@ -69,6 +69,7 @@ func edits() map[string][]edit {
 		"components/network-policies/network_policies.yaml": {
 			{at: "    - port: 443", text: "    {{- range .Values.networkPolicy.apiServerPorts }}\n    - port: {{ . }}\n      protocol: TCP\n    {{- end }}\n"},
 			{at: "    - port: 6443"},
+			{at: "    - port: 10000", text: "    {{- with .Values.networkPolicy.serialPorts }}\n    - port: {{ .first }}\n      endPort: {{ .last }}\n      protocol: TCP\n    {{- end }}\n"},
 		},
 		"grafana/configmap.yaml": {
 			{at: "    grafana_dashboard: ", text: "    {{- toYaml .Values.grafana.labels | nindent 4 }}\n"},

@@ -146,7 +146,8 @@ func TestValuesAreHeeded(t *testing.T) {
 		"manager.tolerations[0].key=role":                             {"tolerations:\n        - key: role\n"},
 		"agent.maxUnavailable=1":                                      {"maxUnavailable: 1\n"},
 		"networkPolicy.enabled=true,networkPolicy.apiServerPorts={9}": {"- port: 9\n"},
-		"prometheus.enabled=true,prometheus.labels.release=monitor":   {"kind: PrometheusRule", "release: monitor"},
+		"networkPolicy.enabled=true,networkPolicy.serialPorts.first=20000,networkPolicy.serialPorts.last=20999": {"- port: 20000\n      endPort: 20999\n"},
+		"prometheus.enabled=true,prometheus.labels.release=monitor":                                             {"kind: PrometheusRule", "release: monitor"},
 	} {
 		rendered := helm(t, "template", "virtferry", chart, "--set", value)
 		for _, text := range want {
@@ -182,6 +183,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"image.tag=a b":                     "/image/tag",
 		"oneNamespace=Not_A_Name":           "/oneNamespace",
 		"networkPolicy.apiServerPorts={0}":  "/networkPolicy/apiServerPorts/0",
+		"networkPolicy.serialPorts.last=0":  "/networkPolicy/serialPorts/last",
 		"manager.resources.limits.memory=x": "/manager/resources/limits/memory",
 		"metrics.enabled=true":              "metrics",
 	} {
