@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -79,11 +81,12 @@ func (l *Loans) settle(ctx context.Context) (ok bool) {
 // tell logs what is new, and has the Hypervisor say what is so.
 func (l *Loans) tell(failing map[string]error) {
 	var trouble *string
-	for b, err := range failing {
+	for _, b := range slices.Sorted(maps.Keys(failing)) {
+		err := failing[b]
 		if before := l.failing[b]; before == nil || before.Error() != err.Error() {
 			l.node.Log.Error(err, "Secrets that were lent to libvirt could not be taken back; trying again until they can", "borrower", b, "every", loanRetry)
 		}
-		if text := troubleOf(err); text != "" && (trouble == nil || text < *trouble) {
+		if text := troubleOf(err); text != "" && trouble == nil {
 			trouble = &text
 		}
 	}
