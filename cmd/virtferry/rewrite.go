@@ -148,6 +148,9 @@ func (f *rewriteFlags) options(stdin io.Reader, guest []byte) (opts xmlrewrite.O
 		if err != nil {
 			return opts, fmt.Errorf("reading --other-definition: %w", err)
 		}
+		if err := checkOther(guest, other); err != nil {
+			return opts, err
+		}
 		opts.Other = string(other)
 	}
 	if opts.Offer, err = f.offer(guest); err != nil {

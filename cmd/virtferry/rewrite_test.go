@@ -30,6 +30,10 @@ spec:
       vncListenAddress: 192.0.2.20
 `
 
+const rewriteJSON = `{"apiVersion": "migration.virtferry.dev/v1alpha1", "kind": "LiveMigration", "metadata": {"name": "move"},
+	"spec": {"domain": "guest", "targetNode": "node-b"}}
+`
+
 const rewriteDiff = `--- source
 +++ target
 @@ -1,8 +1,8 @@
@@ -116,6 +120,17 @@ func TestRewriteCommand(t *testing.T) {
 		},
 		"a second object is refused": {
 			migration: rewriteMigration + "---\n" + rewriteMigration, wantErrors: []string{"more than one object"},
+		},
+		"so is one behind three dots": {
+			migration: rewriteMigration + "...\n" + rewriteMigration, wantErrors: []string{"more behind the object"},
+		},
+		"and one behind another in JSON": {migration: rewriteJSON + rewriteJSON, wantErrors: []string{"more behind the object"}},
+		"and what is no object":          {migration: rewriteJSON + "]]] {{{\n", wantErrors: []string{"more behind the object"}},
+		"three dots may end it":          {migration: rewriteMigration + "...\n", want: rewritten},
+		"metadata are checked":           {migration: strings.ReplaceAll(rewriteMigration, "name: ", "name: X_"), wantErrors: []string{"metadata.name: Invalid value"}},
+		"the other definition is one of the same guest": {
+			migration: rewriteMigration, args: []string{"--other-definition", "-"}, stdin: "<domain><name>other</name></domain>",
+			wantErrors: []string{`--other-definition one of "other"`, "two definitions of one guest"},
 		},
 		"comments are no object": {migration: "# Moves a guest.\n---\n" + rewriteMigration + "---\n# The end.\n", want: rewritten},
 		"nothing is no object":   {migration: "# Nothing.\n", wantErrors: []string{"there is no object"}},

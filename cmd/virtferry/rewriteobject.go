@@ -9,6 +9,7 @@ import (
 	"io"
 	"strings"
 
+	goyaml "go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/runtime"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
@@ -17,6 +18,7 @@ import (
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/config/crd"
 	"github.com/virtferry/virtferry/internal/admission"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite"
 )
 
 // liveMigrationOf reads an object and refuses what the API server would refuse.
@@ -55,6 +57,8 @@ func onlyObject(text []byte) (map[string]any, error) {
 		switch {
 		case err != nil:
 			return nil, err
+		case hasMore(document):
+			return nil, errors.New("there is more behind the object; give one LiveMigration and nothing else")
 		case string(asJSON) == "null": // Nothing but comments.
 			continue
 		case object != nil:
@@ -70,6 +74,17 @@ func onlyObject(text []byte) (map[string]any, error) {
 	return object, nil
 }
 
+// hasMore reports whether there is something behind the first document: behind three dots,
+// or behind an object in JSON, of which sigs.k8s.io/yaml says nothing.
+func hasMore(text []byte) bool {
+	documents := goyaml.NewDecoder(bytes.NewReader(text))
+	var document goyaml.Node
+	if err := documents.Decode(&document); err != nil {
+		return !errors.Is(err, io.EOF)
+	}
+	return !errors.Is(documents.Decode(&document), io.EOF)
+}
+
 // checkDomain refuses an object that moves another guest than that of the XML.
 func checkDomain(wanted, name, uuid string) error {
 	switch {
@@ -79,4 +94,20 @@ func checkDomain(wanted, name, uuid string) error {
 		return fmt.Errorf("spec.domain is %q, but the XML of --domain names no guest; take it from virsh dumpxml", wanted)
 	}
 	return fmt.Errorf("spec.domain is %q, but the XML of --domain is that of the guest %q; give the definition of the guest that the object moves", wanted, name)
+}
+
+// checkOther refuses a second definition that is not of the same guest.
+func checkOther(guest, other []byte) error {
+	name, uuid, err := xmlrewrite.Identity(guest)
+	if err != nil {
+		return err
+	}
+	otherName, otherUUID, err := xmlrewrite.Identity(other)
+	if err != nil {
+		return fmt.Errorf("reading --other-definition: %w", err)
+	}
+	if name != otherName || uuid != "" && otherUUID != "" && !strings.EqualFold(uuid, otherUUID) {
+		return fmt.Errorf("--domain is a definition of the guest %q (%s), and --other-definition one of %q (%s); give the two definitions of one guest", name, uuid, otherName, otherUUID)
+	}
+	return nil
 }

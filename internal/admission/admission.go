@@ -14,8 +14,12 @@ import (
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/defaulting"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/listtype"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/objectmeta"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/pruning"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
 	"sigs.k8s.io/yaml"
 )
@@ -60,7 +64,13 @@ func (c *Checker) Check(ctx context.Context, object map[string]any) error {
 	defaulting.PruneNonNullableNullsWithoutDefaults(object, c.structure)
 	defaulting.Default(object, c.structure)
 	unknown := pruning.PruneWithOptions(object, c.structure, true, schema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})
-	wrong := validation.ValidateCustomResource(nil, object, c.schema)
+	meta, unknownOfMeta, err := metadata(object)
+	if err != nil {
+		return fmt.Errorf("metadata: %w", err)
+	}
+	unknown = append(unknown, unknownOfMeta...)
+	wrong := apivalidation.ValidateObjectMetaAccessor(meta, true, apivalidation.NameIsDNSSubdomain, field.NewPath("metadata"))
+	wrong = append(wrong, validation.ValidateCustomResource(nil, object, c.schema)...)
 	wrong = append(wrong, listtype.ValidateListSetsAndMaps(nil, c.structure, object)...)
 	if len(wrong) == 0 { // The rules rely on the schema.
 		wrong, _ = c.rules.Validate(ctx, nil, c.structure, object, nil, celconfig.RuntimeCELCostBudget)
@@ -73,4 +83,26 @@ func (c *Checker) Check(ctx context.Context, object map[string]any) error {
 		problems = append(problems, err)
 	}
 	return errors.Join(problems...)
+}
+
+// metadata reads an object's metadata, and says which fields there are none. As with kubectl,
+// the namespace need not be given.
+func metadata(object map[string]any) (meta *metav1.ObjectMeta, unknown []string, err error) {
+	meta, _, unknown, err = objectmeta.GetObjectMetaWithOptions(object, objectmeta.ObjectMetaOptions{ReturnUnknownFieldPaths: true})
+	if err != nil {
+		return nil, nil, err //nolint:wrapcheck // The caller says what was read.
+	}
+	if meta == nil {
+		meta = &metav1.ObjectMeta{}
+	}
+	if meta.Namespace == "" {
+		meta.Namespace = metav1.NamespaceDefault
+	}
+	if meta.Name == "" {
+		meta.Name = meta.GenerateName
+		if meta.Name != "" {
+			meta.Name += "x" // For the letters and digits that the API server adds.
+		}
+	}
+	return meta, unknown, nil
 }
