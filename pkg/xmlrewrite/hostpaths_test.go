@@ -37,6 +37,7 @@ virtualPMEM:
 pathMappings:
 - {from: /q, to: /r}
 - {from: /s, to: /s}
+- {from: /t, to: /u}
 `
 	data := &v1alpha1.MigrateData{}
 	if err := yaml.UnmarshalStrict([]byte(text), data); err != nil {
@@ -57,6 +58,7 @@ pathMappings:
 		{dataRoot + "virtualPMEM[0].path", "/n"},
 		{dataRoot + "virtualPMEM[1].path", "/o/../p"},
 		{dataRoot + "pathMappings[0].to", "/r"},
+		{dataRoot + "pathMappings[2].to", "/u"},
 	}
 	if got := HostPaths(data); !slices.Equal(got, want) {
 		t.Errorf("got %q\nwant %q", got, want)

@@ -31,6 +31,7 @@ func TestRefTableRefusesMistakes(t *testing.T) {
 		"harmless devices/disk(type)":  "",
 		"harmless devices/disk[type=a": "in brackets",
 		"like devices/disk":            "two paths",
+		"# a comment\n\nharmless":      "line 3: there is no path",
 	} {
 		_, err := parseRefTable(line)
 		if want == "" {
@@ -52,7 +53,8 @@ func TestRefTableDecides(t *testing.T) {
 	table, err := parseRefTable(`
 bound    a[kind=x] -- first
 same     a[kind!=x][child] -- second
-harmless a
+bound    f[child][kind=x] -- both
+harmless {a,f}
 same     b at -- direct
 bound    c at -- liked
 bound    c/d = -- below
@@ -68,6 +70,9 @@ same     e = -- otherwise
 		{"<r><a kind='x'><child/></a></r>", "a", refElement, "first"},
 		{"<r><a kind='y'><child/></a></r>", "a", refElement, "second"},
 		{"<r><a/></r>", "a", refElement, ""},
+		{"<r><f kind='x'><child/></f></r>", "f", refElement, "both"},
+		{"<r><f kind='x'/></r>", "f", refElement, ""},
+		{"<r><f><child/></f></r>", "f", refElement, ""},
 		{"<r><b/></r>", "b", "at", "direct"},
 		{"<r><b><d/></b></r>", "b/d", refText, "below"},
 		{"<r><b><d/></b></r>", "b/d", "at", "direct"},
@@ -88,5 +93,30 @@ same     e = -- otherwise
 	}
 	if row := refRowOf([]refState{{node: table.root.edges["e"][0].to}}, refText, "-1"); row.class != refHarmless {
 		t.Errorf("a value for which the line does not hold is judged by it: %+v", row)
+	}
+}
+
+// TestRefTests: what the words behind "if=" ask of a value.
+func TestRefTests(t *testing.T) {
+	t.Parallel()
+	for word, values := range map[string]map[string]bool{
+		"installed":        {"/usr/share/OVMF/x": true, "/usr/local/x": false, "/srv/usr/x": false, "usr/x": false},
+		"libvirts":         {"/var/lib/libvirt/qemu/nvram/x": true, "/run/libvirt/x": true, "/var/lib/libvirt/images/x": false},
+		"usualNode":        {"/dev/urandom": true, "/dev/sda": false},
+		"byPath":           {"/dev/dri/by-path/x": true, "/dev/dri/renderD128": false},
+		"loopback":         {"127.0.0.1": true, "192.0.2.1": false, "": false},
+		"automatic":        {"": true, "0": true, "-1": true, "1": false},
+		"defaultPartition": {"/machine": true, "/machine/x": false},
+	} {
+		test, ok := refTest(word)
+		if !ok {
+			t.Errorf("there is no %q", word)
+			continue
+		}
+		for value, want := range values {
+			if test(value) != want {
+				t.Errorf("%q is %s: %t", value, word, !want)
+			}
+		}
 	}
 }

@@ -10,10 +10,14 @@ func TestListenPorts(t *testing.T) {
 <serial type='tcp'><source mode='bind' host='192.0.2.1' service='10001'/><target port='0'/></serial>
 <serial type='tcp'><source mode='connect' host='192.0.2.1' service='10002'/><target port='1'/></serial>
 <console type='tcp'><source mode='bind' host='192.0.2.1' service='10003'/><target port='2'/></console>
+<channel type='tcp'><source mode='bind' host='192.0.2.1' service='10004'/></channel>
+<channel type='udp'><source mode='bind' host='192.0.2.1' service='10005'/></channel>
+<channel type='tcp'><source mode='bind' host='192.0.2.1' service='telnet'/></channel>
+<parallel type='tcp'><source mode='bind' host='192.0.2.1' service='65535'/></parallel>
 </devices></domain>`
 	got, err := ListenPorts([]byte(guest))
-	if err != nil || !slices.Equal(got, []int32{10001, 10003}) {
-		t.Errorf("ListenPorts() = %v, %v; want the ports of the two listeners", got, err)
+	if err != nil || !slices.Equal(got, []int32{10001, 10003, 10004, 65535}) {
+		t.Errorf("ListenPorts() = %v, %v; want the ports of all that listen on TCP", got, err)
 	}
 	if _, err := ListenPorts([]byte("<domain")); err == nil {
 		t.Error("ListenPorts() of what is no XML must fail")

@@ -3,6 +3,7 @@ package xmlrewrite
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
@@ -25,6 +26,8 @@ func TestReadSecrets(t *testing.T) {
   <disk type='file' device='disk'><source file='/e'><encryption format='luks'><secret type='passphrase' uuid='` + uuid(1) + `'/></encryption></source>
     <target dev='vde'/></disk>
   <tpm model='tpm-crb'><backend type='emulator'><encryption secret='` + uuid(2) + `'/></backend></tpm>
+  <what xmlns='urn:x'><secret uuid='` + uuid(8) + `'/></what>
+  <q:what xmlns:q='urn:q'><secret uuid='` + uuid(7) + `'/></q:what>
 </devices><metadata><x:secret xmlns:x='urn:x' type='ceph' usage='not ours'/><x:y xmlns:x='urn:x'><secret uuid='` + uuid(9) + `'/></x:y></metadata></domain>`
 	for _, c := range []struct {
 		name string
@@ -50,5 +53,27 @@ func TestReadSecrets(t *testing.T) {
 	}
 	if _, err := ReadSecrets("<guest/>", nil, Options{}); err == nil {
 		t.Error("what is no guest is read")
+	}
+}
+
+// TestWhatRefersToASecret: by a UUID, or by a use that libvirt knows and a status can hold.
+func TestWhatRefersToASecret(t *testing.T) {
+	t.Parallel()
+	const uuid = "5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b11"
+	for _, c := range []struct{ kind, uuid, usage, want string }{
+		{"passphrase", uuid, "", uuid},
+		{"", "5E26D0F7-8C1E-4B57-9F0E-3A8D2A0C6B11", "", uuid},
+		{"ceph", uuid, "x", uuid},
+		{"ceph", "x", "", ""},
+		{"ceph", "", "x", `ceph "x"`},
+		{"ceph", "", "", ""},
+		{"tls", "", "x", ""},
+		{"ceph", "", strings.Repeat("x", maxUsage), `ceph "` + strings.Repeat("x", maxUsage) + `"`},
+		{"ceph", "", strings.Repeat("x", maxUsage+1), ""},
+	} {
+		r, ok := secretReference(c.kind, c.uuid, c.usage)
+		if ok != (c.want != "") || ok && r.String() != c.want {
+			t.Errorf("%q, %q, %q: it refers to %s, %t; want %s", c.kind, c.uuid, c.usage, r, ok, c.want)
+		}
 	}
 }

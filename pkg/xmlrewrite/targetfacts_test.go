@@ -45,6 +45,11 @@ func TestReadTargetFacts(t *testing.T) {
 		},
 		{name: "nothing is known of a host that says nothing", text: "<capabilities><host/></capabilities>"},
 		{name: "what no CPU can have as its number does not count", text: "<capabilities><host><topology><cells><cell id='-1'><cpus><cpu id='65536'/></cpus></cell></cells></topology></host></capabilities>"},
+		{
+			name: "the highest number counts, and nodes without CPUs hide no others",
+			text: "<capabilities><host><topology><cells><cell id='0'/><cell id='65535'><cpus><cpu id='65535'/><cpu id='0'/></cpus></cell></cells></topology></host></capabilities>",
+			want: TargetFacts{OnlineCPUs: "0,65535", NUMANodes: "0,65535"},
+		},
 		{name: "what is no number is refused", text: "<capabilities><host><topology><cells><cell id='x'/></cells></topology></host></capabilities>", wantProblem: true},
 		{name: "what is not asked for may be anything", text: "<capabilities><host><cache><bank id='x'/></cache></host></capabilities>"},
 		{name: "a guest is no host", text: "<domain/>", wantProblem: true},
