@@ -5,8 +5,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
+
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
+	"github.com/virtferry/virtferry/pkg/migration"
 )
 
 // TestTheLoadFollowsAJob from its first look to its end.
@@ -45,6 +49,9 @@ func TestTheLoadFollowsAJob(t *testing.T) {
 		synctest.Wait()
 		if load := w.a.node.Load(); load.Sending != 0 || len(load.Jobs) != 0 || load.SentBytes < later.SentBytes {
 			t.Errorf("in the end the load is %+v", load)
+		}
+		if load := w.b.node.Load(); load.Receiving != 0 {
+			t.Errorf("in the end the target's load is %+v", load)
 		}
 	})
 }
@@ -106,4 +113,80 @@ func TestTheLoadShowsTheNode(t *testing.T) {
 			t.Error("it does not show that libvirt is back")
 		}
 	})
+}
+
+// TestWhatIsCountedAsSent: what was copied while this process has followed the job.
+func TestWhatIsCountedAsSent(t *testing.T) {
+	t.Parallel()
+	type look struct {
+		processed uint64
+		whole     bool
+	}
+	for name, c := range map[string]struct {
+		looks []look
+		want  uint64
+	}{
+		"followed from its beginning":           {[]look{{100, true}, {250, true}}, 250},
+		"taken over":                            {[]look{{100, false}, {250, false}, {300, false}}, 200},
+		"counted anew by libvirt":               {[]look{{100, true}, {40, true}, {60, true}}, 120},
+		"taken over when its call has returned": {[]look{{100, true}, {250, false}}, 250},
+	} {
+		var all jobs
+		for _, l := range c.looks {
+			all.put("uid", Job{processed: l.processed}, l.whole)
+		}
+		if _, sent := all.all(); sent != c.want {
+			t.Errorf("%s: %d bytes were sent, want %d", name, sent, c.want)
+		}
+	}
+}
+
+// TestWhatAJobShows of what libvirt says: memory and disks are copied alike, and a job that
+// can only end as it does moves while anything is copied.
+func TestWhatAJobShows(t *testing.T) {
+	for name, c := range map[string]struct {
+		steering *v1alpha1.SteeringStatus
+		// memory and disk are what is copied of them between two looks.
+		memory, disk uint64
+		// moved is whether the job has come closer to its end with the second.
+		moved bool
+	}{
+		"it is not steered":                     {nil, 0, 0, true},
+		"it is steered":                         {&v1alpha1.SteeringStatus{}, 0, 0, true},
+		"it is being aborted, and stands still": {&v1alpha1.SteeringStatus{Abort: &v1alpha1.SteeringStep{}}, 0, 0, false},
+		"it is being aborted, and copies memory": {
+			&v1alpha1.SteeringStatus{Abort: &v1alpha1.SteeringStep{}}, 7, 0, true,
+		},
+		"it is being aborted, and copies a disk": {
+			&v1alpha1.SteeringStatus{Abort: &v1alpha1.SteeringStep{}}, 0, 7, true,
+		},
+		"it is in post-copy, and stands still": {&v1alpha1.SteeringStatus{PostCopyTime: new(metav1.NowMicro())}, 0, 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				node := &Node{Clock: clock.RealClock{}}
+				s := &sourceSession{
+					node: node, lm: &v1alpha1.LiveMigration{}, section: &v1alpha1.SourceStatus{Steering: c.steering}, call: migration.CallInFlight,
+				}
+				s.now.job.Memory.ProcessedBytes, s.now.job.Disk.ProcessedBytes = 100, 10
+				s.noteJob()
+				first := time.Now()
+				time.Sleep(time.Minute)
+				s.now.job.Memory.ProcessedBytes += c.memory
+				s.now.job.Disk.ProcessedBytes += c.disk
+				s.noteJob()
+				want := first
+				if c.moved {
+					want = time.Now()
+				}
+				load := node.Load()
+				if got := load.Jobs[0].Moved; !got.Equal(want) {
+					t.Errorf("it was last closer to its end at %s, want %s", got, want)
+				}
+				if want := 110 + c.memory + c.disk; load.SentBytes != want {
+					t.Errorf("%d bytes were sent, want %d", load.SentBytes, want)
+				}
+			})
+		})
+	}
 }

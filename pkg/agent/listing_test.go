@@ -55,6 +55,25 @@ func TestTheListIsBounded(t *testing.T) {
 	}
 }
 
+// TestAListMayBeAsLongAsItsBound, and not longer by a byte.
+func TestAListMayBeAsLongAsItsBound(t *testing.T) {
+	const each, fit = 256, maxListedBytes / 256
+	guests := make([]hypervisor.Domain, fit)
+	for i := range guests {
+		guests[i] = hypervisor.Domain{UUID: uuid.NewString(), State: hypervisor.StateRunning, Reason: hypervisor.ReasonBooted}
+		entry, _ := listed(guests[i])
+		entry.Name = "-"
+		guests[i].Name = strings.Repeat("n", each-encodedSize(entry)+1)
+	}
+	if list := listDomains(guests); len(list) != fit {
+		t.Errorf("%d are listed, want %d", len(list), fit)
+	}
+	guests[0].Name += "n"
+	if list := listDomains(guests); len(list) != fit-1 {
+		t.Errorf("%d are listed, want %d", len(list), fit-1)
+	}
+}
+
 // TestOddGuestsAreListed by what can be said of them.
 func TestOddGuestsAreListed(t *testing.T) {
 	const id = "11111111-1111-4111-8111-111111111111"

@@ -37,7 +37,7 @@ func TestMappedPortsAreNotOffered(t *testing.T) {
 		lm := w.migrateWith(guestUUID, func(lm *v1alpha1.LiveMigration) {
 			lm.Spec.MigrateData = &v1alpha1.MigrateData{PortMappings: []v1alpha1.PortMapping{{From: 2003, To: 10000}}}
 		})
-		w.settle(lm)
+		w.requireEnd(w.settle(lm), v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated, "")
 		out, err := w.fleet.Host("node-b").DomainXML(t.Context(), guestUUID, hypervisor.XMLMigratable)
 		if n := strings.Count(string(out), "service='10000'"); err != nil || n > 1 {
 			t.Errorf("%v, %d devices listen on the port 10000: %s", err, n, out)
@@ -57,9 +57,10 @@ func TestPortsOfOtherGuestsChannelsAreNotOffered(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.fleet.Host("node-b").AddGuest(fake.Guest{UUID: "22222222-2222-4222-8222-222222222222", Name: "db", LiveXML: there})
 		w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", LiveXML: xml})
-		w.settle(w.migrate(guestUUID))
-		out, _ := w.fleet.Host("node-b").DomainXML(t.Context(), guestUUID, hypervisor.XMLMigratable)
-		if strings.Contains(string(out), "service='10000'") {
+		lm := w.settle(w.migrate(guestUUID))
+		w.requireEnd(lm, v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated, "")
+		out, err := w.fleet.Host("node-b").DomainXML(t.Context(), guestUUID, hypervisor.XMLMigratable)
+		if err != nil || strings.Contains(string(out), "service='10000'") {
 			t.Errorf("the port of another guest's channel, known from its definition, was given away (a probe from outside may not see it): %s", out)
 		}
 	})

@@ -103,7 +103,7 @@ func (p *Publisher) awaitChange(ctx context.Context, events <-chan hypervisor.Ev
 	timer := p.node.Clock.NewTimer(most)
 	defer timer.Stop()
 	for {
-		gather := time.Duration(-1)
+		var gather time.Duration
 		select {
 		case <-ctx.Done():
 			return false
@@ -119,8 +119,8 @@ func (p *Publisher) awaitChange(ctx context.Context, events <-chan hypervisor.Ev
 			}
 			gather = p.gather(e)
 		}
-		if gather < 0 {
-			continue
+		if gather == 0 {
+			continue // It is no news.
 		}
 		now := p.node.Clock.Now()
 		if pause := max(gather, p.pace.delay(now)); now.Add(pause).Before(due) {
@@ -131,10 +131,10 @@ func (p *Publisher) awaitChange(ctx context.Context, events <-chan hypervisor.Ev
 }
 
 // gather takes an event in and says for how long more of the same change is waited for;
-// negative where it is no news of the node.
+// zero where it is no news of the node.
 func (p *Publisher) gather(e hypervisor.Event) time.Duration {
 	if !p.inventory.note(e) {
-		return -1
+		return 0
 	}
 	passing := e.Lifecycle == hypervisor.LifecycleStarted || e.Lifecycle == hypervisor.LifecycleSuspended
 	if e.Type == hypervisor.EventLifecycle && passing && e.Detail == hypervisor.DetailMigrated {

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -148,4 +149,38 @@ func TestWhatIsNotWantedIsNotRepeated(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAnAPIServerThatIsAwayIsAskedSeldom, however much there is to report, and gets the latest.
+func TestAnAPIServerThatIsAwayIsAskedSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		node := &Node{Clock: clock.RealClock{}, Log: logr.Discard()}
+		tries, written, away := 0, 0, true
+		out := newReporter(node, node.Log, func(_ context.Context, report int) error {
+			tries++
+			if away {
+				return errors.New("connection refused")
+			}
+			written = report
+			return nil
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go out.run(ctx)
+		const reports = 600
+		for n := range reports {
+			out.report(n, atOnce)
+			time.Sleep(100 * time.Millisecond)
+		}
+		synctest.Wait()
+		if tries < 10 || tries > 30 {
+			t.Errorf("it was asked %d times in a minute", tries)
+		}
+		away = false
+		time.Sleep(2 * retryMost)
+		synctest.Wait()
+		if written != reports-1 {
+			t.Errorf("what was written last is number %d", written)
+		}
+	})
 }

@@ -64,6 +64,54 @@ func TestSecretsAreLookedForOnTheTarget(t *testing.T) {
 	}
 }
 
+// TestSecretsOfBothDefinitions: each once, of the disks that the migrate data mean, and no
+// more than a target is asked about.
+func TestSecretsOfBothDefinitions(t *testing.T) {
+	t.Parallel()
+	uuid := func(n int) string { return fmt.Sprintf("%08d-1111-4111-8111-111111111111", n) }
+	guest := func(disks ...string) hypervisor.DomainXML {
+		return hypervisor.DomainXML("<domain><name>web</name><devices>" + strings.Join(disks, "") + "</devices></domain>")
+	}
+	disk := func(target, file string, secret int) string {
+		return fmt.Sprintf("<disk type='file' device='disk'><source file='%s'><encryption format='luks'><secret type='passphrase' uuid='%s'/></encryption></source><target dev='%s'/></disk>",
+			file, uuid(secret), target)
+	}
+	var many []string
+	for n := range maxSecrets + 1 {
+		many = append(many, disk(fmt.Sprint("vd", n), fmt.Sprint("/", n), n))
+	}
+	data := &v1alpha1.MigrateData{Volumes: []v1alpha1.VolumeMigrateData{{
+		TargetDevice: new("vda"), Encryption: &v1alpha1.VolumeEncryption{SecretUUID: new(v1alpha1.UUID(uuid(3)))},
+	}}}
+	for name, c := range map[string]struct {
+		definitions []hypervisor.DomainXML
+		data        *v1alpha1.MigrateData
+		want        []string
+	}{
+		"of a guest with one":              {[]hypervisor.DomainXML{guest(disk("vda", "/a", 1))}, nil, []string{uuid(1)}},
+		"the same of both":                 {[]hypervisor.DomainXML{guest(disk("vda", "/a", 1)), guest(disk("vda", "/a", 1))}, nil, []string{uuid(1)}},
+		"another of each":                  {[]hypervisor.DomainXML{guest(disk("vda", "/a", 1)), guest(disk("vdb", "/b", 2))}, nil, []string{uuid(1), uuid(2)}},
+		"a new one of both":                {[]hypervisor.DomainXML{guest(disk("vda", "/a", 1)), guest(disk("vda", "/a", 1))}, data, []string{uuid(3)}},
+		"a new one of the running guest":   {[]hypervisor.DomainXML{guest(disk("vda", "/a", 1)), guest(disk("vda", "/b", 2))}, data, []string{uuid(3), uuid(2)}},
+		"as many as may be, and one more":  {[]hypervisor.DomainXML{guest(many...)}, nil, nil},
+		"the same, and the first is known": {[]hypervisor.DomainXML{guest(many...), guest(many[0])}, nil, nil},
+	} {
+		s := &sourceSession{lm: &v1alpha1.LiveMigration{Spec: v1alpha1.LiveMigrationSpec{MigrateData: c.data}}}
+		found, err := s.secretsOf(c.definitions)
+		var got []string
+		for _, r := range found {
+			got = append(got, r.String())
+		}
+		if c.want == nil {
+			if err != nil || len(got) != maxSecrets {
+				t.Errorf("%s: there are %d, %v", name, len(got), err)
+			}
+		} else if err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %v, %v; want %v", name, got, err, c.want)
+		}
+	}
+}
+
 // memorySecrets has the Secret "luks" with the key "passphrase", and may not get "others".
 type memorySecrets struct{ api *memoryAPI }
 

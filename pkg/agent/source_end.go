@@ -62,7 +62,7 @@ func (s *sourceSession) pauseCopy(ctx context.Context) time.Duration {
 	}
 	s.pausing = true
 	if s.recorded = s.out.flush(ctx, recordPatience); s.recorded {
-		return -1
+		return noWait
 	}
 	s.log.Info("Recording the pause of the guest failed; trying again", "after", followInterval)
 	return followInterval

@@ -101,6 +101,50 @@ func TestManyWedgedGuests(t *testing.T) {
 	}
 }
 
+// TestNoneOfManyGuestsAnswers: what is known of them is never shown as if libvirt told it.
+func TestNoneOfManyGuestsAnswers(t *testing.T) {
+	whilePublishing(t, func(p *publishing) {
+		p.host.RemoveGuest(guestUUID)
+		const guests = maxStuck + 1
+		id := func(n int) string { return fmt.Sprintf("%08d-1111-4111-8111-111111111111", n) }
+		for n := range guests {
+			p.host.AddGuest(fake.Guest{UUID: id(n), Name: fmt.Sprint("db", n), Persistent: true})
+		}
+		p.start()
+		var release []func()
+		for n := range guests {
+			release = append(release, p.host.Wedge(id(n)))
+		}
+		defer func() {
+			for _, let := range release {
+				let()
+			}
+		}()
+		p.pass(3 * time.Minute)
+		for i, said := range p.api.said {
+			if len(said.Status.Domains) != guests || said.Connected != (i == 0) {
+				t.Errorf("at number %d, connected is %t with %d guests: %s", i, said.Connected, len(said.Status.Domains), said.Message)
+			}
+		}
+		if len(p.api.said) != 2 {
+			t.Errorf("there were %d publications", len(p.api.said))
+		}
+	})
+}
+
+// TestALibvirtThatCannotList its guests, of which none is known, is not one without guests.
+func TestALibvirtThatCannotList(t *testing.T) {
+	whilePublishing(t, func(p *publishing) {
+		p.host.RemoveGuest(guestUUID)
+		defer p.host.Hang(fake.MethodListDomains)()
+		p.start()
+		p.pass(time.Minute)
+		if now := p.api.requireShown(t); now.Connected {
+			t.Errorf("it says %+v", now)
+		}
+	})
+}
+
 // TestTheGuestsOfANode: where one of them holds libvirt up, the others are not waited for, and
 // the one that is asked for is as it is now.
 func TestTheGuestsOfANode(t *testing.T) {

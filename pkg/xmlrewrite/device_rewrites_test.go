@@ -108,7 +108,7 @@ func TestPortsOfTheOtherDefinition(t *testing.T) {
 	runSmallRewrites(t, []smallRewrite{
 		{name: "both here", data: data, before: channel("2003") + channel("2004"), after: channel("3003") + channel("3004"), warned: []string{"serial.listenAddress", "serial.listenAddress"}},
 		{name: "one there", data: data, before: channel("2003"), after: channel("3003"), other: channel("2004"), warned: []string{"serial.listenAddress"}},
-		{name: "one there, by its new port", data: data, before: channel("2003"), after: channel("3003"), other: channel("3004"), warned: []string{"serial.listenAddress"}},
+		{name: "one there, by its new port", data: data, before: channel("2003"), other: channel("3004"), problems: []string{"portMappings[1].from"}, warned: []string{"serial.listenAddress"}},
 		{name: "another there", data: data, before: channel("2003"), other: channel("2003"), problems: []string{"portMappings[1].from"}, warned: []string{"serial.listenAddress"}},
 		{name: "neither", data: data, before: "<rng model='virtio'></rng>", problems: []string{"portMappings[0].from", "portMappings[1].from"}},
 	})
