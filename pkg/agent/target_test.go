@@ -113,9 +113,12 @@ func TestWhichPortsAreFree(t *testing.T) {
 		fails  bool
 		says   string
 	}{
-		"none is wanted":           {0, func(*targetSession, *fake.Host, *listing) {}, nil, false, ""},
-		"beside a guest":           {2, func(*targetSession, *fake.Host, *listing) {}, []int32{10001, 10002}, false, ""},
-		"beside one that is off":   {2, func(_ *targetSession, _ *fake.Host, g *listing) { g.domains[0].State = hypervisor.StateShutoff }, []int32{10000, 10001}, false, ""},
+		"none is wanted":         {0, func(*targetSession, *fake.Host, *listing) {}, nil, false, ""},
+		"beside a guest":         {2, func(*targetSession, *fake.Host, *listing) {}, []int32{10001, 10002}, false, ""},
+		"beside one that is off": {2, func(_ *targetSession, _ *fake.Host, g *listing) { g.domains[0].State = hypervisor.StateShutoff }, []int32{10000, 10001}, false, ""},
+		"beside one behind another that is off": {2, func(_ *targetSession, _ *fake.Host, g *listing) {
+			g.domains = append([]hypervisor.Domain{{UUID: guestUUID, Name: "off", State: hypervisor.StateShutoff}}, g.domains...)
+		}, []int32{10001, 10002}, false, ""},
 		"beside one that has left": {2, func(_ *targetSession, h *fake.Host, _ *listing) { h.RemoveGuest(other) }, []int32{10000, 10001}, false, ""},
 		"beside a port that the user gives": {2, func(s *targetSession, _ *fake.Host, _ *listing) {
 			s.lm.Spec.MigrateData = &v1alpha1.MigrateData{PortMappings: []v1alpha1.PortMapping{{From: 1, To: 10001}}}
@@ -195,5 +198,128 @@ func TestSeveralProblemsAreOne(t *testing.T) {
 	}
 	if message := a.Error(); message != "A: first" {
 		t.Errorf("the first has become %q", message)
+	}
+}
+
+// TestWhichEventTellsOfAHalf: the start of one that a migration brings.
+func TestWhichEventTellsOfAHalf(t *testing.T) {
+	event := func(kind hypervisor.EventType, l hypervisor.Lifecycle, detail string) hypervisor.Event {
+		return hypervisor.Event{Type: kind, Lifecycle: l, Detail: detail}
+	}
+	for name, c := range map[string]struct {
+		events []hypervisor.Event
+		want   bool
+	}{
+		"it begins":           {[]hypervisor.Event{event(hypervisor.EventLifecycle, hypervisor.LifecycleStarted, hypervisor.DetailMigrated)}, true},
+		"it boots":            {[]hypervisor.Event{event(hypervisor.EventLifecycle, hypervisor.LifecycleStarted, "Booted")}, false},
+		"it begins to run":    {[]hypervisor.Event{event(hypervisor.EventLifecycle, hypervisor.LifecycleResumed, hypervisor.DetailMigrated)}, false},
+		"another has left":    {[]hypervisor.Event{event(hypervisor.EventLifecycle, hypervisor.LifecycleStopped, hypervisor.DetailMigrated)}, false},
+		"something else":      {[]hypervisor.Event{event(hypervisor.EventIteration, hypervisor.LifecycleStarted, hypervisor.DetailMigrated)}, false},
+		"it begins, and runs": {[]hypervisor.Event{event(hypervisor.EventLifecycle, hypervisor.LifecycleStarted, hypervisor.DetailMigrated), event(hypervisor.EventLifecycle, hypervisor.LifecycleResumed, hypervisor.DetailMigrated)}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onTarget(t, func(ctx context.Context, s *targetSession, _ *fake.Host) {
+				events := make(chan hypervisor.Event, 1)
+				for _, e := range c.events {
+					events <- e
+					if !s.await(ctx, events, 0) {
+						t.Error("the session ends")
+					}
+				}
+				if s.incoming != c.want {
+					t.Errorf("it is heard of: %t", s.incoming)
+				}
+			})
+		})
+	}
+}
+
+// TestALeftHalfIsRemovedByTheNextAgent, which asks the source once more before.
+func TestALeftHalfIsRemovedByTheNextAgent(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.fleet.ScriptNext(guestUUID, fake.Script{Ending: fake.EndsShellLeft})
+		lm := w.migrate(guestUUID)
+		lm = w.await(lm, "the target's answer", func(lm *v1alpha1.LiveMigration) bool {
+			return lm.Status.Source != nil && lm.Status.Source.End != nil && lm.Status.Target.ConfirmedTime != nil
+		})
+		before := lm.Status.Target.Observation
+		w.b.restart()
+		lm = w.settle(lm)
+		w.requireEnd(lm, v1alpha1.PhaseFailed, v1alpha1.ReasonMigrationFailed, "")
+		w.requireNothingLeft(lm)
+		w.requireOnce("node-a")
+		if now := lm.Status.Target.Observation; now < before+2 {
+			t.Errorf("the number of what the target shows was %d, and is %d", before, now)
+		}
+	})
+}
+
+// TestWhenAGuestHasArrived: as soon as it runs on the target, though memory follows, or once
+// all of it is there, though it stands still.
+func TestWhenAGuestHasArrived(t *testing.T) {
+	t.Run("in post-copy", func(t *testing.T) {
+		inWorld(t, func(w *world) {
+			w.busy()
+			lm := w.migrateWith(guestUUID, keepGoing(true))
+			w.copying(lm)
+			w.ask(lm, v1alpha1.AnnotationForceComplete, "1")
+			lm = w.settle(lm)
+			w.requireEnd(lm, v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated, "ForceComplete 1 Done")
+			if s := lm.Status.Target; s.ArrivedTime == nil || s.WholeTime == nil || s.WholeTime.Sub(s.ArrivedTime.Time) < time.Second {
+				t.Errorf("it is said to have arrived at %v, and all of it at %v", s.ArrivedTime, s.WholeTime)
+			}
+		})
+	})
+	t.Run("paused", func(t *testing.T) {
+		inWorld(t, func(w *world) {
+			w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", Persistent: true, State: hypervisor.StatePaused, Reason: hypervisor.ReasonUser})
+			lm := w.settle(w.migrate(guestUUID))
+			w.requireEnd(lm, v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated, "")
+			if lm.Status.Target.ArrivedTime == nil {
+				t.Error("it is not said to have arrived")
+			}
+		})
+	})
+}
+
+// TestTheDowntimeIsAskedForOnArrival, and not before: libvirt may have that of another job.
+func TestTheDowntimeIsAskedForOnArrival(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.busy()
+		b := w.fleet.Host("node-b")
+		lm := w.migrateWith(guestUUID, keepGoing(false))
+		w.copying(lm)
+		time.Sleep(10 * time.Second)
+		if n := b.Count(fake.MethodCompletedJobStats, guestUUID); n != 0 {
+			t.Errorf("before, it was asked for %d times", n)
+		}
+		w.ask(lm, v1alpha1.AnnotationForceComplete, "1")
+		lm = w.settle(lm)
+		if n := b.Count(fake.MethodCompletedJobStats, guestUUID); n == 0 || n > 2 || lm.Status.Target.DowntimeMilliseconds == nil {
+			t.Errorf("it was asked for %d times, and is %v", n, lm.Status.Target.DowntimeMilliseconds)
+		}
+	})
+}
+
+// TestACleanupOnTheTargetThatFails is logged, and what there is then is told either way.
+func TestACleanupOnTheTargetThatFails(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		onTarget(t, func(ctx context.Context, s *targetSession, host *fake.Host) {
+			var book logBook
+			s.log = book.logger()
+			host.AddGuest(fake.Guest{UUID: guestUUID, Name: "web", Persistent: true})
+			s.settle(ctx, "Cleaning up", func(context.Context, string) error {
+				if fails {
+					return errors.New("no")
+				}
+				return nil
+			})
+			if logged := book.count("The cleanup failed") > 0; logged != fails {
+				t.Errorf("fails %t: the log says %q", fails, book.lines)
+			}
+			if s.section.Domain == nil || s.section.Domain.State != "Running" || s.section.ConfirmedTime == nil {
+				t.Errorf("fails %t: the section is %+v", fails, s.section)
+			}
+		})
 	}
 }
