@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -155,13 +156,14 @@ func TestWhatIsNotWantedIsNotRepeated(t *testing.T) {
 func TestAnAPIServerThatIsAwayIsAskedSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		node := &Node{Clock: clock.RealClock{}, Log: logr.Discard()}
-		tries, written, away := 0, 0, true
+		var tries, written atomic.Int32
+		var back atomic.Bool
 		out := newReporter(node, node.Log, func(_ context.Context, report int) error {
-			tries++
-			if away {
+			tries.Add(1)
+			if !back.Load() {
 				return errors.New("connection refused")
 			}
-			written = report
+			written.Store(int32(report))
 			return nil
 		})
 		ctx, cancel := context.WithCancel(t.Context())
@@ -173,14 +175,14 @@ func TestAnAPIServerThatIsAwayIsAskedSeldom(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		synctest.Wait()
-		if tries < 10 || tries > 30 {
-			t.Errorf("it was asked %d times in a minute", tries)
+		if n := tries.Load(); n < 10 || n > 30 {
+			t.Errorf("it was asked %d times in a minute", n)
 		}
-		away = false
+		back.Store(true)
 		time.Sleep(2 * retryMost)
 		synctest.Wait()
-		if written != reports-1 {
-			t.Errorf("what was written last is number %d", written)
+		if n := written.Load(); n != reports-1 {
+			t.Errorf("what was written last is number %d", n)
 		}
 	})
 }
