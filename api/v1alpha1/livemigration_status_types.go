@@ -384,9 +384,10 @@ type TargetStatus struct {
 	// +kubebuilder:validation:Minimum=0
 	IncomingID int64 `json:"incomingID,omitempty"`
 	// incomingEndedTime is when the run that a migration had brought was first seen to be
-	// over: the domain was not active, or was one that was started here. From then on,
-	// nothing here is taken for what the migration has brought, whatever its number, until
-	// another incoming half is seen.
+	// over: the domain was not active, or was one that was started here, even if libvirt
+	// holds it like an incoming half because somebody moves it on. From then on, nothing
+	// here is taken for what the migration has brought, whatever its number, until another
+	// incoming half is seen.
 	// +optional
 	IncomingEndedTime *metav1.MicroTime `json:"incomingEndedTime,omitempty"`
 	// arrivedTime is when the guest was first seen on this side, running or complete and

@@ -150,7 +150,7 @@ func (s *targetSession) observe(ctx context.Context, confirm bool) time.Duration
 	}
 	arrived := migration.SideOf(section.Domain) == migration.SideLive
 	migration.NoteDefinition(section, migration.CurrentSource(s.lm))
-	migration.NoteIncoming(section, s.incoming, s.node.Clock.Now())
+	migration.NoteIncoming(section, s.section, s.incoming, s.node.Clock.Now())
 	s.incoming = false
 	if migration.Brought(section) && (arrived || section.Domain.State == string(hypervisor.StateRunning)) {
 		s.noteArrival(section)

@@ -63,7 +63,13 @@ func SeeTarget(section *v1alpha1.TargetStatus, source *v1alpha1.SourceStatus, no
 // its half, or a guest that has arrived. A guest that was started there, be it from a
 // definition, a saved state or a snapshot, is not.
 func Brought(target *v1alpha1.TargetStatus) bool {
-	return ShowsIncoming(target.Domain) || target.IncomingTime != nil && !startedAnew(target)
+	return showsHalf(target) || target.IncomingTime != nil && !startedAnew(target)
+}
+
+// showsHalf reports whether the target shows what an incoming migration is making, or has
+// made. What looks like that can be a guest that was there before: see NoteIncoming.
+func showsHalf(target *v1alpha1.TargetStatus) bool {
+	return ShowsIncoming(target.Domain) && target.IncomingEndedTime == nil
 }
 
 // startedAnew reports whether what a migration has brought to the target is known to be
@@ -97,9 +103,10 @@ func NoteDefinition(target *v1alpha1.TargetStatus, source *v1alpha1.SourceStatus
 
 // NoteIncoming remembers that and when a half was first seen on the target that a migration
 // brings, or was heard of, which run of the domain that is, and when that was first seen to
-// be over.
-func NoteIncoming(target *v1alpha1.TargetStatus, heard bool, now time.Time) {
-	shown := ShowsIncoming(target.Domain)
+// be over, or to be none. Before is what was known until this look.
+func NoteIncoming(target, before *v1alpha1.TargetStatus, heard bool, now time.Time) {
+	own := wasThere(target, before)
+	shown := ShowsIncoming(target.Domain) && !own
 	if target.IncomingTime == nil && (heard || shown) {
 		target.IncomingTime = new(metav1.NewMicroTime(now))
 	}
@@ -108,9 +115,20 @@ func NoteIncoming(target *v1alpha1.TargetStatus, heard bool, now time.Time) {
 		target.IncomingID, target.IncomingEndedTime = target.Domain.ID, nil
 	case shown:
 		target.IncomingEndedTime = nil
-	case target.IncomingTime != nil && target.IncomingEndedTime == nil && runEnded(target):
+	case target.IncomingEndedTime == nil && (own || target.IncomingTime != nil && runEnded(target)):
 		target.IncomingEndedTime = new(metav1.NewMicroTime(now))
 	}
+}
+
+// wasThere reports whether what looks like a half is a guest that was on the target already,
+// whole and not brought there by the migration: somebody moves it on, and libvirt holds it
+// for its switch-over.
+func wasThere(target, before *v1alpha1.TargetStatus) bool {
+	if !ShowsIncoming(target.Domain) || before.Domain == nil || target.Domain.ID == 0 || before.Domain.ID != target.Domain.ID || Brought(before) {
+		return false
+	}
+	side := SideOf(before.Domain)
+	return side == SideLive || side == SideLeaving || ShowsIncoming(before.Domain)
 }
 
 // runEnded reports whether the target shows that what was brought there is over. Of a guest

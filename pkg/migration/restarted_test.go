@@ -16,7 +16,7 @@ func arrivedThenRestarted(source string, call v1alpha1.CallResult) builder {
 	b := makeMigration("m").ended(call, "", source).onTarget("Running/Migrated", true)
 	target := b.lm.Status.Target
 	target.Domain.ID = 3
-	NoteIncoming(target, true, epoch)
+	NoteIncoming(target, &v1alpha1.TargetStatus{}, true, epoch)
 	target.ArrivedTime = new(metav1.NewMicroTime(epoch))
 	target.Domain = &v1alpha1.DomainObservation{State: "Running", Reason: "Booted", ID: 4, Defined: true}
 	target.Observation++
@@ -93,8 +93,9 @@ func TestABootIsNoIncomingHalf(t *testing.T) {
 				if seen != "Absent" {
 					now.ID = 7
 				}
+				before := target.DeepCopy()
 				SeeTarget(target, b.lm.Status.Source, now)
-				NoteIncoming(target, false, epoch)
+				NoteIncoming(target, before, false, epoch)
 				if out := Judge(b.obj(), epoch.Add(ConfirmTimeout)); does(out) {
 					t.Errorf("%s on the source, %s on the target, seen as %s while it was booted: %+v", source, seen, "Paused/StartingUp"+job, out)
 				}
@@ -144,10 +145,46 @@ func TestAWholeGuestThatIsHeldOnTheTargetIsNoIncompleteCopy(t *testing.T) {
 	target, end := b.lm.Status.Target, b.lm.Status.Source.End
 	end.CopyPausedTime, end.CopySettledTime = new(metav1.NewMicroTime(epoch)), new(metav1.NewMicroTime(epoch))
 	target.Domain.ID = 3
-	NoteIncoming(target, true, epoch)
+	NoteIncoming(target, &v1alpha1.TargetStatus{}, true, epoch)
 	target.ArrivedTime = new(metav1.NewMicroTime(epoch))
 	target.Domain = &v1alpha1.DomainObservation{State: "Paused", Reason: "Migration", ID: 3}
 	if got := Judge(b.obj(), epoch.Add(time.Second)); got.RemoveIncoming {
 		t.Errorf("a whole guest is destroyed on the target: %s: %s", got.Verdict, got.Message)
+	}
+}
+
+// TestAGuestThatSomebodyHasStartedOnTheTargetIsNoIncompleteCopy: it is moved on to a third
+// host, and libvirt holds it for that switch-over, which looks like an incoming half. It is the
+// run that was seen whole before. What comes under another number is a half.
+func TestAGuestThatSomebodyHasStartedOnTheTargetIsNoIncompleteCopy(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		// seen is what was seen on the target in turn, each with its number.
+		seen    []string
+		removes bool
+	}{
+		{"moved on", []string{"7 Running/Booted", "7 Paused/Migration"}, false},
+		{"moved on, and looked at again", []string{"7 Running/Booted", "7 Paused/Migration", "7 Paused/Migration+MigrationOut", "7 Paused/Migration"}, false},
+		{"seen while it was moved on", []string{"7 Running/Unpaused+MigrationOut", "7 Paused/Migration"}, false},
+		{"paused by its user before", []string{"7 Paused/User", "7 Paused/Migration"}, false},
+		{"a half came after it", []string{"7 Running/Booted", "0 Absent", "8 Paused/Migration"}, true},
+		{"a half came at once", []string{"7 Running/Booted", "8 Paused/Migration"}, true},
+		{"a half of the same number came", []string{"7 Running/Booted", "0 Absent", "7 Paused/Migration"}, true},
+		{"a half alone", []string{"7 Paused/Migration", "7 Paused/Migration"}, true},
+		{"a half that was being made", []string{"7 Paused/StartingUp", "7 Paused/Migration"}, true},
+	} {
+		b := makeMigration("m").ended(v1alpha1.CallFailed, "", "Running/Booted").onTarget("Absent", true)
+		target := b.lm.Status.Target
+		for _, seen := range c.seen {
+			number, domain, _ := strings.Cut(seen, " ")
+			now := *observed(domain)
+			now.ID = int64(number[0] - '0')
+			before := target.DeepCopy()
+			SeeTarget(target, b.lm.Status.Source, now)
+			NoteIncoming(target, before, false, epoch)
+		}
+		if got := Judge(b.obj(), epoch.Add(ConfirmTimeout)); got.RemoveIncoming != c.removes {
+			t.Errorf("%s: removes is %t: %s: %s", c.name, got.RemoveIncoming, got.Verdict, got.Message)
+		}
 	}
 }

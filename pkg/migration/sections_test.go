@@ -221,7 +221,7 @@ func TestNoteIncoming(t *testing.T) {
 		}
 		target.Domain = observed(c.target)
 		target.Domain.ID = c.id
-		NoteIncoming(target, c.heard, later)
+		NoteIncoming(target, &v1alpha1.TargetStatus{}, c.heard, later)
 		var got time.Time
 		if target.IncomingTime != nil {
 			got = target.IncomingTime.Time

@@ -37,7 +37,7 @@ func leftByAnother(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus,
 		return false
 	case side == SidePostcopy:
 		return target == nil || !hasArrived(target) && SideOf(target.Domain) != SidePostcopy
-	case target != nil && (target.IncomingTime != nil || ShowsIncoming(target.Domain)):
+	case target != nil && (target.IncomingTime != nil || showsHalf(target)):
 		return false
 	default:
 		return side == SideIncoming && source.JobStartedTime == nil && source.End.Call == v1alpha1.CallFailed
@@ -64,6 +64,8 @@ func targetSideOf(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) 
 	case side == SideIncoming && hasArrived(target) && !startedAnew(target):
 		// The whole guest, which was to be moved on: its switch-over is over, or never will be.
 		return SideLeaving
+	case side == SideIncoming && ShowsIncoming(target.Domain) && !showsHalf(target):
+		return SideLeaving // Another whole guest, likewise.
 	case side != SideLive && side != SideLeaving, !startedThere(source, target):
 		return side
 	case hasArrived(target) && !neverStoodStill(source):

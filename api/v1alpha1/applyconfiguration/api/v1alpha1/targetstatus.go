@@ -33,9 +33,10 @@ type TargetStatusApplyConfiguration struct {
 	// last seen. A guest that runs here under another number was started afterwards.
 	IncomingID *int64 `json:"incomingID,omitempty"`
 	// incomingEndedTime is when the run that a migration had brought was first seen to be
-	// over: the domain was not active, or was one that was started here. From then on,
-	// nothing here is taken for what the migration has brought, whatever its number, until
-	// another incoming half is seen.
+	// over: the domain was not active, or was one that was started here, even if libvirt
+	// holds it like an incoming half because somebody moves it on. From then on, nothing
+	// here is taken for what the migration has brought, whatever its number, until another
+	// incoming half is seen.
 	IncomingEndedTime *v1.MicroTime `json:"incomingEndedTime,omitempty"`
 	// arrivedTime is when the guest was first seen on this side, running or complete and
 	// paused, brought by a migration.
