@@ -41,6 +41,7 @@ func targets() []target {
 			"aborts", "call", "cleanup", "client", "dialer", "events", "host", "hub", "jobs", "loop", "migrate", "pool", "steer", "workers",
 		}},
 		{folder: "pkg/xmlrewrite"},
+		{folder: "pkg/xmlrewrite/xmltree"},
 	}
 }
 
