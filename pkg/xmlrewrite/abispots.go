@@ -36,6 +36,7 @@ const (
 	spotInterfaceDriver
 	spotInterfaceTarget
 	spotInterfaceSource
+	spotInterfaceBackend
 	spotHostdev
 	spotHostdevSource
 	spotHostdevAddress
@@ -95,7 +96,7 @@ func (s spot) partOfDevice(name string) spot {
 		return partIf(name == "driver", spotDiskDriver) | partIf(name == "source", spotDiskSource)
 	case spotInterface:
 		return partIf(name == "driver", spotInterfaceDriver) | partIf(name == "target", spotInterfaceTarget) |
-			partIf(name == "source", spotInterfaceSource)
+			partIf(name == "source", spotInterfaceSource) | partIf(name == "backend", spotInterfaceBackend)
 	case spotHostdev:
 		return partIf(name == "source", spotHostdevSource)
 	case spotUSBHostdev:
@@ -162,7 +163,7 @@ func (s spot) optional() bool {
 	//exhaustive:ignore
 	switch s {
 	case spotBlockTune, spotCPUTune, spotNUMATune, spotNUMAMemory, spotMemoryBacking, spotPerf, spotListen,
-		spotDiskDriver, spotDiskSource, spotInterfaceDriver, spotInterfaceTarget, spotInterfaceSource:
+		spotDiskDriver, spotDiskSource, spotInterfaceDriver, spotInterfaceTarget, spotInterfaceSource, spotInterfaceBackend:
 		return true
 	}
 	return false
@@ -216,6 +217,8 @@ func (s spot) hasInterfaceAttr(name string) bool {
 		return name == "name"
 	case spotInterfaceTarget:
 		return isOneOf(name, "dev", "managed")
+	case spotInterfaceBackend:
+		return isOneOf(name, "type", "logFile", "hostname", "fqdn", "tap")
 	case spotInterfaceSource:
 		return isOneOf(name, "bridge", "network", "portgroup", "portid", "dev", "mode", "type", "path",
 			"address", "port", "name", "switchid", "portgroupid", "connectionid")
@@ -244,7 +247,7 @@ func (s spot) whole(name string) bool {
 		return isOneOf(name, "host", "auth", "address", "snapshot", "config", "initiator", "identity", "ssl",
 			"cookies", "readahead", "timeout", "reconnect", "knownHosts", "encryption")
 	case spotInterface:
-		return isOneOf(name, "virtualport", "vlan", "filterref", "bandwidth", "port")
+		return isOneOf(name, "virtualport", "vlan", "filterref", "bandwidth", "port", "ip", "route", "portForward", "coalesce")
 	case spotUSBSource:
 		return isOneOf(name, "vendor", "product", "address")
 	case spotInterfaceSource:

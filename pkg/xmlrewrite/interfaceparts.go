@@ -17,6 +17,10 @@ func (p *planner) rewriteInterfaceTarget(nic *xmltree.Node, want *string, manage
 		return
 	}
 	target := nic.Child("target")
+	if managed == "no" && want == nil && (kindChanges || target.Value("dev") == "") {
+		p.report(ProblemMissingData, field, nic, "a tap device that something else creates (tapManagement: External) is found by its name; give that in targetDevice")
+		return
+	}
 	switch {
 	case target == nil:
 		if e := xmltree.NewElem("target", "dev", stringOf(want), "managed", managed); len(e.Attrs) > 0 {
@@ -50,34 +54,6 @@ func hasOnly(n *xmltree.Node, names ...string) bool {
 		}
 	}
 	return n.FirstChild == nil
-}
-
-// dropForeignParts takes away what libvirt does not have for the new kind of
-// source. What limits or separates the guest does not go in silence.
-func (p *planner) dropForeignParts(nic *xmltree.Node, kind string, kindChanges bool, field *place) {
-	if !kindChanges {
-		return
-	}
-	if port := nic.Child("port"); port != nil && kind != "bridge" && kind != "network" {
-		p.warn(field, port, "libvirt cannot isolate the port of this kind of source, so the setting is removed; if the guest must stay isolated, have the target's network see to it")
-		port.Remove()
-	}
-	source := nic.Child("source")
-	if source.Child("ip") != nil || source.Child("route") != nil {
-		p.warn(field, source, "libvirt sets addresses and routes of the host's side on ethernet interfaces only, so they are removed; if the target needs them, set them there by other means")
-		source.Child("ip").RemoveAll()
-		source.Child("route").RemoveAll()
-	}
-	inbound := nic.Child("bandwidth").Child("inbound")
-	if inbound.HasAttr("floor") && kind != "network" {
-		p.warn(field, inbound, "libvirt guarantees a rate (floor) only on its own networks, so the setting is removed")
-		if inbound.HasAttr("average") {
-			inbound.RemoveAttr("floor")
-		} else { // Nothing is left that libvirt could set.
-			inbound.Remove()
-			nic.Child("bandwidth").RemoveIfEmpty()
-		}
-	}
 }
 
 // tapManagement returns who creates the tap device of an ethernet interface, as
@@ -165,33 +141,15 @@ func (p *planner) sameVirtualPort(have *xmltree.Node, want *xmltree.Elem) bool {
 		have.Child("parameters").HasAttr("interfaceid") && hasOnly(have.Child("parameters"), "interfaceid")
 }
 
-// canTag reports whether every libvirt can tag the traffic of an interface that
-// becomes one of this kind: on Open vSwitch, on a device of the host, and as far as
-// can be said here on a network.
-func canTag(kind string, want *v1alpha1.InterfaceMigrateData) bool {
-	switch kind {
-	case "bridge":
-		return want.VirtualPort != nil && stringOf(want.VirtualPort.Type) == "openvswitch"
-	case "direct":
-		return want.Source != nil && want.Source.Direct != nil && stringOf(want.Source.Direct.Mode) == "passthrough"
-	}
-	return kind == "network" || kind == "hostdev"
-}
-
 // rewriteVLAN sets or removes the VLAN tags.
-func (p *planner) rewriteVLAN(nic *xmltree.Node, want *v1alpha1.InterfaceVLAN, kindChanges, mayTag bool, field *place) {
-	if want == nil {
-		if kindChanges && nic.Child("vlan") != nil && !mayTag {
-			p.report(ProblemMissingData, field, nic.Child("vlan"),
-				"the guest's traffic is tagged, which not every libvirt can do with this kind of source; repeat the tags in vlan if the target's can, or set vlan to {} if its switch does it")
-		}
-		return
-	}
-	if len(want.Tags) == 0 {
+func (p *planner) rewriteVLAN(nic *xmltree.Node, want *v1alpha1.InterfaceVLAN, field *place) {
+	switch {
+	case want == nil:
+	case len(want.Tags) == 0:
 		nic.SyncChild("vlan", nil)
-		return
+	default:
+		nic.SyncChild("vlan", p.vlanElement(want, field), "source", "mac")
 	}
-	nic.SyncChild("vlan", p.vlanElement(want, field), "source", "mac")
 }
 
 func (p *planner) vlanElement(want *v1alpha1.InterfaceVLAN, field *place) *xmltree.Elem {
@@ -221,12 +179,11 @@ func (p *planner) vlanElement(want *v1alpha1.InterfaceVLAN, field *place) *xmltr
 
 // rewriteFilter sets or removes the network filter. Dropping a filter opens
 // the guest to its network, so it never happens in silence.
-func (p *planner) rewriteFilter(nic *xmltree.Node, want *v1alpha1.NetworkFilter, kindChanges bool, kind string, field *place) {
+func (p *planner) rewriteFilter(nic *xmltree.Node, want *v1alpha1.NetworkFilter, before, after connection, field *place) {
 	if want == nil {
-		filtered := kind == "bridge" || kind == "network" || kind == "ethernet"
-		if kindChanges && nic.Child("filterref") != nil && !filtered {
+		if before != after && nic.Child("filterref") != nil && !after.canFilter() {
 			p.report(ProblemMissingData, field, nic.Child("filterref"),
-				"libvirt cannot filter the traffic of this kind of source; choose another kind, or set filter to {} to do without the filter")
+				"libvirt cannot filter the traffic of this kind of source or virtual port; choose another, or set filter to {} to do without the filter")
 		}
 		return
 	}
@@ -236,6 +193,9 @@ func (p *planner) rewriteFilter(nic *xmltree.Node, want *v1alpha1.NetworkFilter,
 		}
 		nic.SyncChild("filterref", nil)
 		return
+	}
+	if !after.canFilter() {
+		p.report(ProblemConflict, field, nic, "libvirt filters the traffic of bridges, its own networks and ethernet only, without a virtual port; remove filter, or choose another source")
 	}
 	p.checkText(field.dot("name"), *want.Name)
 	e := xmltree.NewElem("filterref", "filter", *want.Name)

@@ -90,26 +90,32 @@ func (p *planner) keepHostBoundInterface(nic *xmltree.Node, field *place) {
 }
 
 func (p *planner) rewriteInterface(nic *xmltree.Node, want *v1alpha1.InterfaceMigrateData, field *place) {
-	kind := nic.Value("type")
-	changed, managed := false, ""
+	before := connectionOf(nic)
+	after, known, managed := before, true, ""
 	if want.Source == nil {
 		p.keepHostBoundInterface(nic, field.dot("source"))
 	} else {
 		shape, ok := p.interfaceShape(want.Source, field.dot("source"))
-		if ok && p.fitsGuest(nic, kind, shape, field.dot("source")) {
-			changed = shape.kind != kind
-			kind = shape.kind
+		if known = ok && p.fitsGuest(nic, before.kind, shape, field.dot("source")); known {
+			after = before.becomes(shape)
 			p.rewriteInterfaceSource(nic, shape)
 			managed = p.tapManagement(want.Source.Ethernet, field.dot("source.ethernet"))
-			p.dropForeignParts(nic, kind, changed, field.dot("source"))
 		}
+	}
+	if want.VirtualPort != nil {
+		after.port = stringOf(want.VirtualPort.Type)
+	}
+	changed := after.kind != before.kind
+	if known {
+		p.dropForeignParts(nic, before, after, want.Source != nil, field)
+		p.checkVLAN(nic, before, after, want.VLAN, field.dot("vlan"))
 	}
 	p.rewriteInterfaceTarget(nic, want.TargetDevice, managed, changed, field.dot("targetDevice"))
 	p.rewriteVirtualPort(nic, want.VirtualPort, changed, field.dot("virtualPort"))
-	p.rewriteVLAN(nic, want.VLAN, changed, canTag(kind, want), field.dot("vlan"))
-	p.rewriteFilter(nic, want.Filter, changed, kind, field.dot("filter"))
-	p.rewriteBandwidth(nic, want.Bandwidth, kind, field.dot("bandwidth"))
-	p.rewriteInterfaceDriver(nic, want.Driver, changed, kind, field.dot("driver"))
+	p.rewriteVLAN(nic, want.VLAN, field.dot("vlan"))
+	p.rewriteFilter(nic, want.Filter, before, after, field.dot("filter"))
+	p.rewriteBandwidth(nic, want.Bandwidth, after.kind, field.dot("bandwidth"))
+	p.rewriteInterfaceDriver(nic, want.Driver, changed, after.kind, field.dot("driver"))
 }
 
 // interfaceShape is an interface's source as it is to become.
@@ -192,6 +198,9 @@ func (p *planner) fitsGuest(nic *xmltree.Node, kind string, shape *sourceShape, 
 		return false
 	case (shape.kind == "vhostuser" || shape.kind == "vdpa") && kind != shape.kind && !strings.HasPrefix(model, "virtio"):
 		p.report(ProblemConflict, field, nic, "only virtio interfaces can use vhostUser and vdpa; choose another kind of source")
+		return false
+	case shape.kind == "vdpa" && kind != shape.kind && model != "virtio":
+		p.report(ProblemConflict, field, nic, "only interfaces of the model virtio can use vdpa; choose another kind of source")
 		return false
 	case kind != shape.kind && nic.Child("mtu") != nil && !hasMTU(shape.kind):
 		p.report(ProblemConflict, field, nic.Child("mtu"),
