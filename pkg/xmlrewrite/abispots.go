@@ -199,7 +199,7 @@ func (s spot) hasDiskAttr(name string) bool {
 	case spotDisk:
 		return name == "type"
 	case spotDiskDriver:
-		return isOneOf(name, "name", "type", "cache", "io", "discard")
+		return isOneOf(name, "name", "type", "cache", "io", "discard", "discard_no_unref")
 	case spotDiskSource:
 		return isOneOf(name, "file", "fdgroup", "dev", "dir", "pool", "volume", "mode", "protocol", "name", "query",
 			"tls", "tlsHostname", "type", "path", "namespace", "managed", "startupPolicy")
@@ -243,6 +243,8 @@ func (s spot) whole(name string) bool {
 		return name == "event"
 	case spotDisk:
 		return isOneOf(name, "auth", "encryption", "backingStore")
+	case spotDiskDriver:
+		return name == "metadata_cache"
 	case spotDiskSource:
 		return isOneOf(name, "host", "auth", "address", "snapshot", "config", "initiator", "identity", "ssl",
 			"cookies", "readahead", "timeout", "reconnect", "knownHosts", "encryption")

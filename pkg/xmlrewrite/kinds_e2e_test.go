@@ -100,6 +100,9 @@ func diskChanges() []kindChange {
 		"nvme":   "<disk type='nvme' device='disk'><driver name='qemu' type='raw'/><source type='pci' managed='yes' namespace='1'><address domain='0x0000' bus='0x02' slot='0x00' function='0x0'/></source>",
 		"rbd": "<disk type='network' device='DEVICE'><driver name='qemu' type='raw'/><source protocol='rbd' name='p/i'><host name='192.0.2.1' port='6789'/>" +
 			"<snapshot name='s'/><config file='/etc/ceph/a.conf'/><auth username='u'><secret type='ceph' usage='x'/></auth></source>",
+		"rbd, encrypted": "<disk type='network' device='DEVICE'><driver name='qemu' type='raw'/><source protocol='rbd' name='p/i'><host name='192.0.2.1'/>" +
+			"<encryption format='luks' engine='librbd'><secret type='passphrase' uuid='6d1d5f1e-0b3b-4a7c-9c8e-0c2f0a0b0c0d'/></encryption></source>",
+		"qcow2": "<disk type='file' device='DEVICE'><driver name='qemu' type='qcow2'><metadata_cache><max_size unit='bytes'>1048576</max_size></metadata_cache></driver><source file='/srv/a'/>",
 		"nbd": "<disk type='network' device='DEVICE'><driver name='qemu' type='raw'/><source protocol='nbd' name='x' tls='yes' tlsHostname='h.example.com'><host name='192.0.2.1' port='10809'/>" +
 			"<reconnect delay='10'/></source>",
 		"iscsi": "<disk type='network' device='DEVICE'><driver name='qemu' type='raw'/><source protocol='iscsi' name='iqn.2020-01.com.example:t/1'><host name='192.0.2.1'/>" +
@@ -132,7 +135,7 @@ func diskChanges() []kindChange {
 					bus, dev = "sata", "sda"
 				}
 				if b == "directory" {
-					v.Driver.Format = new(v1alpha1.VolumeFormat("fat"))
+					v.Driver = nil // It is FAT.
 				}
 				v.TargetDevice = &dev
 				changes = append(changes, kindChange{

@@ -186,12 +186,14 @@ func planVolumes(p *planner) {
 		}
 		v := &p.data.Volumes[i]
 		field := placeOf(volumesField).entry(i)
+		var shape *sourceShape
 		if v.Source != nil {
-			p.rewriteSource(disk, v, field)
+			shape = p.rewriteSource(disk, v, field)
 		} else {
 			p.keepHostBoundDisk(disk, field.dot("source"))
 		}
-		p.rewriteDriver(disk, v.Driver, field.dot("driver"))
+		p.fitEncryption(disk, v.Encryption, shape, field)
+		p.rewriteDriver(disk, v.Driver, p.formatFor(disk, v.Driver, shape, field.dot("driver.format")), field.dot("driver"))
 		p.rewriteEncryption(disk, v.Encryption, field.dot("encryption"))
 		p.rewriteBackingStore(disk, v, field.dot("backingStore"))
 	}
@@ -243,12 +245,13 @@ func isDiscovered(disk *xmltree.Node) bool {
 	return disk.Value("type") == "block" && discovered.MatchString(disk.Child("source").Value("dev"))
 }
 
-func (p *planner) rewriteDriver(disk *xmltree.Node, want *v1alpha1.VolumeDriver, field *place) {
+// rewriteDriver sets how the data are read and written; empty is the format that stays.
+func (p *planner) rewriteDriver(disk *xmltree.Node, want *v1alpha1.VolumeDriver, format string, field *place) {
 	if want == nil {
-		return
+		want = &v1alpha1.VolumeDriver{}
 	}
 	settings := [...]struct{ field, name, value string }{
-		{"format", "type", stringOf(want.Format)},
+		{"format", "type", format},
 		{"cache", "cache", stringOf(want.Cache)},
 		{"io", "io", stringOf(want.IO)},
 		{"discard", "discard", stringOf(want.Discard)},
@@ -271,6 +274,10 @@ func (p *planner) rewriteDriver(disk *xmltree.Node, want *v1alpha1.VolumeDriver,
 	}
 	if driver == nil && len(fresh.Attrs) > 1 {
 		disk.InsertBehind(nil, fresh)
+	}
+	if format != "" && format != "qcow2" { // No other format has these.
+		driver.RemoveAttr("discard_no_unref")
+		driver.Child("metadata_cache").RemoveAll()
 	}
 }
 

@@ -62,10 +62,12 @@ func connectionChildren() []string {
 	return []string{"cookies", "readahead", "timeout", "reconnect", "knownHosts"}
 }
 
-func (p *planner) rewriteSource(disk *xmltree.Node, v *v1alpha1.VolumeMigrateData, field *place) {
+// rewriteSource points a disk to its data on the target, and returns where they are; nil if
+// that cannot be.
+func (p *planner) rewriteSource(disk *xmltree.Node, v *v1alpha1.VolumeMigrateData, field *place) *sourceShape {
 	shape, ok := p.shapeOf(v.Source, field.dot("source"))
 	if !ok || !p.fitsDevice(disk, shape, field.dot("source")) {
-		return
+		return nil
 	}
 	source := disk.Child("source")
 	sameKind := disk.Value("type") == shape.kind && source.Value("protocol") == shape.protocol
@@ -77,12 +79,12 @@ func (p *planner) rewriteSource(disk *xmltree.Node, v *v1alpha1.VolumeMigrateDat
 		}
 		disk.InsertBehind(disk.FirstOf("driver"), e)
 		p.moveAuth(disk, nil, shape)
-		return
+		return shape
 	}
 	p.keepCredentials(disk, source, shape, sameKind)
 	p.syncLocation(disk, source, shape)
 	if sameKind {
-		return
+		return shape
 	}
 	if policy := source.HasAttr("startupPolicy"); policy && !isOneOf(shape.kind, "file", "block", "dir", "volume") {
 		p.warn(field, source, "libvirt has no startupPolicy for this kind of source, so it is removed: if the data is missing on the target, the guest cannot be started there")
@@ -95,6 +97,7 @@ func (p *planner) rewriteSource(disk *xmltree.Node, v *v1alpha1.VolumeMigrateDat
 	for _, name := range connectionChildren() {
 		source.SyncChild(name, nil)
 	}
+	return shape
 }
 
 // syncLocation makes the attributes and children of the source that say where
