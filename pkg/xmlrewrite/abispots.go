@@ -221,7 +221,7 @@ func (s spot) hasInterfaceAttr(name string) bool {
 		return isOneOf(name, "type", "logFile", "hostname", "fqdn", "tap")
 	case spotInterfaceSource:
 		return isOneOf(name, "bridge", "network", "portgroup", "portid", "dev", "mode", "type", "path",
-			"address", "port", "name", "switchid", "portgroupid", "connectionid")
+			"address", "port", "name", "switchid", "portgroupid", "connectionid", "macTableManager", "missing")
 	}
 	return false
 }

@@ -99,3 +99,18 @@ func TestWhatAnInterfaceHasOfItsKindStaysWithTheKind(t *testing.T) {
 		})
 	}
 }
+
+func TestAnInterfaceOfARunningGuestLeavesALibvirtNetwork(t *testing.T) {
+	t.Parallel()
+	for _, source := range []string{
+		"<source network='default' portid='6d1d5f1e-0b3b-4a7c-9c8e-0c2f0a0b0c0d' bridge='virbr0' macTableManager='libvirt'/>",
+		"<source network='default' missing='yes'/>",
+	} {
+		for _, to := range []string{"ethernet: {}", "bridge: {name: br0}", "direct: {device: eth0}", "vhostUser: {path: /run/a.sock, mode: client}"} {
+			r := planOf(t, nicOf("network", source), toSource("source: {"+to+"}"))
+			if r.problems != "" || strings.Contains(r.xml, "macTableManager") || strings.Contains(r.xml, "missing") {
+				t.Errorf("%s to %s: %s%s", source, to, r.problems, r.xml)
+			}
+		}
+	}
+}

@@ -251,7 +251,7 @@ func (p *planner) rewriteInterfaceSource(nic *xmltree.Node, shape *sourceShape) 
 func isConnection(name string) bool {
 	switch name {
 	case "bridge", "network", "portgroup", "portid", "dev", "mode", "type", "path",
-		"address", "port", "name", "switchid", "portgroupid", "connectionid":
+		"address", "port", "name", "switchid", "portgroupid", "connectionid", "macTableManager", "missing":
 		return true
 	}
 	return false
