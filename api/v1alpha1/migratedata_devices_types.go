@@ -20,7 +20,8 @@ type VolumeMigrateData struct {
 	TargetDevice *string `json:"targetDevice,omitempty"`
 
 	// source is where the data is. It replaces everything that the guest's definition
-	// says about that, including the kind of source and its authentication.
+	// says about that, including the kind of source. What the host authenticates with
+	// stays if the protocol does, unless it is given.
 	// +optional
 	Source *VolumeSource `json:"source,omitempty"`
 
@@ -188,17 +189,20 @@ type NetworkVolumeSource struct {
 	// +optional
 	CertificateCheck *Toggle `json:"certificateCheck,omitempty"`
 
-	// auth says how to authenticate. Absent means not at all.
+	// auth says how to authenticate with rbd, iscsi, http, https, ftp, ftps and ssh.
+	// Absent means as the guest's definition says if the protocol stays the same, and
+	// else not at all.
 	// +optional
 	Auth *VolumeAuth `json:"auth,omitempty"`
 
-	// initiatorIQN is the name of the iSCSI initiator.
+	// initiatorIQN is the name of the iSCSI initiator. Absent leaves it as it is if the
+	// protocol was iscsi before.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=223
 	InitiatorIQN *string `json:"initiatorIQN,omitempty"`
 
-	// snapshotName is the RBD snapshot to use.
+	// snapshotName is the RBD snapshot to use. Absent means the image itself.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
@@ -210,7 +214,8 @@ type NetworkVolumeSource struct {
 	// +kubebuilder:validation:MaxLength=4096
 	ConfigFile *string `json:"configFile,omitempty"`
 
-	// user is the NFS user, by name or as +number.
+	// user is the NFS user, by name or as +number. If neither user nor group is given and
+	// the protocol was nfs before, both stay as they are.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64

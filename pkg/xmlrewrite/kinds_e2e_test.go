@@ -108,7 +108,7 @@ func diskChanges() []kindChange {
 		"iscsi": "<disk type='network' device='DEVICE'><driver name='qemu' type='raw'/><source protocol='iscsi' name='iqn.2020-01.com.example:t/1'><host name='192.0.2.1'/>" +
 			"<initiator><iqn name='iqn.2020-01.com.example:i'/></initiator><auth username='u'><secret type='iscsi' usage='x'/></auth></source>",
 		"https": "<disk type='network' device='cdrom'><driver name='qemu' type='raw'/><source protocol='https' name='/a.iso' query='q=1'><host name='h.example.com' port='443'/>" +
-			"<ssl verify='no'/><cookies><cookie name='c'>v</cookie></cookies><readahead size='65536'/><timeout seconds='6'/></source><readonly/>",
+			"<auth username='u'><secret type='iscsi' usage='x'/></auth><ssl verify='no'/><cookies><cookie name='c'>v</cookie></cookies><readahead size='65536'/><timeout seconds='6'/></source><readonly/>",
 		"vhostuser": "<disk type='vhostuser' device='disk'><driver name='qemu' type='raw'/><source type='unix' path='/run/v.sock'><reconnect enabled='yes' timeout='10'/></source>",
 	}
 	to := map[string]v1alpha1.VolumeSource{

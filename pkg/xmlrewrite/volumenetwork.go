@@ -13,7 +13,7 @@ type protocolRules struct {
 	nameOptional bool
 	hostOptional bool
 	manyHosts    bool
-	auth         string // The type of its authentication; empty if it has none.
+	auth         string // The type of the secret for its authentication; empty if it has none.
 }
 
 func rulesOf(protocol v1alpha1.VolumeProtocol) (protocolRules, bool) {
@@ -28,7 +28,9 @@ func rulesOf(protocol v1alpha1.VolumeProtocol) (protocolRules, bool) {
 		return protocolRules{manyHosts: true}, true
 	case "sheepdog":
 		return protocolRules{hostOptional: true, manyHosts: true}, true
-	case "http", "https", "ftp", "ftps", "tftp", "nfs", "ssh", "vxhs":
+	case "http", "https", "ftp", "ftps", "ssh":
+		return protocolRules{auth: "iscsi"}, true // libvirt knows no other type for them.
+	case "tftp", "nfs", "vxhs":
 		return protocolRules{}, true
 	}
 	return protocolRules{}, false
@@ -117,10 +119,10 @@ func (p *planner) checkNetworkFields(n *v1alpha1.NetworkVolumeSource, field *pla
 func (p *planner) checkProtocolFields(n *v1alpha1.NetworkVolumeSource, field *place) {
 	only := func(given bool, name string, protocols ...string) {
 		if given && !slices.Contains(protocols, string(n.Protocol)) {
-			p.report(ProblemConflict, field.dot(name), nil, "this is for "+strings.Join(protocols, " and ")+" only; remove it")
+			p.report(ProblemConflict, field.dot(name), nil, "this is for "+listOf(protocols)+" only; remove it")
 		}
 	}
-	only(n.Auth != nil, "auth", "rbd", "iscsi")
+	only(n.Auth != nil, "auth", "rbd", "iscsi", "http", "https", "ftp", "ftps", "ssh")
 	only(n.Query != nil, "query", "http", "https")
 	only(n.SnapshotName != nil, "snapshotName", "rbd")
 	only(n.ConfigFile != nil, "configFile", "rbd")
@@ -128,6 +130,15 @@ func (p *planner) checkProtocolFields(n *v1alpha1.NetworkVolumeSource, field *pl
 	only(n.User != nil, "user", "nfs")
 	only(n.Group != nil, "group", "nfs")
 	only(n.CertificateCheck != nil, "certificateCheck", "https", "ftps")
+}
+
+// listOf returns names as a list in a sentence.
+func listOf(names []string) string {
+	last := len(names) - 1
+	if last < 1 {
+		return strings.Join(names, "")
+	}
+	return strings.Join(names[:last], ", ") + " and " + names[last]
 }
 
 func (p *planner) hostElement(h *v1alpha1.VolumeHost, field *place) *xmltree.Elem {

@@ -40,6 +40,14 @@ func (s *sourceShape) childrenOf(name string) []*xmltree.Elem {
 	return found
 }
 
+// has reports whether there is a child of this name.
+func (s *sourceShape) has(name string) bool { return len(s.childrenOf(name)) > 0 }
+
+// volumeProtocol returns the protocol as the migrate data has it.
+func (s *sourceShape) volumeProtocol() v1alpha1.VolumeProtocol {
+	return v1alpha1.VolumeProtocol(s.protocol)
+}
+
 // isLocation reports whether an attribute says where the data are. Those are
 // replaced altogether; other attributes stay.
 func isLocation(name string) bool {
@@ -81,7 +89,7 @@ func (p *planner) rewriteSource(disk *xmltree.Node, v *v1alpha1.VolumeMigrateDat
 		p.moveAuth(disk, nil, shape)
 		return shape
 	}
-	p.keepCredentials(disk, source, shape, sameKind)
+	p.keepCredentials(disk, source, shape, sameKind, field.dot("source"))
 	p.syncLocation(disk, source, shape)
 	if sameKind {
 		return shape
@@ -121,25 +129,6 @@ func (p *planner) syncLocation(disk, source *xmltree.Node, shape *sourceShape) {
 		if name != "address" || len(want) == 0 || !samePCI(source.Child(name), want[0]) {
 			source.SyncList(name, want)
 		}
-	}
-}
-
-// keepCredentials keeps what lets the host in to where the data were, and are to
-// be, if the migrate data have no word for it: the identity for ssh, and the
-// authentication of a pool's volume.
-func (p *planner) keepCredentials(disk, source *xmltree.Node, shape *sourceShape, sameKind bool) {
-	if !sameKind {
-		return
-	}
-	if identity := source.Child("identity"); identity != nil && shape.protocol == "ssh" && len(shape.childrenOf("identity")) == 0 {
-		shape.Add(identity.Elem())
-	}
-	auth := source.Child("auth")
-	if auth == nil {
-		auth = disk.Child("auth")
-	}
-	if auth != nil && shape.kind == "volume" {
-		shape.Add(auth.Elem())
 	}
 }
 

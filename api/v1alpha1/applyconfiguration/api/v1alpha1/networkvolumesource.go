@@ -27,15 +27,19 @@ type NetworkVolumeSourceApplyConfiguration struct {
 	// certificateCheck says whether certificates of https and ftps servers
 	// are checked. Absent means that they are.
 	CertificateCheck *apiv1alpha1.Toggle `json:"certificateCheck,omitempty"`
-	// auth says how to authenticate. Absent means not at all.
+	// auth says how to authenticate with rbd, iscsi, http, https, ftp, ftps and ssh.
+	// Absent means as the guest's definition says if the protocol stays the same, and
+	// else not at all.
 	Auth *VolumeAuthApplyConfiguration `json:"auth,omitempty"`
-	// initiatorIQN is the name of the iSCSI initiator.
+	// initiatorIQN is the name of the iSCSI initiator. Absent leaves it as it is if the
+	// protocol was iscsi before.
 	InitiatorIQN *string `json:"initiatorIQN,omitempty"`
-	// snapshotName is the RBD snapshot to use.
+	// snapshotName is the RBD snapshot to use. Absent means the image itself.
 	SnapshotName *string `json:"snapshotName,omitempty"`
 	// configFile is the Ceph configuration file on the target.
 	ConfigFile *string `json:"configFile,omitempty"`
-	// user is the NFS user, by name or as +number.
+	// user is the NFS user, by name or as +number. If neither user nor group is given and
+	// the protocol was nfs before, both stay as they are.
 	User *string `json:"user,omitempty"`
 	// group is the NFS group, by name or as +number.
 	Group *string `json:"group,omitempty"`

@@ -18,7 +18,8 @@ type VolumeMigrateDataApplyConfiguration struct {
 	// definition, such as vda.
 	TargetDevice *string `json:"targetDevice,omitempty"`
 	// source is where the data is. It replaces everything that the guest's definition
-	// says about that, including the kind of source and its authentication.
+	// says about that, including the kind of source. What the host authenticates with
+	// stays if the protocol does, unless it is given.
 	Source *VolumeSourceApplyConfiguration `json:"source,omitempty"`
 	// driver holds settings of the target for reading and writing the data.
 	Driver *VolumeDriverApplyConfiguration `json:"driver,omitempty"`
