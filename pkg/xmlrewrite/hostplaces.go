@@ -97,8 +97,7 @@ func (j *judge) place(n *xmltree.Node, states []refState, name, value string, to
 
 // mapPath gives a place its path on the target, if it holds one that the map has.
 func (j *judge) mapPath(row *refRow, n *xmltree.Node, place, value string) bool {
-	if len(j.paths.mappings) == 0 || !row.isHostPath(value) &&
-		(row == nil || row.class != refMapped || !isPlainPath(value) || !inBackingChain(n)) {
+	if len(j.paths.mappings) == 0 || !row.canBeMapped(n, value) {
 		return false
 	}
 	to, mapped := j.paths.to(value)

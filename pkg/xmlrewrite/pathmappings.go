@@ -2,6 +2,7 @@ package xmlrewrite
 
 import (
 	"path"
+	"slices"
 	"strings"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
@@ -17,22 +18,37 @@ type pathMap struct {
 	refused  bool // It is wrong in itself, and maps nothing.
 }
 
-// newPathMap checks the list. A path that is mapped to one that is mapped in turn would
+// newPathMap checks the list, whose paths may have more slashes than they need. A path that is mapped to one that is mapped in turn would
 // be mapped again when the rewrite is repeated.
 func (p *planner) newPathMap() *pathMap {
-	m := &pathMap{mappings: p.data.PathMappings, used: make([]bool, len(p.data.PathMappings))}
+	m := &pathMap{mappings: slices.Clone(p.data.PathMappings), used: make([]bool, len(p.data.PathMappings))}
 	before := len(p.problems)
-	for i, mapping := range m.mappings {
+	for i := range m.mappings {
 		field := placeOf(pathMappingsField).entry(i)
-		for _, end := range [...]struct{ name, path string }{{"from", mapping.From}, {"to", mapping.To}} {
-			if p.checkPath(field.dot(end.name), end.path) && path.Clean(end.path) != end.path {
-				p.report(ProblemInvalidValue, field.dot(end.name), nil, "this must not end in a slash or have . or .. in it")
-			}
+		p.cleanEnd(&m.mappings[i].From, field.dot("from"))
+		if !p.cleanEnd(&m.mappings[i].To, field.dot("to")) {
+			m.mappings[i].To = "" // It is in no other entry's way.
 		}
-		p.compareMappings(m.mappings, i, field)
+	}
+	for i := range m.mappings {
+		p.compareMappings(m.mappings, i, placeOf(pathMappingsField).entry(i))
 	}
 	m.refused = len(p.problems) > before
 	return m
+}
+
+// cleanEnd checks an end of an entry and brings it into its shortest form.
+func (p *planner) cleanEnd(end *string, field *place) bool {
+	if !p.checkPath(field, *end) {
+		return false
+	}
+	clean, ok := cleanPath(*end)
+	if !ok || clean == "/" {
+		p.report(ProblemInvalidValue, field, nil, "this must not have .. in it, or be the root of all files; give the path in full")
+		return false
+	}
+	*end = clean
+	return true
 }
 
 // compareMappings reports an entry that cannot be told from another, or follows one.
@@ -59,9 +75,10 @@ func isBelow(p, dir string) bool {
 
 // to returns what a path becomes on the target, by the entry for the longest part of it. A
 // path that is on the target already, from an earlier rewrite, stays.
-func (m *pathMap) to(from string) (string, bool) {
-	if m.refused {
-		return from, true // Reported already.
+func (m *pathMap) to(text string) (string, bool) {
+	from, plain := cleanPath(text)
+	if m.refused || !plain {
+		return text, m.refused // Reported already.
 	}
 	best := -1
 	for i, mapping := range m.mappings {
@@ -71,7 +88,10 @@ func (m *pathMap) to(from string) (string, bool) {
 	}
 	if best >= 0 {
 		m.used[best] = true
-		return m.mappings[best].To + from[len(m.mappings[best].From):], true
+		if to := m.mappings[best].To + from[len(m.mappings[best].From):]; to != from {
+			return to, true
+		}
+		return text, true
 	}
 	done := false
 	for i, mapping := range m.mappings {
@@ -79,7 +99,7 @@ func (m *pathMap) to(from string) (string, bool) {
 			m.used[i], done = true, true
 		}
 	}
-	return from, done
+	return text, done
 }
 
 // reportUnused reports entries that map nothing in either of the guest's definitions.
@@ -95,14 +115,17 @@ func (p *planner) reportUnused(m *pathMap) {
 
 // hasPath reports whether an element, or one below it, has a path that is to be mapped.
 func hasPath(n *xmltree.Node, m v1alpha1.PathMapping) bool {
+	concerns := func(text string) bool {
+		path, plain := cleanPath(text)
+		return plain && (isBelow(path, m.From) || isBelow(path, m.To))
+	}
 	for _, v := range n.Attrs() {
-		if isBelow(v, m.From) || isBelow(v, m.To) {
+		if concerns(v) {
 			return true
 		}
 	}
 	if n.FirstChild == nil {
-		text := n.Text()
-		return isBelow(text, m.From) || isBelow(text, m.To)
+		return concerns(n.Text())
 	}
 	for c := n.FirstChild; c != nil; c = c.NextSibling {
 		if hasPath(c, m) {
@@ -122,13 +145,31 @@ func (r *refRow) isHostPath(value string) bool {
 }
 
 // isPlainPath reports whether a path is absolute and leads nowhere else than it says.
-func isPlainPath(text string) bool { return strings.HasPrefix(text, "/") && path.Clean(text) == text }
+func isPlainPath(text string) bool {
+	_, plain := cleanPath(text)
+	return plain
+}
 
-// inBackingChain reports whether an element is in the backing chain of a disk, for whose
-// paths volumes has no word.
+// cleanPath returns an absolute path in its shortest form, if that is sure to be the same
+// one: what .. leads to depends on the host.
+func cleanPath(text string) (clean string, ok bool) {
+	if !strings.HasPrefix(text, "/") || strings.Contains(text+"/", "/../") {
+		return text, false
+	}
+	return path.Clean(text), true
+}
+
+// canBeMapped reports whether the list may map a path: one for which there is no other
+// field, or for which volumes has no word.
+func (r *refRow) canBeMapped(n *xmltree.Node, value string) bool {
+	return r.isHostPath(value) || r != nil && r.class == refMapped && isPlainPath(value) && inBackingChain(n)
+}
+
+// inBackingChain reports whether an element is in the backing chain of a disk, or says where
+// an image keeps its data, for whose paths volumes has no word.
 func inBackingChain(n *xmltree.Node) bool {
 	for ; n != nil; n = n.Parent {
-		if n.Name == "backingStore" {
+		if n.Name == "backingStore" || n.Name == "dataStore" {
 			return true
 		}
 	}

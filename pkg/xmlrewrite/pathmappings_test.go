@@ -1,0 +1,42 @@
+package xmlrewrite
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestPathsAreMappedHoweverManySlashesTheyHave(t *testing.T) {
+	t.Parallel()
+	const serial = "<serial type='dev'><source path='/dev//ttyS0'/><target port='0'/></serial>"
+	share := func(dir string) string {
+		return "<filesystem type='mount'><source dir='" + dir + "'/><target dir='t'/></filesystem>"
+	}
+	for name, c := range map[string]struct{ device, from, to, want string }{
+		"the shortest form":         {serial, "/dev/ttyS0", "/mnt/new", "'/mnt/new'"},
+		"as it is":                  {serial, "/dev//ttyS0", "/mnt/new", "'/mnt/new'"},
+		"more slashes":              {serial, "/dev/ttyS0//", "/mnt//new/", "'/mnt/new'"},
+		"a slash behind it":         {share("/srv/share/"), "/srv/share", "/mnt/new", "'/mnt/new'"},
+		"two slashes inside":        {share("/srv//share"), "/srv", "/mnt/new", "'/mnt/new/share'"},
+		"a dot":                     {share("/srv/./share"), "/srv", "/mnt/new", "'/mnt/new/share'"},
+		"the same path, left alone": {serial, "/dev/ttyS0", "/dev/ttyS0", "'/dev//ttyS0'"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if r := planOf(t, c.device, "pathMappings: [{from: "+c.from+", to: "+c.to+"}]"); !strings.Contains(r.xml, c.want) {
+				t.Errorf("not mapped: %s%s", r.problems, r.xml)
+			}
+		})
+	}
+}
+
+func TestPathsThatLeadElsewhereAreNotMapped(t *testing.T) {
+	t.Parallel()
+	for _, ends := range []string{"from: /srv/../dev, to: /mnt/new", "from: /srv, to: /mnt/..", "from: //, to: /mnt"} {
+		if r := planOf(t, "", "pathMappings: [{"+ends+"}]"); !strings.Contains(r.problems, "must not have .. in it") {
+			t.Errorf("%s: %s%s", ends, r.problems, r.xml)
+		}
+	}
+	r := planOf(t, "<filesystem type='mount'><source dir='/srv/../share'/><target dir='t'/></filesystem>", "pathMappings: [{from: /share, to: /mnt/new}]")
+	if strings.Contains(r.xml, "/mnt/new") {
+		t.Errorf("what .. leads to depends on the host: %s", r.xml)
+	}
+}
