@@ -34,19 +34,21 @@ type VolumeMigrateData struct {
 	// +optional
 	Encryption *VolumeEncryption `json:"encryption,omitempty"`
 
-	// backingStore says what becomes of a backing chain that the guest's
-	// definition spells out. It is needed if there is one and the source changes.
+	// backingStore says what becomes of a backing chain, and of a file in which an image
+	// keeps its data, that the guest's definition spells out. It is needed if there is one
+	// and the source changes.
 	// +optional
 	BackingStore *BackingStorePolicy `json:"backingStore,omitempty"`
 }
 
-// BackingStorePolicy says what becomes of a backing chain.
+// BackingStorePolicy says what becomes of a backing chain and a data file.
 //
 // +kubebuilder:validation:Enum=Keep;Detect
 type BackingStorePolicy string
 
 const (
-	// BackingStoreKeep keeps it: the same paths are valid on the target.
+	// BackingStoreKeep keeps it: the same paths are valid on the target, or mapped by
+	// pathMappings.
 	BackingStoreKeep BackingStorePolicy = "Keep"
 	// BackingStoreDetect removes it: libvirt on the target finds the chain.
 	BackingStoreDetect BackingStorePolicy = "Detect"

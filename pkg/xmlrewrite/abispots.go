@@ -247,7 +247,7 @@ func (s spot) whole(name string) bool {
 		return name == "metadata_cache"
 	case spotDiskSource:
 		return isOneOf(name, "host", "auth", "address", "snapshot", "config", "initiator", "identity", "ssl",
-			"cookies", "readahead", "timeout", "reconnect", "knownHosts", "encryption")
+			"cookies", "readahead", "timeout", "reconnect", "knownHosts", "encryption", "dataStore")
 	case spotInterface:
 		return isOneOf(name, "virtualport", "vlan", "filterref", "bandwidth", "port", "ip", "route", "portForward", "coalesce")
 	case spotUSBSource:

@@ -51,3 +51,30 @@ func TestADirectoryIsReadAsFAT(t *testing.T) {
 		}
 	}
 }
+
+func TestTheDataFileOfADiskDoesNotStayBehindInSilence(t *testing.T) {
+	t.Parallel()
+	disk := func(chain string) string {
+		return diskOf("file", "<driver name='qemu' type='qcow2'/><source file='/srv/a.qcow2'><dataStore type='file'><format type='raw'/>"+
+			"<source file='/old/a.raw'/></dataStore></source>"+chain)
+	}
+	const base = "<backingStore type='file'><format type='qcow2'/><source file='/old/b'><dataStore type='file'><format type='raw'/><source file='/old/b.raw'/></dataStore></source></backingStore>"
+	const moves, mapped = "volumes: [{targetDevice: vda, source: {file: {path: /mnt/a.qcow2}}", "\npathMappings: [{from: /old, to: /new}]"
+	for name, c := range map[string]struct{ chain, data, says, has, hasNot string }{
+		"nothing is said":          {"", moves + "}]", "data file", "", ""},
+		"it is kept":               {"", moves + ", backingStore: Keep}]", "", "/old/a.raw", ""},
+		"it is detected":           {"", moves + ", backingStore: Detect}]", "", "/mnt/a.qcow2", "dataStore"},
+		"it is mapped":             {"", moves + ", backingStore: Keep}]" + mapped, "", "/new/a.raw", "/old"},
+		"only it is mapped":        {"", "pathMappings: [{from: /old, to: /new}]", "", "/new/a.raw", "/old"},
+		"nothing is said of chain": {base, moves + "}]", "backing chain", "", ""},
+		"all are mapped":           {base, moves + ", backingStore: Keep}]" + mapped, "", "/new/b.raw", "/old"},
+		"all are detected":         {base, moves + ", backingStore: Detect}]", "", "/mnt/a.qcow2", "/old"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := planOf(t, disk(c.chain), c.data)
+			if !strings.Contains(r.problems, c.says) || (c.says == "") != (r.problems == "") || !strings.Contains(r.xml, c.has) || c.hasNot != "" && strings.Contains(r.xml, c.hasNot) {
+				t.Errorf("%s%s", r.problems, r.xml)
+			}
+		})
+	}
+}

@@ -317,13 +317,17 @@ func passphrase(uuid string) *xmltree.Elem {
 	return xmltree.NewElem("secret", "type", "passphrase", "uuid", uuid)
 }
 
-// rewriteBackingStore decides on a backing chain that is spelled out.
+// rewriteBackingStore decides on a backing chain and a data file that are spelled out.
 func (p *planner) rewriteBackingStore(disk *xmltree.Node, v *v1alpha1.VolumeMigrateData, field *place) {
-	store := disk.Child("backingStore")
+	store, dataFile := disk.Child("backingStore"), disk.Child("source").Child("dataStore")
 	if v.BackingStore == nil {
-		if v.Source != nil && store.Child("source") != nil && p.sourceChanges(disk) {
-			p.report(ProblemMissingData, field, store,
-				"the disk has a backing chain with paths of the source host; say Keep if they are valid on the target, or Detect to let libvirt find the chain")
+		at, what := store, "a backing chain"
+		if store.Child("source") == nil {
+			at, what = dataFile, "a data file of its own"
+		}
+		if v.Source != nil && at.Child("source") != nil && p.sourceChanges(disk) {
+			p.report(ProblemMissingData, field, at,
+				"the disk has "+what+", with paths of the source host; say Keep if they are valid on the target or mapped by pathMappings, or Detect to let libvirt find it")
 		}
 		return
 	}
@@ -331,6 +335,7 @@ func (p *planner) rewriteBackingStore(disk *xmltree.Node, v *v1alpha1.VolumeMigr
 	case v1alpha1.BackingStoreKeep:
 	case v1alpha1.BackingStoreDetect:
 		store.RemoveAll()
+		dataFile.RemoveAll()
 	default:
 		p.report(ProblemInvalidValue, field, nil, "this must be Keep or Detect")
 	}

@@ -26,8 +26,9 @@ type VolumeMigrateDataApplyConfiguration struct {
 	// encryption says how libvirt on the target decrypts the data. Empty
 	// means that it does not.
 	Encryption *VolumeEncryptionApplyConfiguration `json:"encryption,omitempty"`
-	// backingStore says what becomes of a backing chain that the guest's
-	// definition spells out. It is needed if there is one and the source changes.
+	// backingStore says what becomes of a backing chain, and of a file in which an image
+	// keeps its data, that the guest's definition spells out. It is needed if there is one
+	// and the source changes.
 	BackingStore *apiv1alpha1.BackingStorePolicy `json:"backingStore,omitempty"`
 }
 
