@@ -32,6 +32,28 @@ func (p *planner) formatFor(disk *xmltree.Node, want *v1alpha1.VolumeDriver, sha
 	return given
 }
 
+// checkIOMode reports settings that exclude one another, if one of them is given.
+func (p *planner) checkIOMode(disk *xmltree.Node, want *v1alpha1.VolumeDriver, field *place) {
+	if want.Cache == nil && want.IO == nil {
+		return
+	}
+	driver := disk.Child("driver")
+	cache, io := driver.Value("cache"), driver.Value("io")
+	if want.Cache != nil {
+		cache = string(*want.Cache)
+	}
+	if want.IO != nil {
+		io = string(*want.IO)
+	}
+	if io == "native" && cache != "none" && cache != "directsync" {
+		name := "io"
+		if want.IO == nil {
+			name = "cache"
+		}
+		p.report(ProblemConflict, field.dot(name), disk, "native I/O needs the cache mode none or directsync; give one of those as cache, or threads as io")
+	}
+}
+
 // fitEncryption has the encryption of the guest's disk fit where the data will be, unless
 // the migrate data say that they are not encrypted there.
 func (p *planner) fitEncryption(disk *xmltree.Node, want *v1alpha1.VolumeEncryption, shape *sourceShape, field *place) {

@@ -74,7 +74,7 @@ func (p *planner) tapManagement(want *v1alpha1.EthernetInterfaceSource, field *p
 
 // rewriteVirtualPort sets or removes the virtual port. One that belongs to the
 // old kind of source does not stay.
-func (p *planner) rewriteVirtualPort(nic *xmltree.Node, want *v1alpha1.VirtualPort, kindChanges bool, field *place) {
+func (p *planner) rewriteVirtualPort(nic *xmltree.Node, want *v1alpha1.VirtualPort, connected string, kindChanges bool, field *place) {
 	if want == nil {
 		if kindChanges {
 			nic.SyncChild("virtualport", nil)
@@ -91,6 +91,7 @@ func (p *planner) rewriteVirtualPort(nic *xmltree.Node, want *v1alpha1.VirtualPo
 		nic.SyncChild("virtualport", nil)
 		return
 	}
+	p.checkVirtualPort(nic, want, connected, field)
 	e := xmltree.NewElem("virtualport", "type", kind)
 	if len(parameters.Attrs) > 0 {
 		e.Add(parameters)
@@ -219,6 +220,9 @@ func (p *planner) rewriteBandwidth(nic *xmltree.Node, want *v1alpha1.InterfaceBa
 		nic.SyncChild("bandwidth", nil)
 		return
 	}
+	if kind == "hostdev" {
+		p.report(ProblemConflict, field, nic, "libvirt cannot limit the traffic of an interface that is passed through; remove bandwidth, and limit the traffic at the switch")
+	}
 	if want.Outbound != nil && want.Outbound.FloorKilobytesPerSecond != nil {
 		p.report(ProblemConflict, field.dot("outbound.floorKilobytesPerSecond"), nil, "only inbound traffic can have a guaranteed rate")
 	}
@@ -266,6 +270,10 @@ func (p *planner) rewriteInterfaceDriver(nic *xmltree.Node, want *v1alpha1.Inter
 			return
 		}
 		driver.RemoveAttr("name") // The element stays: libvirt compares whether there is one.
+		return
+	}
+	if kind == "hostdev" {
+		p.report(ProblemConflict, field, nic, "this is for interfaces that QEMU emulates, and this one is passed through; remove driver")
 		return
 	}
 	if !p.checkOneOf(field, string(*want), "vhost", "qemu") {

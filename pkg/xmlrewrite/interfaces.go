@@ -111,7 +111,7 @@ func (p *planner) rewriteInterface(nic *xmltree.Node, want *v1alpha1.InterfaceMi
 		p.checkVLAN(nic, before, after, want.VLAN, field.dot("vlan"))
 	}
 	p.rewriteInterfaceTarget(nic, want.TargetDevice, managed, changed, field.dot("targetDevice"))
-	p.rewriteVirtualPort(nic, want.VirtualPort, changed, field.dot("virtualPort"))
+	p.rewriteVirtualPort(nic, want.VirtualPort, after.kind, changed, field.dot("virtualPort"))
 	p.rewriteVLAN(nic, want.VLAN, field.dot("vlan"))
 	p.rewriteFilter(nic, want.Filter, before, after, field.dot("filter"))
 	p.rewriteBandwidth(nic, want.Bandwidth, after.kind, field.dot("bandwidth"))

@@ -113,6 +113,30 @@ func (p *planner) checkNetworkFields(n *v1alpha1.NetworkVolumeSource, field *pla
 		p.report(ProblemConflict, field.dot("tlsHostname"), nil, "tlsHostname needs tls: Enabled")
 	}
 	p.checkProtocolFields(n, field)
+	p.checkImageName(n, field.dot("name"))
+	for i := range n.Hosts {
+		p.checkTransport(n.Protocol, stringOf(n.Hosts[i].Transport), field.dot("hosts").entry(i).dot("transport"))
+	}
+}
+
+// checkImageName reports the name of an image that does not say where the image is.
+func (p *planner) checkImageName(n *v1alpha1.NetworkVolumeSource, field *place) {
+	if n.Name == nil || n.Protocol != "rbd" && n.Protocol != "gluster" {
+		return
+	}
+	if in, image, _ := strings.Cut(*n.Name, "/"); in == "" || image == "" {
+		p.report(ProblemInvalidValue, field, nil, "the protocol "+string(n.Protocol)+" takes the name of a pool or volume, a slash and the name of the image in it, such as images/guest-1")
+	}
+}
+
+// checkTransport reports a transport that the protocol does not have.
+func (p *planner) checkTransport(protocol v1alpha1.VolumeProtocol, transport string, field *place) {
+	switch {
+	case transport == "unix" && !isOneOf(string(protocol), "nbd", "gluster", "sheepdog"):
+		p.report(ProblemConflict, field, nil, "only nbd, gluster and sheepdog have servers on unix sockets; give a host")
+	case transport == "rdma" && protocol != "gluster":
+		p.report(ProblemConflict, field, nil, "only gluster has servers that are reached by rdma; remove the transport")
+	}
 }
 
 // checkProtocolFields reports fields that belong to other protocols.
@@ -123,6 +147,8 @@ func (p *planner) checkProtocolFields(n *v1alpha1.NetworkVolumeSource, field *pl
 		}
 	}
 	only(n.Auth != nil, "auth", "rbd", "iscsi", "http", "https", "ftp", "ftps", "ssh")
+	only(stringOf(n.TLS) == string(v1alpha1.ToggleEnabled), "tls", "nbd", "vxhs")
+	only(n.TLSHostname != nil, "tlsHostname", "nbd")
 	only(n.Query != nil, "query", "http", "https")
 	only(n.SnapshotName != nil, "snapshotName", "rbd")
 	only(n.ConfigFile != nil, "configFile", "rbd")

@@ -275,6 +275,7 @@ func (p *planner) rewriteDriver(disk *xmltree.Node, want *v1alpha1.VolumeDriver,
 	if driver == nil && len(fresh.Attrs) > 1 {
 		disk.InsertBehind(nil, fresh)
 	}
+	p.checkIOMode(disk, want, field)
 	if format != "" && format != "qcow2" { // No other format has these.
 		driver.RemoveAttr("discard_no_unref")
 		driver.Child("metadata_cache").RemoveAll()

@@ -153,14 +153,20 @@ func (p *planner) moveAuth(disk, source *xmltree.Node, shape *sourceShape) {
 
 // fitsDevice refuses what libvirt or QEMU would: passing SCSI commands through
 // needs something that understands them, a disk behind a vhost-user socket is
-// another device in QEMU than all others, and directories cannot be written to.
+// another device in QEMU than all others, and directories and web servers cannot be
+// written to.
 func (p *planner) fitsDevice(disk *xmltree.Node, shape *sourceShape, field *place) bool {
 	if kind := disk.Value("type"); (kind == "vhostuser") != (shape.kind == "vhostuser") {
 		p.report(ProblemConflict, field, disk, "a disk cannot move to or from a vhost-user socket while the guest runs; choose another kind of source")
 		return false
 	}
-	if shape.kind == "dir" && disk.Value("type") != "dir" && disk.Value("device") != "cdrom" && disk.Child("readonly") == nil {
+	if shape.kind == "dir" && disk.Value("type") != "dir" && writesTo(disk) {
 		p.report(ProblemConflict, field, disk, "the guest may write to this disk, but libvirt offers directories read-only; choose another kind of source")
+		return false
+	}
+	if readsOnly := isOneOf(shape.protocol, "http", "https", "ftp", "ftps", "tftp"); readsOnly && writesTo(disk) &&
+		!isOneOf(disk.Child("source").Value("protocol"), "http", "https", "ftp", "ftps", "tftp") {
+		p.report(ProblemConflict, field, disk, "the guest may write to this disk, but QEMU can only read over "+shape.protocol+"; choose another protocol or kind of source")
 		return false
 	}
 	if disk.Value("device") != "lun" || shape.kind == "block" || shape.kind == "volume" || shape.protocol == "iscsi" {
@@ -168,6 +174,11 @@ func (p *planner) fitsDevice(disk *xmltree.Node, shape *sourceShape, field *plac
 	}
 	p.report(ProblemConflict, field, disk, "the guest sends SCSI commands to the disk itself (device='lun'), which takes block, storagePool or the protocol iscsi; choose one of those")
 	return false
+}
+
+// writesTo reports whether the guest may write to a disk.
+func writesTo(disk *xmltree.Node) bool {
+	return disk.Value("device") != "cdrom" && disk.Child("readonly") == nil
 }
 
 // shapeOf turns the migrate data's source into a shape.
