@@ -39,7 +39,8 @@ func (j *judge) element(n *xmltree.Node, from int) {
 		j.unknown(n, "this element")
 		return
 	}
-	if row := refRowOf(states, refElement, ""); row != nil {
+	// What kind of device it was does not matter if it becomes another one.
+	if row := refRowOf(states, refElement, ""); row != nil && !n.EditsAttr("type") {
 		j.apply(row, n)
 		if row.class == refBound {
 			return

@@ -114,3 +114,14 @@ func TestAnInterfaceOfARunningGuestLeavesALibvirtNetwork(t *testing.T) {
 		}
 	}
 }
+
+func TestAnInterfaceThatIsReplacedIsNotSaidToBeKept(t *testing.T) {
+	t.Parallel()
+	vds := nicOf("vds", "<source switchid='x' portid='6' portgroupid='d' connectionid='3'/>")
+	if r := planOf(t, vds, toSource("source: {bridge: {name: br0}}")); r.problems != "" || strings.Contains(r.warnings, "it is kept") {
+		t.Errorf("it is a bridge now: %s%s", r.problems, r.warnings)
+	}
+	if r := planOf(t, vds, toSource("targetDevice: tap0")); !strings.Contains(r.warnings, "it is kept") {
+		t.Errorf("it is kept: %s%s", r.problems, r.warnings)
+	}
+}
