@@ -21,7 +21,7 @@ func planBlockTuning(p *planner) {
 		disk, found := on.first[path.Text()]
 		switch {
 		case !found:
-			p.warn(placeOf(volumesField), path, "none of the guest's disks is on the block device that this limit is for; it is kept, so make sure that the path is right on the target")
+			p.looseLimits[path] = true // pathMappings may map it.
 		case matches[disk] < 0 || p.data.Volumes[matches[disk]].Source == nil:
 		case p.data.Volumes[matches[disk]].Source.Block != nil:
 			path.SetText(p.data.Volumes[matches[disk]].Source.Block.Path)

@@ -81,6 +81,8 @@ func (j *judge) place(n *xmltree.Node, states []refState, name, value string, to
 	_, given := j.portsGiven[n]
 	switch {
 	case j.mapPath(row, n, name, value), name == "service" && given:
+	case name == refText && j.looseLimits[n]:
+		j.warn(placeOf(pathMappingsField), n, "none of the guest's disks is on the block device that this limit is for; its path is kept, so make sure that it is right on the target, or map it here")
 	case row == nil && name == refText:
 		j.unknown(n, "the text of this element")
 	case row == nil:
@@ -98,7 +100,7 @@ func (j *judge) place(n *xmltree.Node, states []refState, name, value string, to
 
 // mapPath gives a place its path on the target, if it holds one that the map has.
 func (j *judge) mapPath(row *refRow, n *xmltree.Node, place, value string) bool {
-	if len(j.paths.mappings) == 0 || !row.canBeMapped(n, value) {
+	if len(j.paths.mappings) == 0 || !row.canBeMapped(n, value) && !j.looseLimits[n] {
 		return false
 	}
 	to, mapped := j.paths.to(value)

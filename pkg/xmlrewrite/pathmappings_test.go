@@ -40,3 +40,22 @@ func TestPathsThatLeadElsewhereAreNotMapped(t *testing.T) {
 		t.Errorf("what .. leads to depends on the host: %s", r.xml)
 	}
 }
+
+func TestTheLimitOfABlockDeviceThatNoDiskIsOnIsMapped(t *testing.T) {
+	t.Parallel()
+	guest := func(disk string) string {
+		return "<domain type='kvm'><blkiotune><device><path>/old/lv</path><weight>500</weight></device></blkiotune><devices>" + disk + "</devices></domain>"
+	}
+	r := planOfGuest(t, guest(""), "pathMappings: [{from: /old, to: /new}]")
+	if !strings.Contains(r.xml, "/new/lv") || r.warnings != "" {
+		t.Errorf("not mapped, or warned about: %s%s%s", r.problems, r.warnings, r.xml)
+	}
+	if r := planOfGuest(t, guest(""), "{}"); !strings.Contains(r.warnings, "spec.migrateData.pathMappings: none of the guest's disks") {
+		t.Errorf("the remedy is not named: %s", r.warnings)
+	}
+	// The limit of a disk follows the disk, which volumes moves.
+	r = planOfGuest(t, guest(diskOf("block", "<source dev='/old/lv'/>")), "pathMappings: [{from: /old, to: /new}]")
+	if strings.Contains(r.xml, "/new") {
+		t.Errorf("the limit is not the disk's any more: %s", r.xml)
+	}
+}
