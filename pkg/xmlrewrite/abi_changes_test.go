@@ -107,9 +107,9 @@ func TestABIGuardInside(t *testing.T) {
         <parameters/>
       </virtualport>
       <vlan><tag id='1'/></vlan>
-      <coalesce>
-        <rx><frames max='7'/></rx>
-      </coalesce>
+      <backend>
+        <x><y max='7'/></x>
+      </backend>
       <virtualport xmlns='urn:x' type='y'/>
     </interface>
   </devices>
@@ -133,9 +133,9 @@ func TestABIGuardInside(t *testing.T) {
 		"one of the host becomes one of the guest":    {func(nic *xmltree.Node) { nic.Child("vlan").Replace(xmltree.NewElem("mtu", "size", "1500")) }, true},
 		"one of the guest becomes one of the host":    {func(nic *xmltree.Node) { nic.Child("mac").Replace(xmltree.NewElem("vlan")) }, true},
 		"one of the guest stays what it is":           {func(nic *xmltree.Node) { nic.Child("mac").Replace(nic.Child("mac").Elem()) }, false},
-		"an attribute changes in one of the guest":    {func(nic *xmltree.Node) { nic.Child("coalesce").Child("rx").Child("frames").SetAttr("max", "8") }, true},
-		"an element comes into one of the guest":      {func(nic *xmltree.Node) { nic.Child("coalesce").Child("rx").Append(xmltree.NewElem("vlan")) }, true},
-		"an element goes from one of the guest":       {func(nic *xmltree.Node) { nic.Child("coalesce").Child("rx").Child("frames").Remove() }, true},
+		"an attribute changes in one of the guest":    {func(nic *xmltree.Node) { nic.Child("backend").Child("x").Child("y").SetAttr("max", "8") }, true},
+		"an element comes into one of the guest":      {func(nic *xmltree.Node) { nic.Child("backend").Child("x").Append(xmltree.NewElem("vlan")) }, true},
+		"an element goes from one of the guest":       {func(nic *xmltree.Node) { nic.Child("backend").Child("x").Child("y").Remove() }, true},
 		"what is not libvirt's changes": {func(nic *xmltree.Node) {
 			nic.FirstChild.NextSibling.NextSibling.NextSibling.NextSibling.SetAttr("type", "z")
 		}, true},

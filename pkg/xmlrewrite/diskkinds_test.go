@@ -44,7 +44,7 @@ func TestADirectoryIsReadAsFAT(t *testing.T) {
 	t.Parallel()
 	for _, driver := range []string{"", "<driver name='qemu' type='raw'/>", "<driver name='qemu'/>"} {
 		for _, more := range []string{"", ", driver: {cache: none}", ", driver: {format: fat}"} {
-			r := planOf(t, fixedDisk("file", driver+"<source file='/a'/>"), "volumes: [{targetDevice: vda, source: {directory: {path: /mnt/a}}"+more+"}]")
+			r := plannedOf(t, fixedDisk("file", driver+"<source file='/a'/>"), "volumes: [{targetDevice: vda, source: {directory: {path: /mnt/a}}"+more+"}]")
 			if strings.Count(r.xml, "<driver") != 1 || !strings.Contains(r.xml, "type='fat'") && !strings.Contains(r.xml, `type="fat"`) {
 				t.Errorf("%s%s: %s%s", driver, more, r.problems, r.xml)
 			}
@@ -71,7 +71,7 @@ func TestTheDataFileOfADiskDoesNotStayBehindInSilence(t *testing.T) {
 		"all are detected":         {base, moves + ", backingStore: Detect}]", "", "/mnt/a.qcow2", "/old"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := planOf(t, disk(c.chain), c.data)
+			r := plannedOf(t, disk(c.chain), c.data)
 			if !strings.Contains(r.problems, c.says) || (c.says == "") != (r.problems == "") || !strings.Contains(r.xml, c.has) || c.hasNot != "" && strings.Contains(r.xml, c.hasNot) {
 				t.Errorf("%s%s", r.problems, r.xml)
 			}

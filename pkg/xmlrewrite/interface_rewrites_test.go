@@ -32,7 +32,7 @@ func TestVirtualPorts(t *testing.T) {
 		{name: "with more than that", data: nicData("virtualPort: {type: openvswitch}"), before: port("openvswitch", id+` profileid='x'`), after: port("openvswitch", "")},
 		{name: "with something else", data: nicData("virtualPort: {type: openvswitch}"), before: port("openvswitch", ` profileid='x'`), after: port("openvswitch", "")},
 		{name: "of another type", data: nicData("virtualPort: {type: openvswitch}"), before: port("midonet", id), after: port("openvswitch", "")},
-		{name: "of a type without", data: nicData("virtualPort: {type: midonet}"), before: port("midonet", id), after: port("midonet", "")},
+		{name: "of a type without", data: nicData("virtualPort: {type: midonet}"), before: port("midonet", id), problems: []string{"interfaces[0].virtualPort.interfaceID"}},
 		{name: "with other parameters", data: nicData("virtualPort: {type: openvswitch, profileID: why}"), before: port("openvswitch", id), after: port("openvswitch", ` profileid='why'`)},
 		{name: "none", data: nicData("virtualPort: {}"), before: port("openvswitch", id), after: nicWith("bridge", source)},
 		{name: "without a type", data: nicData("virtualPort: {profileID: why}"), before: port("openvswitch", id), problems: []string{"interfaces[0].virtualPort.type"}},
@@ -53,7 +53,7 @@ func TestTagsAndFiltersOfAnotherKindOfSource(t *testing.T) {
 			name: "tags, on Open vSwitch", data: nicData(bridge + ", virtualPort: {type: openvswitch}"), before: nicWith("network", onNetwork+vlan),
 			after: nicWith("bridge", onBridge+vlan+`<virtualport type='openvswitch'/>`),
 		},
-		{name: "tags, on another switch", data: nicData(bridge + ", virtualPort: {type: 802.1Qbh}"), before: nicWith("network", onNetwork+vlan), problems: []string{"interfaces[0].vlan"}},
+		{name: "tags, on another switch", data: nicData(bridge + ", virtualPort: {type: 802.1Qbh}"), before: nicWith("network", onNetwork+vlan), problems: []string{"interfaces[0].vlan", "interfaces[0].virtualPort"}},
 		{name: "tags, on no switch", data: nicData(bridge + ", virtualPort: {}"), before: nicWith("network", onNetwork+vlan), problems: []string{"interfaces[0].vlan"}},
 		{
 			name: "tags, on a whole device", data: nicData(direct("passthrough")), before: nicWith("network", onNetwork+vlan),

@@ -12,12 +12,12 @@ import (
 // planned is what becomes of a guest: its XML with the warnings, or the problems.
 type planned struct{ xml, warnings, problems string }
 
-func planOf(t *testing.T, devices, data string) planned {
+func plannedOf(t *testing.T, devices, data string) planned {
 	t.Helper()
-	return planOfGuest(t, "<domain type='kvm'>\n  <devices>\n    "+devices+"\n  </devices>\n</domain>\n", data)
+	return plannedOfGuest(t, "<domain type='kvm'>\n  <devices>\n    "+devices+"\n  </devices>\n</domain>\n", data)
 }
 
-func planOfGuest(t *testing.T, guest, data string) planned {
+func plannedOfGuest(t *testing.T, guest, data string) planned {
 	t.Helper()
 	want := &v1alpha1.MigrateData{}
 	if err := yaml.UnmarshalStrict([]byte(data), want); err != nil {
@@ -45,7 +45,7 @@ type changeOfDevice struct{ device, data, bad, says string }
 
 func (c changeOfDevice) check(t *testing.T) {
 	t.Helper()
-	r := planOf(t, c.device, c.data)
+	r := plannedOf(t, c.device, c.data)
 	if strings.Contains(r.xml, c.bad) {
 		t.Errorf("libvirt refuses %q here: %s", c.bad, r.xml)
 	}
@@ -93,7 +93,7 @@ func TestWhatAnInterfaceHasOfItsKindStaysWithTheKind(t *testing.T) {
 		"addresses of the host's own end": {nicOf("ethernet", "<source><ip address='172.17.2.1' family='ipv4' prefix='24'/></source>"), toSource("source: {ethernet: {}}"), "172.17.2.1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if r := planOf(t, c.device, c.data); !strings.Contains(r.xml, c.kept) {
+			if r := plannedOf(t, c.device, c.data); !strings.Contains(r.xml, c.kept) {
 				t.Errorf("this does not stay: %q: %s%s", c.kept, r.problems, r.xml)
 			}
 		})
@@ -107,7 +107,7 @@ func TestAnInterfaceOfARunningGuestLeavesALibvirtNetwork(t *testing.T) {
 		"<source network='default' missing='yes'/>",
 	} {
 		for _, to := range []string{"ethernet: {}", "bridge: {name: br0}", "direct: {device: eth0}", "vhostUser: {path: /run/a.sock, mode: client}"} {
-			r := planOf(t, nicOf("network", source), toSource("source: {"+to+"}"))
+			r := plannedOf(t, nicOf("network", source), toSource("source: {"+to+"}"))
 			if r.problems != "" || strings.Contains(r.xml, "macTableManager") || strings.Contains(r.xml, "missing") {
 				t.Errorf("%s to %s: %s%s", source, to, r.problems, r.xml)
 			}
@@ -118,10 +118,10 @@ func TestAnInterfaceOfARunningGuestLeavesALibvirtNetwork(t *testing.T) {
 func TestAnInterfaceThatIsReplacedIsNotSaidToBeKept(t *testing.T) {
 	t.Parallel()
 	vds := nicOf("vds", "<source switchid='x' portid='6' portgroupid='d' connectionid='3'/>")
-	if r := planOf(t, vds, toSource("source: {bridge: {name: br0}}")); r.problems != "" || strings.Contains(r.warnings, "it is kept") {
+	if r := plannedOf(t, vds, toSource("source: {bridge: {name: br0}}")); r.problems != "" || strings.Contains(r.warnings, "it is kept") {
 		t.Errorf("it is a bridge now: %s%s", r.problems, r.warnings)
 	}
-	if r := planOf(t, vds, toSource("targetDevice: tap0")); !strings.Contains(r.warnings, "it is kept") {
+	if r := plannedOf(t, vds, toSource("targetDevice: tap0")); !strings.Contains(r.warnings, "it is kept") {
 		t.Errorf("it is kept: %s%s", r.problems, r.warnings)
 	}
 }

@@ -21,7 +21,7 @@ func TestPathsAreMappedHoweverManySlashesTheyHave(t *testing.T) {
 		"the same path, left alone": {serial, "/dev/ttyS0", "/dev/ttyS0", "'/dev//ttyS0'"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if r := planOf(t, c.device, "pathMappings: [{from: "+c.from+", to: "+c.to+"}]"); !strings.Contains(r.xml, c.want) {
+			if r := plannedOf(t, c.device, "pathMappings: [{from: "+c.from+", to: "+c.to+"}]"); !strings.Contains(r.xml, c.want) {
 				t.Errorf("not mapped: %s%s", r.problems, r.xml)
 			}
 		})
@@ -31,11 +31,11 @@ func TestPathsAreMappedHoweverManySlashesTheyHave(t *testing.T) {
 func TestPathsThatLeadElsewhereAreNotMapped(t *testing.T) {
 	t.Parallel()
 	for _, ends := range []string{"from: /srv/../dev, to: /mnt/new", "from: /srv, to: /mnt/..", "from: //, to: /mnt"} {
-		if r := planOf(t, "", "pathMappings: [{"+ends+"}]"); !strings.Contains(r.problems, "must not have .. in it") {
+		if r := plannedOf(t, "", "pathMappings: [{"+ends+"}]"); !strings.Contains(r.problems, "must not have .. in it") {
 			t.Errorf("%s: %s%s", ends, r.problems, r.xml)
 		}
 	}
-	r := planOf(t, "<filesystem type='mount'><source dir='/srv/../share'/><target dir='t'/></filesystem>", "pathMappings: [{from: /share, to: /mnt/new}]")
+	r := plannedOf(t, "<filesystem type='mount'><source dir='/srv/../share'/><target dir='t'/></filesystem>", "pathMappings: [{from: /share, to: /mnt/new}]")
 	if strings.Contains(r.xml, "/mnt/new") {
 		t.Errorf("what .. leads to depends on the host: %s", r.xml)
 	}
@@ -46,15 +46,15 @@ func TestTheLimitOfABlockDeviceThatNoDiskIsOnIsMapped(t *testing.T) {
 	guest := func(disk string) string {
 		return "<domain type='kvm'><blkiotune><device><path>/old/lv</path><weight>500</weight></device></blkiotune><devices>" + disk + "</devices></domain>"
 	}
-	r := planOfGuest(t, guest(""), "pathMappings: [{from: /old, to: /new}]")
+	r := plannedOfGuest(t, guest(""), "pathMappings: [{from: /old, to: /new}]")
 	if !strings.Contains(r.xml, "/new/lv") || r.warnings != "" {
 		t.Errorf("not mapped, or warned about: %s%s%s", r.problems, r.warnings, r.xml)
 	}
-	if r := planOfGuest(t, guest(""), "{}"); !strings.Contains(r.warnings, "spec.migrateData.pathMappings: none of the guest's disks") {
+	if r := plannedOfGuest(t, guest(""), "{}"); !strings.Contains(r.warnings, "spec.migrateData.pathMappings: none of the guest's disks") {
 		t.Errorf("the remedy is not named: %s", r.warnings)
 	}
 	// The limit of a disk follows the disk, which volumes moves.
-	r = planOfGuest(t, guest(diskOf("block", "<source dev='/old/lv'/>")), "pathMappings: [{from: /old, to: /new}]")
+	r = plannedOfGuest(t, guest(diskOf("block", "<source dev='/old/lv'/>")), "pathMappings: [{from: /old, to: /new}]")
 	if strings.Contains(r.xml, "/new") {
 		t.Errorf("the limit is not the disk's any more: %s", r.xml)
 	}

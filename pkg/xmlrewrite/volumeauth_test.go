@@ -32,7 +32,7 @@ func TestWhatLetsTheHostInStaysWithItsProtocol(t *testing.T) {
 		"another NFS user":    {networkDisk("nfs", "<identity user='alice' group='kvm'/>"), networkOf("nfs", ", user: bob"), `user="bob"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := planOf(t, c.device, c.data)
+			r := plannedOf(t, c.device, c.data)
 			kept := strings.ReplaceAll(c.kept, `"`, "'")
 			if xml := strings.ReplaceAll(r.xml, `"`, "'"); !strings.Contains(xml, kept) || strings.Contains(xml, "alice") && strings.Contains(xml, "bob") {
 				t.Errorf("there is no %s: %s%s", kept, r.problems, r.xml)
@@ -53,7 +53,7 @@ func TestWhatADiskLosesWithItsOldSourceIsWarnedAbout(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { c.check(t) })
 	}
-	if r := planOf(t, networkDisk("rbd", authBy("ceph")), vdaOn("file: {path: /mnt/a}")); r.warnings != "" || r.problems != "" {
+	if r := plannedOf(t, networkDisk("rbd", authBy("ceph")), vdaOn("file: {path: /mnt/a}")); r.warnings != "" || r.problems != "" {
 		t.Errorf("files need no authentication: %s%s", r.problems, r.warnings)
 	}
 }
