@@ -10,6 +10,11 @@ func nicWith(kind, inside string) string {
 	return `<interface type='` + kind + `'><mac address='52:54:00:00:00:01'/>` + inside + `<model type='virtio'/></interface>`
 }
 
+// shared has the guest share its memory, too.
+func shared(device string) string {
+	return "<memoryBacking><access mode='shared'/></memoryBacking><devices>" + device + "</devices>"
+}
+
 // nicData is an entry for it.
 func nicData(what string) string {
 	return "interfaces: [{macAddress: '52:54:00:00:00:01', " + what + "}]"
@@ -102,8 +107,8 @@ func TestWhatOnlyTheOldKindOfSourceHas(t *testing.T) {
 		},
 		{name: "neither", data: nicData(bridge), before: nicWith("ethernet", ``), after: onBridge},
 		{
-			name: "a driver, for a daemon", data: nicData("source: {vhostUser: {path: /run/a, mode: client}}"), before: nicWith("bridge", `<source bridge='br0'/>`+driver),
-			after: nicWith("vhostuser", `<source type='unix' path='/run/a' mode='client'/>`+bare),
+			name: "a driver, for a daemon", data: nicData("source: {vhostUser: {path: /run/a, mode: client}}"), before: shared(nicWith("bridge", `<source bridge='br0'/>`+driver)),
+			after: shared(nicWith("vhostuser", `<source type='unix' path='/run/a' mode='client'/>`+bare)),
 		},
 		{
 			name: "a driver, for hardware", data: nicData("source: {vdpa: {path: /dev/v}}"), before: nicWith("bridge", `<source bridge='br0'/>`+driver),

@@ -14,7 +14,7 @@ type planned struct{ xml, warnings, problems string }
 
 func plannedOf(t *testing.T, devices, data string) planned {
 	t.Helper()
-	return plannedOfGuest(t, "<domain type='kvm'>\n  <devices>\n    "+devices+"\n  </devices>\n</domain>\n", data)
+	return plannedOfGuest(t, "<domain type='kvm'>\n  <memoryBacking><access mode='shared'/></memoryBacking>\n  <devices>\n    "+devices+"\n  </devices>\n</domain>\n", data)
 }
 
 func plannedOfGuest(t *testing.T, guest, data string) planned {
@@ -123,5 +123,28 @@ func TestAnInterfaceThatIsReplacedIsNotSaidToBeKept(t *testing.T) {
 	}
 	if r := plannedOf(t, vds, toSource("targetDevice: tap0")); !strings.Contains(r.warnings, "it is kept") {
 		t.Errorf("it is kept: %s%s", r.problems, r.warnings)
+	}
+}
+
+func TestOnlyAGuestThatSharesItsMemoryGetsAVhostUserInterface(t *testing.T) {
+	t.Parallel()
+	const shared = "<memoryBacking><access mode='shared'/></memoryBacking>"
+	cells := func(access string) string {
+		return "<cpu><numa><cell id='0'" + access + "/><cell id='1' memAccess='shared'/></numa></cpu>"
+	}
+	for top, dead := range map[string]bool{
+		"": true,
+		"<memoryBacking><hugepages/></memoryBacking>": true,
+		shared:                                 false,
+		cells(" memAccess='shared'"):           false,
+		cells(""):                              true,
+		cells("") + shared:                     false,
+		cells(" memAccess='private'") + shared: true,
+	} {
+		guest := "<domain type='kvm'>" + top + "<devices>" + nicOf("bridge", "<source bridge='br0'/>") + "</devices></domain>"
+		r := plannedOfGuest(t, guest, toSource("source: {vhostUser: {path: /run/a.sock, mode: client}}"))
+		if dead != strings.Contains(r.problems, "does not share") {
+			t.Errorf("%s: %s%s", top, r.problems, r.xml)
+		}
 	}
 }

@@ -199,6 +199,9 @@ func (p *planner) fitsGuest(nic *xmltree.Node, kind string, shape *sourceShape, 
 	case (shape.kind == "vhostuser" || shape.kind == "vdpa") && kind != shape.kind && !strings.HasPrefix(model, "virtio"):
 		p.report(ProblemConflict, field, nic, "only virtio interfaces can use vhostUser and vdpa; choose another kind of source")
 		return false
+	case shape.kind == "vhostuser" && kind != shape.kind && !p.sharesMemory():
+		p.report(ProblemConflict, field, nic, "a switch behind a vhost-user socket works in the guest's memory, which this guest does not share, so the interface would be dead; choose another kind of source, or have the guest restarted with shared memory (memoryBacking with access mode='shared')")
+		return false
 	case shape.kind == "vdpa" && kind != shape.kind && model != "virtio":
 		p.report(ProblemConflict, field, nic, "only interfaces of the model virtio can use vdpa; choose another kind of source")
 		return false

@@ -72,6 +72,21 @@ func (p *planner) sharedMemoryUser() *xmltree.Node {
 	return nil
 }
 
+// sharesMemory reports whether another process can share the guest's memory.
+func (p *planner) sharesMemory() bool {
+	if want := p.data.MemoryBacking; p.inactive && want != nil && want.FileBacking == v1alpha1.FileBackingRequired {
+		return true
+	}
+	shared := p.domain.Child("memoryBacking").Child("access").Value("mode") == "shared"
+	cells := p.domain.Child("cpu").Child("numa").Children("cell")
+	for _, cell := range cells {
+		if access := cell.Value("memAccess"); access != "shared" && (access != "" || !shared) {
+			return false
+		}
+	}
+	return shared || len(cells) > 0
+}
+
 func (p *planner) requireFileBacking(backing *xmltree.Node, source string, want *v1alpha1.MemoryBackingMigrateData) {
 	if source != "file" && !p.mayMoveIntoFiles(backing, source) {
 		return

@@ -2,6 +2,7 @@ package guestgen
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -71,7 +72,9 @@ func (w *writer) line(depth int, format string, args ...any) {
 }
 
 func (w *writer) memoryBacking(c *Case) {
-	if !c.FileHave && !c.HugePages {
+	// A switch behind a vhost-user socket works in the guest's memory.
+	shared := c.FileHave || slices.ContainsFunc(c.NICs, func(n NIC) bool { return n.Kind.To == "vhostuser" })
+	if !shared && !c.HugePages {
 		return
 	}
 	w.line(1, "<memoryBacking>")
@@ -80,7 +83,11 @@ func (w *writer) memoryBacking(c *Case) {
 	}
 	if c.FileHave {
 		w.line(2, "<source type='file'/>")
+	}
+	if shared {
 		w.line(2, "<access mode='shared'/>")
+	}
+	if c.FileHave {
 		w.line(2, "<allocation mode='immediate'/>")
 	}
 	w.line(2, "<nosharepages/>")
