@@ -30,7 +30,8 @@ type deviceMap struct {
 
 	byKey   map[string]int  // From a key to its holder.
 	byGuest map[string]int  // From an address inside the guest to its holder.
-	bySeen  map[string]bool // Keys and addresses inside the guest of the others.
+	seen    map[string]bool // The keys of the others.
+	seenIn  map[string]bool // The addresses inside the guest of the others.
 	bySrc   map[string]int  // From a source to its mapping.
 	byDst   map[string]bool // The targets.
 	settled []bool          // By holder: an entry has decided about it.
@@ -74,9 +75,10 @@ func (m *deviceMap) rebind() {
 func (m *deviceMap) index() bool {
 	m.byKey = make(map[string]int, len(m.holders))
 	m.byGuest = make(map[string]int, len(m.holders))
-	m.bySeen = make(map[string]bool, len(m.others))
+	m.seen = make(map[string]bool, len(m.others))
+	m.seenIn = make(map[string]bool, len(m.others))
 	for _, o := range m.others {
-		m.bySeen[o.key], m.bySeen[o.guest] = true, true
+		m.seen[o.key], m.seenIn[o.guest] = true, true
 	}
 	m.bySrc = make(map[string]int, len(m.mappings))
 	m.byDst = make(map[string]bool, len(m.mappings))
@@ -119,7 +121,8 @@ func (m *deviceMap) byGuestAddress(i int) {
 	e := m.mappings[i]
 	m.visited[i] = true
 	if h, found := m.byGuest[e.guest]; found {
-		if key := m.holders[h].key; key != e.from && key != e.to {
+		m.p.warnOfMissingOther(placeOf(e.field+".guestAddress"), m.holders[h].at)
+		if key := m.holders[h].key; key != e.from && (key != e.to || m.seen[e.from]) {
 			if m.p.inactive {
 				return // Another device, which the running guest does not have.
 			}
@@ -136,7 +139,7 @@ func (m *deviceMap) byGuestAddress(i int) {
 // hasOther reports whether an entry that means no device here means one of the
 // guest's other definition.
 func (m *deviceMap) hasOther(e mapping) bool {
-	return m.p.elsewhere(func(*guest) bool { return m.bySeen[e.from] || e.guest != "" && m.bySeen[e.guest] })
+	return m.p.elsewhere(func(*guest) bool { return m.seen[e.from] || e.guest != "" && m.seenIn[e.guest] })
 }
 
 // present returns the holder with the key, unless it was found by its address
@@ -162,9 +165,12 @@ func (m *deviceMap) chain(start int) []int {
 // carriedOut reports whether the guest looks as it does after the chain was
 // carried out: its devices are at the targets, and none is at the start. That
 // is how a rewrite that is repeated finds it. A ring looks the same before and
-// after, so this cannot be told of rings.
+// after, so this cannot be told of rings. If the guest's other definition has the
+// device at the start, nothing was carried out: what is at a target here is another
+// device of the source.
 func (m *deviceMap) carriedOut(chain []int) bool {
-	if _, there := m.present(m.mappings[chain[0]].from); there {
+	start := m.mappings[chain[0]].from
+	if _, there := m.present(start); there || m.seen[start] {
 		return false
 	}
 	for _, i := range chain {

@@ -107,41 +107,6 @@ func (p *planner) unmatchOthers(byTarget *diskIndexes) {
 	}
 }
 
-// sameDisk reports whether a disk and one of the guest's other definition are the
-// same, as far as their serials or sources say. The medium of a drive may differ.
-func (p *planner) sameDisk(disk, other *xmltree.Node) bool {
-	here, serialHere := p.doc.serialOf(disk)
-	there, serialThere := p.other.serialOf(other)
-	switch device := disk.Value("device"); {
-	case serialHere && serialThere:
-		return here == there
-	case device == "cdrom" || device == "floppy":
-		return device == other.Value("device")
-	}
-	return disk.Value("type") == other.Value("type") && sameSource(disk.Child("source"), other.Child("source"))
-}
-
-// sameSource compares what two sources are, not how libvirt counts or uses them.
-func sameSource(a, b *xmltree.Node) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	for _, pair := range [...][2]*xmltree.Node{{a, b}, {b, a}} {
-		for name, value := range pair[0].Attrs() {
-			if isLocation(name) && pair[1].Value(name) != value {
-				return false
-			}
-		}
-	}
-	x, y := a.Child("address"), b.Child("address")
-	if x == nil || y == nil {
-		return x == y
-	}
-	here, okHere := readPCI(x)
-	there, okThere := readPCI(y)
-	return okHere && okThere && here == there
-}
-
 // matchVolume pairs an entry with the disk that it means, or reports that it
 // does not mean exactly one disk of its own.
 func (p *planner) matchVolume(entry int, field *place, in *diskIndexes, key string) {
@@ -186,6 +151,9 @@ func planVolumes(p *planner) {
 		}
 		v := &p.data.Volumes[i]
 		field := placeOf(volumesField).entry(i)
+		if v.TargetDevice != nil {
+			p.warnOfMissingOther(field.dot("targetDevice"), disk)
+		}
 		var shape *sourceShape
 		if v.Source != nil {
 			shape = p.rewriteSource(disk, v, field)

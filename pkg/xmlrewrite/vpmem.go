@@ -1,7 +1,6 @@
 package xmlrewrite
 
 import (
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -37,6 +36,9 @@ func planVirtualPMEM(p *planner) {
 			"the guest has "+itoa(len(running))+" NVDIMMs and virtio-pmem devices, but the list has "+itoa(len(want))+" entries; give one for each device, in the guest's order")
 		return
 	}
+	if len(devices) > 0 {
+		p.warnOfMissingOther(placeOf(vpmemField), devices[0])
+	}
 	for i, m := range devices {
 		path := m.Child("source").Child("path")
 		if path == nil {
@@ -54,9 +56,7 @@ func (p *planner) rewritePMEM(m, path *xmltree.Node, want []v1alpha1.VirtualPMEM
 		have := path.Text()
 		position = p.positionOf(have, running)
 		if position < 0 {
-			if !slices.Contains(want, v1alpha1.VirtualPMEMMigrateData{Path: have}) { // Else it is done.
-				p.keepPMEM(m)
-			}
+			p.keepPMEM(m)
 			return
 		}
 	}
