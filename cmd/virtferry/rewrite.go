@@ -48,10 +48,11 @@ func newRewriteCommand() *cobra.Command {
 source's agent does, and print it. Neither a cluster nor libvirt is needed.
 
 What the target's agent would fill in from its host, --listen-address and
---serial-ports fill in here; give what that agent is given. Without them, what
-needs it is reported as a problem. Whether the target has the CPUs and NUMA nodes
-that are asked for is checked against --target-capabilities, the output of virsh
-capabilities on the target, and is not checked without.
+--serial-ports fill in here; give what that agent is given. Without them, an
+address of the source host is reported as a problem, and a port that is kept is
+warned about. Whether the target has the CPUs and NUMA nodes that are asked for is
+checked against --target-capabilities, the output of virsh capabilities on the
+target, and is not checked without.
 
 The object is checked as the API server would check it, by the schema and the rules
 of its kind, and must be for the guest of the XML. Whether a host path is one that

@@ -10,9 +10,7 @@ func planBlockTuning(p *planner) {
 		return
 	}
 	disks, matches := p.devices("disk"), p.volumes()
-	on := indexDisks(disks, func(disk *xmltree.Node) (string, bool) {
-		return disk.Child("source").Value("dev"), disk.Value("type") == "block"
-	})
+	on := indexDisks(disks, blockDevice)
 	for d := tune.Child("device"); d != nil; d = d.NextSame() {
 		path := d.Child("path")
 		if path == nil {
@@ -31,4 +29,9 @@ func planBlockTuning(p *planner) {
 			tune.RemoveIfEmpty()
 		}
 	}
+}
+
+// blockDevice returns the block device that a disk is on, if it is on one.
+func blockDevice(disk *xmltree.Node) (string, bool) {
+	return disk.Child("source").Value("dev"), disk.Value("type") == "block"
 }

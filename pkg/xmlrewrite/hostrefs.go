@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -176,15 +177,17 @@ func refTest(word string) (func(string) bool, bool) {
 // isInstalled reports whether a path is where packages put their files. What is
 // there is the host's own version of it, and libvirt refuses a guest for which
 // it is missing.
-func isInstalled(path string) bool {
-	return strings.HasPrefix(path, "/usr/") && !strings.HasPrefix(path, "/usr/local/")
+func isInstalled(name string) bool {
+	name = path.Clean(name)
+	return strings.HasPrefix(name, "/usr/") && !strings.HasPrefix(name, "/usr/local/")
 }
 
 // isLibvirts reports whether a path is in a directory in which libvirt itself
 // makes what the guest needs.
-func isLibvirts(path string) bool {
+func isLibvirts(name string) bool {
+	name = path.Clean(name)
 	for _, dir := range [...]string{"/var/lib/libvirt/qemu/", "/var/lib/libvirt/swtpm/", "/var/log/libvirt/", "/run/libvirt/", "/var/run/libvirt/"} {
-		if strings.HasPrefix(path, dir) {
+		if strings.HasPrefix(name, dir) {
 			return true
 		}
 	}

@@ -21,6 +21,9 @@ func (p *planner) rewriteInterfaceTarget(nic *xmltree.Node, want *string, manage
 		p.report(ProblemMissingData, field, nic, "a tap device that something else creates (tapManagement: External) is found by its name; give that in targetDevice")
 		return
 	}
+	if want == nil && !kindChanges {
+		p.warnOfKeptTap(nic, managed, field)
+	}
 	switch {
 	case target == nil:
 		if e := xmltree.NewElem("target", "dev", stringOf(want), "managed", managed); len(e.Attrs) > 0 {
@@ -38,6 +41,17 @@ func (p *planner) rewriteInterfaceTarget(nic *xmltree.Node, want *string, manage
 		case kindChanges:
 			target.RemoveAttr(a.Name)
 		}
+	}
+}
+
+// warnOfKeptTap warns of a tap device that somebody else has to make on the target.
+func (p *planner) warnOfKeptTap(nic *xmltree.Node, managed string, field *place) {
+	target := nic.Child("target")
+	if managed == "" {
+		managed = target.Value("managed")
+	}
+	if nic.Value("type") == "ethernet" && managed == "no" && target.HasAttr("dev") {
+		p.warn(field, target, "the interface uses a tap device that libvirt does not make, whose name is kept; make sure that it is there on the target, or give another here")
 	}
 }
 

@@ -32,6 +32,7 @@ func planInterfaces(p *planner) {
 	if p.data.Interfaces == nil {
 		for _, nic := range interfaces {
 			p.keepHostBoundInterface(nic, placeOf(interfacesField))
+			p.warnOfKeptTap(nic, "", placeOf(interfacesField))
 		}
 		return
 	}

@@ -69,7 +69,7 @@ func TestPortMappings(t *testing.T) {
 			}
 			var warned []string
 			for _, w := range plan.Warnings() {
-				if strings.Contains(w.Message, "listens on a port") {
+				if strings.Contains(w.Message, "mapped by portMappings") {
 					warned = append(warned, strings.TrimPrefix(w.XMLPath, "/domain/devices/"))
 				}
 			}

@@ -1,6 +1,7 @@
 package xmlrewrite
 
 import (
+	"slices"
 	"strings"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
@@ -35,7 +36,22 @@ func planRBDMonitors(p *planner) {
 			strings.HasPrefix(disk.Child("alias").Value("name"), "ua-") || p.hasVolumeSource(i) {
 			continue
 		}
+		for store := disk.Child("backingStore"); store != nil; store = store.Child("backingStore") {
+			p.moveBackingImage(store.Child("source"), source, hosts)
+		}
 		source.SyncList("host", hosts)
+	}
+}
+
+// moveBackingImage gives an image that a disk is based on the monitors of the disk, if it
+// has the same ones so far.
+func (p *planner) moveBackingImage(image, disk *xmltree.Node, hosts []*xmltree.Elem) {
+	switch {
+	case image.Value("protocol") != "rbd":
+	case slices.Equal(hostsOf(image), hostsOf(disk)):
+		image.SyncList("host", hosts)
+	default:
+		p.warn(placeOf(rbdField), image, "the disk is based on an image that has other monitors than the disk itself, which are kept; make sure that they are right on the target")
 	}
 }
 

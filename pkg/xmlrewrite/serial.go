@@ -104,6 +104,19 @@ func planSerial(p *planner) {
 		p.rewriteSerialPorts(listeners, offer.Ports)
 	case p.data.Serial != nil:
 		p.rewriteSerialPorts(listeners, nil)
+	default:
+		p.warnOfKeptPorts(listeners)
+	}
+}
+
+// warnOfKeptPorts warns of ports that neither the user nor the target gives.
+func (p *planner) warnOfKeptPorts(listeners []serialListener) {
+	for i, l := range listeners {
+		mirrored := slices.ContainsFunc(listeners[:i], func(other serialListener) bool { return mirrors(l, other) })
+		if l.source.Value("service") != "" && !mirrored {
+			p.warn(placeOf(serialPortsField), l.source,
+				"the "+l.device.Name+" device listens on a port of the host, which is kept; make sure that it is free on the target, or give another here")
+		}
 	}
 }
 

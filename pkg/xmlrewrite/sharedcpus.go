@@ -47,19 +47,21 @@ func planSharedCPUs(p *planner) {
 	vcpu.RemoveAttr("cpuset")
 }
 
-// checkKeptCPUs reports CPUs to share that the target does not have.
+// checkKeptCPUs judges CPUs to share that nothing maps: it reports those that the target
+// does not have.
 func (p *planner) checkKeptCPUs(vcpu *xmltree.Node) {
-	cpus := targetSet(p.target.OnlineCPUs)
 	text, has := vcpu.Attr("cpuset")
-	if !has || cpus == nil || vcpu.Value("placement") == "auto" || p.fullyPinned(vcpu) {
+	if !has || vcpu.Value("placement") == "auto" || p.fullyPinned(vcpu) {
 		return
 	}
-	set, ok := parseSet(text)
-	if !ok || set.within(cpus) {
+	cpus := targetSet(p.target.OnlineCPUs)
+	if set, ok := parseSet(text); ok && cpus != nil && !set.within(cpus) {
+		p.report(ProblemMissingData, placeOf(sharedCPUsField), vcpu,
+			"the guest may run on CPUs that the target does not all have; give those of the target")
 		return
 	}
-	p.report(ProblemMissingData, placeOf(sharedCPUsField), vcpu,
-		"the guest may run on CPUs that the target does not all have; give those of the target")
+	p.warn(placeOf(sharedCPUsField), vcpu,
+		"the guest may run on some CPUs of its host only, whose numbers are kept; make sure that they are right on the target, or give others here")
 }
 
 // fullyPinned reports whether each virtual CPU has a pin, before or after.

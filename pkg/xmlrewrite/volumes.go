@@ -1,7 +1,6 @@
 package xmlrewrite
 
 import (
-	"regexp"
 	"strings"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
@@ -172,9 +171,7 @@ func (p *planner) keepVolume(disk *xmltree.Node) {
 	if p.keepHostBoundDisk(disk, placeOf(volumesField)) {
 		return
 	}
-	if isDiscovered(disk) {
-		p.report(ProblemMissingData, placeOf(volumesField), disk,
-			"each host names its block devices like this one by itself, so the name may be that of another disk on the target; give the disk's source there, or list the disk without a source if the name is right there, too")
+	if p.judgeKeptSources(disk) {
 		return
 	}
 	if p.data.Volumes == nil || disk.Child("serial") == nil {
@@ -199,18 +196,6 @@ func (p *planner) keepHostBoundDisk(disk *xmltree.Node, field *place) bool {
 		p.warn(field, disk, "the disk uses a vhost-user socket of the host, whose path is kept; make sure that the socket there is this guest's on the target, too, or give another in source.vhostUser")
 	}
 	return false
-}
-
-// discovered are block devices that a host names in the order in which it finds
-// them, or by the way that leads to them.
-var discovered = regexp.MustCompile(`^/dev/(` +
-	`(s|h|v|xv)d[a-z]+[0-9]*|nvme[0-9]+n[0-9]+(p[0-9]+)?|(dm-|md|loop|nbd|rbd|zd|sr)[0-9]+|cdrom|dvd|` +
-	`mapper/mpath[a-z]+[0-9]*|disk/by-path/pci-.+)$`)
-
-// isDiscovered reports whether another host may have given the name of the
-// disk's block device to another disk.
-func isDiscovered(disk *xmltree.Node) bool {
-	return disk.Value("type") == "block" && discovered.MatchString(disk.Child("source").Value("dev"))
 }
 
 // rewriteDriver sets how the data are read and written; empty is the format that stays.

@@ -218,7 +218,7 @@ func (g *generator) disk(i int) Disk {
 	case "file":
 		d.Source = Change{"/srv/a/" + name + ".img", "/srv/b/" + name + ".img"}
 	case "block":
-		d.Source = Change{"/dev/disk/by-path/a-" + name, "/dev/disk/by-path/b-" + name}
+		d.Source = Change{"/dev/disk/by-id/a-" + name, "/dev/disk/by-id/b-" + name}
 	case "iscsi":
 		d.Source = Change{"iqn.2026-01.dev.virtferry:a/" + strconv.Itoa(i), "iqn.2026-01.dev.virtferry:b/" + strconv.Itoa(i)}
 	default:

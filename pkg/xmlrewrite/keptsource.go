@@ -1,0 +1,78 @@
+package xmlrewrite
+
+import (
+	"path"
+	"regexp"
+	"strings"
+
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
+)
+
+// discovered are block devices that a host names in the order in which it finds
+// them, or by the way that leads to them.
+var discovered = regexp.MustCompile(`^/dev/(` +
+	`(s|h|v|xv)d[a-z]+[0-9]*|dasd[a-z]+[0-9]*|nvme[0-9]+n[0-9]+(p[0-9]+)?|mmcblk[0-9]+((p|boot)[0-9]+)?|pmem[0-9]+(\.[0-9]+)?s?(p[0-9]+)?|` +
+	`(dm-|md|loop|nbd|rbd|zd|sr|scd|bcache|zram|ram|fd)[0-9]+(p[0-9]+)?|cdrom|dvd|` +
+	`mapper/mpath[a-z]+[0-9]*|disk/by-diskseq/.+|block/.+)$`)
+
+// isDiscovered reports whether another host may have given the name of a block device to
+// another disk. A path over the network is the same from everywhere.
+func isDiscovered(dev string) bool {
+	dev = path.Clean(dev)
+	if way, byPath := strings.CutPrefix(dev, "/dev/disk/by-path/"); byPath {
+		return !strings.HasPrefix(way, "ip-")
+	}
+	return discovered.MatchString(dev)
+}
+
+// judgeKeptSources judges where the data of a disk are that the migrate data do not mention,
+// and reports whether it refused that. All that a disk is based on counts.
+func (p *planner) judgeKeptSources(disk *xmltree.Node) bool {
+	refused := false
+	for at := disk; at != nil; at = at.Child("backingStore") {
+		source := at.Child("source")
+		switch dev := source.Value("dev"); {
+		case at.Value("type") != "block" || !isDiscovered(dev):
+		case at == disk:
+			p.report(ProblemMissingData, placeOf(volumesField), disk,
+				"each host names its block devices like this one by itself, so the name may be that of another disk on the target; give the disk's source there, or list the disk without a source if the name is right there, too")
+			return true
+		case !p.hasPathMapping(dev):
+			p.report(ProblemMissingData, placeOf(pathMappingsField), at,
+				"the disk is based on a block device that each host names by itself, so the name may be that of another disk on the target; map its path here, or list the disk in volumes if the name is right there, too")
+			refused = true
+		}
+		p.warnOfKeptHosts(source)
+	}
+	return refused
+}
+
+// hasPathMapping reports whether the map of paths has a word for a path.
+func (p *planner) hasPathMapping(dev string) bool {
+	for _, m := range p.data.PathMappings {
+		if isBelow(dev, m.From) || isBelow(dev, m.To) {
+			return true
+		}
+	}
+	return false
+}
+
+// warnOfKeptHosts warns of what the source names of the host itself, or by which the host
+// makes itself known.
+func (p *planner) warnOfKeptHosts(source *xmltree.Node) {
+	const advice = "; make sure that it is right on the target, or list the disk in volumes"
+	for _, h := range source.Children("host") {
+		switch {
+		case h.Value("transport") == "unix":
+			p.warn(placeOf(volumesField), h, "the disk's server is reached through a socket of the host, which is kept"+advice)
+		case scopeOf(h.Value("name")) == scopeLoopback || scopeOf(h.Value("name")) == scopeAny:
+			p.warn(placeOf(volumesField), h, "the disk's server is on the host itself, and the disk will use the one on the target"+advice)
+		}
+	}
+	if iqn := source.Child("initiator").Child("iqn"); iqn != nil {
+		p.warn(placeOf(volumesField), iqn, "the host makes itself known to the disk's server by this name, which is kept"+advice)
+	}
+	if identity := source.Child("identity"); identity.HasAttr("user") || identity.HasAttr("group") {
+		p.warn(placeOf(volumesField), identity, "the disk's server is asked as this user and group of the host, which is kept"+advice)
+	}
+}
