@@ -72,15 +72,32 @@ func usbOf(vendor, product string) (usbDevice, bool) {
 	return usbDevice{vendor: fmt.Sprintf("%04x", v), product: fmt.Sprintf("%04x", p)}, errVendor == nil && errProduct == nil
 }
 
-// readUSB reads which device a definition means. One that has both is found by vendor and
-// product; libvirt adds the address of where it found the device on the source.
-func readUSB(source *xmltree.Node) (usbDevice, bool) {
-	if vendor, product := source.Child("vendor"), source.Child("product"); vendor != nil && product != nil {
-		v, errVendor := strconv.ParseUint(vendor.Value("id"), 0, 16)
-		p, errProduct := strconv.ParseUint(product.Value("id"), 0, 16)
-		return usbDevice{vendor: fmt.Sprintf("%04x", v), product: fmt.Sprintf("%04x", p)}, errVendor == nil && errProduct == nil
+// usbSource is all that a definition says of a USB device.
+type usbSource struct {
+	byID       usbDevice // Has no vendor if the definition has none.
+	byAddress  usbDevice
+	hasAddress bool
+	// fixed is set if libvirt takes no device but the one at the address. If it found the
+	// device by vendor and product, it says so, and tries that again on the target.
+	fixed bool
+}
+
+// readUSB reads which device a definition means.
+func readUSB(source *xmltree.Node) (u usbSource, ok bool) {
+	u.byAddress, u.hasAddress = readUSBAddress(source.Child("address"))
+	vendor, product := source.Child("vendor"), source.Child("product")
+	if vendor == nil || product == nil {
+		u.fixed = true
+		return u, u.hasAddress
 	}
-	address := source.Child("address")
+	v, errVendor := strconv.ParseUint(vendor.Value("id"), 0, 16)
+	p, errProduct := strconv.ParseUint(product.Value("id"), 0, 16)
+	u.byID = usbDevice{vendor: fmt.Sprintf("%04x", v), product: fmt.Sprintf("%04x", p)}
+	u.fixed = u.hasAddress && source.Value("autoAddress") != "yes"
+	return u, errVendor == nil && errProduct == nil
+}
+
+func readUSBAddress(address *xmltree.Node) (usbDevice, bool) {
 	bus, err := strconv.ParseUint(address.Value("bus"), 0, 16)
 	if err != nil {
 		return usbDevice{}, false
@@ -92,41 +109,70 @@ func readUSB(source *xmltree.Node) (usbDevice, bool) {
 	return usbDevice{bus: int(bus), device: int(device)}, err == nil
 }
 
+// names returns how migrate data can name the device.
+func (u usbSource) names() []usbDevice {
+	var names []usbDevice
+	if u.hasAddress {
+		names = append(names, u.byAddress)
+	}
+	if u.byID.vendor != "" {
+		names = append(names, u.byID)
+	}
+	return names
+}
+
 // planUSBDevices gives passed-through USB devices the device of the target. Those that are
 // found by vendor and product need no entry: the target may have such a device, too.
 func planUSBDevices(p *planner) {
 	m := &deviceMap{p: p, field: usbField, what: "USB device"}
-	mentioned := make(map[string]bool)
+	sources, targets := make(map[usbDevice]bool), make(map[usbDevice]bool)
 	for i, d := range p.data.USBDevices {
 		field := placeOf(usbField).entry(i)
 		from, okFrom := p.checkUSB(field.dot("source"), d.Source)
 		to, okTo := p.checkUSB(field.dot("target"), d.Target)
 		if okFrom && okTo {
 			m.mappings = append(m.mappings, mapping{from: from.String(), to: to.String(), field: field.String()})
-			mentioned[from.String()], mentioned[to.String()] = true, true
+			sources[from], targets[to] = true, true
 		}
 	}
-	for _, h := range p.doc.hostdevs("usb") {
-		source := h.Child("source")
-		have, ok := readUSB(source)
-		switch {
-		case !ok:
-			p.report(ProblemInvalidXML, placeOf(usbField), h, "the USB device has no valid source; take the XML from libvirt unchanged")
-		case have.vendor != "" && !mentioned[have.String()]:
-			p.warn(placeOf(usbField), h, "the guest uses a USB device that is found on the target by its vendor and product, "+have.String()+"; make sure that the target has one")
-		default:
-			m.holders = append(m.holders, usbHolder(h, have))
-		}
-	}
+	m.holdUSB(sources, targets)
 	if p.other != nil {
 		for _, h := range p.other.hostdevs("usb") {
-			if have, ok := readUSB(h.Child("source")); ok {
-				m.others = append(m.others, holder{key: have.String()})
+			have, _ := readUSB(h.Child("source"))
+			for _, name := range have.names() {
+				m.others = append(m.others, holder{key: name.String()})
 			}
 		}
 	}
 	if len(m.holders)+len(m.mappings) > 0 {
 		m.rebind()
+	}
+}
+
+// holdUSB finds the USB devices that have to be mapped. One for which the definition has
+// both an address and vendor and product goes by what the migrate data name; where several
+// have the same vendor and product, these mean none of them.
+func (m *deviceMap) holdUSB(sources, targets map[usbDevice]bool) {
+	devices := m.p.doc.hostdevs("usb")
+	alike := make(map[usbDevice]int)
+	for _, h := range devices {
+		have, _ := readUSB(h.Child("source"))
+		alike[have.byID]++
+	}
+	for _, h := range devices {
+		have, ok := readUSB(h.Child("source"))
+		switch {
+		case !ok:
+			m.p.report(ProblemInvalidXML, placeOf(usbField), h, "the USB device has no valid source; take the XML from libvirt unchanged")
+		case have.hasAddress && sources[have.byAddress], have.byID.vendor == "":
+			m.holders = append(m.holders, usbHolder(h, have.byAddress))
+		case sources[have.byID] && (!have.fixed || alike[have.byID] == 1), targets[have.byID] && !have.fixed:
+			m.holders = append(m.holders, usbHolder(h, have.byID))
+		case have.fixed:
+			m.holders = append(m.holders, usbHolder(h, have.byAddress))
+		default:
+			m.p.warn(placeOf(usbField), h, "the guest uses a USB device that is found on the target by its vendor and product, "+have.byID.String()+"; make sure that the target has one")
+		}
 	}
 }
 
@@ -136,7 +182,7 @@ func usbHolder(device *xmltree.Node, have usbDevice) holder {
 	source := device.Child("source")
 	return holder{at: device, key: have.String(), bind: func(to string) {
 		want, ok := parseUSB(to)
-		if !ok || want == have && (want.vendor == "" || source.Child("address") == nil) {
+		if !ok || want == have && (source.Child("vendor") == nil || source.Child("address") == nil) {
 			return
 		}
 		for _, name := range [...]string{"vendor", "product", "address"} {

@@ -1,0 +1,62 @@
+package xmlrewrite
+
+import (
+	"strings"
+	"testing"
+)
+
+func usbGuest(sources ...string) string {
+	devices := ""
+	for _, source := range sources {
+		devices += "<hostdev mode='subsystem' type='usb' managed='yes'>" + source + "</hostdev>"
+	}
+	return smallGuest(oneVCPU, devices)
+}
+
+// usbAt has a device by vendor and product and by its address. Libvirt tries no other
+// address, unless it found that itself.
+func usbAt(device, attributes string) string {
+	return "<source" + attributes + "><vendor id='0x046d'/><product id='0xc52b'/><address bus='1' device='" + device + "'/></source>"
+}
+
+func TestUSBDeviceWithAFixedAddressHasToBeMapped(t *testing.T) {
+	t.Parallel()
+	if o := planSmall(t, usbGuest(usbAt("4", "")), "", Options{}); !strings.Contains(o.problems, "1/4") {
+		t.Errorf("the source's bus and device number stay: %s%s", o.warnings, o.xml)
+	}
+	if o := planSmall(t, usbGuest(usbAt("4", " autoAddress='yes'")), "", Options{}); !strings.Contains(o.warnings, "vendor and product") {
+		t.Errorf("libvirt finds the device: %s%s", o.problems, o.warnings)
+	}
+	for data, want := range map[string]string{
+		"usbDevices: [{source: '046d:c52b', target: '046d:c52b'}]": "<source><vendor id='0x046d'/><product id='0xc52b'/></source>",
+		"usbDevices: [{source: '046d:c52b', target: '2/6'}]":       "<source><address bus='2' device='6'/></source>",
+		"usbDevices: [{source: '1/4', target: '1/5'}]":             "<source><address bus='1' device='5'/></source>",
+		"usbDevices: [{source: '1/4', target: '1/4'}]":             "<source><address bus='1' device='4'/></source>",
+		"usbDevices: [{source: '1/4', target: '046d:c52b'}]":       "<source><vendor id='0x046d'/><product id='0xc52b'/></source>",
+	} {
+		o := planSmall(t, usbGuest(usbAt("4", "")), data, Options{})
+		if !strings.Contains(o.xml, want) {
+			t.Errorf("%s: want %s: %s%s", data, want, o.problems, o.xml)
+			continue
+		}
+		if again := planSmall(t, o.xml, data, Options{}); again.xml != o.xml {
+			t.Errorf("%s: not the same again: %s%s", data, again.problems, again.xml)
+		}
+	}
+}
+
+func TestTwoUSBDevicesOfOneKindAreMappedByTheirAddresses(t *testing.T) {
+	t.Parallel()
+	guest := usbGuest(usbAt("4", ""), usbAt("5", ""))
+	const data = "usbDevices: [{source: 1/4, target: 2/4}, {source: 1/5, target: 2/5}]"
+	o := planSmall(t, guest, data, Options{})
+	if !strings.Contains(o.xml, "bus='2' device='4'") || !strings.Contains(o.xml, "bus='2' device='5'") {
+		t.Errorf("there is no way to map two devices of one kind: %s%s", o.problems, o.xml)
+	}
+	if o := planSmall(t, guest, data, Options{Inactive: true, Other: guest}); o.problems != "" {
+		t.Errorf("the persistent definition has the same devices: %s", o.problems)
+	}
+	if o := planSmall(t, guest, "usbDevices: [{source: '046d:c52b', target: 2/4}]", Options{}); !strings.Contains(o.problems, "1/5") {
+		t.Errorf("vendor and product mean neither, and nobody says which there are: %s", o.problems)
+	}
+}
