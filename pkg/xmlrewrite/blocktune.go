@@ -19,7 +19,7 @@ func planBlockTuning(p *planner) {
 		disk, found := on.first[path.Text()]
 		switch {
 		case !found:
-			p.looseLimits[path] = true // pathMappings may map it.
+			// pathMappings may map it.
 		case matches[disk] < 0 || p.data.Volumes[matches[disk]].Source == nil:
 		case p.data.Volumes[matches[disk]].Source.Block != nil:
 			path.SetText(p.data.Volumes[matches[disk]].Source.Block.Path)
@@ -34,4 +34,21 @@ func planBlockTuning(p *planner) {
 // blockDevice returns the block device that a disk is on, if it is on one.
 func blockDevice(disk *xmltree.Node) (string, bool) {
 	return disk.Child("source").Value("dev"), disk.Value("type") == "block"
+}
+
+// isLimitWithoutDisk reports whether an element names the block device of a limit, and none
+// of the guest's disks is on that.
+func isLimitWithoutDisk(path *xmltree.Node) bool {
+	if path.Name != "path" || path.Parent.Name != "device" || path.Parent.Parent.Name != "blkiotune" {
+		return false
+	}
+	domain := path.Parent.Parent.Parent
+	for devices := domain.Child("devices"); devices != nil; devices = devices.NextSame() {
+		for disk := devices.Child("disk"); disk != nil; disk = disk.NextSame() {
+			if dev, ok := blockDevice(disk); ok && dev == path.Text() {
+				return false
+			}
+		}
+	}
+	return true
 }

@@ -178,7 +178,7 @@ func TestPersistentMemoryOfBothDefinitions(t *testing.T) {
 			other: device("/a") + device("/a"),
 		},
 		{name: "the persistent one's", data: one, inactive: true, before: device("/b") + device("/a"), after: device("/b") + device("/x"), other: device("/a")},
-		{name: "the persistent one's, and nothing else is known", data: one, inactive: true, before: device("/a"), after: device("/x")},
+		{name: "the persistent one's, and nothing else is known", data: one, inactive: true, before: device("/a"), after: device("/x"), warned: []string{"virtualPMEM"}},
 		{name: "the persistent one's, of another device", data: one, inactive: true, before: device("/dev/pmem0"), other: device("/a"), problems: []string{"virtualPMEM"}},
 	})
 }

@@ -26,7 +26,7 @@ func TestWhichDiskOfBothDefinitionsIsMeant(t *testing.T) {
 		{name: "the same", data: data, inactive: true, before: disk(file("/a")), after: disk(moved), other: disk(file("/a"))},
 		{name: "another", data: data, inactive: true, before: disk(file("/a")), other: disk(file("/b")), warned: kept},
 		{name: "another, of the running guest", data: data, before: disk(file("/a")), after: disk(moved), other: disk(file("/b"))},
-		{name: "where nothing is known of another", data: data, inactive: true, before: disk(file("/a")), after: disk(moved)},
+		{name: "where nothing is known of another", data: data, inactive: true, before: disk(file("/a")), after: disk(moved), warned: []string{"volumes[0].targetDevice"}},
 		{name: "none in the running guest", data: data, inactive: true, before: disk(file("/a")), after: disk(moved), other: "<rng model='virtio'></rng>"},
 		{name: "another, behind one that is not listed", data: data, inactive: true, before: diskAt("vdb", "file", file("/b")) + disk(file("/a")), other: disk(file("/b")), warned: kept},
 		{name: "of the same serial", data: data, inactive: true, before: disk(file("/a") + serial("s")), after: disk(moved + serial("s")), other: disk(file("/b") + serial("s"))},

@@ -24,6 +24,15 @@ type judge struct {
 	*planner
 	states []refState // Where the elements from the root to the one at hand stand.
 	paths  *pathMap
+	// only is set where the places are only to be looked at.
+	only func(row *refRow, n *xmltree.Node, place, value string)
+}
+
+// walkPlaces shows each place that is kept, with the line of the table about it, to a function.
+func walkPlaces(domain *xmltree.Node, show func(row *refRow, n *xmltree.Node, place, value string)) {
+	j := judge{planner: &planner{}, states: make([]refState, 1, 64), only: show}
+	j.states[0] = refState{node: &hostRefs().root}
+	j.element(domain, 0)
 }
 
 // element judges an element that stands at the states from there on.
@@ -78,10 +87,14 @@ func (j *judge) places(n *xmltree.Node, states []refState) {
 
 func (j *judge) place(n *xmltree.Node, states []refState, name, value string, told *[2]*refRow) {
 	row := refRowOf(states, name, value)
+	if j.only != nil {
+		j.only(row, n, name, value)
+		return
+	}
 	_, given := j.portsGiven[n]
 	switch {
 	case j.mapPath(row, n, name, value), name == "service" && given:
-	case name == refText && j.looseLimits[n]:
+	case row != nil && row.class == refMapped && isLimitWithoutDisk(n):
 		j.warn(placeOf(pathMappingsField), n, "none of the guest's disks is on the block device that this limit is for; its path is kept, so make sure that it is right on the target, or map it here")
 	case row == nil && name == refText:
 		j.unknown(n, "the text of this element")
@@ -100,7 +113,7 @@ func (j *judge) place(n *xmltree.Node, states []refState, name, value string, to
 
 // mapPath gives a place its path on the target, if it holds one that the map has.
 func (j *judge) mapPath(row *refRow, n *xmltree.Node, place, value string) bool {
-	if len(j.paths.mappings) == 0 || !row.canBeMapped(n, value) && !j.looseLimits[n] {
+	if len(j.paths.mappings) == 0 || !row.canMap(n, value) {
 		return false
 	}
 	to, mapped := j.paths.to(value)

@@ -16,9 +16,15 @@ type pathMap struct {
 	mappings []v1alpha1.PathMapping
 	used     []bool
 	refused  bool // It is wrong in itself, and maps nothing.
+
+	here, there []pathsFound // By entry: what there is in the guest's definition, and in its other one.
 }
 
-// newPathMap checks the list, whose paths may have more slashes than they need. A path that is mapped to one that is mapped in turn would
+// pathsFound says which ends of an entry a definition has, among the paths that the map is for.
+type pathsFound struct{ from, to bool }
+
+// newPathMap checks the list, whose paths may have more slashes than they need. A path that
+// is mapped to one that is mapped in turn would
 // be mapped again when the rewrite is repeated.
 func (p *planner) newPathMap() *pathMap {
 	m := &pathMap{mappings: slices.Clone(p.data.PathMappings), used: make([]bool, len(p.data.PathMappings))}
@@ -34,6 +40,9 @@ func (p *planner) newPathMap() *pathMap {
 		p.compareMappings(m.mappings, i, placeOf(pathMappingsField).entry(i))
 	}
 	m.refused = len(p.problems) > before
+	if !m.refused {
+		m.find(p)
+	}
 	return m
 }
 
@@ -74,19 +83,14 @@ func isBelow(p, dir string) bool {
 }
 
 // to returns what a path becomes on the target, by the entry for the longest part of it. A
-// path that is on the target already, from an earlier rewrite, stays.
+// path that is on the target already, from an earlier rewrite, stays: that is so if the
+// guest has no path any more that the entry would map. Else it is another one of the source.
 func (m *pathMap) to(text string) (string, bool) {
 	from, plain := cleanPath(text)
 	if m.refused || !plain {
 		return text, m.refused // Reported already.
 	}
-	best := -1
-	for i, mapping := range m.mappings {
-		if isBelow(from, mapping.From) && (best < 0 || len(mapping.From) > len(m.mappings[best].From)) {
-			best = i
-		}
-	}
-	if best >= 0 {
+	if best := m.entry(from); best >= 0 {
 		m.used[best] = true
 		if to := m.mappings[best].To + from[len(m.mappings[best].From):]; to != from {
 			return to, true
@@ -95,44 +99,62 @@ func (m *pathMap) to(text string) (string, bool) {
 	}
 	done := false
 	for i, mapping := range m.mappings {
-		if isBelow(from, mapping.To) {
+		if isBelow(from, mapping.To) && !m.here[i].from && (m.there == nil || !m.there[i].from) {
 			m.used[i], done = true, true
 		}
 	}
 	return text, done
 }
 
+// entry returns the entry for the longest part of a path; -1 if there is none.
+func (m *pathMap) entry(from string) int {
+	best := -1
+	for i, mapping := range m.mappings {
+		if isBelow(from, mapping.From) && (best < 0 || len(mapping.From) > len(m.mappings[best].From)) {
+			best = i
+		}
+	}
+	return best
+}
+
+// find notes what there is in both of the guest's definitions.
+func (m *pathMap) find(p *planner) {
+	if len(m.mappings) == 0 {
+		return
+	}
+	m.here = m.findIn(p.domain)
+	if p.other != nil {
+		m.there = m.findIn(p.other.Root)
+	}
+}
+
+// findIn looks at those paths of a definition that the map is for.
+func (m *pathMap) findIn(domain *xmltree.Node) []pathsFound {
+	found := make([]pathsFound, len(m.mappings))
+	walkPlaces(domain, func(row *refRow, n *xmltree.Node, _, value string) {
+		path, plain := cleanPath(value)
+		if !plain || !row.canMap(n, value) {
+			return
+		}
+		if i := m.entry(path); i >= 0 {
+			found[i].from = true
+		}
+		for i, mapping := range m.mappings {
+			found[i].to = found[i].to || isBelow(path, mapping.To)
+		}
+	})
+	return found
+}
+
 // reportUnused reports entries that map nothing in either of the guest's definitions.
 func (p *planner) reportUnused(m *pathMap) {
-	for i, mapping := range m.mappings {
-		if m.used[i] || m.refused || p.elsewhere(func(d *guest) bool { return hasPath(d.Root, mapping) }) {
+	for i := range m.mappings {
+		if m.used[i] || m.refused || p.elsewhere(func(*guest) bool { return m.there[i].from || m.there[i].to && !m.here[i].from }) {
 			continue
 		}
 		p.report(ProblemNotFound, placeOf(pathMappingsField).entry(i).dot("from"), nil,
 			"the guest has no such path that this list maps; correct or remove the entry, and use volumes, interfaces and virtualPMEM for theirs")
 	}
-}
-
-// hasPath reports whether an element, or one below it, has a path that is to be mapped.
-func hasPath(n *xmltree.Node, m v1alpha1.PathMapping) bool {
-	concerns := func(text string) bool {
-		path, plain := cleanPath(text)
-		return plain && (isBelow(path, m.From) || isBelow(path, m.To))
-	}
-	for _, v := range n.Attrs() {
-		if concerns(v) {
-			return true
-		}
-	}
-	if n.FirstChild == nil {
-		return concerns(n.Text())
-	}
-	for c := n.FirstChild; c != nil; c = c.NextSibling {
-		if hasPath(c, m) {
-			return true
-		}
-	}
-	return false
 }
 
 // isHostPath reports whether a place holds a path of the host for which there is no field
@@ -142,6 +164,13 @@ func (r *refRow) isHostPath(value string) bool {
 		return false
 	}
 	return r.class == refSame || r.class == refHarmless && r.when != nil || r.class == refBound && r.paths
+}
+
+// canMap reports whether the map of paths is for a place: for those that have no other
+// field, and for those of which volumes has no word.
+func (r *refRow) canMap(n *xmltree.Node, value string) bool {
+	return r.isHostPath(value) ||
+		r != nil && r.class == refMapped && isPlainPath(value) && (inBackingChain(n) || isLimitWithoutDisk(n))
 }
 
 // isPlainPath reports whether a path is absolute and leads nowhere else than it says.
@@ -157,12 +186,6 @@ func cleanPath(text string) (clean string, ok bool) {
 		return text, false
 	}
 	return path.Clean(text), true
-}
-
-// canBeMapped reports whether the list may map a path: one for which there is no other
-// field, or for which volumes has no word.
-func (r *refRow) canBeMapped(n *xmltree.Node, value string) bool {
-	return r.isHostPath(value) || r != nil && r.class == refMapped && isPlainPath(value) && inBackingChain(n)
 }
 
 // inBackingChain reports whether an element is in the backing chain of a disk, or says where

@@ -59,3 +59,43 @@ func TestTheLimitOfABlockDeviceThatNoDiskIsOnIsMapped(t *testing.T) {
 		t.Errorf("the limit is not the disk's any more: %s", r.xml)
 	}
 }
+
+func TestPathMappingThatMapsNothingIsReportedWithBothDefinitionsAtHand(t *testing.T) {
+	t.Parallel()
+	const disk = "<disk type='file' device='disk'><source file='/srv/vms/a.qcow2'/><target dev='vda'/></disk>"
+	const data = "pathMappings: [{from: /srv/vms, to: /mnt/vms}]"
+	for name, guest := range map[string]string{
+		"disk":            smallGuest(oneVCPU, disk),
+		"metadata":        smallGuest(oneVCPU+"<metadata><app:x xmlns:app='urn:a' at='/srv/vms/x'>/srv/vms/x</app:x></metadata>", disk),
+		"foreign element": smallGuest(oneVCPU+"<x xmlns='urn:a' at='/srv/vms/x'>/srv/vms/x</x>", disk),
+		"description":     smallGuest(oneVCPU+"<description>/srv/vms/x</description>", disk),
+	} {
+		for _, inactive := range []bool{false, true} {
+			if o := planSmall(t, guest, data, Options{Inactive: inactive, Other: guest}); !strings.Contains(o.problems, "use volumes") {
+				t.Errorf("%s, inactive %v: the entry maps nothing, and nobody says so: %s", name, inactive, o.xml)
+			}
+		}
+	}
+	other := smallGuest(oneVCPU, disk+"<serial type='file'><source path='/srv/vms/log'/><target port='0'/></serial>")
+	if o := planSmall(t, smallGuest(oneVCPU, disk), data, Options{Other: other}); o.problems != "" {
+		t.Errorf("the entry maps a path of the other definition: %s", o.problems)
+	}
+}
+
+func TestPathMappingDoesNotTakeAnotherPathOfTheSourceForItsTarget(t *testing.T) {
+	t.Parallel()
+	serial := func(path string) string {
+		return "<serial type='dev'><source path='" + path + "'/><target port='0'/></serial>"
+	}
+	const data = "pathMappings: [{from: /dev/ttyUSB3, to: /dev/ttyUSB0}]"
+	three, zero := smallGuest(oneVCPU, serial("/dev/ttyUSB3")), smallGuest(oneVCPU, serial("/dev/ttyUSB0"))
+	if o := planSmall(t, zero, data, Options{Inactive: true, Other: three}); o.problems == "" {
+		t.Errorf("ttyUSB0 of the source is not the running guest's ttyUSB3, and stays: %s", o.xml)
+	}
+	if o := planSmall(t, smallGuest(oneVCPU, serial("/dev/ttyUSB3")+serial("/dev/ttyUSB0")), data, Options{}); o.problems == "" {
+		t.Errorf("two devices become one: %s", o.xml)
+	}
+	if o := planSmall(t, zero, data, Options{Inactive: true, Other: zero}); o.problems != "" {
+		t.Errorf("an earlier rewrite has mapped both definitions: %s", o.problems)
+	}
+}

@@ -24,8 +24,6 @@ type planner struct {
 
 	portsGiven map[*xmltree.Node]int32 // The ports of listeners on the target that the migrate data gives.
 
-	looseLimits map[*xmltree.Node]bool // The paths of limits of block devices that no disk is on.
-
 	problems Problems
 	warnings Problems
 }
@@ -43,7 +41,7 @@ func newPlanner(domainXML string, data *v1alpha1.MigrateData, opts Options) (*pl
 		doc: doc, domain: doc.Root,
 		data: data, offer: opts.Offer,
 		inactive: opts.Inactive, target: opts.Target,
-		portsGiven: map[*xmltree.Node]int32{}, looseLimits: map[*xmltree.Node]bool{},
+		portsGiven: map[*xmltree.Node]int32{},
 	}
 	if opts.Other != "" {
 		if p.other, err = parseGuest(opts.Other); err != nil {
