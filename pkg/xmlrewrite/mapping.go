@@ -216,9 +216,23 @@ func (m *deviceMap) finish() {
 		switch {
 		case m.settled[i]:
 			h.bind(m.final[i])
+			m.claim(h, m.final[i])
 		default:
 			m.p.report(ProblemMissingData, placeOf(m.field), h.at,
 				"the guest uses the "+m.what+" "+h.key+" of the source host; map it to one of the target, or detach it from the guest first")
+		}
+	}
+}
+
+// claim notes that a device uses a PCI function of the target, as devices of other kinds may.
+func (m *deviceMap) claim(h holder, to string) {
+	if m.field != pciField {
+		return
+	}
+	for _, e := range m.mappings {
+		if e.to == to {
+			m.p.claims(pciKey(to), claim{field: placeOf(e.field), at: h.at})
+			return
 		}
 	}
 }

@@ -64,17 +64,21 @@ func sameContent(a, b *xmltree.Node) bool {
 func hostsOf(source *xmltree.Node) []string {
 	var hosts []string
 	for _, h := range source.Children("host") {
-		transport, port := h.Value("transport"), h.Value("port")
-		if transport == "" {
-			transport = "tcp"
-		}
-		if (port == "" || port == "0") && transport != "unix" {
-			port = usualPort(source.Value("protocol"))
-		}
-		hosts = append(hosts, strings.Join([]string{transport, h.Value("name"), port, h.Value("socket")}, "\x00"))
+		hosts = append(hosts, hostKey(source.Value("protocol"), h.Value("transport"), h.Value("name"), h.Value("port"), h.Value("socket")))
 	}
 	slices.Sort(hosts)
 	return hosts
+}
+
+// hostKey is the same for all ways to write one server.
+func hostKey(protocol, transport, name, port, socket string) string {
+	if transport == "" {
+		transport = "tcp"
+	}
+	if (port == "" || port == "0") && transport != "unix" {
+		port = usualPort(protocol)
+	}
+	return strings.Join([]string{transport, name, port, socket}, "\x00")
 }
 
 // usualPort is the port that libvirt uses where a source names none.

@@ -137,6 +137,11 @@ func planVolumes(p *planner) {
 	matches := p.volumes()
 	for d, disk := range p.devices("disk") {
 		i := matches[d]
+		if i < 0 {
+			p.claimDisk(disk, nil, nil)
+		} else {
+			p.claimDisk(disk, p.data.Volumes[i].Source, placeOf(volumesField).entry(i))
+		}
 		switch i {
 		case noVolume:
 			p.keepVolume(disk)

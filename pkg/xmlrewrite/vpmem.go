@@ -61,6 +61,7 @@ func (p *planner) rewritePMEM(m, path *xmltree.Node, want []v1alpha1.VirtualPMEM
 		}
 	}
 	path.SetText(want[position].Path)
+	p.claims(pathKey(want[position].Path), claim{field: placeOf(vpmemField).entry(position), at: m})
 }
 
 // persistentMemory returns the devices that are persistent memory for the guest.
@@ -87,6 +88,9 @@ func (p *planner) positionOf(path string, devices []*xmltree.Node) int {
 
 // keepPMEM refuses to keep a device node; a file may be on shared storage.
 func (p *planner) keepPMEM(m *xmltree.Node) {
+	if path := m.Child("source").Child("path").Text(); path != "" {
+		p.claims(pathKey(path), claim{at: m})
+	}
 	if strings.HasPrefix(m.Child("source").Child("path").Text(), "/dev/") {
 		p.report(ProblemMissingData, placeOf(vpmemField), m,
 			"the guest's persistent memory is backed by a device of the source host; give its path on the target")

@@ -1,0 +1,121 @@
+package xmlrewrite
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
+)
+
+// claim is a device of the guest that will use something of the target.
+type claim struct {
+	field  *place // The entry that says so; nil if the device is kept as it is.
+	at     *xmltree.Node
+	shared bool // Another that shares it may use the same.
+}
+
+// claims notes what of the target the guest's devices use, and reports two that use the
+// same because of the migrate data. An empty key stands for nothing.
+func (p *planner) claims(key string, c claim) {
+	if key == "" {
+		return
+	}
+	if p.claimed == nil {
+		p.claimed = make(map[string]claim)
+	}
+	other, taken := p.claimed[key]
+	if !taken {
+		p.claimed[key] = c
+		return
+	}
+	if c.shared && other.shared || c.field == nil && other.field == nil {
+		return
+	}
+	if c.field == nil {
+		c, other = other, c
+	}
+	with := "the device " + other.at.Path() + ", which is kept as it is, uses"
+	if other.field != nil {
+		with = "the entry " + other.field.String() + " gives"
+	}
+	p.report(ProblemConflict, c.field, c.at, with+" the same thing of the target; give each of the guest's devices one of its own")
+}
+
+// claimDisk notes where the data of a disk will be. Disks that are all read-only, or all
+// made for it, may share that.
+func (p *planner) claimDisk(disk *xmltree.Node, source *v1alpha1.VolumeSource, field *place) {
+	c := claim{field, disk, disk.Child("readonly") != nil || disk.Child("shareable") != nil || disk.Value("device") == "cdrom"}
+	if source == nil {
+		c.field = nil
+		p.claims(diskKey(disk.Value("type"), disk.Child("source")), c)
+		return
+	}
+	p.claims(sourceKey(source), c)
+	if source.NVMe != nil { // Other disks may be on other namespaces of the same device.
+		if a, ok := parsePCI(string(source.NVMe.PCIAddress)); ok {
+			c.shared = true
+			p.claims(pciKey(a.String()), c)
+		}
+	}
+}
+
+func pciKey(address string) string { return "pci " + address }
+
+func pathKey(name string) string { return "path " + path.Clean(name) }
+
+// sourceKey returns what the data of a disk are in, as the migrate data say; empty if it
+// is something that disks may share.
+func sourceKey(s *v1alpha1.VolumeSource) string {
+	switch {
+	case s.File != nil:
+		return pathKey(s.File.Path)
+	case s.Block != nil:
+		return pathKey(s.Block.Path)
+	case s.VhostUser != nil:
+		return pathKey(s.VhostUser.Path)
+	case s.VhostVDPA != nil:
+		return pathKey(s.VhostVDPA.Path)
+	case s.StoragePool != nil:
+		return "pool " + s.StoragePool.Pool + "\x00" + s.StoragePool.Volume
+	case s.NVMe != nil:
+		if a, ok := parsePCI(string(s.NVMe.PCIAddress)); ok {
+			return "nvme " + a.String() + " " + itoa(s.NVMe.Namespace)
+		}
+	case s.Network != nil:
+		var hosts []string
+		for i := range s.Network.Hosts {
+			h := &s.Network.Hosts[i]
+			port := ""
+			if h.Port != nil {
+				port = itoa(*h.Port)
+			}
+			hosts = append(hosts, hostKey(string(s.Network.Protocol), stringOf(h.Transport), stringOf(h.Host), port, stringOf(h.SocketPath)))
+		}
+		return networkKey(string(s.Network.Protocol), stringOf(s.Network.Name), stringOf(s.Network.SnapshotName), stringOf(s.Network.ConfigFile), hosts)
+	}
+	return ""
+}
+
+// diskKey is the same for a disk as it is.
+func diskKey(kind string, source *xmltree.Node) string {
+	switch kind {
+	case "file", "block", "vhostuser", "vhostvdpa":
+		for _, name := range [...]string{"file", "dev", "path"} {
+			if at := source.Value(name); at != "" {
+				return pathKey(at)
+			}
+		}
+	case "volume":
+		return "pool " + source.Value("pool") + "\x00" + source.Value("volume")
+	case "network":
+		return networkKey(source.Value("protocol"), source.Value("name"), source.Child("snapshot").Value("name"), source.Child("config").Value("file"), hostsOf(source))
+	}
+	return ""
+}
+
+func networkKey(protocol, name, snapshot, config string, hosts []string) string {
+	slices.Sort(hosts)
+	return strings.Join([]string{"network", protocol, name, snapshot, config, strings.Join(hosts, "\x00")}, "\x00")
+}
