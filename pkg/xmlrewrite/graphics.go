@@ -37,10 +37,10 @@ func planGraphics(p *planner) {
 func (p *planner) reportUnknownGraphics(addresses [3]kindOfGraphics) {
 	for _, a := range addresses {
 		has := func(d *guest) bool {
-			return slices.ContainsFunc(d.devices("graphics"), func(g *xmltree.Node) bool { return g.Value("type") == a.kind })
+			return slices.ContainsFunc(d.devices("graphics"), func(g *xmltree.Node) bool { return g.Value("type") == a.kind && takesAddress(g) })
 		}
 		if a.given && !has(p.doc) && !p.elsewhere(has) {
-			p.report(ProblemNotFound, placeOf(a.field), nil, "the guest has no graphics of this type; remove the address")
+			p.report(ProblemNotFound, placeOf(a.field), nil, "the guest has no graphics of this type that listen on an address; remove the address")
 		}
 	}
 }
@@ -144,10 +144,15 @@ func graphicsListeners(g *xmltree.Node) []listener {
 	return found
 }
 
+// takesAddress reports whether graphics listen on an address, be it libvirt's default, and
+// not on a socket, in a network of libvirt or nowhere.
+func takesAddress(g *xmltree.Node) bool {
+	return len(graphicsListeners(g)) > 0 || !g.HasAttr("socket") && g.Child("listen") == nil
+}
+
 func (p *planner) rewriteGraphics(g *xmltree.Node, a graphicsAddress) {
 	listeners := graphicsListeners(g)
-	_, hasSocket := g.Attr("socket")
-	if len(listeners) == 0 && a.explicit != nil && !hasSocket && g.Child("listen") == nil {
+	if len(listeners) == 0 && a.explicit != nil && takesAddress(g) {
 		g.Append(xmltree.NewElem("listen", "type", "address", "address", *a.explicit))
 		return
 	}
