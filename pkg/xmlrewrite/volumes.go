@@ -50,7 +50,7 @@ func (p *planner) volumes() []int {
 	for i := range p.matches {
 		p.matches[i] = noVolume
 	}
-	var bySerial, byTarget diskIndexes
+	var bySerial, exactly, byTarget diskIndexes
 	for i := range p.data.Volumes {
 		v, field := &p.data.Volumes[i], placeOf(volumesField).entry(i)
 		switch {
@@ -58,7 +58,12 @@ func (p *planner) volumes() []int {
 			p.report(ProblemInvalidValue, field, nil, "give either serial or targetDevice, to say which disk this is")
 		case v.Serial != nil:
 			bySerial.fill(p, (*guest).serialOf)
-			p.matchVolume(i, field.dot("serial"), &bySerial, strings.TrimSpace(*v.Serial))
+			in, key := &bySerial, strings.TrimSpace(*v.Serial)
+			if bySerial.here.severalHave(key) { // Blanks may tell them apart.
+				exactly.fill(p, exactSerialOf)
+				in, key = &exactly, *v.Serial
+			}
+			p.matchVolume(i, field.dot("serial"), in, key)
 		default:
 			byTarget.fill(p, func(_ *guest, disk *xmltree.Node) (string, bool) {
 				return disk.Child("target").Value("dev"), true
@@ -76,6 +81,18 @@ func (p *planner) volumes() []int {
 func (g *guest) serialOf(disk *xmltree.Node) (string, bool) {
 	serial := disk.Child("serial")
 	return serial.Text(), serial != nil
+}
+
+// exactSerialOf returns the serial of a disk with the blanks around it, if it has one.
+func exactSerialOf(_ *guest, disk *xmltree.Node) (string, bool) {
+	serial := disk.Child("serial")
+	return serial.ExactText(), serial != nil
+}
+
+// severalHave reports whether several disks have the same.
+func (x *diskIndex) severalHave(key string) bool {
+	disk, found := x.first[key]
+	return found && x.next[disk] > 0
 }
 
 // diskIndexes find disks by the same thing in both definitions of the guest.

@@ -143,12 +143,15 @@ func (n *Node) Value(name string) string {
 
 // Text returns the character data directly inside the element, without the white space
 // around it. It may be asked of nil.
-func (n *Node) Text() string {
+func (n *Node) Text() string { return strings.TrimSpace(n.ExactText()) }
+
+// ExactText returns the character data directly inside the element. It may be asked of nil.
+func (n *Node) ExactText() string {
 	if n == nil || n.closed {
 		return ""
 	}
 	if n.FirstChild == nil && !n.hasOther {
-		return strings.TrimSpace(decodeText(n.doc.src[n.open:n.shut]))
+		return decodeText(n.doc.src[n.open:n.shut])
 	}
 	var b strings.Builder
 	pos := n.open
@@ -157,7 +160,7 @@ func (n *Node) Text() string {
 		pos = c.end
 	}
 	appendCharacterData(&b, n.doc.src[pos:n.shut])
-	return strings.TrimSpace(b.String())
+	return b.String()
 }
 
 // appendCharacterData decodes a stretch that holds text, comments, CDATA and
