@@ -72,7 +72,7 @@ func (p *planner) bindWholeMemory(memory *xmltree.Node, want *v1alpha1.NUMAMigra
 		return
 	}
 	switch {
-	case want.MemoryNodes == nil:
+	case want.MemoryNodes == nil, p.hasDeviceWithoutCell(): // They are for the device alone.
 	case memory == nil:
 		p.addMemoryBinding(xmltree.NewElem("memory", "mode", "strict", "nodeset", set.String()))
 	case memory.Value("placement") == "auto":
@@ -147,6 +147,15 @@ func (p *planner) hasBoundDevice(cell int) bool {
 		}
 	}
 	return false
+}
+
+// hasDeviceWithoutCell reports whether a memory device that belongs to no cell is bound to
+// nodes.
+func (p *planner) hasDeviceWithoutCell() bool {
+	return slices.ContainsFunc(p.devices("memory"), func(device *xmltree.Node) bool {
+		_, inCell := p.cellOf(device)
+		return !inCell && device.Child("source").Child("nodemask") != nil
+	})
 }
 
 // hasCellBackends reports whether QEMU has a memory object for each NUMA cell of
