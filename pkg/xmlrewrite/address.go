@@ -27,7 +27,7 @@ func scopeOf(address string) bindScope {
 	if address == "" {
 		return scopeUnset
 	}
-	if isOneOf(name, "localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback") ||
+	if isOneOf(name, "localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback", "ipv6-localhost", "ipv6-loopback") ||
 		strings.HasPrefix(name, "localhost.") || strings.HasSuffix(name, ".localhost") || strings.HasPrefix(name, "localhost4.") || strings.HasPrefix(name, "localhost6.") {
 		return scopeLoopback
 	}

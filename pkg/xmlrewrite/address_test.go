@@ -25,3 +25,12 @@ func TestScopeOf(t *testing.T) {
 		}
 	}
 }
+
+func TestSUSENamesOfLoopback(t *testing.T) {
+	t.Parallel()
+	for _, name := range [...]string{"ipv6-localhost", "ipv6-loopback", "ip6-localhost", "ip6-loopback"} {
+		if scopeOf(name) != scopeLoopback {
+			t.Errorf("%s is taken for an address of the host", name)
+		}
+	}
+}
