@@ -30,7 +30,10 @@
 // Everything without an edit is copied byte for byte: unknown elements and
 // attributes, foreign namespaces, metadata, comments, quotes, white space and
 // order. Where text has to be inserted it follows the indentation around it.
-// Rewriting the result again gives the same bytes.
+// Rewriting the result again gives the same bytes, with the guest's other definition
+// as it has been rewritten, too. Maps that swap things are the exception: after a
+// swap of devices, of ports or of the numbers of caches and nodes the guest looks as
+// it did before, and rewriting the result swaps them back.
 //
 // # Secrets
 //
