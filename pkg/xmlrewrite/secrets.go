@@ -1,13 +1,18 @@
 package xmlrewrite
 
-import "github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
+import (
+	"strings"
+
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
+)
 
 // mask stands for a secret.
 const mask = "********"
 
 // MaskSecrets returns the XML of a guest without its secrets, for people to look at: the
-// passwords of its consoles and the cookies with which its disks are fetched. What is
-// handed to QEMU past libvirt is shown as it is. The error is [Problems].
+// passwords of its consoles and the cookies and queries of addresses with which its disks
+// are fetched. What is handed to QEMU past libvirt, metadata and comments are shown as they
+// are. The error is [Problems].
 func MaskSecrets(domainXML string) (string, error) {
 	doc, err := parseGuest(domainXML)
 	if err != nil {
@@ -20,6 +25,12 @@ func MaskSecrets(domainXML string) (string, error) {
 func maskBelow(n *xmltree.Node) {
 	if n.HasAttr("passwd") {
 		n.SetAttr("passwd", mask)
+	}
+	if n.HasAttr("query") {
+		n.SetAttr("query", mask)
+	}
+	if name, query, signed := strings.Cut(n.Value("name"), "?"); signed && query != "" && isOneOf(n.Value("protocol"), "http", "https") {
+		n.SetAttr("name", name+"?"+mask)
 	}
 	if n.Name == "cookie" {
 		n.SetText(mask)

@@ -40,3 +40,11 @@ func TestIdentity(t *testing.T) {
 		t.Errorf("the guest is %q, %q: %v", name, uuid, err)
 	}
 }
+
+func TestQueriesOfHTTPDisksAreMasked(t *testing.T) {
+	t.Parallel()
+	masked, err := MaskSecrets(smallGuest(oneVCPU, "<disk type='network'><source protocol='https' name='/a?sig=hunter2' query='token=hunter2'><host name='b'/></source></disk>"))
+	if err != nil || strings.Contains(masked, "hunter2") || !strings.Contains(masked, "name='/a?********'") {
+		t.Errorf("%v: %s", err, masked)
+	}
+}
