@@ -241,13 +241,6 @@ func (s spot) whole(name string) bool {
 		return isOneOf(name, "source", "access", "allocation", "discard")
 	case spotPerf:
 		return name == "event"
-	case spotDisk:
-		return isOneOf(name, "auth", "encryption", "backingStore")
-	case spotDiskDriver:
-		return name == "metadata_cache"
-	case spotDiskSource:
-		return isOneOf(name, "host", "auth", "address", "snapshot", "config", "initiator", "identity", "ssl",
-			"cookies", "readahead", "timeout", "reconnect", "knownHosts", "encryption", "dataStore")
 	case spotInterface:
 		return isOneOf(name, "virtualport", "vlan", "filterref", "bandwidth", "port", "ip", "route", "portForward", "coalesce")
 	case spotUSBSource:
@@ -256,6 +249,21 @@ func (s spot) whole(name string) bool {
 		return isOneOf(name, "address", "reconnect", "local", "ip", "route")
 	case spotMemorySource:
 		return isOneOf(name, "path", "nodemask")
+	}
+	return s.wholeInDisk(name)
+}
+
+func (s spot) wholeInDisk(name string) bool {
+	// The others are no part of a disk.
+	//exhaustive:ignore
+	switch s {
+	case spotDisk:
+		return isOneOf(name, "auth", "encryption", "backingStore")
+	case spotDiskDriver:
+		return name == "metadata_cache"
+	case spotDiskSource:
+		return isOneOf(name, "host", "auth", "address", "snapshot", "config", "initiator", "identity", "ssl",
+			"cookies", "readahead", "timeout", "reconnect", "knownHosts", "encryption", "dataStore")
 	}
 	return false
 }

@@ -19,14 +19,18 @@ func (p *planner) formatFor(disk *xmltree.Node, want *v1alpha1.VolumeDriver, sha
 	if shape != nil {
 		kind = shape.kind
 	}
+	if kind == "dir" {
+		if given != "" && given != fatFormat {
+			p.report(ProblemConflict, field, disk, "libvirt shows a directory to the guest as a FAT file system, and in no other format; leave the format out")
+		} else if shape != nil {
+			return fatFormat
+		}
+		return given
+	}
 	switch {
-	case kind == "dir" && given != "" && given != fatFormat:
-		p.report(ProblemConflict, field, disk, "libvirt shows a directory to the guest as a FAT file system, and in no other format; leave the format out")
-	case kind == "dir" && shape != nil:
-		return fatFormat
-	case kind != "dir" && kind != "volume" && given == fatFormat:
+	case given == fatFormat && kind != "volume":
 		p.report(ProblemConflict, field, disk, "the format fat is that of directories only; give the format of the data, such as raw")
-	case kind != "dir" && shape != nil && given == "" && disk.Child("driver").Value("type") == fatFormat:
+	case given == "" && shape != nil && disk.Child("driver").Value("type") == fatFormat:
 		p.report(ProblemMissingData, field, disk, "the disk was a directory, which libvirt shows as a FAT file system; give the format of the data on the target, such as raw")
 	}
 	return given

@@ -36,7 +36,10 @@ func TestNothingThatLibvirtRefusesIsLeftWhereADiskChangesItsKind(t *testing.T) {
 		"a cache of qcow2's tables": {diskOf("file", "<driver name='qemu' type='qcow2' discard_no_unref='on'><metadata_cache><max_size unit='bytes'>1</max_size></metadata_cache></driver><source file='/a'/>"),
 			"volumes: [{targetDevice: vda, source: {block: {path: /dev/vg/a}}, driver: {format: raw}}]", "metadata_cache", ""},
 	} {
-		t.Run(name, func(t *testing.T) { c.check(t) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c.check(t)
+		})
 	}
 }
 
@@ -71,6 +74,7 @@ func TestTheDataFileOfADiskDoesNotStayBehindInSilence(t *testing.T) {
 		"all are detected":         {base, moves + ", backingStore: Detect}]", "", "/mnt/a.qcow2", "/old"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := plannedOf(t, disk(c.chain), c.data)
 			if !strings.Contains(r.problems, c.says) || (c.says == "") != (r.problems == "") || !strings.Contains(r.xml, c.has) || c.hasNot != "" && strings.Contains(r.xml, c.hasNot) {
 				t.Errorf("%s%s", r.problems, r.xml)

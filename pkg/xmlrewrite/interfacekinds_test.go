@@ -75,7 +75,10 @@ func TestNothingThatLibvirtRefusesIsLeftWhereAnInterfaceChangesItsConnection(t *
 		"a model that is not vDPA's": {"<interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='br0'/><model type='virtio-transitional'/></interface>",
 			toSource("source: {vdpa: {path: /dev/vhost-vdpa-0}}"), "vdpa", "of the model virtio"},
 	} {
-		t.Run(name, func(t *testing.T) { c.check(t) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c.check(t)
+		})
 	}
 }
 
@@ -93,6 +96,7 @@ func TestWhatAnInterfaceHasOfItsKindStaysWithTheKind(t *testing.T) {
 		"addresses of the host's own end": {nicOf("ethernet", "<source><ip address='172.17.2.1' family='ipv4' prefix='24'/></source>"), toSource("source: {ethernet: {}}"), "172.17.2.1"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			if r := plannedOf(t, c.device, c.data); !strings.Contains(r.xml, c.kept) {
 				t.Errorf("this does not stay: %q: %s%s", c.kept, r.problems, r.xml)
 			}

@@ -17,10 +17,6 @@ func (p *planner) rewriteInterfaceTarget(nic *xmltree.Node, want *string, manage
 		return
 	}
 	target := nic.Child("target")
-	if managed == "no" && want == nil && (kindChanges || target.Value("dev") == "") {
-		p.report(ProblemMissingData, field, nic, "a tap device that something else creates (tapManagement: External) is found by its name; give that in targetDevice")
-		return
-	}
 	if want == nil && !kindChanges {
 		p.warnOfKeptTap(nic, managed, field)
 	}

@@ -115,6 +115,9 @@ func (p *planner) rewriteInterface(nic *xmltree.Node, want *v1alpha1.InterfaceMi
 		p.dropForeignParts(nic, before, after, want.Source != nil, field)
 		p.checkVLAN(nic, before, after, want.VLAN, field.dot("vlan"))
 	}
+	if managed == "no" && want.TargetDevice == nil && (changed || nic.Child("target").Value("dev") == "") {
+		p.report(ProblemMissingData, field.dot("targetDevice"), nic, "a tap device that something else creates (tapManagement: External) is found by its name; give that here")
+	}
 	p.rewriteInterfaceTarget(nic, want.TargetDevice, managed, changed, field.dot("targetDevice"))
 	p.rewriteVirtualPort(nic, want.VirtualPort, after.kind, changed, field.dot("virtualPort"))
 	p.rewriteVLAN(nic, want.VLAN, field.dot("vlan"))
@@ -192,30 +195,29 @@ func (p *planner) checkOneOf(field *place, value string, allowed ...string) bool
 }
 
 // fitsGuest refuses a kind of source that the guest's device cannot have: a
-// function that is passed through is another device than an emulated one, only
-// virtio speaks to a daemon or to vDPA hardware, and not every kind has an MTU.
+// function that is passed through is another device than an emulated one, and what
+// another process or the hardware works on has to be there for them.
 func (p *planner) fitsGuest(nic *xmltree.Node, kind string, shape *sourceShape, field *place) bool {
-	model := nic.Child("model").Value("type")
-	switch {
-	case (kind == "hostdev") != (shape.kind == "hostdev"):
-		p.report(ProblemConflict, field, nic,
-			"an interface that is passed through is other hardware to the guest than one that is emulated, and cannot become the other while the guest runs; give it a source of its own sort")
-		return false
-	case (shape.kind == "vhostuser" || shape.kind == "vdpa") && kind != shape.kind && !strings.HasPrefix(model, "virtio"):
-		p.report(ProblemConflict, field, nic, "only virtio interfaces can use vhostUser and vdpa; choose another kind of source")
-		return false
-	case shape.kind == "vhostuser" && kind != shape.kind && !p.sharesMemory():
-		p.report(ProblemConflict, field, nic, "a switch behind a vhost-user socket works in the guest's memory, which this guest does not share, so the interface would be dead; choose another kind of source, or have the guest restarted with shared memory (memoryBacking with access mode='shared')")
-		return false
-	case shape.kind == "vdpa" && kind != shape.kind && model != "virtio":
-		p.report(ProblemConflict, field, nic, "only interfaces of the model virtio can use vdpa; choose another kind of source")
-		return false
-	case kind != shape.kind && nic.Child("mtu") != nil && !hasMTU(shape.kind):
-		p.report(ProblemConflict, field, nic.Child("mtu"),
-			"the guest is told its MTU, which libvirt cannot do with this kind of source, and which must not change while the guest runs; choose bridge, network, ethernet or vhostUser")
-		return false
+	if kind == shape.kind {
+		return true
 	}
-	return true
+	model, at, message := nic.Child("model").Value("type"), nic, ""
+	switch to := shape.kind; {
+	case kind == "hostdev", to == "hostdev":
+		message = "an interface that is passed through is other hardware to the guest than one that is emulated, and cannot become the other while the guest runs; give it a source of its own sort"
+	case isOneOf(to, "vhostuser", "vdpa") && !strings.HasPrefix(model, "virtio"):
+		message = "only virtio interfaces can use vhostUser and vdpa; choose another kind of source"
+	case to == "vhostuser" && !p.sharesMemory():
+		message = "a switch behind a vhost-user socket works in the guest's memory, which this guest does not share, so the interface would be dead; choose another kind of source, or have the guest restarted with shared memory (memoryBacking with access mode='shared')"
+	case to == "vdpa" && model != "virtio":
+		message = "only interfaces of the model virtio can use vdpa; choose another kind of source"
+	case nic.Child("mtu") != nil && !hasMTU(to):
+		at, message = nic.Child("mtu"), "the guest is told its MTU, which libvirt cannot do with this kind of source, and which must not change while the guest runs; choose bridge, network, ethernet or vhostUser"
+	}
+	if message != "" {
+		p.report(ProblemConflict, field, at, message)
+	}
+	return message == ""
 }
 
 // hasMTU reports whether libvirt can tell the guest its MTU with this kind of source.

@@ -21,6 +21,7 @@ func TestPathsAreMappedHoweverManySlashesTheyHave(t *testing.T) {
 		"the same path, left alone": {serial, "/dev/ttyS0", "/dev/ttyS0", "'/dev//ttyS0'"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			if r := plannedOf(t, c.device, "pathMappings: [{from: "+c.from+", to: "+c.to+"}]"); !strings.Contains(r.xml, c.want) {
 				t.Errorf("not mapped: %s%s", r.problems, r.xml)
 			}

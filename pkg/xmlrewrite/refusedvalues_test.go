@@ -35,6 +35,7 @@ func TestValuesThatLibvirtRefusesAreProblems(t *testing.T) {
 		"a Ceph image without its pool":      {disk, vdaOn("network: {protocol: rbd, name: /p}"), "network.name: "},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			if r := plannedOf(t, c.device, c.data); !strings.Contains(r.problems, c.says) || strings.Contains(r.problems, "\n") {
 				t.Errorf("got %q, want one that says %q: %s", r.problems, c.says, r.xml)
 			}
@@ -57,6 +58,7 @@ func TestValuesThatLibvirtTakesAreNoProblems(t *testing.T) {
 		"gluster by RDMA":             {disk, vdaOn("network: {protocol: gluster, name: v/i, hosts: [{host: a, transport: rdma}]}")},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			if r := plannedOf(t, c.device, c.data); r.problems != "" {
 				t.Error(r.problems)
 			}

@@ -32,6 +32,7 @@ func TestWhatLetsTheHostInStaysWithItsProtocol(t *testing.T) {
 		"another NFS user":    {networkDisk("nfs", "<identity user='alice' group='kvm'/>"), networkOf("nfs", ", user: bob"), `user="bob"`},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := plannedOf(t, c.device, c.data)
 			kept := strings.ReplaceAll(c.kept, `"`, "'")
 			if xml := strings.ReplaceAll(r.xml, `"`, "'"); !strings.Contains(xml, kept) || strings.Contains(xml, "alice") && strings.Contains(xml, "bob") {
@@ -51,7 +52,10 @@ func TestWhatADiskLosesWithItsOldSourceIsWarnedAbout(t *testing.T) {
 		"encryption on the way": {fixedDisk("network", "<source protocol='nbd' name='x' tls='yes'><host name='a'/></source>"),
 			networkOf("nbd", ""), "tls=", "network.tls"},
 	} {
-		t.Run(name, func(t *testing.T) { c.check(t) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c.check(t)
+		})
 	}
 	if r := plannedOf(t, networkDisk("rbd", authBy("ceph")), vdaOn("file: {path: /mnt/a}")); r.warnings != "" || r.problems != "" {
 		t.Errorf("files need no authentication: %s%s", r.problems, r.warnings)
