@@ -41,6 +41,10 @@ func (p *planner) checkIOMode(disk *xmltree.Node, want *v1alpha1.VolumeDriver, f
 	if want.Cache == nil && want.IO == nil {
 		return
 	}
+	if disk.Value("type") == "vhostuser" {
+		p.report(ProblemConflict, field, disk, "the daemon behind the vhost-user socket reads and writes the data as it is set up to; remove cache and io")
+		return
+	}
 	driver := disk.Child("driver")
 	cache, io := driver.Value("cache"), driver.Value("io")
 	if want.Cache != nil {

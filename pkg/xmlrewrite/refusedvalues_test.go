@@ -26,6 +26,7 @@ func TestValuesThatLibvirtRefusesAreProblems(t *testing.T) {
 		"native I/O with a cache":            {disk, driver("cache: writeback"), "driver.cache: "},
 		"native I/O where there is a cache":  {diskOf("file", "<driver name='qemu' type='raw' cache='writeback'/><source file='/a'/>"), driver("io: native"), "driver.io: "},
 		"native I/O without a cache mode":    {diskOf("file", "<source file='/a'/>"), driver("io: native"), "driver.io: "},
+		"a cache of a vhost-user disk":       {diskOf("vhostuser", "<source type='unix' path='/run/a'/>"), driver("cache: none"), "driver: the daemon"},
 		"writing over HTTP":                  {disk, vdaOn("network: {protocol: http, name: a, hosts: [{host: b}]}"), "source: the guest may write"},
 		"Ceph on a socket":                   {disk, vdaOn("network: {protocol: rbd, name: a/b, hosts: [{transport: unix, socketPath: /run/a}]}"), "hosts[0].transport: "},
 		"NBD by RDMA":                        {disk, vdaOn("network: {protocol: nbd, hosts: [{host: a, transport: rdma}]}"), "hosts[0].transport: "},
