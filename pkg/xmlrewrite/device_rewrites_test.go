@@ -149,11 +149,11 @@ func TestSerialPorts(t *testing.T) {
 func TestMonitorsOfOtherDisks(t *testing.T) {
 	t.Parallel()
 	disk := func(target, inside string) string {
-		return "<disk type='network' device='disk'><source protocol='rbd' name='p/a'>" + inside + "</source><target dev='" + target + "'/></disk>"
+		return "<disk type='network' device='disk'><source protocol='rbd' name='p/" + target + "'>" + inside + "</source><target dev='" + target + "'/></disk>"
 	}
 	const before, after = "<host name='a'/>", "<host name='b'/>"
 	source := func(target string) string {
-		return "{targetDevice: " + target + ", source: {network: {protocol: rbd, name: p/a, hosts: [{host: a}]}}}"
+		return "{targetDevice: " + target + ", source: {network: {protocol: rbd, name: p/" + target + ", hosts: [{host: a}]}}}"
 	}
 	runSmallRewrites(t, []smallRewrite{
 		{name: "both", data: "rbdMonitors: [{host: b}]", before: disk("vda", before) + disk("vdb", before), after: disk("vda", after) + disk("vdb", after)},

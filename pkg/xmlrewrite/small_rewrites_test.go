@@ -112,11 +112,11 @@ func TestGraphicsListen(t *testing.T) {
 			after:  `<graphics type='vnc'><listen type='socket'/><listen type='address' address='198.51.100.1'/></graphics>`,
 		},
 		{name: "nowhere yet", data: given, before: `<graphics type='vnc'></graphics>`, after: `<graphics type='vnc'><listen type='address' address='198.51.100.1'/></graphics>`},
-		{name: "nowhere", data: given, before: `<graphics type='vnc'><listen type='none'/></graphics>`},
-		{name: "on a socket", data: given, before: `<graphics type='vnc' socket='/run/libvirt/g.sock'/>`},
-		{name: "on a network of libvirt", data: given, before: `<graphics type='vnc' listen='192.0.2.1'><listen type='network' network='n'/></graphics>`, warned: []string{"devices/graphics/listen"}},
+		{name: "nowhere", data: given, before: `<graphics type='vnc'><listen type='none'/></graphics>`, problems: []string{"graphics.vncListenAddress"}},
+		{name: "on a socket", data: given, before: `<graphics type='vnc' socket='/run/libvirt/g.sock'/>`, problems: []string{"graphics.vncListenAddress"}},
+		{name: "on a network of libvirt", data: given, before: `<graphics type='vnc' listen='192.0.2.1'><listen type='network' network='n'/></graphics>`, problems: []string{"graphics.vncListenAddress"}, warned: []string{"devices/graphics/listen"}},
 		{name: "on all addresses", offer: offered, before: `<graphics type='vnc' listen='0.0.0.0'/>`, warned: []string{"graphics.vncListenAddress"}},
-		{name: "of another type", data: given, before: `<graphics type='vnc'><listen type='none'/></graphics><graphics type='spice' listen='127.0.0.1'/>`, warned: []string{"graphics.spiceListenAddress"}},
+		{name: "of another type", data: given, before: `<graphics type='vnc'><listen type='none'/></graphics><graphics type='spice' listen='127.0.0.1'/>`, problems: []string{"graphics.vncListenAddress"}, warned: []string{"graphics.spiceListenAddress"}},
 	})
 }
 
