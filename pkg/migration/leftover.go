@@ -42,3 +42,18 @@ func copyPaused(lm *v1alpha1.LiveMigration) string {
 	}
 	return because + "Now that it is the only copy, " + ask(lm.Status.SourceNode, "resume it with `virsh resume`")
 }
+
+// movedOn is said of two running copies of which somebody has migrated the target's to
+// another host, where this migration does not reach.
+const movedOn = "the guest ran on both hosts, and somebody has migrated the target's copy to another host since, where it may run still; ask an " +
+	"administrator to look at the guest's console on both, and to destroy the copy that is not to be kept"
+
+// ranOnBoth reports whether the guest was seen to have arrived on the target, where it is no
+// more, while the source's copy, which had been suspended for that, goes on.
+func ranOnBoth(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) bool {
+	if !hasArrived(target) || neverStoodStill(source) || source.End.Domain.State != string(hypervisor.StateRunning) {
+		return false
+	}
+	side := SideOf(target.Domain)
+	return SideOf(&source.End.Domain) == SideLive && (side == SideGone || side == SideStopped || side == SideMigrated)
+}

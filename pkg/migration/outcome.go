@@ -81,6 +81,8 @@ func Judge(lm *v1alpha1.LiveMigration, now time.Time) Outcome {
 		return stayedUnconfirmed(lm, source, now)
 	case row == nil, row.verdict != VerdictSucceeded && !confirmed:
 		return undecided(lm, now, ConfirmTimeout, "it is not certain where the guest runs")
+	case ranOnBoth(source, target) && SideOf(target.Domain) == SideMigrated:
+		return Outcome{Verdict: VerdictUnknown, Reason: v1alpha1.ReasonOutcomeUnknown, Message: sight(lm, movedOn)}
 	default:
 		return row.judge(lm, now)
 	}
@@ -304,6 +306,10 @@ func stayed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now time.
 	if source.End.CopyPausedTime != nil && resumable(&source.End.Domain) {
 		out.Message += copyPaused(lm)
 		return out
+	}
+	if ranOnBoth(source, CurrentTarget(lm)) {
+		out.Message += fmt.Sprintf(". It has run on %s as well, and is gone from there: before it is migrated again, %s",
+			lm.Status.TargetNode, ask(lm.Status.TargetNode, "make sure that nobody has moved that copy to another host, where the guest would run, too"))
 	}
 	if pauseMayCome(source) {
 		out.Message += fmt.Sprintf(". libvirt has not answered the call to pause the guest there, and may still pause it: if it does, %s",

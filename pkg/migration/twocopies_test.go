@@ -66,3 +66,41 @@ func TestOnlyOneOfTwoRunningCopiesIsPaused(t *testing.T) {
 		}
 	}
 }
+
+// TestACopyThatHasRunOnTheTargetIsNotForgotten: the source's copy goes on, because its libvirt
+// was never told of the arrival, and the target's has gone. Whoever migrates the guest again
+// without a look for that copy may run it twice for ever.
+func TestACopyThatHasRunOnTheTargetIsNotForgotten(t *testing.T) {
+	const nothing, made, moved = "", "make sure that nobody has moved that copy", "somebody has migrated the target's copy to another host"
+	for _, c := range []struct {
+		source, target string
+		arrived        bool
+		says           string
+		verdict        Verdict
+	}{
+		{"Running/MigrationCanceled", "Shutoff/Migrated", true, moved, VerdictUnknown},
+		{"Running/Unpaused", "Shutoff/Migrated", true, moved, VerdictUnknown},
+		{"Running/MigrationCanceled", "Absent", true, made, VerdictFailed},
+		{"Running/MigrationCanceled", "Shutoff/Destroyed", true, made, VerdictFailed},
+		{"Running/MigrationCanceled", "Shutoff/Migrated", false, nothing, VerdictFailed},
+		{"Running/MigrationCanceled", "Absent", false, nothing, VerdictFailed},
+		// It has never stood still, so that nothing of it has arrived.
+		{"Running/Booted", "Absent", true, nothing, VerdictFailed},
+		{"Running/Booted", "Shutoff/Migrated", true, nothing, VerdictFailed},
+	} {
+		b := makeMigration("m").ended(v1alpha1.CallUnknown, "", c.source).onTarget(c.target, true)
+		if c.arrived {
+			target := b.lm.Status.Target
+			target.IncomingTime, target.ArrivedTime = new(metav1.NewMicroTime(epoch)), new(metav1.NewMicroTime(epoch))
+		}
+		got := Judge(b.obj(), epoch.Add(ConfirmTimeout))
+		if got.Verdict != c.verdict {
+			t.Errorf("%+v: the verdict is %s: %s", c, got.Verdict, got.Message)
+		}
+		for _, s := range []string{made, moved} {
+			if strings.Contains(got.Message, s) != (s == c.says) {
+				t.Errorf("%+v: it is said: %s", c, got.Message)
+			}
+		}
+	}
+}

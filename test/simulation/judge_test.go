@@ -42,7 +42,30 @@ func (o *observer) judgeEnd() {
 	}
 	for _, g := range o.w.guests {
 		o.judgePaused(o.of(g))
+		o.judgeCopies(o.of(g))
 	}
+}
+
+// judgeCopies: where a guest is left running on several hosts, and not because somebody has
+// started it again, a migration says so.
+func (o *observer) judgeCopies(g *watched) {
+	copies := g.sights[len(g.sights)-1].copies
+	running := 0
+	for _, d := range copies {
+		if d.State == hypervisor.StateRunning && !d.InPostCopy() {
+			running++
+		}
+	}
+	if running < 2 || g.touched || g.mourned || len(o.excused) > 0 {
+		return
+	}
+	for _, lm := range o.moves {
+		text := short(lm)
+		if lm.Status.DomainUUID == g.uuid && (lm.Status.Phase == v1alpha1.PhaseUnknown || strings.Contains(text, "has run on") || strings.Contains(text, "at the same time")) {
+			return
+		}
+	}
+	o.breaks(runsOnce, "%s is left running twice, and nobody is told: %s", g.name, whereabouts(copies))
 }
 
 func (o *observer) judgeFinished(lm *v1alpha1.LiveMigration) {
