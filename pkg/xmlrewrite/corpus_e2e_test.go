@@ -196,7 +196,7 @@ func mapPassthrough(doc *guest, data *v1alpha1.MigrateData) {
 	for i, h := range doc.hostdevs("usb") {
 		if have, ok := readUSB(h.Child("source")); ok {
 			data.USBDevices = append(data.USBDevices, v1alpha1.USBDeviceMigrateData{
-				Source: v1alpha1.USBDevice(have.String()), Target: v1alpha1.USBDevice(fmt.Sprintf("99/%d", i+1)),
+				Source: v1alpha1.USBDevice(have.names()[0].String()), Target: v1alpha1.USBDevice(fmt.Sprintf("99/%d", i+1)),
 			})
 		}
 	}
