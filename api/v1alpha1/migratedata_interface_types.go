@@ -14,12 +14,13 @@ type InterfaceMigrateData struct {
 	// +required
 	MACAddress MACAddress `json:"macAddress"`
 
-	// guestAddress is the interface's PCI address inside the guest. It is needed only to
+	// guestAddress is the interface's address inside the guest: on PCI, such as
+	// 0000:01:00.0, or as a channel device, such as fe.0.0001. It is needed only to
 	// tell apart interfaces with the same MAC address. Without it, of a passed-through
 	// function and the virtio interface that stands in for it, an entry means the
 	// function if its source is hostDevice, and else the other.
 	// +optional
-	GuestAddress *PCIAddress `json:"guestAddress,omitempty"`
+	GuestAddress *GuestAddress `json:"guestAddress,omitempty"`
 
 	// source is what the interface is connected to. If its kind changes, a virtual port
 	// and a device name of the old kind are removed.

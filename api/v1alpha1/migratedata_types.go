@@ -297,6 +297,13 @@ type CPUSet string
 // +kubebuilder:validation:Pattern=`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`
 type UUID string
 
+// GuestAddress is the address of a device inside the guest: that of a PCI function, such as
+// 0000:01:00.0, or that of a channel device (CCW), such as fe.0.0001.
+//
+// +kubebuilder:validation:MaxLength=16
+// +kubebuilder:validation:Pattern=`^(([0-9a-fA-F]{1,8}:)?[0-9a-fA-F]{1,2}:[01]?[0-9a-fA-F]\.[0-7]|[0-9a-fA-F]{1,2}\.[0-3]\.[0-9a-fA-F]{1,4})$`
+type GuestAddress string
+
 // PCIAddress is the address of a PCI function, such as 0000:81:00.1.
 //
 // +kubebuilder:validation:MaxLength=16

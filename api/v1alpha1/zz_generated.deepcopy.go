@@ -466,7 +466,7 @@ func (in *InterfaceMigrateData) DeepCopyInto(out *InterfaceMigrateData) {
 	*out = *in
 	if in.GuestAddress != nil {
 		in, out := &in.GuestAddress, &out.GuestAddress
-		*out = new(PCIAddress)
+		*out = new(GuestAddress)
 		**out = **in
 	}
 	if in.Source != nil {

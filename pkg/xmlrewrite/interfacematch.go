@@ -110,11 +110,11 @@ func (p *planner) nicEntries() []nicEntry {
 		}
 		guest := ""
 		if want.GuestAddress != nil {
-			address, ok := p.checkPCI(field.dot("guestAddress"), *want.GuestAddress)
+			address, ok := p.checkGuestAddress(field.dot("guestAddress"), *want.GuestAddress)
 			if !ok {
 				continue
 			}
-			guest = address.String()
+			guest = address
 		}
 		if other, twice := seen[[2]string{mac, guest}]; twice {
 			p.report(ProblemAmbiguous, field.dot("macAddress"), nil, "entry "+itoa(other)+" has the same MAC address; merge the two, or tell them apart by guestAddress")

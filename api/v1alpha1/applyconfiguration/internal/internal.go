@@ -187,6 +187,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: vncListenAddress
       type:
         scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.GuestAddress
+  scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.GuestFacts
   map:
     fields:
@@ -314,7 +316,7 @@ var schemaYAML = typed.YAMLObject(`types:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.NetworkFilter
     - name: guestAddress
       type:
-        namedType: com.github.virtferry.virtferry.api.v1alpha1.PCIAddress
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestAddress
     - name: macAddress
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.MACAddress

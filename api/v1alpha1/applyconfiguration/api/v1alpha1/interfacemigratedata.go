@@ -15,11 +15,12 @@ import (
 type InterfaceMigrateDataApplyConfiguration struct {
 	// macAddress finds the interface.
 	MACAddress *apiv1alpha1.MACAddress `json:"macAddress,omitempty"`
-	// guestAddress is the interface's PCI address inside the guest. It is needed only to
+	// guestAddress is the interface's address inside the guest: on PCI, such as
+	// 0000:01:00.0, or as a channel device, such as fe.0.0001. It is needed only to
 	// tell apart interfaces with the same MAC address. Without it, of a passed-through
 	// function and the virtio interface that stands in for it, an entry means the
 	// function if its source is hostDevice, and else the other.
-	GuestAddress *apiv1alpha1.PCIAddress `json:"guestAddress,omitempty"`
+	GuestAddress *apiv1alpha1.GuestAddress `json:"guestAddress,omitempty"`
 	// source is what the interface is connected to. If its kind changes, a virtual port
 	// and a device name of the old kind are removed.
 	Source *InterfaceSourceApplyConfiguration `json:"source,omitempty"`
@@ -55,7 +56,7 @@ func (b *InterfaceMigrateDataApplyConfiguration) WithMACAddress(value apiv1alpha
 // WithGuestAddress sets the GuestAddress field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the GuestAddress field is set to the value of the last call.
-func (b *InterfaceMigrateDataApplyConfiguration) WithGuestAddress(value apiv1alpha1.PCIAddress) *InterfaceMigrateDataApplyConfiguration {
+func (b *InterfaceMigrateDataApplyConfiguration) WithGuestAddress(value apiv1alpha1.GuestAddress) *InterfaceMigrateDataApplyConfiguration {
 	b.GuestAddress = &value
 	return b
 }
