@@ -17,9 +17,6 @@ func (p *planner) rewriteInterfaceTarget(nic *xmltree.Node, want *string, manage
 		return
 	}
 	target := nic.Child("target")
-	if want == nil && !kindChanges {
-		p.warnOfKeptTap(nic, managed, field)
-	}
 	switch {
 	case target == nil:
 		if e := xmltree.NewElem("target", "dev", stringOf(want), "managed", managed); len(e.Attrs) > 0 {
@@ -40,13 +37,18 @@ func (p *planner) rewriteInterfaceTarget(nic *xmltree.Node, want *string, manage
 	}
 }
 
-// warnOfKeptTap warns of a tap device that somebody else has to make on the target.
-func (p *planner) warnOfKeptTap(nic *xmltree.Node, managed string, field *place) {
+// checkUnnamedTap looks at the tap device that somebody else has to make on the target, for
+// which the migrate data has no name: it needs one, and keeps that which it has.
+func (p *planner) checkUnnamedTap(nic *xmltree.Node, managed string, kindChanges bool, field *place) {
 	target := nic.Child("target")
+	if managed == "no" && (kindChanges || target.Value("dev") == "") {
+		p.report(ProblemMissingData, field, nic, "a tap device that something else creates (tapManagement: External) is found by its name; give that here")
+		return
+	}
 	if managed == "" {
 		managed = target.Value("managed")
 	}
-	if nic.Value("type") == "ethernet" && managed == "no" && target.HasAttr("dev") {
+	if !kindChanges && nic.Value("type") == "ethernet" && managed == "no" && target.HasAttr("dev") {
 		p.warn(field, target, "the interface uses a tap device that libvirt does not make, whose name is kept; make sure that it is there on the target, or give another here")
 	}
 }

@@ -32,7 +32,7 @@ func planInterfaces(p *planner) {
 	if p.data.Interfaces == nil {
 		for _, nic := range interfaces {
 			p.keepHostBoundInterface(nic, placeOf(interfacesField))
-			p.warnOfKeptTap(nic, "", placeOf(interfacesField))
+			p.checkUnnamedTap(nic, "", false, placeOf(interfacesField))
 		}
 		return
 	}
@@ -115,8 +115,8 @@ func (p *planner) rewriteInterface(nic *xmltree.Node, want *v1alpha1.InterfaceMi
 		p.dropForeignParts(nic, before, after, want.Source != nil, field)
 		p.checkVLAN(nic, before, after, want.VLAN, field.dot("vlan"))
 	}
-	if managed == "no" && want.TargetDevice == nil && (changed || nic.Child("target").Value("dev") == "") {
-		p.report(ProblemMissingData, field.dot("targetDevice"), nic, "a tap device that something else creates (tapManagement: External) is found by its name; give that here")
+	if want.TargetDevice == nil {
+		p.checkUnnamedTap(nic, managed, changed, field.dot("targetDevice"))
 	}
 	p.rewriteInterfaceTarget(nic, want.TargetDevice, managed, changed, field.dot("targetDevice"))
 	p.rewriteVirtualPort(nic, want.VirtualPort, after.kind, changed, field.dot("virtualPort"))

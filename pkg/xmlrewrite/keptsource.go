@@ -76,3 +76,23 @@ func (p *planner) warnOfKeptHosts(source *xmltree.Node) {
 		p.warn(placeOf(volumesField), identity, "the disk's server is asked as this user and group of the host, which is kept"+advice)
 	}
 }
+
+// isInstalled reports whether a path is where packages put their files. What is
+// there is the host's own version of it, and libvirt refuses a guest for which
+// it is missing.
+func isInstalled(name string) bool {
+	name = path.Clean(name)
+	return strings.HasPrefix(name, "/usr/") && !strings.HasPrefix(name, "/usr/local/")
+}
+
+// isLibvirts reports whether a path is in a directory in which libvirt itself
+// makes what the guest needs.
+func isLibvirts(name string) bool {
+	name = path.Clean(name)
+	for _, dir := range [...]string{"/var/lib/libvirt/qemu/", "/var/lib/libvirt/swtpm/", "/var/log/libvirt/", "/run/libvirt/", "/var/run/libvirt/"} {
+		if strings.HasPrefix(name, dir) {
+			return true
+		}
+	}
+	return false
+}

@@ -99,7 +99,7 @@ func (m *pathMap) to(text string) (string, bool) {
 	}
 	done := false
 	for i, mapping := range m.mappings {
-		if isBelow(from, mapping.To) && !m.here[i].from && (m.there == nil || !m.there[i].from) {
+		if isBelow(from, mapping.To) && !m.here[i].from && (len(m.there) == 0 || !m.there[i].from) {
 			m.used[i], done = true, true
 		}
 	}

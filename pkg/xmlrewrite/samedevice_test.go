@@ -79,11 +79,11 @@ func TestDeviceOfTheSourceIsNotTakenForOneThatWasMapped(t *testing.T) {
 func TestPersistentNVDIMMsDoNotShareADeviceOfTheTarget(t *testing.T) {
 	t.Parallel()
 	nvdimms := func(paths ...string) string {
-		devices := ""
+		var devices strings.Builder
 		for _, path := range paths {
-			devices += "<memory model='nvdimm'><source><path>" + path + "</path></source><target><size unit='KiB'>131072</size><node>0</node></target></memory>"
+			devices.WriteString("<memory model='nvdimm'><source><path>" + path + "</path></source><target><size unit='KiB'>131072</size><node>0</node></target></memory>")
 		}
-		return smallGuest(oneVCPU, devices)
+		return smallGuest(oneVCPU, devices.String())
 	}
 	o := planSmall(t, nvdimms("/dev/dax0.0", "/dev/dax1.0"), "virtualPMEM: [{path: /dev/dax1.0}]", Options{Inactive: true, Other: nvdimms("/dev/dax0.0")})
 	if o.problems == "" {

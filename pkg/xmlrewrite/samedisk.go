@@ -26,13 +26,8 @@ func sameSource(a, b *xmltree.Node) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	for _, pair := range [...][2]*xmltree.Node{{a, b}, {b, a}} {
-		for name, value := range pair[0].Attrs() {
-			// Libvirt may have turned TLS on when the guest was started.
-			if isLocation(name) && name != "tls" && name != "tlsHostname" && pair[1].Value(name) != value {
-				return false
-			}
-		}
+	if !hasLocation(a, b) || !hasLocation(b, a) {
+		return false
 	}
 	if !slices.Equal(hostsOf(a), hostsOf(b)) {
 		return false
@@ -51,6 +46,17 @@ func sameSource(a, b *xmltree.Node) bool {
 	return okHere && okThere && here == there
 }
 
+// hasLocation reports whether a source has what another has to say where the data are.
+func hasLocation(a, other *xmltree.Node) bool {
+	for name, value := range other.Attrs() {
+		// Libvirt may have turned TLS on when the guest was started.
+		if isLocation(name) && name != "tls" && name != "tlsHostname" && a.Value(name) != value {
+			return false
+		}
+	}
+	return true
+}
+
 // sameContent compares two elements with all that is in them; nil is none.
 func sameContent(a, b *xmltree.Node) bool {
 	if a == nil || b == nil {
@@ -62,8 +68,9 @@ func sameContent(a, b *xmltree.Node) bool {
 // hostsOf returns the servers of a source, in an order of their own. Of a running guest,
 // libvirt adds the ports that it left out.
 func hostsOf(source *xmltree.Node) []string {
-	var hosts []string
-	for _, h := range source.Children("host") {
+	found := source.Children("host")
+	hosts := make([]string, 0, len(found))
+	for _, h := range found {
 		hosts = append(hosts, hostKey(source.Value("protocol"), h.Value("transport"), h.Value("name"), h.Value("port"), h.Value("socket")))
 	}
 	slices.Sort(hosts)

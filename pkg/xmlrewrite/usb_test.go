@@ -6,11 +6,11 @@ import (
 )
 
 func usbGuest(sources ...string) string {
-	devices := ""
+	var devices strings.Builder
 	for _, source := range sources {
-		devices += "<hostdev mode='subsystem' type='usb' managed='yes'>" + source + "</hostdev>"
+		devices.WriteString("<hostdev mode='subsystem' type='usb' managed='yes'>" + source + "</hostdev>")
 	}
-	return smallGuest(oneVCPU, devices)
+	return smallGuest(oneVCPU, devices.String())
 }
 
 // usbAt has a device by vendor and product and by its address. Libvirt tries no other
