@@ -132,15 +132,15 @@ func (m *pathMap) find(p *planner) {
 func (m *pathMap) findIn(domain *xmltree.Node) []pathsFound {
 	found := make([]pathsFound, len(m.mappings))
 	walkPlaces(domain, func(row *refRow, n *xmltree.Node, _, value string) {
-		path, plain := cleanPath(value)
+		clean, plain := cleanPath(value)
 		if !plain || !row.canMap(n, value) {
 			return
 		}
-		if i := m.entry(path); i >= 0 {
+		if i := m.entry(clean); i >= 0 {
 			found[i].from = true
 		}
 		for i, mapping := range m.mappings {
-			found[i].to = found[i].to || isBelow(path, mapping.To)
+			found[i].to = found[i].to || isBelow(clean, mapping.To)
 		}
 	})
 	return found
