@@ -15,7 +15,9 @@ import (
 //   - authentication and encryption inside a disk's source are moved beside
 //     it, where older libvirt had them;
 //   - schedulers are written once a virtual CPU, as libvirt writes them;
-//   - containers that are empty are left out, since libvirt does so too.
+//   - containers that are empty are left out, since libvirt does so too;
+//   - that memory is shared is left out for guests with vhost-user interfaces, which would be
+//     dead without: Nova takes it away wherever the target does not keep memory in files.
 func canonical(xml []byte) ([]string, error) {
 	doc := etree.NewDocument()
 	if err := doc.ReadFromBytes(xml); err != nil {
@@ -28,6 +30,11 @@ func canonical(xml []byte) ([]string, error) {
 					disk.AddChild(e)
 				}
 			}
+		}
+	}
+	if doc.FindElement("/domain/devices/interface[@type='vhostuser']") != nil {
+		for _, access := range doc.FindElements("/domain/memoryBacking/access") {
+			access.Parent().RemoveChild(access)
 		}
 	}
 	for _, sched := range doc.FindElements("/domain/cputune/vcpusched") {
