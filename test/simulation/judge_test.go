@@ -46,8 +46,8 @@ func (o *observer) judgeEnd() {
 	}
 }
 
-// judgeCopies: where a guest is left running on several hosts, and not because somebody has
-// started it again, a migration says so.
+// judgeCopies: where a guest is left running on several hosts, one of which it was seen to
+// arrive on, and not because somebody has started it again, a migration says so.
 func (o *observer) judgeCopies(g *watched) {
 	copies := g.sights[len(g.sights)-1].copies
 	running := 0
@@ -59,13 +59,17 @@ func (o *observer) judgeCopies(g *watched) {
 	if running < 2 || g.touched || g.mourned || len(o.excused) > 0 {
 		return
 	}
+	seen := false
 	for _, lm := range o.moves {
-		text := short(lm)
+		text, target := short(lm), migration.CurrentTarget(lm)
+		seen = seen || lm.Status.DomainUUID == g.uuid && target != nil && target.ArrivedTime != nil
 		if lm.Status.DomainUUID == g.uuid && (lm.Status.Phase == v1alpha1.PhaseUnknown || strings.Contains(text, "has run on") || strings.Contains(text, "at the same time")) {
 			return
 		}
 	}
-	o.breaks(runsOnce, "%s is left running twice, and nobody is told: %s", g.name, whereabouts(copies))
+	if seen {
+		o.breaks(runsOnce, "%s is left running twice, and nobody is told: %s", g.name, whereabouts(copies))
+	}
 }
 
 func (o *observer) judgeFinished(lm *v1alpha1.LiveMigration) {
