@@ -131,6 +131,7 @@ func (s *targetSession) checkSecrets(ctx context.Context, wanted []v1alpha1.Secr
 // secret driver has not answered for too long, though the host does.
 func (s *targetSession) secretsFailed(doing string, err error) error {
 	if !secretsSilent(err) {
+		s.silentSince = time.Time{}
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	now := s.node.Clock.Now()

@@ -317,6 +317,12 @@ func TestSecretDriverThatDoesNotAnswer(t *testing.T) {
 		{"it is back soon", func(b *fake.Host) {
 			b.FailNext(fake.MethodMissingSecrets, slices.Repeat([]error{noDriver}, 20)...)
 		}, true},
+		{"it stumbles twice, long apart", func(b *fake.Host) {
+			lost := fake.Error(hypervisor.KindConnectionLost, "the connection was lost")
+			b.FailNext(fake.MethodMissingSecrets, noDriver)
+			b.FailNext(fake.MethodMissingSecrets, slices.Repeat([]error{lost}, 200)...)
+			b.FailNext(fake.MethodMissingSecrets, noDriver)
+		}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {

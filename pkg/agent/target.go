@@ -32,8 +32,8 @@ type targetSession struct {
 	asked    time.Time
 	incoming bool
 	attempt  string
-	// silentSince is when libvirt's secret driver was first found not to answer; zero if it
-	// always has.
+	// silentSince is since when libvirt's secret driver has not answered; zero while there is
+	// no sign of that.
 	silentSince time.Time
 }
 
