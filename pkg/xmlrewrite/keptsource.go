@@ -3,8 +3,10 @@ package xmlrewrite
 import (
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 
+	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
 )
 
@@ -49,12 +51,12 @@ func (p *planner) judgeKeptSources(disk *xmltree.Node) bool {
 
 // hasPathMapping reports whether the map of paths has a word for a path.
 func (p *planner) hasPathMapping(dev string) bool {
-	for _, m := range p.data.PathMappings {
-		if isBelow(dev, m.From) || isBelow(dev, m.To) {
-			return true
-		}
-	}
-	return false
+	at, _ := cleanPath(dev)
+	return slices.ContainsFunc(p.data.PathMappings, func(m v1alpha1.PathMapping) bool {
+		from, _ := cleanPath(m.From)
+		to, _ := cleanPath(m.To)
+		return isBelow(at, from) || isBelow(at, to)
+	})
 }
 
 // warnOfKeptHosts warns of what the source names of the host itself, or by which the host

@@ -24,8 +24,8 @@ type pathMap struct {
 type pathsFound struct{ from, to bool }
 
 // newPathMap checks the list, whose paths may have more slashes than they need. A path that
-// is mapped to one that is mapped in turn would
-// be mapped again when the rewrite is repeated.
+// is mapped to one that is mapped in turn would be mapped again when the rewrite is
+// repeated.
 func (p *planner) newPathMap() *pathMap {
 	m := &pathMap{mappings: slices.Clone(p.data.PathMappings), used: make([]bool, len(p.data.PathMappings))}
 	before := len(p.problems)

@@ -29,6 +29,19 @@ func TestPathsAreMappedHoweverManySlashesTheyHave(t *testing.T) {
 	}
 }
 
+// TestADeviceThatADiskIsBasedOnIsMappedHoweverManySlashesItHas, on either side.
+func TestADeviceThatADiskIsBasedOnIsMappedHoweverManySlashesItHas(t *testing.T) {
+	t.Parallel()
+	const disk = "<disk type='file' device='disk'><source file='/srv/a.qcow2'/>" +
+		"<backingStore type='block'><format type='raw'/><source dev='/dev/sdc'/></backingStore><target dev='vda'/></disk>"
+	for _, entry := range []string{"{from: /dev/sdc, to: /dev/sdd}", "{from: /dev//sdc, to: /dev/sdd}", "{from: /dev/sdc/, to: /dev/sdd/}"} {
+		r := plannedOf(t, disk, "pathMappings: ["+entry+"]")
+		if !strings.Contains(r.xml, "'/dev/sdd'") {
+			t.Errorf("%s is not carried out: %s", entry, r.problems)
+		}
+	}
+}
+
 func TestPathsThatLeadElsewhereAreNotMapped(t *testing.T) {
 	t.Parallel()
 	for _, ends := range []string{"from: /srv/../dev, to: /mnt/new", "from: /srv, to: /mnt/..", "from: //, to: /mnt"} {

@@ -83,17 +83,15 @@ func hostKey(protocol, transport, name, port, socket string) string {
 		transport = "tcp"
 	}
 	if (port == "" || port == "0") && transport != "unix" {
-		port = usualPort(protocol)
+		port = usualPorts[protocol]
 	}
 	return strings.Join([]string{transport, name, port, socket}, "\x00")
 }
 
-// usualPort is the port that libvirt uses where a source names none.
-func usualPort(protocol string) string {
-	return map[string]string{
-		"http": "80", "https": "443", "ftp": "21", "ftps": "990", "tftp": "69", "sheepdog": "7000", "nbd": "10809",
-		"ssh": "22", "iscsi": "3260", "gluster": "24007", "vxhs": "9999", "nfs": "2049",
-	}[protocol]
+// usualPorts are those that libvirt uses where a source names none.
+var usualPorts = map[string]string{
+	"http": "80", "https": "443", "ftp": "21", "ftps": "990", "tftp": "69", "sheepdog": "7000", "nbd": "10809",
+	"ssh": "22", "iscsi": "3260", "gluster": "24007", "vxhs": "9999", "nfs": "2049",
 }
 
 // warnOfMissingOther warns where an entry means a device of the running guest by its place,
