@@ -1,12 +1,6 @@
 package xmlrewrite
 
-import (
-	"testing"
-
-	"sigs.k8s.io/yaml"
-
-	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
-)
+import "testing"
 
 const oneVCPU = "<vcpu>1</vcpu>"
 
@@ -24,19 +18,12 @@ type outcome struct {
 
 func (o outcome) silent() bool { return o.warnings == "" && o.problems == "" }
 
-// planSmall plans with migrate data in YAML; empty stands for none.
+// planSmall is planOf with what became of the plan as text.
 func planSmall(t *testing.T, guest, data string, opts Options) outcome {
 	t.Helper()
-	var d *v1alpha1.MigrateData
-	if data != "" {
-		d = &v1alpha1.MigrateData{}
-		if err := yaml.UnmarshalStrict([]byte(data), d); err != nil {
-			t.Fatal(err)
-		}
-	}
-	plan, err := NewPlan(guest, d, opts)
-	if err != nil {
-		return outcome{problems: err.Error()}
+	plan, problems := planOf(t, guest, data, opts)
+	if plan == nil {
+		return outcome{problems: problems.Error()}
 	}
 	return outcome{plan.Apply(), plan.Warnings().Error(), ""}
 }

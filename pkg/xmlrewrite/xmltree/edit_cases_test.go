@@ -50,15 +50,7 @@ func TestEditsOfOneElement(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a := parsed(t, test.text)
-			test.edit(a)
-			result := a.doc.Render()
-			if result.String() != test.want {
-				t.Errorf("got:\n%s\nwant:\n%s", result, test.want)
-			}
-			if _, broken := result.Replacements(); broken != nil {
-				t.Errorf("not all is accounted for: %s", broken.Path())
-			}
+			checkEdit(t, test.text, test.edit, test.want)
 		})
 	}
 }

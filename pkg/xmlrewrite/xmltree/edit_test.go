@@ -38,16 +38,23 @@ func TestEdits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a := parsed(t, text)
-			test.edit(a)
-			result := a.doc.Render()
-			if result.String() != test.want {
-				t.Errorf("got:\n%s\nwant:\n%s", result, test.want)
-			}
-			if _, broken := result.Replacements(); broken != nil {
-				t.Errorf("not all is accounted for: %s", broken.Path())
-			}
+			checkEdit(t, text, test.edit, test.want)
 		})
+	}
+}
+
+// checkEdit edits a document and compares what is written, all of which has to be accounted
+// for.
+func checkEdit(t *testing.T, text string, edit func(root *Node), want string) {
+	t.Helper()
+	root := parsed(t, text)
+	edit(root)
+	result := root.doc.Render()
+	if result.String() != want {
+		t.Errorf("got:\n%s\nwant:\n%s", result, want)
+	}
+	if _, broken := result.Replacements(); broken != nil {
+		t.Errorf("not all is accounted for: %s", broken.Path())
 	}
 }
 
