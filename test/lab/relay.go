@@ -16,7 +16,7 @@ const (
 	// relayBuffer is what the kernel may hold for a relay that is not scheduled,
 	// on either side.
 	relayBuffer = 32 << 20
-	// relayBatch is how many frames are taken in before the next look at the clock.
+	// relayBatch is how many frames are taken in before the next look at what is due.
 	relayBatch = 64
 )
 
@@ -31,7 +31,8 @@ const (
 type relay struct {
 	sockets [2]int
 	lines   [2]delayLine // What came in by the socket of the same index.
-	wake    int          // Becomes readable before something is sent to delays.
+	now     func() time.Time
+	wake    int // Becomes readable before something is sent to delays.
 	delays  chan time.Duration
 	applied chan struct{} // Answers each of delays.
 	ended   chan struct{}
@@ -43,6 +44,7 @@ type relay struct {
 // them, or it arrives twice.
 func newRelay(a, b string, delay time.Duration) (*relay, error) {
 	r := &relay{
+		now:    time.Now,
 		delays: make(chan time.Duration), applied: make(chan struct{}), ended: make(chan struct{}),
 	}
 	var err error
@@ -174,10 +176,11 @@ func (r *relay) run(delay time.Duration) error {
 	}
 }
 
-// receive takes in what has come by a socket.
+// receive takes in what has come by a socket. Each frame waits from when it was
+// read: a thread that is held up, even in here, delays frames for longer, never
+// for less than it should.
 func (r *relay) receive(from int) {
 	line := &r.lines[from]
-	now := time.Now()
 	for range relayBatch {
 		buffer := line.buffer()
 		n, err := unix.Read(r.sockets[from], buffer)
@@ -188,7 +191,7 @@ func (r *relay) receive(from int) {
 			r.lines[0].clear() // What is on its way in a cable that is cut is lost.
 			r.lines[1].clear()
 		case err == nil && n < len(buffer): // Else it was no frame that can be passed on.
-			line.push(now, n)
+			line.push(r.now(), n)
 		}
 	}
 }
@@ -196,7 +199,7 @@ func (r *relay) receive(from int) {
 // forward sends what has waited for long enough, and returns for how long there
 // is nothing more to send; that is negative when nothing waits.
 func (r *relay) forward(delay time.Duration) time.Duration {
-	now := time.Now()
+	now := r.now()
 	wait := time.Duration(-1)
 	for i := range r.lines {
 		line, to := &r.lines[i], r.sockets[1-i]
