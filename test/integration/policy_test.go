@@ -340,3 +340,58 @@ func TestAgentsWriteToNoMigrationsOfOthers(t *testing.T) {
 		}
 	}
 }
+
+// TestAgentsCannotNameOwners: what a writer owns and leaves out is removed when it applies
+// the next time, so an agent that could name the manager as the owner of another's section
+// would have the manager remove it. The API server takes no owners from a write to a status.
+func TestAgentsCannotNameOwners(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a, b := w.newAgent("a"), w.newAgent("b")
+	lm := w.underWay(a.node, b.node)
+	for _, step := range []struct {
+		client client.Client
+		owner  string
+		status map[string]any
+	}{
+		{cluster.client, v1alpha1.OwnerManager, map[string]any{"phase": "Preparing"}},
+		{b.client, v1alpha1.OwnerTargetAgent, map[string]any{"target": map[string]any{"attemptID": "1"}}},
+		{a.client, v1alpha1.OwnerSourceAgent, map[string]any{"source": map[string]any{"attemptID": "1"}}},
+	} {
+		if err := applyStatus(t, step.client, step.owner, lm, step.status); err != nil {
+			t.Fatal(err)
+		}
+	}
+	owners := func() []metav1.ManagedFieldsEntry {
+		t.Helper()
+		now := &v1alpha1.LiveMigration{}
+		if err := cluster.client.Get(t.Context(), client.ObjectKeyFromObject(lm), now); err != nil {
+			t.Fatal(err)
+		}
+		for i := range now.ManagedFields {
+			now.ManagedFields[i].Time = nil
+		}
+		return now.ManagedFields
+	}
+	before := owners()
+	forged := slices.Clone(before)
+	for i := range forged {
+		if forged[i].Manager == v1alpha1.OwnerManager {
+			forged[i].FieldsV1 = &metav1.FieldsV1{Raw: []byte(`{"f:status":{"f:phase":{},"f:target":{}}}`)}
+		}
+	}
+	for name, value := range map[string]any{"another's section": forged, "nobody": []any{map[string]any{}}} {
+		patch, err := json.Marshal([]map[string]any{{"op": "replace", "path": "/metadata/managedFields", "value": value}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Refused or not, it comes to nothing.
+		err = a.client.Status().Patch(t.Context(), lm.DeepCopy(), client.RawPatch(types.JSONPatchType, patch), client.FieldOwner(v1alpha1.OwnerSourceAgent))
+		if after := owners(); !reflect.DeepEqual(before, after) {
+			t.Errorf("%s: %v, and then the owners are\n%v, not\n%v", name, err, after, before)
+		}
+		if err := a.client.Patch(t.Context(), lm.DeepCopy(), client.RawPatch(types.JSONPatchType, patch)); !apierrors.IsForbidden(err) {
+			t.Errorf("%s: an agent may patch more than the status: %v", name, err)
+		}
+	}
+}
