@@ -40,6 +40,9 @@ type Options struct {
 	// APIServerArgs are arguments of kube-apiserver. They come last and so override
 	// the lab's.
 	APIServerArgs []string
+	// Transport is how StartVirtferry's agents have libvirt on other hosts connect to
+	// their own; empty means tcp.
+	Transport string
 	// Binary is the virtferry executable. Empty means ${VIRTFERRY_BINARY} or, when
 	// that is empty too, one built from this module when it is first needed.
 	Binary string

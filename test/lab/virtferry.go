@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,7 +86,7 @@ func (h *Host) StartVirtferry(ctx context.Context) error {
 		return err
 	}
 	// The lock lies where a restarted agent of the same host finds it.
-	_, err = h.StartAgent(ctx, "--kubeconfig="+kubeconfig, "--transport=tcp", "--lock-dir="+h.dir,
+	_, err = h.StartAgent(ctx, "--kubeconfig="+kubeconfig, "--transport="+cmp.Or(h.lab.options.Transport, "tcp"), "--lock-dir="+h.dir,
 		"--allowed-paths="+strings.Join([]string{SharedDir, PrivateDir, "/dev", "/run/libvirt"}, ","))
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,15 +16,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/test/documented"
 )
 
-// command is one that docs/install.md has its reader type.
-type command struct {
-	heading, text string
-	asRoot        bool
-}
-
-// inTests are the headings of docs/install.md below which tests type what is not untyped.
+// inTests are the headings of docs/install.md below which tests type what is not untyped:
+// those of test/e2e, for certificates, and of this package.
 func inTests() []string {
 	return []string{
 		"Certificates", "Cluster", "With Helm", "With kustomize", "The first migration", "Metrics and alerts", "Dashboards",
@@ -35,7 +32,7 @@ func inTests() []string {
 func untyped() map[string]string {
 	return map[string]string{
 		"systemctl ":                         "the services are the reader's own; the lab starts libvirtd without systemd",
-		"virsh -c qemu+tls:":                 "there is no libvirt here; the lab's hosts reach each other by TLS",
+		"virsh -c qemu+tls:":                 "there is no libvirt here; test/e2e does",
 		"make docker-build ":                 "there is no Docker; make image builds the same Dockerfile",
 		"docker push ":                       "there is no registry",
 		"make image":                         "make test-image does",
@@ -47,55 +44,35 @@ func untyped() map[string]string {
 }
 
 // whyUntyped returns why no test types a command, nothing if one should.
-func (c command) whyUntyped() string {
+func whyUntyped(c documented.Command) string {
 	for beginning, why := range untyped() {
-		if strings.HasPrefix(c.text, beginning) {
+		if strings.HasPrefix(c.Text, beginning) {
 			return why
 		}
 	}
 	return ""
 }
 
-// documented returns the commands of docs/install.md in their order.
-func documented(t *testing.T) []command {
+// commands returns those of docs/install.md.
+func commands(t *testing.T) []documented.Command {
 	t.Helper()
-	page, err := os.ReadFile(root + "/docs/install.md")
+	all, err := documented.Commands(root + "/docs/install.md")
 	if err != nil {
 		t.Fatal(err)
-	}
-	var all []command
-	var heading string
-	inBlock, goesOn, inDocument := false, false, false
-	for line := range strings.Lines(string(page)) {
-		switch prompt, text, _ := strings.Cut(line, " "); {
-		case strings.HasPrefix(line, "```"):
-			inBlock = line == "```console\n"
-		case !inBlock && strings.HasPrefix(line, "#"):
-			heading = strings.TrimSpace(text)
-		case inBlock && goesOn:
-			all[len(all)-1].text += line
-		case inBlock && (prompt == "$" || prompt == "#"):
-			all = append(all, command{heading: heading, text: text, asRoot: prompt == "#"})
-		}
-		inDocument = inBlock && (strings.HasSuffix(line, "<<END\n") || inDocument && line != "END\n")
-		goesOn = inDocument || inBlock && strings.HasSuffix(line, "\\\n")
 	}
 	return all
 }
 
-// below returns what a user types below a heading, or what root does, as a script.
-func below(t *testing.T, heading string, asRoot bool) string {
+// below returns what a user types below a heading, as a script.
+func below(t *testing.T, heading string) string {
 	t.Helper()
-	var b strings.Builder
-	for _, c := range documented(t) {
-		if c.heading == heading && c.asRoot == asRoot && c.whyUntyped() == "" {
-			b.WriteString(c.text)
-		}
-	}
-	if b.Len() == 0 {
+	script := documented.Script(slices.DeleteFunc(commands(t), func(c documented.Command) bool {
+		return c.Heading != heading || c.AsRoot || whyUntyped(c) != ""
+	}))
+	if script == "" {
 		t.Fatalf("docs/install.md has no commands below %q", heading)
 	}
-	return b.String()
+	return script
 }
 
 // TestEachCommandIsTyped: no command of docs/install.md is left out but for a reason.
@@ -106,12 +83,12 @@ func TestEachCommandIsTyped(t *testing.T) {
 		tested[heading] = true
 	}
 	beginnings := untyped()
-	for _, c := range documented(t) {
-		if c.whyUntyped() == "" && !tested[c.heading] {
-			t.Errorf("no test types this, below %q: %s", c.heading, c.text)
+	for _, c := range commands(t) {
+		if whyUntyped(c) == "" && !tested[c.Heading] {
+			t.Errorf("no test types this, below %q: %s", c.Heading, c.Text)
 		}
 		for beginning := range beginnings {
-			if strings.HasPrefix(c.text, beginning) {
+			if strings.HasPrefix(c.Text, beginning) {
 				delete(beginnings, beginning)
 			}
 		}
@@ -133,7 +110,7 @@ func TestDocumentedInstallation(t *testing.T) {
 		}
 	}
 	for _, heading := range []string{"Cluster", "With Helm", "The first migration", "Metrics and alerts", "Dashboards", "Objects as metrics"} {
-		must(t, "bash", "-euo", "pipefail", "-c", "cd "+root+"\n"+below(t, heading, false))
+		must(t, "bash", "-euo", "pipefail", "-c", "cd "+root+"\n"+below(t, heading))
 		if heading == "With Helm" {
 			requireInstalled(t)
 			// A reader is not as quick as a test.
@@ -192,7 +169,7 @@ func removeAsDocumented(t *testing.T) {
 	t.Helper()
 	// There is no controller of namespaces, for which kubectl waits.
 	ended := make(chan error)
-	script := below(t, "Removing", false)
+	script := below(t, "Removing")
 	go func() {
 		out, err := try(t, "bash", "-euo", "pipefail", "-c", script)
 		if err != nil {

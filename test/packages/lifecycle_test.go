@@ -72,7 +72,7 @@ func TestLifeOfTheChart(t *testing.T) {
 // unless it is told to.
 func TestLifeOfTheKustomization(t *testing.T) {
 	before := inventory(t)
-	must(t, "bash", "-euo", "pipefail", "-c", "cd "+root+"\n"+below(t, "With kustomize", false))
+	must(t, "bash", "-euo", "pipefail", "-c", "cd "+root+"\n"+below(t, "With kustomize"))
 	requireInstalled(t)
 	f := newFleet(t)
 	f.start()

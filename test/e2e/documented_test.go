@@ -1,0 +1,108 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/test/documented"
+	"github.com/virtferry/virtferry/test/lab"
+)
+
+// TestDocumentedCertificates makes the hosts' certificates, and puts them into their places,
+// as docs/install.md has its reader do. libvirt takes them for what they are, and a guest
+// moves by TLS, the default of Virtferry's agents.
+func TestDocumentedCertificates(t *testing.T) {
+	l := lab.ForTest(t, lab.Options{Hosts: 2, ControlPlane: true, Transport: "tls"})
+	mine, roots := certificateCommands(t)
+	dir := t.TempDir()
+	typeIn(t, dir, documented.Script(mine[:1])) // The authority, once.
+	for _, h := range l.Hosts() {
+		onHost := strings.NewReplacer("node-a", h.Name(), "192.0.2.11", h.Address(), " /etc/", " "+h.Path("/etc")+"/")
+		typeIn(t, dir, onHost.Replace(documented.Script(mine[1:])+documented.Script(roots)))
+		if info, err := os.Stat(h.Path("/etc/pki/libvirt/private/serverkey.pem")); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("the server's key: %v, %v", info, err)
+		}
+		if err := h.KillLibvirtd(t.Context(), syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.StartLibvirtd(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e, err := newEnvironment(t.Context(), l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := e.startGuest(t, e.a, lab.GuestConfig{Persistent: true})
+	uri := documentedURI(t)
+	for _, from := range l.Hosts() {
+		// By its address and by its name.
+		for _, at := range []string{e.a.Address(), e.a.Name()} {
+			out, err := from.Exec(t.Context(), "virsh", "-c", strings.ReplaceAll(uri, "192.0.2.12", at), "list")
+			if err != nil || !strings.Contains(out, g.Name()) {
+				t.Errorf("from %s, %s lists %q, %v", from.Name(), at, out, err)
+			}
+		}
+	}
+	lm := e.awaitPhase(t, e.migrate(t, v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: e.b.Name()}), v1alpha1.PhaseSucceeded)
+	if by := lm.Status.Target.Endpoint; by == nil || by.Transport != v1alpha1.TransportTLS {
+		t.Errorf("it went by %+v", by)
+	}
+	e.requireOn(t, g, e.b)
+}
+
+// certificateCommands returns what docs/install.md has a user type to make certificates, and
+// what root types on a host to put them into their places.
+func certificateCommands(t *testing.T) (mine, roots []documented.Command) {
+	t.Helper()
+	for _, c := range installCommands(t) {
+		switch {
+		case c.Heading != "Certificates":
+		case c.AsRoot:
+			roots = append(roots, c)
+		default:
+			mine = append(mine, c)
+		}
+	}
+	if len(mine) == 0 || !strings.Contains(mine[0].Text, "-keyout cakey.pem") {
+		t.Fatalf("docs/install.md does not begin with the authority: %+v", mine)
+	}
+	return mine, roots
+}
+
+// documentedURI returns that of the test that docs/install.md has its reader do.
+func documentedURI(t *testing.T) string {
+	t.Helper()
+	all := installCommands(t)
+	i := slices.IndexFunc(all, func(c documented.Command) bool { return strings.HasPrefix(c.Text, "virsh -c ") })
+	if i < 0 {
+		t.Fatal("docs/install.md does not test the connection")
+	}
+	return strings.Fields(all[i].Text)[2]
+}
+
+func installCommands(t *testing.T) []documented.Command {
+	t.Helper()
+	all, err := documented.Commands("../../docs/install.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// typeIn runs a script in a directory.
+func typeIn(t *testing.T, dir, script string) {
+	t.Helper()
+	bash := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script)
+	bash.Dir = dir
+	if out, err := bash.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
