@@ -229,6 +229,24 @@ image: ## Build the image $(IMG) without a registry, into bin/image, with a list
 	VERSION='$(VERSION)' REVISION='$(REVISION)' hack/image/build.sh "$$(go env GOHOSTARCH)" '$(IMG)' bin/image
 	@hack/image/size.sh '$(IMG)'
 
+# Which registry a release's image will be in, and where the release goes.
+REPOSITORY ?= virtferry
+DIST ?= dist/$(VERSION)
+RELEASE = hack/deps.sh image && VERSION='$(VERSION)' REVISION='$(REVISION)' REPOSITORY='$(REPOSITORY)' hack/release/release.sh
+
+.PHONY: release
+release: ## Make all that a release consists of, for amd64 and arm64, in $(DIST). Needs root and Debian.
+	$(RELEASE) '$(DIST)'
+	@cat '$(DIST)/SHA256SUMS'
+
+.PHONY: test-release
+test-release: ## Make it twice, the second time without any layer of the first, and compare the checksums. Needs root and Debian.
+	rm -rf dist/first dist/second
+	$(RELEASE) dist/first
+	export NO_CACHE=yes; $(RELEASE) dist/second
+	diff dist/first/SHA256SUMS dist/second/SHA256SUMS
+	@echo "test-release: both have the same bytes"
+
 .PHONY: docker-build
 docker-build: ## Build the image $(IMG) by Docker.
 	docker build --build-arg VERSION='$(VERSION)' --build-arg REVISION='$(REVISION)' --tag '$(IMG)' .

@@ -24,10 +24,11 @@ hack/image/base.sh
 go mod download
 options=()
 if [[ ${NO_CACHE:-} == yes ]]; then options+=(--no-cache); fi
-# Of the image nothing carries another time than the last commit's. Podman's older versions
-# have to be told the platform that the image is built on.
+# Nothing of the image bears a time but 1970's: layers of an older commit, which are taken
+# again, would bear that one's. Podman's older versions have to be told the platform that
+# the image is built on.
 $podman build "${options[@]}" --isolation chroot --network host --pull=never --format oci \
-	--platform "linux/$architecture" --timestamp "$(git log -1 --format=%ct)" \
+	--platform "linux/$architecture" --timestamp 0 \
 	--volume "$(go env GOROOT):/usr/local/go:ro" --volume "$(go env GOMODCACHE)/cache/download:/modules:ro" \
 	--build-arg BUILDPLATFORM="linux/$(go env GOHOSTARCH)" --build-arg GOPROXY=file:///modules --build-arg VERSION="${VERSION:?}" \
 	--build-arg REVISION="${REVISION:?}" --tag "$tag" . >&2
