@@ -68,6 +68,11 @@ test-integration: controlplane ## Run the API and controller tests against a rea
 	KUBEBUILDER_ASSETS="$$(hack/controlplane/build.sh)" \
 		go test -tags 'integration,$(TAGS)' -count=1 -timeout 15m ./api/... ./controllers/... ./test/integration/...
 
+.PHONY: test-oldest
+test-oldest: ## Run the integration tests on the oldest Kubernetes that docs/install.md names. For every night.
+	assets="$$(hack/controlplane/build.sh oldest)"; \
+		KUBEBUILDER_ASSETS="$$assets" go test -tags 'integration,$(TAGS)' -count=1 -timeout 15m ./api/... ./controllers/... ./test/integration/...
+
 .PHONY: test-e2e
 test-e2e: lab-deps controlplane ## Run the end-to-end tests, in which real guests move. Needs root.
 	go test -tags 'e2e,$(TAGS)' -count=1 -p 2 -timeout 40m ./test/... ./pkg/hypervisor/libvirt/ ./pkg/xmlrewrite/

@@ -39,7 +39,7 @@ if [[ -n $unformatted ]]; then
 	fail "Go files are not formatted: run 'make fmt'"
 fi
 
-for module in . hack/controlplane hack/tools hack/lint hack/dashboards hack/release hack/sbom; do
+for module in . hack/controlplane hack/tools hack/lint hack/controlplane/oldest hack/dashboards hack/release hack/sbom; do
 	(cd "$module" && go mod tidy -diff) || fail "go.mod or go.sum of $module is not tidy: run 'go mod tidy' there"
 done
 

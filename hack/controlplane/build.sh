@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Builds etcd, kube-apiserver and kubectl from this directory's module, once, and
 # prints the directory that holds them. Tests and demonstrations run them as a
-# real control plane, without images and without downloading executables.
+# real control plane, without images and without downloading executables. With the
+# argument "oldest", kube-apiserver is the oldest that Virtferry works with, of the module
+# below, beside the same etcd and kubectl.
 #
 # They are kept in ${VIRTFERRY_CACHE:-the user's cache directory/virtferry} by the
 # version of Kubernetes. Progress goes to standard error. Where KUBEBUILDER_ASSETS names
@@ -12,7 +14,16 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 say() { echo "$*" >&2; }
 
-if [[ -n ${KUBEBUILDER_ASSETS:-} ]]; then
+module=newest
+if [[ $# -gt 0 ]]; then
+	module=$1
+	[[ $# == 1 && $module == oldest ]] || {
+		say "usage: build.sh [oldest]"
+		exit 2
+	}
+fi
+
+if [[ $module == newest && -n ${KUBEBUILDER_ASSETS:-} ]]; then
 	for program in etcd kube-apiserver kubectl; do
 		if [[ ! -x $KUBEBUILDER_ASSETS/$program ]]; then
 			say "KUBEBUILDER_ASSETS is $KUBEBUILDER_ASSETS, which has no $program: correct it, or unset it to have everything built"
@@ -29,8 +40,14 @@ if [[ -z $cache ]]; then
 	cache=${base:?set VIRTFERRY_CACHE, XDG_CACHE_HOME or HOME}/virtferry
 fi
 
+# What the oldest one is run with is not as old.
+if [[ $module == oldest ]]; then
+	newest=$(KUBEBUILDER_ASSETS='' ./build.sh)
+	cd oldest
+fi
+
 # The version is read rather than asked of Go, which would load the whole module.
-version=$(awk '$1 == "k8s.io/kubernetes" { print $2; exit }' go.mod)
+version=$(awk '$1 == "require" { $1 = ""; $0 = $0 } $1 == "k8s.io/kubernetes" { print $2; exit }' go.mod)
 if [[ ! $version =~ ^v([0-9]+)\.([0-9]+)\.[0-9]+$ ]]; then
 	say "hack/controlplane/go.mod requires no k8s.io/kubernetes of a release version"
 	exit 1
@@ -64,7 +81,12 @@ stamp="-s -w -X k8s.io/component-base/version.gitVersion=$version"
 stamp+=" -X k8s.io/component-base/version.gitMajor=$major -X k8s.io/component-base/version.gitMinor=$minor"
 
 export CGO_ENABLED=0 GOFLAGS= GOWORK=off
-build etcd "about 1 minute" go.etcd.io/etcd/server/v3 -ldflags "-s -w"
 build kube-apiserver "about 7 minutes" k8s.io/kubernetes/cmd/kube-apiserver -ldflags "$stamp"
+if [[ $module == oldest ]]; then
+	ln -sf "$newest/etcd" "$newest/kubectl" "$dir/"
+	echo "$dir"
+	exit 0
+fi
+build etcd "about 1 minute" go.etcd.io/etcd/server/v3 -ldflags "-s -w"
 build kubectl "about 1 minute" k8s.io/kubernetes/cmd/kubectl -ldflags "$stamp"
 echo "$dir"
