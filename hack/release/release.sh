@@ -48,6 +48,8 @@ for architecture in amd64 arm64; do
 	files=$($podman image mount "$tag")
 	cp "$files/usr/local/bin/virtferry" LICENSE "$work/program"
 	$podman image unmount "$tag" >/dev/null
+	# Nothing here may be able to run it.
+	go version -m "$work/program/virtferry" | grep -q "GOARCH=$architecture$" || fail "the program for $architecture is for another architecture"
 	pack "$work/program.tar" "$work/program"
 	gzip --no-name --best <"$work/program.tar" >"$work/out/virtferry-$VERSION-linux-$architecture.tar.gz"
 	rm -r "$work/program"
