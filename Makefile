@@ -110,7 +110,7 @@ test-image: image lab-deps controlplane ## Run the manager and the agents from t
 .PHONY: test-dashboards
 test-dashboards: controlplane bin/virtferry ## Run every query of the dashboards on a Prometheus that has seen guests move.
 	KUBEBUILDER_ASSETS="$$(hack/controlplane/build.sh)" go run -tags '$(TAGS)' ./test/dashboards \
-		-prometheus "$$(hack/prometheus.sh prometheus)" -virtferry bin/virtferry -dashboards config/grafana
+		-prometheus "$$(hack/prometheus.sh prometheus)" -virtferry bin/virtferry -dashboards config/grafana -pictures bin/dashboards
 
 # Which packages' rules are broken, and which files' of them; all that it knows where they are empty.
 MUTATE ?=

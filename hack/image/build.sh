@@ -25,20 +25,16 @@ go mod download
 # Nothing of the image bears a time but 1970's: layers of an older commit, which are taken
 # again, would bear that one's. Podman's older versions have to be told the platform that
 # the image is built on.
-build() {
-	$podman build "$@" --isolation chroot --network host --pull=never --format oci \
-		--platform "linux/$architecture" --timestamp 0 \
-		--volume "$(go env GOROOT):/usr/local/go:ro" --volume "$(go env GOMODCACHE)/cache/download:/modules:ro" \
-		--build-arg BUILDPLATFORM="linux/$(go env GOHOSTARCH)" --build-arg GOPROXY=file:///modules --build-arg VERSION="${VERSION:?}" \
-		--build-arg REVISION="${REVISION:?}" --tag "$tag" . >&2
-}
-
 options=()
 if [[ ${NO_CACHE:-} == yes ]]; then options+=(--no-cache); fi
-build "${options[@]}"
-# Layers may be there that another script has made of the same Dockerfile.
+$podman build "${options[@]}" --isolation chroot --network host --pull=never --format oci \
+	--platform "linux/$architecture" --timestamp 0 \
+	--volume "$(go env GOROOT):/usr/local/go:ro" --volume "$(go env GOMODCACHE)/cache/download:/modules:ro" \
+	--build-arg BUILDPLATFORM="linux/$(go env GOHOSTARCH)" --build-arg GOPROXY=file:///modules --build-arg VERSION="${VERSION:?}" \
+	--build-arg REVISION="${REVISION:?}" --tag "$tag" . >&2
 times=$($podman image inspect --format '{{range .History}}{{.Created.Unix}} {{end}}' "$tag")
-if [[ $times == *[1-9]* ]]; then build --no-cache; fi
+[[ $times != *[1-9]* ]] ||
+	fail "the image has layers that another script has made, which bear other times: remove them by \`$podman image prune --all --force\`, and build it again"
 
 name=$directory/virtferry-$architecture
 rm -rf "$name" "$name.cdx.json"

@@ -8,12 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -22,11 +24,8 @@ import (
 
 // board is what is asked of a dashboard.
 type board struct {
-	Title  string `json:"title"`
-	Panels []struct {
-		Title   string  `json:"title"`
-		Targets []query `json:"targets"`
-	} `json:"panels"`
+	Title      string  `json:"title"`
+	Panels     []panel `json:"panels"`
 	Templating struct {
 		List []struct {
 			Name  string `json:"name"`
@@ -36,10 +35,23 @@ type board struct {
 	} `json:"templating"`
 }
 
+// panel is one of a dashboard's; rows have no queries.
+type panel struct {
+	Title       string  `json:"title"`
+	Type        string  `json:"type"`
+	Targets     []query `json:"targets"`
+	FieldConfig struct {
+		Defaults struct {
+			Unit string `json:"unit"`
+		} `json:"defaults"`
+	} `json:"fieldConfig"`
+}
+
 // query is one that a panel makes.
 type query struct {
-	Expr    string `json:"expr"`
-	Instant bool   `json:"instant"`
+	Expr         string `json:"expr"`
+	Instant      bool   `json:"instant"`
+	LegendFormat string `json:"legendFormat"`
 }
 
 func readBoards(dir string) ([]board, error) {
@@ -73,11 +85,27 @@ type answer struct {
 	largest float64
 }
 
-// askAll makes all queries of all dashboards, as Grafana would, over the time since.
-func askAll(ctx context.Context, prometheus string, boards []board, since time.Time) ([]answer, error) {
-	now := time.Now()
-	var out []answer
+// series is what a query returned of one: a value at least.
+type series struct {
+	name   string
+	points []point
+}
+
+// point is a value and when it was that, in seconds since 1970.
+type point struct{ at, value float64 }
+
+func (s *series) largest() float64 {
+	largest := math.Inf(-1)
+	for _, p := range s.points {
+		largest = max(largest, p.value)
+	}
+	return largest
+}
+
+// askAll makes all queries of all dashboards, as Grafana would, over some time.
+func askAll(ctx context.Context, prometheus string, boards []board, since, now time.Time) (out []answer, pictures []picture, err error) {
 	for _, b := range boards {
+		drawn := picture{board: b.Title}
 		variables := map[string]string{
 			"__rate_interval": (10 * scrapeInterval).String(), "__range": fmt.Sprintf("%ds", int(now.Sub(since).Seconds())+1),
 		}
@@ -88,32 +116,50 @@ func askAll(ctx context.Context, prometheus string, boards []board, since time.T
 			expr := fill(v.Query, variables)
 			values, err := labelValues(ctx, prometheus, expr, since, now)
 			if err != nil {
-				return nil, fmt.Errorf("%s: the variable %s: %w", b.Title, v.Name, err)
+				return nil, nil, fmt.Errorf("%s: the variable %s: %w", b.Title, v.Name, err)
 			}
 			out = append(out, answer{board: b.Title, panel: "$" + v.Name, expr: expr, series: len(values)})
 			if len(values) > 0 {
 				variables[v.Name] = values[0]
 			}
 		}
-		for _, p := range b.Panels {
-			for _, q := range p.Targets {
-				expr, from := fill(q.Expr, variables), since
-				if q.Instant {
-					from = now
-				}
-				values, err := ask(ctx, prometheus, expr, from, now)
-				if err != nil {
-					return nil, fmt.Errorf("%s: %s: %s: %w", b.Title, p.Title, expr, err)
-				}
-				a := answer{board: b.Title, panel: p.Title, expr: expr, series: len(values)}
-				for _, v := range values {
-					a.largest = max(a.largest, v)
-				}
+		for i := range b.Panels {
+			p := &b.Panels[i]
+			answers, found, err := p.ask(ctx, prometheus, variables, since, now)
+			if err != nil {
+				return nil, nil, fmt.Errorf("%s: %s: %w", b.Title, p.Title, err)
+			}
+			for _, a := range answers {
+				a.board = b.Title
 				out = append(out, a)
 			}
+			if len(answers) > 0 {
+				drawn.panels = append(drawn.panels, panelData{title: p.Title, kind: p.Type, unit: p.FieldConfig.Defaults.Unit, series: found})
+			}
 		}
+		pictures = append(pictures, drawn)
 	}
-	return out, nil
+	return out, pictures, nil
+}
+
+// ask makes the queries of a panel.
+func (p *panel) ask(ctx context.Context, prometheus string, variables map[string]string, since, now time.Time) (answers []answer, all []series, err error) {
+	for _, q := range p.Targets {
+		expr, from := fill(q.Expr, variables), since
+		if q.Instant {
+			from = now
+		}
+		found, err := ask(ctx, prometheus, expr, q.LegendFormat, from, now)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", expr, err)
+		}
+		a := answer{panel: p.Title, expr: expr, series: len(found)}
+		for _, s := range found {
+			a.largest = max(a.largest, s.largest())
+		}
+		answers, all = append(answers, a), append(all, found...)
+	}
+	return answers, all, nil
 }
 
 // fill puts the values of variables into a query.
@@ -126,12 +172,12 @@ func fill(expr string, variables map[string]string) string {
 	})
 }
 
-// ask makes a query for each second of some time, and returns the largest value of each
-// series that has any.
-func ask(ctx context.Context, prometheus, expr string, from, to time.Time) ([]float64, error) {
+// ask makes a query for each second of some time, and returns the series that have a value.
+func ask(ctx context.Context, prometheus, expr, legend string, from, to time.Time) ([]series, error) {
 	var found struct {
 		Result []struct {
-			Values [][2]any `json:"values"`
+			Metric map[string]string `json:"metric"`
+			Values [][2]any          `json:"values"`
 		} `json:"result"`
 	}
 	err := get(ctx, prometheus, "query_range", url.Values{
@@ -140,21 +186,35 @@ func ask(ctx context.Context, prometheus, expr string, from, to time.Time) ([]fl
 	if err != nil {
 		return nil, err
 	}
-	var out []float64
-	for _, series := range found.Result {
-		largest := math.NaN()
-		for _, v := range series.Values {
+	var out []series
+	for _, r := range found.Result {
+		s := series{name: legendOf(legend, r.Metric)}
+		for _, v := range r.Values {
+			at, _ := v[0].(float64)
 			text, _ := v[1].(string)
-			value, err := strconv.ParseFloat(text, 64)
-			if err == nil && !math.IsNaN(value) && (math.IsNaN(largest) || value > largest) {
-				largest = value
+			if value, err := strconv.ParseFloat(text, 64); err == nil && !math.IsNaN(value) {
+				s.points = append(s.points, point{at, value})
 			}
 		}
-		if !math.IsNaN(largest) {
-			out = append(out, largest)
+		if len(s.points) > 0 {
+			out = append(out, s)
 		}
 	}
 	return out, nil
+}
+
+// legendOf names a series as Grafana does: as the query says, or by its labels.
+func legendOf(legend string, labels map[string]string) string {
+	if legend != "" {
+		return regexp.MustCompile(`{{(\w+)}}`).ReplaceAllStringFunc(legend, func(v string) string { return labels[strings.Trim(v, "{}")] })
+	}
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		if name != "__name__" {
+			all = append(all, name+"="+labels[name])
+		}
+	}
+	return strings.Join(all, " ")
 }
 
 // labelValues does what Grafana does with label_values(metric, label).

@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -26,11 +28,12 @@ func main() {
 	flag.StringVar(&p.prometheus, "prometheus", "prometheus", "path of Prometheus")
 	flag.StringVar(&p.virtferry, "virtferry", "bin/virtferry", "path of virtferry")
 	dashboards := flag.String("dashboards", "config/grafana", "directory of the dashboards")
+	pictures := flag.String("pictures", "", "directory to which the data of each dashboard's panels is drawn; empty for none")
 	flag.Parse()
 	ctrl.SetLogger(logr.Discard())
 	klog.SetLogger(logr.Discard())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, p, *dashboards)
+	err := run(ctx, p, *dashboards, *pictures)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "dashboards:", err)
@@ -41,7 +44,7 @@ func main() {
 // programs are the paths of what is run.
 type programs struct{ prometheus, virtferry string }
 
-func run(ctx context.Context, p programs, dashboards string) (err error) {
+func run(ctx context.Context, p programs, dashboards, pictures string) (err error) {
 	boards, err := readBoards(dashboards)
 	if err != nil {
 		return err
@@ -59,9 +62,30 @@ func run(ctx context.Context, p programs, dashboards string) (err error) {
 	if err := sleep(ctx, 3*scrapeInterval); err != nil {
 		return err
 	}
-	asked, err := askAll(ctx, w.prometheus, boards, began)
+	now := time.Now()
+	asked, drawn, err := askAll(ctx, w.prometheus, boards, began, now)
 	if err != nil {
 		return err
 	}
+	if pictures != "" {
+		if err := drawAll(pictures, drawn, began, now); err != nil {
+			return err
+		}
+	}
 	return report(os.Stdout, asked)
+}
+
+// drawAll writes a picture of each dashboard.
+func drawAll(dir string, pictures []picture, from, to time.Time) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for i := range pictures {
+		p := &pictures[i]
+		name := strings.ToLower(strings.NewReplacer(" / ", "-", " ", "-").Replace(p.board)) + ".svg"
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(p.draw(from, to)), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -199,9 +199,9 @@ func (w *world) startPrometheus(ctx context.Context, program, manager, agents st
 		return err
 	}
 	return await(ctx, "Prometheus has scraped the manager", func() (bool, error) {
-		found, err := ask(ctx, w.prometheus, "sum(virtferry_hypervisor_ready)", time.Now(), time.Now())
+		found, err := ask(ctx, w.prometheus, "sum(virtferry_hypervisor_ready)", "", time.Now(), time.Now())
 		// Until it listens, there is nobody to ask.
-		return err == nil && len(found) == 1 && found[0] == float64(len(nodes())), nil
+		return err == nil && len(found) == 1 && found[0].largest() == float64(len(nodes())), nil
 	})
 }
 
