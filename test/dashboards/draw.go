@@ -88,14 +88,14 @@ func (p *panelData) draw(b *strings.Builder, from, to time.Time) {
 // line draws a line, with a gap where there is no value for some time.
 func (s *series) line(b *strings.Builder, colour string, place func(point) (x, y float64)) {
 	const gap = 5 // Seconds.
-	var stroke []string
+	stroke := make([]string, 0, len(s.points))
 	flush := func() {
 		fmt.Fprintf(b, `<polyline fill="none" stroke="%s" points="%s"/>`+"\n", colour, strings.Join(stroke, " "))
-		stroke = nil
+		stroke = stroke[:0]
 	}
 	last := math.Inf(-1)
 	for _, p := range s.points {
-		if p.at-last > gap && stroke != nil {
+		if p.at-last > gap && len(stroke) > 0 {
 			flush()
 		}
 		x, y := place(p)

@@ -26,24 +26,38 @@ func Commands(page string) ([]Command, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the documentation: %w", err)
 	}
-	var all []Command
-	var heading string
-	inBlock, goesOn, inDocument := false, false, false
+	var r reader
 	for line := range strings.Lines(string(content)) {
-		switch prompt, text, _ := strings.Cut(line, " "); {
-		case strings.HasPrefix(line, "```"):
-			inBlock = line == "```console\n"
-		case !inBlock && strings.HasPrefix(line, "#"):
-			heading = strings.TrimSpace(text)
-		case inBlock && goesOn:
-			all[len(all)-1].Text += line
-		case inBlock && (prompt == "$" || prompt == "#"):
-			all = append(all, Command{Heading: heading, Text: text, AsRoot: prompt == "#"})
-		}
-		inDocument = inBlock && (strings.HasSuffix(line, "<<END\n") || inDocument && line != "END\n")
-		goesOn = inDocument || inBlock && strings.HasSuffix(line, "\\\n")
+		r.read(line)
 	}
-	return all, nil
+	return r.found, nil
+}
+
+// reader goes through a page, line by line.
+type reader struct {
+	found   []Command
+	heading string
+	// inBlock is set in a console block; goesOn, where a line continues the command before
+	// it; inDocument, inside the here-document of one.
+	inBlock, goesOn, inDocument bool
+}
+
+func (r *reader) read(line string) {
+	prompt, text, _ := strings.Cut(line, " ")
+	switch {
+	case strings.HasPrefix(line, "```"):
+		r.inBlock = line == "```console\n"
+	case !r.inBlock:
+		if strings.HasPrefix(line, "#") {
+			r.heading = strings.TrimSpace(text)
+		}
+	case r.goesOn:
+		r.found[len(r.found)-1].Text += line
+	case prompt == "$", prompt == "#":
+		r.found = append(r.found, Command{Heading: r.heading, Text: text, AsRoot: prompt == "#"})
+	}
+	r.inDocument = r.inBlock && (strings.HasSuffix(line, "<<END\n") || r.inDocument && line != "END\n")
+	r.goesOn = r.inDocument || r.inBlock && strings.HasSuffix(line, "\\\n")
 }
 
 // Script joins commands into a shell's script.

@@ -377,7 +377,7 @@ func TestAgentsCannotNameOwners(t *testing.T) {
 	forged := slices.Clone(before)
 	for i := range forged {
 		if forged[i].Manager == v1alpha1.OwnerManager {
-			forged[i].FieldsV1 = &metav1.FieldsV1{Raw: []byte(`{"f:status":{"f:phase":{},"f:target":{}}}`)}
+			forged[i].FieldsV1 = metav1.NewFieldsV1(`{"f:status":{"f:phase":{},"f:target":{}}}`)
 		}
 	}
 	for name, value := range map[string]any{"another's section": forged, "nobody": []any{map[string]any{}}} {
