@@ -61,9 +61,9 @@ the target allows, only the target's agent can say.
 All problems are printed to standard error, one a line, and the exit code is 1. So
 are warnings, of what is kept although it may be wrong on the target; the exit code
 is then 0, or 2 with --strict. The XML that is printed holds the guest's console
-passwords, if it has any; --diff masks them, and cookies and queries of HTTP disks,
-unless --show-secrets is given. It does not mask what secrets comments, metadata and
-qemu:commandline hold.`,
+passwords, if it has any; --diff masks them, cookies and queries of HTTP disks, and
+what the firmware hands on (fw_cfg, OEM strings), unless --show-secrets is given. It
+does not mask what secrets comments, metadata and qemu:commandline hold.`,
 		Example: `  virsh dumpxml --migratable guest | virtferry rewrite --domain - --migration livemigration.yaml --diff
   virtferry rewrite --domain guest.xml --migration livemigration.yaml --listen-address 192.0.2.20 --target-capabilities target.xml`,
 		Args: cobra.NoArgs,

@@ -17,7 +17,7 @@ func (c ReceiveConfig) checkPaths(node string, data *v1alpha1.MigrateData) error
 		switch {
 		case !path.IsAbs(p.Path), path.Clean(p.Path) != p.Path:
 			problems = append(problems, refuse(v1alpha1.ReasonInvalidMigrateData,
-				"%s: %q must be an absolute path without . or .. in it. Create another LiveMigration with such a path", p.DataPath, p.Path))
+				"%s: %q must be an absolute path without surplus slashes, . or .. in it. Create another LiveMigration with such a path", p.DataPath, p.Path))
 		case !c.allowsPath(p.Path):
 			problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed,
 				"%s: %s does not allow guests to use %q, only what is below %s. Create another LiveMigration with a path there, or after "+

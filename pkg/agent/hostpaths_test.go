@@ -16,9 +16,9 @@ func TestCheckPaths(t *testing.T) {
 		{"/srv/images", "does not allow"},
 		{"/srv/images2/web.qcow2", "does not allow"},
 		{"/etc/shadow", "does not allow"},
-		{"/srv/images/../../etc/shadow", "without . or .."},
+		{"/srv/images/../../etc/shadow", "without surplus slashes, . or .."},
 		{"srv/images/web.qcow2", "absolute"},
-		{"/srv/images//web.qcow2", "without . or .."},
+		{"/srv/images//web.qcow2", "without surplus slashes"},
 	} {
 		data := &v1alpha1.MigrateData{Volumes: []v1alpha1.VolumeMigrateData{{
 			Serial: new("s"), Source: &v1alpha1.VolumeSource{File: &v1alpha1.PathSource{Path: tc.path}},
@@ -30,6 +30,10 @@ func TestCheckPaths(t *testing.T) {
 		case tc.problem != "" && (err == nil || !strings.Contains(err.Error(), tc.problem) || !strings.Contains(err.Error(), "spec.migrateData.volumes[0]")):
 			t.Errorf("%s: %v, want it refused by its name and with %q", tc.path, err, tc.problem)
 		}
+	}
+	mapped := &v1alpha1.MigrateData{PathMappings: []v1alpha1.PathMapping{{From: "/srv/nvram/", To: "/srv/images//nvram/"}, {From: "/etc/", To: "/etc"}}}
+	if err := c.checkPaths("node-b", mapped); err != nil {
+		t.Errorf("an entry with surplus slashes, and one that changes nothing: %v", err)
 	}
 	if err := c.checkPaths("node-b", nil); err != nil {
 		t.Errorf("no migrate data: %v", err)

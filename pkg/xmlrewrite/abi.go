@@ -119,7 +119,7 @@ func (c *abiComparison) compareAttributes(a, b *xmltree.Node, s spot) {
 
 // mapsPath reports whether a place holds a path of the host, and holds another one after.
 func mapsPath(at *xmltree.Node, place, before, after string) bool {
-	return strings.HasPrefix(after, "/") && refRowOf(statesAt(at), place, before).canMap(at, before)
+	return strings.HasPrefix(after, "/") && refRowOf(statesAt(at), place, before).canMap(at, place, before, &diskDevices{})
 }
 
 // statesAt returns where an element stands in the table of references to the host.

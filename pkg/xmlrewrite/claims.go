@@ -61,6 +61,28 @@ func (p *planner) claimDisk(disk *xmltree.Node, source *v1alpha1.VolumeSource, f
 	}
 }
 
+// claimInterface notes what an interface is given that no other device can have.
+func (p *planner) claimInterface(nic *xmltree.Node, want *v1alpha1.InterfaceMigrateData, field *place) {
+	c := claim{field: field, at: nic}
+	if s := want.Source; s != nil {
+		switch {
+		case s.HostDevice != nil:
+			if a, ok := parsePCI(string(s.HostDevice.PCIAddress)); ok {
+				p.claims(pciKey(a.String()), c)
+			}
+		case s.VDPA != nil:
+			p.claims(pathKey(s.VDPA.Path), c)
+		case s.VhostUser != nil && s.VhostUser.Mode == "server": // Clients may share a switch's socket.
+			p.claims(pathKey(s.VhostUser.Path), c)
+		case s.Direct != nil && stringOf(s.Direct.Mode) == "passthrough":
+			p.claims("passthrough "+s.Direct.Device, c)
+		}
+	}
+	if want.TargetDevice != nil {
+		p.claims("network device "+*want.TargetDevice, c)
+	}
+}
+
 func pciKey(address string) string { return "pci " + address }
 
 func pathKey(name string) string { return "path " + path.Clean(name) }

@@ -57,3 +57,107 @@ func TestTwoDevicesDoNotBecomeOneOfTheTarget(t *testing.T) {
 		}
 	}
 }
+
+func blockDisk(target, dev, inside string) string {
+	return "<disk type='block' device='disk'><driver name='qemu' type='raw'/><source dev='" + dev + "'/><target dev='" + target + "' bus='virtio'/>" + inside + "</disk>"
+}
+
+func basedDisk(target, file, base string) string {
+	return "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='" + file + "'/>" +
+		"<backingStore type='block'><format type='raw'/><source dev='" + base + "'/><backingStore/></backingStore><target dev='" + target + "' bus='virtio'/></disk>"
+}
+
+func chainedDisk(target, file, chain string) string {
+	return "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='" + file + "'/>" + chain + "<target dev='" + target + "' bus='virtio'/></disk>"
+}
+
+func nicOfKind(mac, kind, inside string) string {
+	return "<interface type='" + kind + "'><mac address='52:54:00:00:00:" + mac + "'/>" + inside + "<model type='virtio'/></interface>"
+}
+
+func limitOf(dev string) string {
+	return "<device><path>" + dev + "</path><weight>200</weight></device>"
+}
+
+func planDevices(t *testing.T, top, devices, data string) outcome {
+	t.Helper()
+	return planSmall(t, smallGuest(oneVCPU+top, devices), data, Options{Target: TargetFacts{LibvirtVersion: "9.0.0"}})
+}
+
+func TestTwoPathsOfTheSourceDoNotBecomeOneOfTheTargetInSilence(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ devices, data string }{
+		"input devices": {
+			"<input type='evdev'><source dev='/dev/input/event3'/></input><input type='evdev'><source dev='/dev/input/event4'/></input>",
+			"pathMappings: [{from: /dev/input/event3, to: /dev/input/event7}, {from: /dev/input/event4, to: /dev/input/event7}]",
+		},
+		"sockets": {
+			"<channel type='unix'><source mode='bind' path='/srv/a.sock'/><target type='virtio' name='a'/></channel><channel type='unix'><source mode='bind' path='/srv/b.sock'/><target type='virtio' name='b'/></channel>",
+			"pathMappings: [{from: /srv/a.sock, to: /mnt/c.sock}, {from: /srv/b.sock, to: /mnt/c.sock}]",
+		},
+		"a base and a disk that is written": {
+			basedDisk("vda", "/srv/a.qcow2", "/dev/vg/base") + blockDisk("vdb", "/dev/vg/w", ""),
+			"pathMappings: [{from: /dev/vg/base, to: /dev/vg/w}]",
+		},
+		"a disk that is written and a base": {
+			basedDisk("vda", "/srv/a.qcow2", "/dev/vg/base") + blockDisk("vdb", "/dev/vg/w", ""),
+			"volumes: [{targetDevice: vdb, source: {block: {path: /dev/vg/base}}}]",
+		},
+	} {
+		if o := planDevices(t, "", c.devices, c.data); o.silent() {
+			t.Errorf("%s: both are on one thing of the target, in silence", name)
+		}
+	}
+}
+
+func TestTwoInterfacesDoNotGetOneDeviceOfTheTarget(t *testing.T) {
+	t.Parallel()
+	two := nicOfKind("01", "bridge", "<source bridge='b'/>") + nicOfKind("02", "bridge", "<source bridge='b'/>")
+	both := func(what string) string {
+		return "interfaces: [{macAddress: '52:54:00:00:00:01', " + what + "}, {macAddress: '52:54:00:00:00:02', " + what + "}]"
+	}
+	for name, c := range map[string]struct{ devices, data string }{
+		"vDPA":                {two, both("source: {vdpa: {path: /dev/vhost-vdpa-0}}")},
+		"vhost-user, server":  {two, both("source: {vhostUser: {path: /run/x.sock, mode: server}}")},
+		"macvtap passthrough": {two, both("source: {direct: {device: eth1, mode: passthrough}}")},
+		"names of taps":       {two, both("targetDevice: tap0")},
+		"vDPA disk and interface": {
+			blockDisk("vda", "/dev/vg/a", "") + nicOfKind("01", "bridge", "<source bridge='b'/>"),
+			"volumes: [{targetDevice: vda, source: {vhostVDPA: {path: /dev/vhost-vdpa-0}}}]\ninterfaces: [{macAddress: '52:54:00:00:00:01', source: {vdpa: {path: /dev/vhost-vdpa-0}}}]",
+		},
+	} {
+		o := planSmall(t, smallGuest(oneVCPU+"<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>", c.devices), c.data, Options{})
+		if o.silent() {
+			t.Errorf("%s: both devices get the same, in silence", name)
+		}
+	}
+}
+
+// libvirt 9.0: "duplicate blkio device path".
+func TestNoBlockDeviceHasTwoLimits(t *testing.T) {
+	t.Parallel()
+	limits := "<blkiotune>" + limitOf("/dev/vg/a") + limitOf("/dev/vg/b") + "</blkiotune>"
+	for name, c := range map[string]struct{ devices, data string }{
+		"a disk moves to a device with a limit": {blockDisk("vda", "/dev/vg/a", ""), "volumes: [{targetDevice: vda, source: {block: {path: /dev/vg/b}}}]"},
+		"read-only disks come together": {
+			blockDisk("vda", "/dev/vg/a", "<readonly/>") + blockDisk("vdb", "/dev/vg/b", "<readonly/>"),
+			"volumes: [{targetDevice: vda, source: {block: {path: /dev/vg/c}}}, {targetDevice: vdb, source: {block: {path: /dev/vg/c}}}]",
+		},
+		"paths are mapped to one": {"", "pathMappings: [{from: /dev/vg/a, to: /dev/vg/c}, {from: /dev/vg/b, to: /dev/vg/c}]"},
+	} {
+		o := planDevices(t, limits, c.devices, c.data)
+		for _, dev := range []string{"a", "b", "c"} {
+			if strings.Count(o.xml, "<path>/dev/vg/"+dev+"</path>") > 1 {
+				t.Errorf("%s: libvirt refuses two limits of /dev/vg/%s:\n%s", name, dev, o.xml)
+			}
+		}
+	}
+}
+
+func TestALimitFollowsItsDiskHoweverManySlashesItsPathHas(t *testing.T) {
+	t.Parallel()
+	o := planDevices(t, "<blkiotune>"+limitOf("/dev/vg//a")+"</blkiotune>", blockDisk("vda", "/dev/vg/a", ""), "volumes: [{targetDevice: vda, source: {block: {path: /dev/vg/b}}}]")
+	if !strings.Contains(o.xml, "<path>/dev/vg/b</path>") {
+		t.Errorf("%s%s%s", o.problems, o.warnings, o.xml)
+	}
+}

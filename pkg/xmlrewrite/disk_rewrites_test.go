@@ -131,7 +131,7 @@ func TestWhoIsLetIn(t *testing.T) {
 		{name: "a user and a group", data: data("nfs", ", user: '+1', group: '+2'"), before: disk("nfs", ""), after: disk("nfs", "<identity user='+1' group='+2'/>")},
 		{name: "a user", data: data("nfs", ", user: '+1'"), before: disk("nfs", ""), after: disk("nfs", "<identity user='+1'/>")},
 		{name: "a group", data: data("nfs", ", group: '+2'"), before: disk("nfs", ""), after: disk("nfs", "<identity group='+2'/>")},
-		{name: "whom the guest has", data: data("nfs", ""), before: disk("nfs", "<identity user='+1'/>")},
+		{name: "whom the guest has", data: data("nfs", ""), before: disk("nfs", "<identity user='+1'/>"), warned: []string{"volumes[0].source.network"}},
 		{name: "an empty user", data: data("nfs", ", user: '', group: '+2'"), before: disk("nfs", ""), problems: []string{"volumes[0].source.network.user"}},
 		{name: "an empty group", data: data("nfs", ", user: '+1', group: ''"), before: disk("nfs", ""), problems: []string{"volumes[0].source.network.group"}},
 		{name: "whom the guest has for ssh", data: data("ssh", ""), before: disk("ssh", "<identity username='u'/>")},

@@ -36,15 +36,22 @@ func (p *planner) formatFor(disk *xmltree.Node, want *v1alpha1.VolumeDriver, sha
 	return given
 }
 
-// checkIOMode reports settings that exclude one another, if one of them is given.
+// checkIOMode reports settings that exclude one another or the kind of disk, if one of them
+// is given.
 func (p *planner) checkIOMode(disk *xmltree.Node, want *v1alpha1.VolumeDriver, field *place) {
-	if want.Cache == nil && want.IO == nil {
-		return
-	}
 	if disk.Value("type") == "vhostuser" {
-		p.report(ProblemConflict, field, disk, "the daemon behind the vhost-user socket reads and writes the data as it is set up to; remove cache and io")
+		if want.Cache != nil || want.IO != nil || want.Discard != nil {
+			p.report(ProblemConflict, field, disk, "the daemon behind the vhost-user socket reads and writes the data as it is set up to; remove cache, io and discard")
+		}
 		return
 	}
+	if want.Cache != nil || want.IO != nil {
+		p.checkNativeIO(disk, want, field)
+	}
+}
+
+// checkNativeIO reports native I/O with a cache, which libvirt refuses.
+func (p *planner) checkNativeIO(disk *xmltree.Node, want *v1alpha1.VolumeDriver, field *place) {
 	driver := disk.Child("driver")
 	cache, io := driver.Value("cache"), driver.Value("io")
 	if want.Cache != nil {
@@ -60,6 +67,64 @@ func (p *planner) checkIOMode(disk *xmltree.Node, want *v1alpha1.VolumeDriver, f
 		}
 		p.report(ProblemConflict, field.dot(name), disk, "native I/O needs the cache mode none or directsync; give one of those as cache, or threads as io")
 	}
+}
+
+// checkData checks the format and the encryption of an entry.
+func (p *planner) checkData(disk *xmltree.Node, v *v1alpha1.VolumeMigrateData, shape *sourceShape, field *place) {
+	kind, format := disk.Value("type"), ""
+	if shape != nil {
+		kind = shape.kind
+	}
+	if v.Driver != nil {
+		format = stringOf(v.Driver.Format)
+	}
+	p.checkFormat(disk, format, field.dot("driver.format"))
+	p.checkDecryption(disk, v, format, kind, field.dot("encryption"))
+}
+
+// checkFormat refuses a format that is given and that libvirt does not take for the guest's
+// device.
+func (p *planner) checkFormat(disk *xmltree.Node, format string, field *place) {
+	if format == "" || format == rawFormat {
+		return
+	}
+	switch {
+	case disk.Value("device") == "lun":
+		p.report(ProblemConflict, field, disk, "the guest sends its SCSI commands to the disk itself, which libvirt lets it do with raw data only; leave the format out")
+	case disk.Child("shareable") != nil && disk.Child("readonly") == nil:
+		p.report(ProblemConflict, field, disk, "other guests write to the disk, too, which only raw data can stand; leave the format out")
+	}
+}
+
+// checkDecryption refuses to have data decrypted where libvirt does not do that, if the
+// migrate data say so or change the format.
+func (p *planner) checkDecryption(disk *xmltree.Node, v *v1alpha1.VolumeMigrateData, format, kind string, field *place) {
+	opens := v.Encryption != nil && v.Encryption.SecretUUID != nil
+	switch {
+	case opens && disk.Value("device") == "lun":
+		p.report(ProblemConflict, field, disk, "the guest sends its SCSI commands to the disk itself, so nothing can decrypt its data; remove encryption")
+	case opens && kind == "vhostuser":
+		p.report(ProblemConflict, field, disk, "the daemon behind the vhost-user socket reads the data, so libvirt cannot decrypt it; remove encryption")
+	case canDecrypt(disk, format, kind):
+	case opens, format != "" && v.Encryption == nil && isEncrypted(disk):
+		p.report(ProblemConflict, field, disk, "QEMU decrypts data of the formats raw and qcow2 only; give one of them in driver.format, or set encryption to {} if the data is not encrypted on the target")
+	}
+}
+
+const rawFormat = "raw"
+
+// isEncrypted reports whether libvirt has a disk's data decrypted.
+func isEncrypted(disk *xmltree.Node) bool {
+	return disk.Child("source").Child("encryption") != nil || disk.Child("encryption") != nil
+}
+
+// canDecrypt reports whether QEMU can decrypt data of the format that is given, or else of
+// the one that the disk has. The target's pool knows that of a volume.
+func canDecrypt(disk *xmltree.Node, format, kind string) bool {
+	if format == "" && kind != "volume" {
+		format = disk.Child("driver").Value("type")
+	}
+	return isOneOf(format, "", rawFormat, "qcow2")
 }
 
 // fitEncryption has the encryption of the guest's disk fit where the data will be, unless

@@ -7,7 +7,8 @@ type HostPath struct {
 	// DataPath is the place in the LiveMigration, such as
 	// spec.migrateData.volumes[0].source.file.path.
 	DataPath string
-	// Path is the path as it was given, whether it is well-formed or not.
+	// Path is the path as it was given, whether it is well-formed or not. That of an entry
+	// of pathMappings is in its shortest form, if it has one.
 	Path string
 }
 
@@ -39,10 +40,13 @@ func HostPaths(data *v1alpha1.MigrateData) []HostPath {
 		paths.add(vpmemField+"["+itoa(i)+"].path", &data.VirtualPMEM[i].Path)
 	}
 	for i := range data.PathMappings {
-		if data.PathMappings[i].From == data.PathMappings[i].To {
+		// In the form in which they are used.
+		from, _ := cleanPath(data.PathMappings[i].From)
+		to, _ := cleanPath(data.PathMappings[i].To)
+		if from == to {
 			continue // It leaves the guest with what it has.
 		}
-		paths.add(pathMappingsField+"["+itoa(i)+"].to", &data.PathMappings[i].To)
+		paths.add(pathMappingsField+"["+itoa(i)+"].to", &to)
 	}
 	return paths
 }

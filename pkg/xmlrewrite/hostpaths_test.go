@@ -119,3 +119,12 @@ func fill(v reflect.Value, field string, paths *[]string) {
 		}
 	}
 }
+
+// The agent of the target looks at these, and refuses what is not in the shortest form.
+func TestPathsOnTheTargetAreToldAsTheyWillBe(t *testing.T) {
+	t.Parallel()
+	got := HostPaths(dataOf(t, "pathMappings: [{from: /srv/a/, to: /srv/a}, {from: /srv/b, to: /mnt//b/}]"))
+	if len(got) != 1 || got[0].Path != "/mnt/b" {
+		t.Errorf("got %v; want /mnt/b alone, since the first entry changes nothing", got)
+	}
+}

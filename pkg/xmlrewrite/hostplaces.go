@@ -24,6 +24,7 @@ type judge struct {
 	*planner
 	states []refState // Where the elements from the root to the one at hand stand.
 	paths  *pathMap
+	disks  diskDevices
 	// only is set where the places are only to be looked at.
 	only func(row *refRow, n *xmltree.Node, place, value string)
 }
@@ -91,10 +92,10 @@ func (j *judge) place(n *xmltree.Node, states []refState, name, value string, to
 		j.only(row, n, name, value)
 		return
 	}
-	_, given := j.portsGiven[n]
+	j.claimLimit(n, value)
 	switch {
-	case j.mapPath(row, n, name, value), name == "service" && given:
-	case row != nil && row.class == refMapped && isLimitWithoutDisk(n):
+	case j.mapPath(row, n, name, value), name == "service" && j.givesPort(n):
+	case row.isMapped() && j.disks.missLimit(n):
 		j.warn(placeOf(pathMappingsField), n, "none of the guest's disks is on the block device that this limit is for; its path is kept, so make sure that it is right on the target, or map it here")
 	case row == nil && name == refText:
 		j.unknown(n, "the text of this element")
@@ -103,7 +104,7 @@ func (j *judge) place(n *xmltree.Node, states []refState, name, value string, to
 	case row.class == refHarmless, row.class == refMapped, row == told[0], row == told[1]:
 	default:
 		told[0], told[1] = row, told[0]
-		if row.isHostPath(value) {
+		if row.isHostPath(value) && !isServersName(n, name) {
 			j.applyPath(row, n)
 		} else {
 			j.apply(row, n)
@@ -111,20 +112,64 @@ func (j *judge) place(n *xmltree.Node, states []refState, name, value string, to
 	}
 }
 
+// givesPort reports whether a listener gets a port of the target's.
+func (j *judge) givesPort(n *xmltree.Node) bool {
+	_, given := j.portsGiven[n]
+	return given
+}
+
+// claimLimit notes which block device the limit of none of the guest's disks will be of.
+func (j *judge) claimLimit(n *xmltree.Node, value string) {
+	if !j.disks.missLimit(n) {
+		return
+	}
+	c := claim{at: n.Parent}
+	to, mapped, _ := j.paths.to(value)
+	if mapped {
+		c.field = placeOf(pathMappingsField)
+	}
+	j.claims(limitKey(to), c)
+}
+
 // mapPath gives a place its path on the target, if it holds one that the map has.
 func (j *judge) mapPath(row *refRow, n *xmltree.Node, place, value string) bool {
-	if len(j.paths.mappings) == 0 || !row.canMap(n, value) {
+	if !row.canMap(n, place, value, &j.disks) {
 		return false
 	}
-	to, mapped := j.paths.to(value)
+	to, mapped, done := j.paths.to(value)
 	switch {
 	case !mapped:
+	case done >= 0:
+		j.warn(placeOf(pathMappingsField).entry(done), n,
+			"the guest has no path that this entry maps, but one that it leads to; that is taken for what an earlier rewrite made, and kept, so make sure that from is right")
 	case place == refText:
 		n.SetText(to)
 	default:
 		n.SetAttr(place, to)
 	}
+	j.claimPath(n, to, mapped && done < 0)
 	return mapped
+}
+
+// claimPath notes what a path of the target will be used for: those that are mapped, and what
+// disks are based on.
+func (j *judge) claimPath(n *xmltree.Node, to string, mapped bool) {
+	c := claim{at: n, shared: !isExclusive(n)}
+	switch {
+	case j.disks.missLimit(n):
+		return // It is of a device that a disk may have.
+	case mapped:
+		c.field = placeOf(pathMappingsField)
+	case !inBackingChain(n):
+		return
+	}
+	j.claims(pathKey(to), c)
+}
+
+// isExclusive reports whether what an element names serves one device only: input devices,
+// character devices, and sockets that QEMU makes.
+func isExclusive(n *xmltree.Node) bool {
+	return n.Name == "source" && (n.Parent.Name == "input" || n.Parent.Value("type") == "dev" || n.Value("mode") == "bind")
 }
 
 // applyPath reports what a line of the table says of a path, which can be mapped.

@@ -40,7 +40,7 @@ func (c connection) canTag() bool {
 
 // canIsolate reports whether libvirt can isolate the port from others.
 func (c connection) canIsolate() bool {
-	return isOneOf(c.kind, "bridge", "network") && c.port != "openvswitch"
+	return isOneOf(c.kind, "bridge", "network") && c.port == ""
 }
 
 // canFilter reports whether libvirt can filter the traffic.

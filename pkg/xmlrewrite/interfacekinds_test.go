@@ -134,3 +134,14 @@ func TestOnlyAGuestThatSharesItsMemoryGetsAVhostUserInterface(t *testing.T) {
 		}
 	}
 }
+
+// libvirt 9.0: "<port isolated='yes'/> is not supported for network interfaces with virtualport type='midonet'".
+func TestNoPortWithAVirtualPortOfAnyTypeStaysIsolated(t *testing.T) {
+	t.Parallel()
+	for _, port := range []string{"{type: midonet, interfaceID: 6d1d5f1e-0b3b-4a7c-9c8e-0c2f0a0b0c0d}", "{type: 802.1Qbg, managerID: 1, typeID: 2, typeIDVersion: 3}", "{type: 802.1Qbh, profileID: x}"} {
+		o := planDevices(t, "", nicOfKind("01", "network", "<source network='n'/><port isolated='yes'/>"), "interfaces: [{macAddress: '52:54:00:00:00:01', virtualPort: "+port+"}]")
+		if strings.Contains(o.xml, "isolated") {
+			t.Errorf("%s: libvirt refuses the result:\n%s", port, o.xml)
+		}
+	}
+}

@@ -99,14 +99,11 @@ func (p *planner) rewriteInterface(nic *xmltree.Node, want *v1alpha1.InterfaceMi
 		shape, ok := p.interfaceShape(want.Source, field.dot("source"))
 		if known = ok && p.fitsGuest(nic, before.kind, shape, field.dot("source")); known {
 			after = before.becomes(shape)
-			if host := want.Source.HostDevice; host != nil {
-				address, _ := parsePCI(string(host.PCIAddress)) // It was checked with the shape.
-				p.claims(pciKey(address.String()), claim{field: field, at: nic})
-			}
 			p.rewriteInterfaceSource(nic, shape)
 			managed = p.tapManagement(want.Source.Ethernet, field.dot("source.ethernet"))
 		}
 	}
+	p.claimInterface(nic, want, field)
 	if want.VirtualPort != nil {
 		after.port = stringOf(want.VirtualPort.Type)
 	}

@@ -14,8 +14,8 @@ import (
 // them, or by the way that leads to them.
 var discovered = regexp.MustCompile(`^/dev/(` +
 	`(s|h|v|xv)d[a-z]+[0-9]*|dasd[a-z]+[0-9]*|nvme[0-9]+n[0-9]+(p[0-9]+)?|mmcblk[0-9]+((p|boot)[0-9]+)?|pmem[0-9]+(\.[0-9]+)?s?(p[0-9]+)?|` +
-	`(dm-|md|loop|nbd|rbd|zd|sr|scd|bcache|zram|ram|fd)[0-9]+(p[0-9]+)?|cdrom|dvd|` +
-	`mapper/mpath[a-z]+[0-9]*|disk/by-diskseq/.+|block/.+)$`)
+	`(dm-|md|md_d|loop|nbd|rbd|zd|sr|scd|bcache|zram|ram|fd|ublkb|mtdblock)[0-9]+(p[0-9]+)?|(cdrom|dvd)[0-9]*|` +
+	`(mapper/|disk/by-id/dm-name-)mpath[a-z]+(-part|p)?[0-9]*|disk/by-diskseq/.+|block/.+)$`)
 
 // isDiscovered reports whether another host may have given the name of a block device to
 // another disk. A path over the network is the same from everywhere.
@@ -28,35 +28,61 @@ func isDiscovered(dev string) bool {
 }
 
 // judgeKeptSources judges where the data of a disk are that the migrate data do not mention,
-// and reports whether it refused that. All that a disk is based on counts.
+// and reports whether it refused that. All that a disk is based on counts, and what an image
+// keeps its data in.
 func (p *planner) judgeKeptSources(disk *xmltree.Node) bool {
-	refused := false
-	for at := disk; at != nil; at = at.Child("backingStore") {
-		source := at.Child("source")
-		switch dev := source.Value("dev"); {
-		case at.Value("type") != "block" || !isDiscovered(dev):
-		case at == disk:
-			p.report(ProblemMissingData, placeOf(volumesField), disk,
-				"each host names its block devices like this one by itself, so the name may be that of another disk on the target; give the disk's source there, or list the disk without a source if the name is right there, too")
-			return true
-		case !p.hasPathMapping(dev):
-			p.report(ProblemMissingData, placeOf(pathMappingsField), at,
-				"the disk is based on a block device that each host names by itself, so the name may be that of another disk on the target; map its path here, or list the disk in volumes if the name is right there, too")
-			refused = true
-		}
-		p.warnOfKeptHosts(source)
+	source := disk.Child("source")
+	if disk.Value("type") == "block" && isDiscovered(source.Value("dev")) {
+		p.report(ProblemMissingData, placeOf(volumesField), disk,
+			"each host names its block devices like this one by itself, so the name may be that of another disk on the target; give the disk's source there, or list the disk without a source if the name is right there, too")
+		return true
+	}
+	p.warnOfKeptHosts(source)
+	refused := p.judgeKeptBase(source.Child("dataStore"))
+	for at := disk.Child("backingStore"); at != nil; at = at.Child("backingStore") {
+		refused = p.judgeKeptBase(at) || refused
+		refused = p.judgeKeptBase(at.Child("source").Child("dataStore")) || refused
 	}
 	return refused
 }
 
-// hasPathMapping reports whether the map of paths has a word for a path.
+// judgeKeptBase judges one of the things that a disk is based on, if there is one, and
+// reports whether it refused that.
+func (p *planner) judgeKeptBase(at *xmltree.Node) bool {
+	source := at.Child("source")
+	if dev := source.Value("dev"); at.Value("type") == "block" && isDiscovered(dev) && !p.hasPathMapping(dev) {
+		p.report(ProblemMissingData, placeOf(pathMappingsField), at,
+			"the disk is based on a block device that each host names by itself, so the name may be that of another disk on the target; map its path here, or list the disk in volumes if the name is right there, too")
+		return true
+	}
+	p.warnOfKeptHosts(source)
+	return false
+}
+
+// hasPathMapping reports whether the map of paths has a word for a path. What an entry leads
+// to is one that it has mapped before, unless the guest still has what it is to map.
 func (p *planner) hasPathMapping(dev string) bool {
 	at, _ := cleanPath(dev)
 	return slices.ContainsFunc(p.data.PathMappings, func(m v1alpha1.PathMapping) bool {
 		from, _ := cleanPath(m.From)
 		to, _ := cleanPath(m.To)
-		return isBelow(at, from) || isBelow(at, to)
+		return isBelow(at, from) || isBelow(at, to) && !p.hasPathBelow(from)
 	})
+}
+
+// hasPathBelow reports whether there is a path of the host in a directory, or the path
+// itself, in either of the guest's definitions.
+func (p *planner) hasPathBelow(dir string) bool {
+	found := false
+	look := func(_ *refRow, _ *xmltree.Node, _, value string) {
+		at, plain := cleanPath(value)
+		found = found || plain && isBelow(at, dir)
+	}
+	walkPlaces(p.domain, look)
+	if p.other != nil {
+		walkPlaces(p.other.Root, look)
+	}
+	return found
 }
 
 // warnOfKeptHosts warns of what the source names of the host itself, or by which the host
@@ -65,17 +91,28 @@ func (p *planner) warnOfKeptHosts(source *xmltree.Node) {
 	const advice = "; make sure that it is right on the target, or list the disk in volumes"
 	for _, h := range source.Children("host") {
 		switch {
+		case h.Value("transport") == "unix" && p.hasPathMapping(h.Value("socket")):
 		case h.Value("transport") == "unix":
 			p.warn(placeOf(volumesField), h, "the disk's server is reached through a socket of the host, which is kept"+advice)
 		case scopeOf(h.Value("name")) == scopeLoopback || scopeOf(h.Value("name")) == scopeAny:
 			p.warn(placeOf(volumesField), h, "the disk's server is on the host itself, and the disk will use the one on the target"+advice)
 		}
 	}
-	if iqn := source.Child("initiator").Child("iqn"); iqn != nil {
-		p.warn(placeOf(volumesField), iqn, "the host makes itself known to the disk's server by this name, which is kept"+advice)
+	p.warnOfInitiator(source.Child("initiator"), placeOf(volumesField), advice)
+	p.warnOfUser(source.Child("identity"), placeOf(volumesField), advice)
+}
+
+// warnOfInitiator warns of the name by which the host makes itself known to a disk's server.
+func (p *planner) warnOfInitiator(initiator *xmltree.Node, field *place, advice string) {
+	if iqn := initiator.Child("iqn"); iqn != nil {
+		p.warn(field, iqn, "the host makes itself known to the disk's server by this name, which is kept"+advice)
 	}
-	if identity := source.Child("identity"); identity.HasAttr("user") || identity.HasAttr("group") {
-		p.warn(placeOf(volumesField), identity, "the disk's server is asked as this user and group of the host, which is kept"+advice)
+}
+
+// warnOfUser warns of a user of the host that a disk's server is asked as.
+func (p *planner) warnOfUser(identity *xmltree.Node, field *place, advice string) {
+	if identity.HasAttr("user") || identity.HasAttr("group") {
+		p.warn(field, identity, "the disk's server is asked as this user and group of the host, which is kept"+advice)
 	}
 }
 

@@ -70,7 +70,7 @@ func (p *planner) compareMappings(mappings []v1alpha1.PathMapping, i int, field 
 			p.report(ProblemAmbiguous, field.dot("from"), nil, "entry "+itoa(j)+" has the same path; remove one of the two")
 		case i == j && isBelow(mapping.To, mapping.From):
 			p.report(ProblemConflict, field.dot("to"), nil, "this is below the path that it is to replace, and would be mapped again; choose another")
-		case isBelow(mapping.To, other.From):
+		case other.From != other.To && isBelow(mapping.To, other.From):
 			p.report(ProblemConflict, field.dot("to"), nil, "entry "+itoa(j)+" maps this path in turn; a path must not be mapped twice")
 		}
 	}
@@ -84,26 +84,27 @@ func isBelow(p, dir string) bool {
 
 // to returns what a path becomes on the target, by the entry for the longest part of it. A
 // path that is on the target already, from an earlier rewrite, stays: that is so if the
-// guest has no path any more that the entry would map. Else it is another one of the source.
-func (m *pathMap) to(text string) (string, bool) {
+// guest has no path any more that the entry would map, and then done is that entry. Else it
+// is another one of the source.
+func (m *pathMap) to(text string) (to string, mapped bool, done int) {
 	from, plain := cleanPath(text)
 	if m.refused || !plain {
-		return text, m.refused // Reported already.
+		return text, m.refused, -1 // Reported already.
 	}
 	if best := m.entry(from); best >= 0 {
 		m.used[best] = true
 		if to := m.mappings[best].To + from[len(m.mappings[best].From):]; to != from {
-			return to, true
+			return to, true, -1
 		}
-		return text, true
+		return text, true, -1
 	}
-	done := false
+	done = -1
 	for i, mapping := range m.mappings {
 		if isBelow(from, mapping.To) && !m.here[i].from && (len(m.there) == 0 || !m.there[i].from) {
-			m.used[i], done = true, true
+			m.used[i], done = true, i
 		}
 	}
-	return text, done
+	return text, done >= 0, done
 }
 
 // entry returns the entry for the longest part of a path; -1 if there is none.
@@ -130,10 +131,10 @@ func (m *pathMap) find(p *planner) {
 
 // findIn looks at those paths of a definition that the map is for.
 func (m *pathMap) findIn(domain *xmltree.Node) []pathsFound {
-	found := make([]pathsFound, len(m.mappings))
-	walkPlaces(domain, func(row *refRow, n *xmltree.Node, _, value string) {
+	found, disks := make([]pathsFound, len(m.mappings)), &diskDevices{}
+	walkPlaces(domain, func(row *refRow, n *xmltree.Node, place, value string) {
 		clean, plain := cleanPath(value)
-		if !plain || !row.canMap(n, value) {
+		if !plain || !row.canMap(n, place, value, disks) {
 			return
 		}
 		if i := m.entry(clean); i >= 0 {
@@ -166,11 +167,23 @@ func (r *refRow) isHostPath(value string) bool {
 	return r.class == refSame || r.class == refHarmless && r.when != nil || r.class == refBound && r.paths
 }
 
+// isMapped reports whether a field maps a place.
+func (r *refRow) isMapped() bool { return r != nil && r.class == refMapped }
+
 // canMap reports whether the map of paths is for a place: for those that have no other
 // field, and for those of which volumes has no word.
-func (r *refRow) canMap(n *xmltree.Node, value string) bool {
+func (r *refRow) canMap(n *xmltree.Node, place, value string, disks *diskDevices) bool {
+	if isServersName(n, place) {
+		return false
+	}
 	return r.isHostPath(value) ||
-		r != nil && r.class == refMapped && isPlainPath(value) && (inBackingChain(n) || isLimitWithoutDisk(n))
+		r.isMapped() && isPlainPath(value) && (inBackingChain(n) || disks.missLimit(n))
+}
+
+// isServersName reports whether a place holds the name by which a server knows an image. It
+// may look like a path, but is none of the host's.
+func isServersName(n *xmltree.Node, place string) bool {
+	return n.Name == "source" && place == "name" && n.HasAttr("protocol")
 }
 
 // isPlainPath reports whether a path is absolute and leads nowhere else than it says.

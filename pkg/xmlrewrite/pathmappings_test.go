@@ -113,3 +113,38 @@ func TestPathMappingDoesNotTakeAnotherPathOfTheSourceForItsTarget(t *testing.T) 
 		t.Errorf("an earlier rewrite has mapped both definitions: %s", o.problems)
 	}
 }
+
+// The name is one on the server, whatever directories the two hosts have.
+func TestTheNameThatAServerKnowsAnImageByIsNoPathOfTheHost(t *testing.T) {
+	t.Parallel()
+	share := "<filesystem type='mount'><source dir='/srv/share'/><target dir='t'/></filesystem>"
+	for _, protocol := range []string{"https", "http", "nfs", "ssh", "nbd"} {
+		chain := "<backingStore type='network'><format type='raw'/><source protocol='" + protocol + "' name='/srv/base.img'><host name='h.example.com'/></source><backingStore/></backingStore>"
+		o := planDevices(t, "", chainedDisk("vda", "/img/a.qcow2", chain)+share, "pathMappings: [{from: /srv, to: /mnt}]")
+		if !strings.Contains(o.xml, "name='/srv/base.img'") {
+			t.Errorf("%s: the disk's base is another image of the server: %s%s", protocol, o.problems, o.xml)
+		}
+	}
+}
+
+func TestAnEntryThatLeavesAPathAsItIsStandsInNoOthersWay(t *testing.T) {
+	t.Parallel()
+	share := func(dir, tag string) string {
+		return "<filesystem type='mount'><source dir='" + dir + "'/><target dir='" + tag + "'/></filesystem>"
+	}
+	data := "pathMappings: [{from: /srv, to: /srv}, {from: /old, to: /srv/old}]"
+	if o := planDevices(t, "", share("/srv/share", "a")+share("/old/x", "b"), data); !strings.Contains(o.xml, "'/srv/old/x'") {
+		t.Errorf("refused: %s", o.problems)
+	}
+}
+
+// A GPU is for all, and the names of two hosts' GPUs overlap.
+func TestTwoGPUsCanBecomeOneThatHasTheNameOfEither(t *testing.T) {
+	t.Parallel()
+	gpu := func(slot string) string { return "/dev/dri/by-path/pci-0000:00:0" + slot + ".0-render" }
+	devices := "<video><model type='virtio'><acceleration accel3d='yes' rendernode='" + gpu("2") + "'/></model></video><graphics type='egl-headless'><gl rendernode='" + gpu("3") + "'/></graphics>"
+	data := "pathMappings: [{from: '" + gpu("2") + "', to: '" + gpu("3") + "'}, {from: '" + gpu("3") + "', to: '" + gpu("3") + "'}]"
+	if o := planDevices(t, "", devices, data); o.problems != "" {
+		t.Errorf("refused: %s", o.problems)
+	}
+}

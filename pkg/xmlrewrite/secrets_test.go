@@ -48,3 +48,16 @@ func TestQueriesOfHTTPDisksAreMasked(t *testing.T) {
 		t.Errorf("%v: %s", err, masked)
 	}
 }
+
+// Cloud-init's and Ignition's data, and systemd's credentials.
+func TestWhatTheGuestsFirmwareHandsOnIsMasked(t *testing.T) {
+	t.Parallel()
+	for _, sysinfo := range []string{
+		"<sysinfo type='fwcfg'><entry name='opt/com.coreos/config'>hunter2</entry></sysinfo>",
+		"<sysinfo type='smbios'><oemStrings><entry>io.systemd.credential:passwd.hashed-password.root=hunter2</entry></oemStrings></sysinfo>",
+	} {
+		if masked, err := MaskSecrets(smallGuest(oneVCPU+sysinfo, "")); err != nil || strings.Contains(masked, "hunter2") {
+			t.Errorf("%v: not masked, and not among what is said not to be: %s", err, sysinfo)
+		}
+	}
+}

@@ -19,13 +19,22 @@ func (p *planner) keepCredentials(disk, source *xmltree.Node, shape *sourceShape
 	if auth != nil && !shape.has("auth") {
 		shape.Add(auth.Elem())
 	}
-	for _, name := range [...]string{"identity", "initiator"} {
-		if have := source.Child(name); have != nil && !shape.has(name) {
-			shape.Add(have.Elem())
-		}
-	}
+	p.keepNames(source, shape, field.dot("network"))
 	if shape.kind == "network" {
 		p.warnOfDropped(source, shape, field.dot("network"))
+	}
+}
+
+// keepNames keeps the names by which the host makes itself known.
+func (p *planner) keepNames(source *xmltree.Node, shape *sourceShape, field *place) {
+	const advice = "; make sure that the new source's server knows the target by it, too, or give another"
+	if have := source.Child("identity"); have != nil && !shape.has("identity") {
+		shape.Add(have.Elem())
+		p.warnOfUser(have, field, advice)
+	}
+	if have := source.Child("initiator"); have != nil && !shape.has("initiator") {
+		shape.Add(have.Elem())
+		p.warnOfInitiator(have, field, advice)
 	}
 }
 

@@ -182,6 +182,7 @@ func planVolumes(p *planner) {
 			p.keepHostBoundDisk(disk, field.dot("source"))
 		}
 		p.fitEncryption(disk, v.Encryption, shape, field)
+		p.checkData(disk, v, shape, field)
 		p.rewriteDriver(disk, v.Driver, p.formatFor(disk, v.Driver, shape, field.dot("driver.format")), field.dot("driver"))
 		p.rewriteEncryption(disk, v.Encryption, field.dot("encryption"))
 		p.rewriteBackingStore(disk, v, field.dot("backingStore"))
