@@ -170,6 +170,7 @@ func destroy(w *world, a act) {
 func define(w *world, a act) {
 	g, node := w.guests[a.Guest], w.hosts[a.Node]
 	if _, known := w.fleet.Copies(g.uuid)[node.name]; !known {
+		w.observer.noteDefined(g, node.name)
 		node.libvirt.AddGuest(fake.Guest{
 			UUID: g.uuid, Name: g.name, Persistent: true, State: hypervisor.StateShutoff, Reason: hypervisor.ReasonUnknown, MemoryBytes: 64 << 20,
 		})
@@ -194,7 +195,9 @@ func resume(w *world, a act) {
 // migrateByHand is virsh migrate, which waits for the end.
 func migrateByHand(w *world, a act) {
 	source, target, uuid := w.hosts[a.Node].libvirt, w.hosts[a.Other].libvirt, w.guests[a.Guest].uuid
+	w.observer.noteByHand(uuid, 1)
 	w.people.Go(func() {
+		defer w.observer.noteByHand(uuid, -1)
 		ctx, cancel := context.WithTimeout(w.life, 10*time.Minute)
 		defer cancel()
 		xml, err := source.DomainXML(ctx, uuid, hypervisor.XMLMigratable)

@@ -13,8 +13,9 @@ import (
 // process that is dead gets nothing through.
 type conn struct {
 	*fake.Host
-	pace *pace
-	dead atomic.Bool
+	observer *observer
+	pace     *pace
+	dead     atomic.Bool
 }
 
 var _ hypervisor.Hypervisor = (*conn)(nil)
@@ -39,6 +40,14 @@ func tell(ctx context.Context, c *conn, step string, call func() error) error {
 	return err
 }
 
+// act makes a call that changes a guest.
+func (c *conn) act(ctx context.Context, method fake.Method, uuid string, call func(context.Context, string) error) error {
+	return tell(ctx, c, string(method)+uuid, func() error {
+		c.observer.noteAct(c.Name(), uuid, string(method))
+		return call(ctx, uuid)
+	})
+}
+
 // HostInfo implements hypervisor.Host.
 func (c *conn) HostInfo(ctx context.Context) (hypervisor.HostInfo, error) {
 	return ask(ctx, c, "HostInfo", func() (hypervisor.HostInfo, error) { return c.Host.HostInfo(ctx) })
@@ -56,7 +65,11 @@ func (c *conn) ListDomains(ctx context.Context) ([]hypervisor.Domain, error) {
 
 // LookupDomain implements hypervisor.Host.
 func (c *conn) LookupDomain(ctx context.Context, uuid string) (hypervisor.Domain, error) {
-	return ask(ctx, c, "LookupDomain"+uuid, func() (hypervisor.Domain, error) { return c.Host.LookupDomain(ctx, uuid) })
+	return ask(ctx, c, "LookupDomain"+uuid, func() (hypervisor.Domain, error) {
+		d, err := c.Host.LookupDomain(ctx, uuid)
+		c.observer.noteRead(c.Name(), uuid, err)
+		return d, err
+	})
 }
 
 // DomainXML implements hypervisor.Migrator.
@@ -66,7 +79,10 @@ func (c *conn) DomainXML(ctx context.Context, uuid string, form hypervisor.XMLFo
 
 // Migrate implements hypervisor.Migrator.
 func (c *conn) Migrate(ctx context.Context, uuid string, params hypervisor.MigrateParams) error {
-	return tell(ctx, c, "Migrate"+uuid, func() error { return c.Host.Migrate(ctx, uuid, params) })
+	return tell(ctx, c, "Migrate"+uuid, func() error {
+		c.observer.noteMigrate(c.Name(), uuid)
+		return c.Host.Migrate(ctx, uuid, params)
+	})
 }
 
 // RecoverPostCopy implements hypervisor.Migrator.
@@ -111,25 +127,25 @@ func (c *conn) StartPostCopy(ctx context.Context, uuid string) error {
 
 // Suspend implements hypervisor.Steerer.
 func (c *conn) Suspend(ctx context.Context, uuid string) error {
-	return tell(ctx, c, "Suspend"+uuid, func() error { return c.Host.Suspend(ctx, uuid) })
+	return c.act(ctx, fake.MethodSuspend, uuid, c.Host.Suspend)
 }
 
 // Resume implements hypervisor.Steerer.
 func (c *conn) Resume(ctx context.Context, uuid string) error {
-	return tell(ctx, c, "Resume"+uuid, func() error { return c.Host.Resume(ctx, uuid) })
+	return c.act(ctx, fake.MethodResume, uuid, c.Host.Resume)
 }
 
 // Undefine implements hypervisor.Cleaner.
 func (c *conn) Undefine(ctx context.Context, uuid string) error {
-	return tell(ctx, c, "Undefine"+uuid, func() error { return c.Host.Undefine(ctx, uuid) })
+	return c.act(ctx, fake.MethodUndefine, uuid, c.Host.Undefine)
 }
 
 // DestroyIncoming implements hypervisor.Cleaner.
 func (c *conn) DestroyIncoming(ctx context.Context, uuid string) error {
-	return tell(ctx, c, "DestroyIncoming"+uuid, func() error { return c.Host.DestroyIncoming(ctx, uuid) })
+	return c.act(ctx, fake.MethodDestroyIncoming, uuid, c.Host.DestroyIncoming)
 }
 
 // DestroyStale implements hypervisor.Cleaner.
 func (c *conn) DestroyStale(ctx context.Context, uuid string) error {
-	return tell(ctx, c, "DestroyStale"+uuid, func() error { return c.Host.DestroyStale(ctx, uuid) })
+	return c.act(ctx, fake.MethodDestroyStale, uuid, c.Host.DestroyStale)
 }

@@ -56,7 +56,7 @@ func (o *observer) judgeCopies(g *watched) {
 			running++
 		}
 	}
-	if running < 2 || g.touched || g.mourned || len(o.excused) > 0 {
+	if running < 2 || g.touched || g.mourned || g.excused {
 		return
 	}
 	seen := false
@@ -102,7 +102,7 @@ func (o *observer) judgeUnknown(lm *v1alpha1.LiveMigration) {
 // judgeUnfinished: only one that waits for another of the same guest may be left.
 func (o *observer) judgeUnfinished(lm *v1alpha1.LiveMigration, unknown map[string]bool) {
 	c := meta.FindStatusCondition(lm.Status.Conditions, v1alpha1.ConditionSucceeded)
-	if c != nil && c.Reason == v1alpha1.ReasonWaitingForOtherMigration && len(unknown) > 0 {
+	if c != nil && c.Reason == v1alpha1.ReasonWaitingForOtherMigration && o.waitsFor(lm, unknown) {
 		return
 	}
 	g := o.guests[lm.Status.DomainUUID]
@@ -110,6 +110,13 @@ func (o *observer) judgeUnfinished(lm *v1alpha1.LiveMigration, unknown map[strin
 		return
 	}
 	o.breaks(settles, "%s does not end: %s", lm.Name, short(lm))
+}
+
+// waitsFor reports whether the guest of a migration that waits is one whose whereabouts
+// another does not know.
+func (o *observer) waitsFor(lm *v1alpha1.LiveMigration, unknown map[string]bool) bool {
+	g := o.named(lm.Spec.Domain)
+	return unknown[lm.Status.DomainUUID] || g != nil && unknown[g.uuid]
 }
 
 // halves reports whether post-copy has left a guest in two halves, which nobody but libvirt
@@ -136,7 +143,7 @@ func (o *observer) judgePaused(g *watched) {
 		told := slices.ContainsFunc(slices.Collect(maps.Values(o.moves)), func(lm *v1alpha1.LiveMigration) bool {
 			return lm.Status.DomainUUID == g.uuid && strings.Contains(short(lm), "pause")
 		})
-		if !told && !o.told[g.uuid] && len(o.excused) == 0 {
+		if !told && !o.told[g.uuid] && !g.excused {
 			o.breaks(notLeftPaused, "%s is paused on %s, and nobody was told", g.name, host)
 		}
 	}

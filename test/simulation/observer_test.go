@@ -9,14 +9,12 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/internal/statuscheck"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
-	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
 	"github.com/virtferry/virtferry/pkg/migration"
 )
 
@@ -36,6 +34,12 @@ const (
 	notLeftPaused  promise = "a guest that we have paused is resumed, or its user is told"
 	pauseKept      promise = "what its user has paused stays paused"
 	saysTheTruth   promise = "a final status was true"
+	hasProof       promise = "an outcome is what both sides have shown"
+	recordedFirst  promise = "a job begins only after the record of its start"
+	asksFirst      promise = "what the other side shows was read a moment ago"
+	leavesNothing  promise = "nothing is left behind, or its user is told"
+	keepsObject    promise = "an object stays until its end, and for its time to live"
+	inTime         promise = "each deadline is kept once the faults have ended"
 	wellFormed     promise = "a status is well formed, and never goes back"
 	withinLimits   promise = "no more go on at once than may"
 	settles        promise = "everything settles"
@@ -79,6 +83,12 @@ type watched struct {
 	// twice is since when it has run on two hosts, and a migration has to do something
 	// about it; zero while that is not so.
 	twice time.Time
+	// halted are the migrations that have paused one of two running copies.
+	halted map[types.UID]bool
+	// excused is whether somebody has taken a migration of it out of the manager's hands,
+	// and defined are the hosts on which somebody has defined it.
+	excused bool
+	defined map[string]bool
 }
 
 // observer knows everything, and says which promise was broken.
@@ -92,8 +102,12 @@ type observer struct {
 	guests  map[string]*watched
 	moves   map[key]*v1alpha1.LiveMigration
 	excused map[key]bool
-	// ended is when a migration's end was first reported.
-	ended map[types.UID]time.Time
+	// times are when something was first so of a migration.
+	times map[types.UID]*times
+	jobs  jobs
+	// read is when an agent has last read a guest, and nodes those that have a Hypervisor.
+	read  map[side]time.Time
+	nodes map[string]bool
 	// told are the guests of which a migration that is gone said that they were paused.
 	told map[string]bool
 	said report
@@ -104,12 +118,12 @@ type observer struct {
 func newObserver(w *world) *observer {
 	return &observer{
 		w: w, began: time.Now(), guests: map[string]*watched{}, moves: map[key]*v1alpha1.LiveMigration{}, excused: map[key]bool{},
-		ended: map[types.UID]time.Time{}, told: map[string]bool{}, said: report{rows: map[int]bool{}, phases: map[string]int{}, reasons: map[string]int{}},
+		times: map[types.UID]*times{}, jobs: newJobs(), read: map[side]time.Time{}, nodes: map[string]bool{}, told: map[string]bool{}, said: report{rows: map[int]bool{}, phases: map[string]int{}, reasons: map[string]int{}},
 	}
 }
 
 func (o *observer) begin(g *guest, paused bool) {
-	o.guests[g.uuid] = &watched{guest: g, paused: paused, touched: paused}
+	o.guests[g.uuid] = &watched{guest: g, paused: paused, touched: paused, halted: map[types.UID]bool{}, defined: map[string]bool{}}
 }
 
 func (o *observer) of(g *guest) *watched { return o.guests[g.uuid] }
@@ -128,11 +142,33 @@ func (o *observer) touch(g *guest) {
 	o.of(g).touched = true
 }
 
+// noteDefined notes that an administrator defines a guest on a host.
+func (o *observer) noteDefined(g *guest, host string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.of(g).defined[host] = true
+}
+
 // excuse notes that somebody takes a migration out of the manager's hands.
 func (o *observer) excuse(k key) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.excused[k] = true
+	if lm := o.moves[k]; lm != nil {
+		if g := o.named(lm.Spec.Domain); g != nil {
+			g.excused = true
+		}
+	}
+}
+
+// named returns the guest of a name or a UUID.
+func (o *observer) named(domain string) *watched {
+	for _, g := range o.guests {
+		if g.name == domain || g.uuid == domain {
+			return g
+		}
+	}
+	return nil
 }
 
 func (o *observer) broken() bool {
@@ -248,45 +284,15 @@ func whereabouts(copies map[string]hypervisor.Domain) string {
 	return strings.Join(out, ", ")
 }
 
-// noteEffect judges what an agent does to a guest, at the moment in which it does.
-func (o *observer) noteEffect(e fake.Effect) {
-	before, after := e.Before[e.Host], e.After[e.Host]
-	if e.Err != nil || before == after {
-		return
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.w.say("%s on %s: %s -> %s", e.Method, e.Host, whereabouts(e.Before), whereabouts(e.After))
-	g := o.guests[e.UUID]
-	elsewhere := maps.Clone(e.After)
-	delete(elsewhere, e.Host)
-	has := func(what func(hypervisor.Domain) bool) bool {
-		return slices.ContainsFunc(slices.Collect(maps.Values(elsewhere)), what)
-	}
-	switch e.Method {
-	case fake.MethodDestroyIncoming, fake.MethodDestroyStale:
-		// What had not all of the guest is no copy of one that somebody has stopped.
-		if !e.Elsewhere && (!e.Partial || !g.mourned) {
-			o.breaks(copyKept, "%s destroyed the copy of %s on %s, and now it is %s", e.Method, g.name, e.Host, whereabouts(e.After))
-		}
-	case fake.MethodUndefine:
-		if !has(func(d hypervisor.Domain) bool { return d.Persistent || d.Active() }) {
-			o.breaks(definitionKept, "%s lost its definition on %s, and is %s", g.name, e.Host, whereabouts(e.After))
-		}
-	case fake.MethodResume:
-		if g.paused && !g.touched {
-			o.breaks(pauseKept, "%s was paused by its user, and is resumed on %s", g.name, e.Host)
-		}
-		if has(func(d hypervisor.Domain) bool { return d.State == hypervisor.StateRunning }) {
-			o.breaks(runsOnce, "%s is resumed on %s beside another copy: %s", g.name, e.Host, whereabouts(e.After))
-		}
-	}
-}
-
 // noteChange takes in a write to the API.
 func (o *observer) noteChange(c change) {
 	if *twice {
 		o.w.say("%s writes %s %s, version %d", c.by, c.key.plural, c.key.name, c.version)
+	}
+	if c.key.plural == "hypervisors" {
+		o.mu.Lock()
+		o.nodes[c.key.name] = c.after != nil
+		o.mu.Unlock()
 	}
 	if c.key.plural != "livemigrations" {
 		return
@@ -296,15 +302,20 @@ func (o *observer) noteChange(c change) {
 	defer o.mu.Unlock()
 	o.lastChange = time.Now()
 	before, after := typed(c.before), typed(c.after)
+	o.checkRemoval(c.by, before, after)
 	if after == nil {
 		o.w.say("%s is gone", c.key.name)
 		if before != nil && strings.Contains(short(before), "pause") {
 			o.told[before.Status.DomainUUID] = true
 		}
+		if before != nil && migration.Started(before) && !migration.Finished(before) && !o.excused[c.key] {
+			o.breaks(keepsObject, "%s is gone before its end: %s", before.Name, short(before))
+		}
 		delete(o.moves, c.key)
 		return
 	}
 	o.moves[c.key] = after
+	o.noteTimes(after)
 	o.checkForm(before, after)
 	if migration.DryRun(after) && migration.Started(after) {
 		o.breaks(touchesNothing, "%s was started: %s", after.Name, short(after))
@@ -313,6 +324,8 @@ func (o *observer) noteChange(c change) {
 	o.checkLimits()
 	if before != nil && !migration.Finished(before) && migration.Finished(after) && !o.excused[c.key] {
 		o.checkTruth(after)
+		o.checkProof(after)
+		o.checkLeftovers(after)
 	}
 }
 
@@ -341,9 +354,6 @@ func (o *observer) checkForm(before, after *v1alpha1.LiveMigration) {
 
 // cover notes what was reached.
 func (o *observer) cover(before, after *v1alpha1.LiveMigration) {
-	if s := migration.CurrentSource(after); s != nil && s.End != nil && o.ended[after.UID].IsZero() {
-		o.ended[after.UID] = time.Now()
-	}
 	if row := migration.Row(after); row >= 0 {
 		o.said.rows[row] = true
 	}
@@ -366,98 +376,6 @@ func short(lm *v1alpha1.LiveMigration) string {
 		return "new, " + lm.Spec.Domain + " to " + lm.Spec.TargetNode
 	}
 	return fmt.Sprintf("%s %s: %s", lm.Status.Phase, c.Reason, c.Message)
-}
-
-// checkLimits counts what goes on at once, by what the API server says.
-func (o *observer) checkLimits() {
-	type place struct {
-		stage migration.Stage
-		at    string
-	}
-	count, guests, checks := map[place]int{}, map[string]string{}, map[string]int{}
-	for _, k := range slices.SortedFunc(maps.Keys(o.moves), compareKeys) {
-		lm := o.moves[k]
-		if migration.Finished(lm) {
-			continue
-		}
-		c := migration.NewClaim(lm, time.Now())
-		if c.Stage == migration.StageWaiting {
-			continue
-		}
-		if migration.DryRun(lm) {
-			checks["from "+c.Source]++
-			checks["to "+c.Target]++
-			continue
-		}
-		if other := guests[c.Guest]; other != "" {
-			o.breaks(withinLimits, "%s and %s move the same guest", other, lm.Name)
-		}
-		guests[c.Guest] = lm.Name
-		count[place{c.Stage, "from " + c.Source}]++
-		count[place{c.Stage, "to " + c.Target}]++
-		count[place{c.Stage, "in all"}]++
-	}
-	for _, n := range o.w.hosts {
-		o.within(count[place{migration.StageCopying, "from " + n.name}], o.w.limits.Source, "copied from "+n.name)
-		o.within(count[place{migration.StageCopying, "to " + n.name}], o.w.limits.Target, "copied to "+n.name)
-		o.within(count[place{migration.StagePreparing, "from " + n.name}], o.w.limits.Preparing, "prepared on "+n.name)
-		o.within(count[place{migration.StagePreparing, "to " + n.name}], o.w.limits.Preparing, "prepared for "+n.name)
-	}
-	for where, n := range checks {
-		o.within(n, 1, "tried out "+where)
-	}
-	most := o.w.limits.Cluster
-	if most == 0 {
-		most = len(o.w.hosts)
-	}
-	o.within(count[place{migration.StageCopying, "in all"}], most, "copied in all")
-}
-
-func (o *observer) within(n, limit int, what string) {
-	if n > limit {
-		o.breaks(withinLimits, "%d are %s, and %d may be", n, what, limit)
-	}
-}
-
-// checkTruth holds a verdict against where the guest was. A guest that has arrived must have
-// been on the target alone at some time, whatever has become of it since. One that has not
-// must have been where it is said to be after the end of the job was reported: its target
-// was read then.
-func (o *observer) checkTruth(lm *v1alpha1.LiveMigration) {
-	st, c := &lm.Status, meta.FindStatusCondition(lm.Status.Conditions, v1alpha1.ConditionSucceeded)
-	g := o.guests[st.DomainUUID]
-	if g == nil || strings.Contains(c.Message, "counts as gone") {
-		return
-	}
-	started := migration.Started(lm)
-	source, target := st.SourceNode, st.TargetNode
-	live := func(s sight, host string) bool { return whole(s.copies[host]) }
-	var holds func(sight) bool
-	switch {
-	case c.Reason == v1alpha1.ReasonChecksPassed:
-		holds = func(s sight) bool { return live(s, source) }
-	case c.Status == metav1.ConditionTrue:
-		holds = func(s sight) bool { return arrived(s, g.sights[len(g.sights)-1], source, target) }
-	case c.Reason == v1alpha1.ReasonGuestStopped:
-		holds = func(s sight) bool { return !live(s, source) }
-	case started:
-		holds = func(s sight) bool { return s.copies[source].Active() && !live(s, target) }
-	default:
-		return
-	}
-	since := o.began
-	if ended := o.ended[lm.UID]; c.Status != metav1.ConditionTrue && !ended.IsZero() {
-		since = ended.Add(-time.Second)
-	}
-	for _, s := range slices.Backward(g.sights) {
-		if holds(s) {
-			return
-		}
-		if s.at.Before(since) {
-			break
-		}
-	}
-	o.breaks(saysTheTruth, "%s says %s, but since %s %s has been %s", lm.Name, short(lm), since.Sub(o.began), g.name, whereabouts(g.sights[len(g.sights)-1].copies))
 }
 
 // restless says what has not settled yet, or nothing.

@@ -45,6 +45,8 @@ const (
 	halved    moment = "in post-copy"
 	switched  moment = "running on its target"
 	over      moment = "over"
+	// calm is that all faults have ended, for the whole world.
+	calm moment = "calm again"
 )
 
 var momentOf = map[fake.Stage]moment{
@@ -101,8 +103,37 @@ func newPlan(seed uint64) plan {
 			}
 		}
 	}
+	p.Acts = append(p.Acts, p.last(newPace(seed, "plan/last"))...)
 	slices.SortStableFunc(p.Acts, func(a, b act) int { return cmp.Compare(a.At, b.At) })
 	return p
+}
+
+// last returns what users do when nothing is broken any more, so that all of it has to be
+// done in time. Some of it is for what still goes on, and some for a guest that is to move
+// once more.
+func (p *plan) last(luck *pace) (acts []act) {
+	add := func(verb string, at time.Duration, move int) *act {
+		a := p.newAct(luck, verb, at)
+		a.Moment, a.Move = calm, move
+		acts = append(acts, a)
+		return &acts[len(acts)-1]
+	}
+	words := []string{"cancel", "force-complete", "delete"}
+	for i := range moves {
+		if luck.chance(50) {
+			add(words[luck.number(len(words))], luck.length(0, 20*time.Second), i)
+		}
+	}
+	for i := range 1 + luck.number(3) {
+		applied := *add("apply", luck.length(20*time.Second, 40*time.Second), moves+i)
+		if luck.chance(40) {
+			add("ends otherwise", applied.At-time.Millisecond, 0).Guest = applied.Guest
+		}
+		if luck.chance(50) {
+			add(words[luck.number(len(words))], applied.At+luck.length(time.Second, 6*time.Second).Truncate(time.Millisecond), applied.Move)
+		}
+	}
+	return acts
 }
 
 // near returns an act that may have to do with a LiveMigration that was applied.

@@ -145,7 +145,7 @@ func (w *world) startAgent(n *host) {
 	p.wire = newWire(w.server, p.name, newPace(w.seed, w.called(n.name, w.started)))
 	p.wire.olderAPI = w.olderAPI
 	p.wire.weather = w.weather
-	p.conn = &conn{Host: n.libvirt, pace: newPace(w.seed, w.called(n.name+"/libvirt", w.started))}
+	p.conn = &conn{Host: n.libvirt, observer: w.observer, pace: newPace(w.seed, w.called(n.name+"/libvirt", w.started))}
 	hostClock := skewed{Clock: clock.RealClock{}, by: n.skew}
 	mgr, err := newControllers(p.wire.config(), w.scheme, func(*ctrl.Options) {})
 	w.must(err)

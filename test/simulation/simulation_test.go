@@ -30,6 +30,7 @@ var (
 	first = flag.Uint64("first", 1, "the first of them")
 	story = flag.Bool("story", false, "tell all that happens")
 	twice = flag.Bool("twice", false, "run each seed twice, and say how many come to the same")
+	stop  = flag.Bool("stop", false, "stop at the first seed that breaks a promise, and do not shorten its plan")
 	once  = flag.Bool("once", false, "fail also for what does not show again when the seed is run again")
 )
 
@@ -147,6 +148,9 @@ func TestSimulation(t *testing.T) {
 		}
 		if len(r.violations) > 0 {
 			tellViolation(t, p, r)
+			if *stop {
+				return
+			}
 		}
 	}
 }
@@ -200,7 +204,7 @@ func tellViolation(t *testing.T, p plan, r *report) {
 	t.Helper()
 	broken := r.violations[0].promise
 	t.Errorf("seed %d: %v\nTell what happens with: make test-simulation FIRST=%[1]d SEEDS=1 SIMULATION_FLAGS=-story", p.Seed, r.violations[0])
-	if *story {
+	if *story || *stop {
 		return
 	}
 	runs := 0

@@ -124,7 +124,7 @@ func newWorld(p plan, say func(string, ...any)) *world {
 	luck := newPace(p.Seed, "world")
 	w := &world{plan: p, seed: p.Seed, server: newServer(), say: say, olderAPI: luck.chance(30), due: make(chan struct{}, 1), verbs: allVerbs()}
 	for _, a := range p.Acts {
-		if a.Moment != always {
+		if a.Moment != always && a.Moment != calm {
 			w.awaiting = append(w.awaiting, a)
 		}
 	}
@@ -210,6 +210,7 @@ func (w *world) awaitMoments() {
 
 // noteStage has the acts follow that have waited for a guest's migration to come so far.
 func (w *world) noteStage(uuid string, stage fake.Stage) {
+	w.observer.noteStage(uuid, stage)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.awaiting = slices.DeleteFunc(w.awaiting, func(a act) bool {
@@ -238,6 +239,7 @@ func (w *world) passUntil(then time.Time) {
 		timer.Stop()
 		w.doDue(time.Now())
 		w.observer.look()
+		w.observer.checkDeadlines()
 	}
 }
 
@@ -278,6 +280,8 @@ func (w *world) settle() {
 	w.heal()
 	began := time.Now()
 	w.observer.calmSince = began
+	w.pass(grace)
+	w.lastActs()
 	for time.Since(began) < settleMost && !w.observer.broken() {
 		w.pass(time.Second)
 		if w.observer.restless() == "" {
@@ -288,6 +292,23 @@ func (w *world) settle() {
 		}
 	}
 	w.observer.judgeEnd()
+}
+
+// lastActs has happen what users do when nothing is broken any more.
+func (w *world) lastActs() {
+	began := time.Now()
+	for _, a := range w.plan.Acts {
+		if a.Moment != calm {
+			continue
+		}
+		w.passUntil(began.Add(a.At))
+		if w.observer.broken() {
+			return
+		}
+		w.do(a)
+	}
+	// Until managers have seen the last of them.
+	w.pass(5 * time.Second)
 }
 
 // heal puts everything back that a fault may have left: each node has one agent, and the
