@@ -43,6 +43,7 @@ func allVerbs() map[string]verb {
 		"virsh migrate":     {3, migrateByHand},
 		"virsh suspend":     {2, suspend},
 		"virsh resume":      {2, resume},
+		"virsh backup":      {3, backUp},
 		"delete Hypervisor": {2, deleteHypervisor},
 		"edit Hypervisor":   {1, editHypervisor},
 		// Fate.
@@ -60,6 +61,7 @@ func allVerbs() map[string]verb {
 		"post-copy breaks":  {2, func(w *world, a act) { w.fleet.BreakPostCopy(w.guests[a.Guest].uuid) }},
 		"libvirts part":     {2, func(w *world, a act) { w.fleet.LoseSupervision(w.guests[a.Guest].uuid) }},
 		"host dies":         {2, hostDies},
+		"host lost":         {1, hostLost},
 		"API away":          {4, changeWeather(func(x *weather, _ act) { x.away = true })},
 		"API lossy":         {5, changeWeather(func(x *weather, a act) { x.lossy = 5 + a.Kind%40 })},
 		"API slow":          {2, changeWeather(func(x *weather, a act) { x.slow = time.Duration(a.Kind*20) * time.Millisecond })},
@@ -275,7 +277,7 @@ func twoManagers(w *world, a act) {
 func daemonKilled(w *world, a act) {
 	n := w.hosts[a.Node].libvirt
 	n.KillDaemon()
-	w.later(a.Length, n.Reconnect)
+	w.later(a.Length, func() { w.reconnect(w.hosts[a.Node]) })
 }
 
 func libvirtHangs(w *world, a act) {
@@ -320,6 +322,33 @@ func endsOtherwise(w *world, a act) {
 // hostDies takes the power from a host, with all guests.
 func hostDies(w *world, a act) {
 	n := w.hosts[a.Node]
+	w.powerOff(n)
+	w.later(a.Length, func() {
+		w.reconnect(n)
+		if n.agent == nil {
+			w.startAgent(n)
+		}
+	})
+}
+
+// hostLost has a host never come back. Some time later, somebody deletes its Hypervisor. Two
+// hosts are left, at least.
+func hostLost(w *world, a act) {
+	n, left := w.hosts[a.Node], 0
+	for _, other := range w.hosts {
+		if !other.lost {
+			left++
+		}
+	}
+	if left < 3 || n.lost {
+		return
+	}
+	n.lost = true
+	w.powerOff(n)
+	w.later(a.Length, func() { deleteHypervisor(w, a) })
+}
+
+func (w *world) powerOff(n *host) {
 	w.stopAgent(n, true)
 	n.libvirt.KillDaemon()
 	for _, g := range w.guests {
@@ -328,12 +357,6 @@ func hostDies(w *world, a act) {
 			n.libvirt.Destroy(g.uuid)
 		}
 	}
-	w.later(a.Length, func() {
-		n.libvirt.Reconnect()
-		if n.agent == nil {
-			w.startAgent(n)
-		}
-	})
 }
 
 // changeWeather is one for all processes, those that begin meanwhile included.

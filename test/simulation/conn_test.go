@@ -14,6 +14,7 @@ import (
 type conn struct {
 	*fake.Host
 	observer *observer
+	backups  *backups
 	pace     *pace
 	dead     atomic.Bool
 }
@@ -81,6 +82,9 @@ func (c *conn) DomainXML(ctx context.Context, uuid string, form hypervisor.XMLFo
 func (c *conn) Migrate(ctx context.Context, uuid string, params hypervisor.MigrateParams) error {
 	return tell(ctx, c, "Migrate"+uuid, func() error {
 		c.observer.noteMigrate(c.Name(), uuid)
+		if err := c.backups.await(ctx, uuid); err != nil {
+			return err
+		}
 		return c.Host.Migrate(ctx, uuid, params)
 	})
 }
@@ -92,12 +96,24 @@ func (c *conn) RecoverPostCopy(ctx context.Context, uuid string, params hypervis
 
 // JobStats implements hypervisor.Migrator.
 func (c *conn) JobStats(ctx context.Context, uuid string) (hypervisor.JobStats, error) {
-	return ask(ctx, c, "JobStats"+uuid, func() (hypervisor.JobStats, error) { return c.Host.JobStats(ctx, uuid) })
+	return ask(ctx, c, "JobStats"+uuid, func() (hypervisor.JobStats, error) {
+		job, err := c.Host.JobStats(ctx, uuid)
+		if err == nil {
+			job = c.backups.stats(uuid, job)
+		}
+		return job, err
+	})
 }
 
 // CompletedJobStats implements hypervisor.Migrator.
 func (c *conn) CompletedJobStats(ctx context.Context, uuid string) (hypervisor.JobStats, error) {
-	return ask(ctx, c, "CompletedJobStats"+uuid, func() (hypervisor.JobStats, error) { return c.Host.CompletedJobStats(ctx, uuid) })
+	return ask(ctx, c, "CompletedJobStats"+uuid, func() (hypervisor.JobStats, error) {
+		job, err := c.Host.CompletedJobStats(ctx, uuid)
+		if err == nil {
+			job = c.backups.completed(uuid, job)
+		}
+		return job, err
+	})
 }
 
 // AbortJob implements hypervisor.Steerer.

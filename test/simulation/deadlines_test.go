@@ -17,7 +17,7 @@ const (
 	// is tried again once a minute.
 	grace = 90 * time.Second
 	// slack is how much longer than its deadline something may take.
-	slack = 10 * time.Second
+	slack = 5 * time.Second
 )
 
 // times are when something was first so of a migration.
@@ -71,6 +71,13 @@ var deadlines = []deadline{
 		}
 		return none
 	}},
+	{"is to be cancelled, and its job goes on", 3 * time.Second, func(lm *v1alpha1.LiveMigration, t *times) (none time.Time) {
+		s := migration.CurrentSource(lm)
+		if s == nil || s.End != nil || migration.InPostCopy(s) || lm.Status.Progress == nil || t.cancelled.IsZero() {
+			return none
+		}
+		return later(t.cancelled, t.started)
+	}},
 	// A job that was never seen may begin until 35 seconds have passed.
 	{"is to be cancelled, and goes on", 35 * time.Second, func(lm *v1alpha1.LiveMigration, t *times) (none time.Time) {
 		if s := migration.CurrentSource(lm); s != nil && (s.End != nil || migration.InPostCopy(s)) {
@@ -78,7 +85,7 @@ var deadlines = []deadline{
 		}
 		return t.cancelled
 	}},
-	{"is to be completed by force, and nothing is done", 10 * time.Second, func(lm *v1alpha1.LiveMigration, t *times) (none time.Time) {
+	{"is to be completed by force, and nothing is done", 5 * time.Second, func(lm *v1alpha1.LiveMigration, t *times) (none time.Time) {
 		s := migration.CurrentSource(lm)
 		if !migration.Started(lm) || s.End != nil || s.GuestPaused || !t.cancelled.IsZero() || t.forced.IsZero() || refused(lm) {
 			return none

@@ -3,6 +3,7 @@ package simulation
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
@@ -96,6 +97,13 @@ func (o *observer) noteEffect(e fake.Effect) {
 		if has(func(d hypervisor.Domain) bool { return d.State == hypervisor.StateRunning }) {
 			o.breaks(runsOnce, "%s is resumed on %s beside another copy: %s", g.name, e.Host, whereabouts(e.After))
 		}
+	}
+}
+
+// checkForeign: what a job has done that is not ours is no progress of ours.
+func (o *observer) checkForeign(name string, now object) {
+	if strings.Contains(string(encode(now["status"])), isBackup) {
+		o.breaks(saysTheTruth, "%s shows the job of a backup", name)
 	}
 }
 

@@ -316,6 +316,7 @@ func (o *observer) noteChange(c change) {
 	}
 	o.moves[c.key] = after
 	o.noteTimes(after)
+	o.checkForeign(after.Name, c.after)
 	o.checkForm(before, after)
 	if migration.DryRun(after) && migration.Started(after) {
 		o.breaks(touchesNothing, "%s was started: %s", after.Name, short(after))

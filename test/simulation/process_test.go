@@ -140,12 +140,15 @@ func (w *world) startManager() {
 
 // startAgent starts the agent of a node, on which there is none.
 func (w *world) startAgent(n *host) {
+	if n.lost {
+		return
+	}
 	w.started++
 	p := &process{name: agentPrefix + n.name}
 	p.wire = newWire(w.server, p.name, newPace(w.seed, w.called(n.name, w.started)))
 	p.wire.olderAPI = w.olderAPI
 	p.wire.weather = w.weather
-	p.conn = &conn{Host: n.libvirt, observer: w.observer, pace: newPace(w.seed, w.called(n.name+"/libvirt", w.started))}
+	p.conn = &conn{Host: n.libvirt, observer: w.observer, backups: &n.backups, pace: newPace(w.seed, w.called(n.name+"/libvirt", w.started))}
 	hostClock := skewed{Clock: clock.RealClock{}, by: n.skew}
 	mgr, err := newControllers(p.wire.config(), w.scheme, func(*ctrl.Options) {})
 	w.must(err)

@@ -16,6 +16,7 @@ func (p *plan) scene(luck *pace, applied act) []act {
 	scenes := []func(){
 		s.startedBeside, s.stoppedThenStarted, s.leftThenStarted, s.held, s.heldThenStarted, s.heldThenLeft, s.bothThenLeft,
 		s.shellThenStopped, s.halfDestroyed, s.onwardAtOnce, s.againByHand, s.againUnheard, s.sourceGone,
+		s.bothThenResumed, s.slowly, s.twoLead, s.backedUp, s.halvesPart,
 	}
 	scenes[luck.number(len(scenes))]()
 	return s.acts
@@ -115,6 +116,67 @@ func (s *staging) bothThenLeft() {
 	s.ends(fake.EndsBothRunning)
 	s.add("virsh migrate", over, 5*time.Second, s.onward)
 }
+
+// bothThenResumed: a person resumes the copy that was paused because the guest ran twice.
+func (s *staging) bothThenResumed() {
+	s.ends(fake.EndsBothRunning)
+	s.add("virsh resume", over, 8*time.Second, s.onSource)
+}
+
+// slowly: everybody hears late of what others do while the migration is prepared. Either it
+// is cancelled then, or its manager hears nothing at all of its start.
+func (s *staging) slowly() {
+	const most = 4 * time.Second
+	s.add("API slow", always, 0, s.soon(0), func(a *act) { a.Kind, a.Length = 20+a.Kind/4, 15*time.Second })
+	if s.luck.chance(60) {
+		s.add("cancel", always, 0, s.soon(most))
+		return
+	}
+	s.add("watches stall", always, 0, s.soon(most), s.ofManager, func(a *act) { a.Length = 90 * time.Second })
+}
+
+// twoLead: two managers lead, one of which hears nothing new, and more guests are to be
+// moved than may.
+func (s *staging) twoLead() {
+	s.add("two managers", always, 0, s.soon(0), func(a *act) { a.Length = 20 * time.Second })
+	s.add("watches stall", always, 0, s.soon(time.Second), s.ofManager, func(a *act) { a.Length = 20 * time.Second })
+	for i := range s.Guests {
+		s.add("apply", always, 0, s.soon(3*time.Second), func(a *act) { a.Guest, a.Move = i, (s.applied.Move+i)%moves })
+	}
+}
+
+// backedUp: somebody backs the guest up before its migration begins or when it has failed,
+// which an agent has not seen.
+func (s *staging) backedUp() {
+	if s.luck.chance(50) {
+		s.add("virsh backup", always, 0, s.soon(100*time.Millisecond), s.onSource)
+		return
+	}
+	s.ends(fake.EndsTargetLost)
+	s.add("agent killed", copying, time.Second, s.onSource)
+	s.add("virsh backup", over, time.Second, s.onSource)
+}
+
+// halvesPart: while the guest is in two halves, the connection between them breaks, or the
+// two daemons lose each other.
+func (s *staging) halvesPart() {
+	s.add("force-complete", copying, 10*time.Millisecond)
+	s.add([]string{"post-copy breaks", "libvirts part"}[s.luck.number(2)], halved, 200*time.Millisecond)
+}
+
+// soon has an act happen soon after the LiveMigration is applied, whatever comes of it, or
+// just before that.
+func (s *staging) soon(most time.Duration) func(*act) {
+	return func(a *act) {
+		a.At = s.applied.At - time.Millisecond
+		if most > 0 {
+			a.At = (s.applied.At + s.luck.length(time.Millisecond, most)).Truncate(time.Millisecond)
+		}
+	}
+}
+
+// ofManager has a manager's watches stall.
+func (s *staging) ofManager(a *act) { a.Kind = 0 }
 
 func (s *staging) shellThenStopped() {
 	s.ends(fake.EndsShellLeft)

@@ -94,6 +94,9 @@ func (o *observer) checkFound(lm *v1alpha1.LiveMigration, c metav1.Condition) {
 	if o.calmSince.IsZero() || created.Sub(o.calmSince) < grace {
 		return
 	}
+	if slices.ContainsFunc(o.w.hosts, func(n *host) bool { return n.lost }) {
+		return
+	}
 	g := o.named(lm.Spec.Domain)
 	switch last := g.sights[len(g.sights)-1]; {
 	case c.Reason == v1alpha1.ReasonNodeNotFound:

@@ -135,6 +135,9 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	step := w.pace.of(req.Method + req.URL.Path)
 	takesTime := !w.instant || !reads && req.Method != http.MethodPost
 	if err := w.travel(req.Context(), step, takesTime); err != nil {
+		if !reads && !watches && errors.Is(err, errLost) {
+			w.arriveLate(req, r, step)
+		}
 		return nil, err
 	}
 	if watches {
@@ -148,6 +151,24 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	return answer(req, o, err), nil
+}
+
+// arriveLate has some of the requests that were given up carried out all the same, seconds
+// later, whatever has become of the process meanwhile.
+func (w *wire) arriveLate(req *http.Request, r request, step *pace) {
+	if req.Body == nil || !step.chance(50) {
+		return
+	}
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		return
+	}
+	late := req.Clone(context.Background())
+	late.Body = io.NopCloser(bytes.NewReader(body))
+	go func() {
+		step.sleep(context.Background(), time.Millisecond, 5*time.Second)
+		_, _ = w.serve(late, r, late.URL.Query())
+	}()
 }
 
 // parse finds out what a request is about.

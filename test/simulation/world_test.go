@@ -75,6 +75,9 @@ type host struct {
 	libvirt *fake.Host
 	agent   *process
 	skew    time.Duration
+	backups backups
+	// lost is whether it never comes back.
+	lost bool
 }
 
 // guest is a virtual machine.
@@ -148,7 +151,9 @@ func newWorld(p plan, say func(string, ...any)) *world {
 	w.later(24*time.Hour, stop)
 	for i := range p.Nodes {
 		name := w.called("node", i)
-		w.hosts = append(w.hosts, &host{name: name, libvirt: w.fleet.Host(name)})
+		w.hosts = append(w.hosts, &host{
+			name: name, libvirt: w.fleet.Host(name), backups: backups{running: map[string]chan struct{}{}, last: map[string]bool{}},
+		})
 	}
 	for i := range p.Guests {
 		w.addGuest(i, luck)
@@ -305,6 +310,9 @@ func (w *world) lastActs() {
 		if w.observer.broken() {
 			return
 		}
+		if a.Verb == "apply" && w.fleet.Copies(w.guests[a.Guest].uuid)[w.hosts[a.Node].name].Active() {
+			a.Node, a.Other = a.Other, a.Node
+		}
 		w.do(a)
 	}
 	// Until managers have seen the last of them.
@@ -317,7 +325,7 @@ func (w *world) heal() {
 	w.everyWire(func(x *wire) { x.set(func(now *weather) { *now = weather{} }) })
 	w.weather = weather{}
 	for _, n := range w.hosts {
-		n.libvirt.Reconnect()
+		w.reconnect(n)
 		if n.agent == nil {
 			w.startAgent(n)
 		}
@@ -327,6 +335,13 @@ func (w *world) heal() {
 	}
 	if len(w.managers) == 0 {
 		w.startManager()
+	}
+}
+
+// reconnect has a host's daemon be there again, unless the host is lost.
+func (w *world) reconnect(n *host) {
+	if !n.lost {
+		n.libvirt.Reconnect()
 	}
 }
 
