@@ -87,7 +87,7 @@ var deadlines = []deadline{
 	}},
 	{"is to be completed by force, and nothing is done", 5 * time.Second, func(lm *v1alpha1.LiveMigration, t *times) (none time.Time) {
 		s := migration.CurrentSource(lm)
-		if !migration.Started(lm) || s.End != nil || s.GuestPaused || !t.cancelled.IsZero() || t.forced.IsZero() || refused(lm) {
+		if lm.Status.Phase == v1alpha1.PhaseUnknown || !migration.Started(lm) || s.End != nil || s.GuestPaused || !t.cancelled.IsZero() || t.forced.IsZero() || refused(lm) {
 			return none
 		}
 		if s.Steering != nil && (s.Steering.PostCopy != nil || s.Steering.PostCopyTime != nil || s.Steering.Pause != nil) {
