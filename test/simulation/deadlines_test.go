@@ -87,7 +87,7 @@ var deadlines = []deadline{
 	}},
 	{"is to be completed by force, and nothing is done", 5 * time.Second, func(lm *v1alpha1.LiveMigration, t *times) (none time.Time) {
 		s := migration.CurrentSource(lm)
-		if lm.Status.Phase == v1alpha1.PhaseUnknown || !migration.Started(lm) || s.End != nil || s.GuestPaused || !t.cancelled.IsZero() || t.forced.IsZero() || refused(lm) {
+		if !migration.Started(lm) || s.End != nil || s.GuestPaused || !t.cancelled.IsZero() || t.forced.IsZero() || refused(lm) {
 			return none
 		}
 		if s.Steering != nil && (s.Steering.PostCopy != nil || s.Steering.PostCopyTime != nil || s.Steering.Pause != nil) {
@@ -96,7 +96,7 @@ var deadlines = []deadline{
 		return later(t.forced, t.started)
 	}},
 	{"is over, and has no verdict", time.Minute, func(lm *v1alpha1.LiveMigration, t *times) time.Time {
-		if lm.Status.Phase == v1alpha1.PhaseUnknown || t.ended.IsZero() {
+		if t.ended.IsZero() {
 			return time.Time{}
 		}
 		a, since := lm.Status.Attempt, t.ended
@@ -132,7 +132,7 @@ func (o *observer) checkDeadlines() {
 	}
 	for _, k := range slices.SortedFunc(maps.Keys(o.moves), compareKeys) {
 		lm := o.moves[k]
-		if o.excused[k] || migration.Finished(lm) {
+		if o.excused[k] || migration.Finished(lm) || lm.Status.Phase == v1alpha1.PhaseUnknown {
 			continue
 		}
 		for _, d := range deadlines {
