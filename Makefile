@@ -92,6 +92,14 @@ test-simulation: ## Run managers and agents through SEEDS worlds that are made u
 test-worlds: ## Run 300 of these worlds, as a check of a change. Fails for what breaks a promise each time. No set-up, no root.
 	go test -tags '$(TAGS)' -v -count=1 -timeout 15m ./test/simulation -run '^TestSimulation$$' -seeds 300 -first 100
 
+# Which of hack/sabotage/list.go are tried, and with how many worlds each; all that there are where it is empty.
+SABOTAGES ?=
+SABOTAGE_SEEDS ?= 300
+
+.PHONY: test-sabotages
+test-sabotages: ## Break the product in one way after the other, and require that the simulation notices. An hour, no set-up, no root.
+	go run ./hack/sabotage -tags '$(TAGS)' -only '$(SABOTAGES)' -seeds '$(SABOTAGE_SEEDS)'
+
 .PHONY: test-packages
 test-packages: controlplane bin/virtferry ## Install, upgrade and remove the Helm chart and the kustomizations, by the real tools.
 	cd hack/packages && go mod tidy -diff

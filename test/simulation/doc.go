@@ -9,10 +9,14 @@
 //     their libvirt, and pace_test.go how long everything takes.
 //   - api_test.go and wire_test.go: the API server, kept in memory, and how processes reach
 //     it: late, with broken watches, or not at all. admission_test.go has what it refuses.
-//   - acts_test.go: what users, administrators and fate do, and the plan that a seed makes of
-//     it.
+//   - acts_test.go: what users, administrators and fate do. plan_test.go has the plan that a
+//     seed makes of it, scenes_test.go what takes several acts in a row, and backup_test.go a
+//     job that is none of ours.
 //   - observer_test.go: who knows everything, and says which promise was broken.
-//     judge_test.go has what is judged when nothing happens any more.
+//     It calls for a promise or a few: effects_test.go judges what agents do to guests,
+//     truth_test.go what final statuses say, limits_test.go how much goes on at once, and
+//     deadlines_test.go what has to be done by when. judge_test.go has what is judged when
+//     nothing happens any more.
 //   - shrink_test.go: what is left of a plan once all is gone that is not needed to break it.
 //   - simulation_test.go: the test, and what it prints.
 //

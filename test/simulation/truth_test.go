@@ -36,20 +36,25 @@ func (o *observer) checkTruth(lm *v1alpha1.LiveMigration) {
 		o.checkFound(lm, c)
 		return
 	}
-	holds := truthOf(lm, c, g)
-	if holds == nil {
+	since, said := o.since(lm, c), truthOf(lm, c, g)
+	said = slices.DeleteFunc(said, func(holds func(sight) bool) bool { return seenSince(g.sights, since, holds) })
+	if len(said) == 0 {
 		return
 	}
-	since := o.since(lm, c)
-	for _, s := range slices.Backward(g.sights) {
+	o.breaks(saysTheTruth, "%s says %s, but since %s %s has been %s", lm.Name, short(lm), since.Sub(o.began), g.name, whereabouts(g.sights[len(g.sights)-1].copies))
+}
+
+// seenSince reports whether something was so at some time since another.
+func seenSince(sights []sight, since time.Time, holds func(sight) bool) bool {
+	for _, s := range slices.Backward(sights) {
 		if holds(s) {
-			return
+			return true
 		}
 		if s.at.Before(since) {
-			break
+			return false
 		}
 	}
-	o.breaks(saysTheTruth, "%s says %s, but since %s %s has been %s", lm.Name, short(lm), since.Sub(o.began), g.name, whereabouts(g.sights[len(g.sights)-1].copies))
+	return false
 }
 
 // since is from when on a verdict may have been true.
@@ -65,9 +70,11 @@ func (o *observer) since(lm *v1alpha1.LiveMigration, c metav1.Condition) time.Ti
 	}
 }
 
-// truthOf returns what a verdict says of where the guest was, or nil for one that says
-// nothing. Of a node that counts as gone, it says nothing.
-func truthOf(lm *v1alpha1.LiveMigration, c metav1.Condition, g *watched) func(sight) bool {
+// truthOf returns what a verdict says of where the guest was, each of which was true at its
+// time: the two sides are not read at the same one. Of a node that counts as gone, it says
+// nothing.
+func truthOf(lm *v1alpha1.LiveMigration, c metav1.Condition, g *watched) []func(sight) bool {
+	type is = []func(sight) bool
 	source, target := lm.Status.SourceNode, lm.Status.TargetNode
 	if countsAsGone(c, target) {
 		target = ""
@@ -75,13 +82,13 @@ func truthOf(lm *v1alpha1.LiveMigration, c metav1.Condition, g *watched) func(si
 	live := func(s sight, host string) bool { return whole(s.copies[host]) }
 	switch {
 	case c.Reason == v1alpha1.ReasonChecksPassed:
-		return func(s sight) bool { return live(s, source) }
+		return is{func(s sight) bool { return live(s, source) }}
 	case c.Status == metav1.ConditionTrue:
-		return func(s sight) bool { return arrived(s, g.sights[len(g.sights)-1], source, target) }
+		return is{func(s sight) bool { return arrived(s, g.sights[len(g.sights)-1], source, target) }}
 	case c.Reason == v1alpha1.ReasonGuestStopped:
-		return func(s sight) bool { return !live(s, source) }
+		return is{func(s sight) bool { return !live(s, source) }}
 	case migration.Started(lm) && !countsAsGone(c, source):
-		return func(s sight) bool { return live(s, source) && !live(s, target) }
+		return is{func(s sight) bool { return live(s, source) }, func(s sight) bool { return !live(s, target) }}
 	default:
 		return nil
 	}
