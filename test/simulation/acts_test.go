@@ -92,6 +92,9 @@ func apply(w *world, a act) {
 	if a.Kind%11 == 0 {
 		spec["ttlSecondsAfterFinished"] = int64(a.Kind)
 	}
+	if a.Kind%4 == 3 {
+		spec["priority"] = int64(a.Kind)
+	}
 	if a.Kind%8 == 6 {
 		spec["dryRun"] = true
 	}
@@ -366,7 +369,7 @@ func changeWeather(change func(*weather, act)) func(*world, act) {
 		w.everyWire(func(x *wire) { x.set(func(now *weather) { change(now, a) }) })
 		w.later(a.Length, func() {
 			w.weather = weather{}
-			w.everyWire(func(x *wire) { x.set(func(now *weather) { *now = weather{} }) })
+			w.everyWire(func(x *wire) { x.set(func(now *weather) { *now = weather{stalled: now.stalled} }) })
 		})
 	}
 }

@@ -130,6 +130,12 @@ func (o *observer) halves(g *watched) bool {
 	return false
 }
 
+// tellsOfPause reports whether a migration says what is to be done about a guest that stands
+// paused: that it does is not enough.
+func tellsOfPause(lm *v1alpha1.LiveMigration) bool {
+	return strings.Contains(short(lm), "resume") || strings.Contains(short(lm), "destroy the paused one")
+}
+
 // judgePaused: a guest that stands paused was paused by its user, or its user was told.
 func (o *observer) judgePaused(g *watched) {
 	copies := g.sights[len(g.sights)-1].copies
@@ -141,7 +147,7 @@ func (o *observer) judgePaused(g *watched) {
 			continue
 		}
 		told := slices.ContainsFunc(slices.Collect(maps.Values(o.moves)), func(lm *v1alpha1.LiveMigration) bool {
-			return lm.Status.DomainUUID == g.uuid && strings.Contains(short(lm), "pause")
+			return lm.Status.DomainUUID == g.uuid && tellsOfPause(lm)
 		})
 		if !told && !o.told[g.uuid] && !g.excused {
 			o.breaks(notLeftPaused, "%s is paused on %s, and nobody was told", g.name, host)

@@ -305,7 +305,7 @@ func (o *observer) noteChange(c change) {
 	o.checkRemoval(c.by, before, after)
 	if after == nil {
 		o.w.say("%s is gone", c.key.name)
-		if before != nil && strings.Contains(short(before), "pause") {
+		if before != nil && tellsOfPause(before) {
 			o.told[before.Status.DomainUUID] = true
 		}
 		if before != nil && migration.Started(before) && !migration.Finished(before) && !o.excused[c.key] {

@@ -16,7 +16,7 @@ func (p *plan) scene(luck *pace, applied act) []act {
 	scenes := []func(){
 		s.startedBeside, s.stoppedThenStarted, s.leftThenStarted, s.held, s.heldThenStarted, s.heldThenLeft, s.bothThenLeft,
 		s.shellThenStopped, s.halfDestroyed, s.onwardAtOnce, s.againByHand, s.againUnheard, s.sourceGone,
-		s.bothThenResumed, s.slowly, s.twoLead, s.backedUp, s.halvesPart,
+		s.bothThenResumed, s.slowly, s.slowly, s.twoLead, s.backedUp, s.halvesPart,
 	}
 	scenes[luck.number(len(scenes))]()
 	return s.acts
@@ -126,8 +126,8 @@ func (s *staging) bothThenResumed() {
 // slowly: everybody hears late of what others do while the migration is prepared. Either it
 // is cancelled then, or its manager hears nothing at all of its start.
 func (s *staging) slowly() {
-	const most = 4 * time.Second
-	s.add("API slow", always, 0, s.soon(0), func(a *act) { a.Kind, a.Length = 20+a.Kind/4, 15*time.Second })
+	const most = 3 * time.Second
+	s.slow()
 	if s.luck.chance(60) {
 		s.add("cancel", always, 0, s.soon(most))
 		return
@@ -135,13 +135,18 @@ func (s *staging) slowly() {
 	s.add("watches stall", always, 0, s.soon(most), s.ofManager, func(a *act) { a.Length = 90 * time.Second })
 }
 
-// twoLead: two managers lead, one of which hears nothing new, and more guests are to be
-// moved than may.
+// slow has everything take its time on the way to the API server and back.
+func (s *staging) slow() {
+	s.add("API slow", always, 0, s.soon(0), func(a *act) { a.Kind, a.Length = 20+a.Kind/4, 15*time.Second })
+}
+
+// twoLead: two managers lead, each of which hears late of what the other does, and more
+// guests are to be moved than may.
 func (s *staging) twoLead() {
 	s.add("two managers", always, 0, s.soon(0), func(a *act) { a.Length = 20 * time.Second })
-	s.add("watches stall", always, 0, s.soon(time.Second), s.ofManager, func(a *act) { a.Length = 20 * time.Second })
+	s.slow()
 	for i := range s.Guests {
-		s.add("apply", always, 0, s.soon(3*time.Second), func(a *act) { a.Guest, a.Move = i, (s.applied.Move+i)%moves })
+		s.add("apply", always, 0, s.soon(time.Second), func(a *act) { a.Guest, a.Move = i, (s.applied.Move+i)%moves })
 	}
 }
 
