@@ -62,7 +62,7 @@ func sabotages() []sabotage {
 			"\ts.section.End = end\n\tif end.Call == v1alpha1.CallFailed {\n\t\t_ = s.hv.Suspend(context.Background(), s.lm.Status.DomainUUID)\n\t}\n",
 		}}},
 		{"pause-again", "a copy that its user has resumed is paused again", []change{{
-			source, "\tcase end.CopyPausedTime == nil:\n\t\treturn true\n\tdefault:\n\t\treturn reason", "\tcase end != nil:\n\t\treturn true\n\tdefault:\n\t\treturn reason",
+			source, ", end.CopySettledTime != nil:\n\t\treturn false\n\tcase end.CopyPausedTime == nil:\n", ":\n\t\treturn false\n\tcase end != nil:\n",
 		}}},
 		{"no-pause", "a guest goes on running on two hosts", []change{{
 			outcome, "out.PauseSource = row.pauseSource &&", "out.PauseSource = false &&",

@@ -66,11 +66,7 @@ func (c *conn) ListDomains(ctx context.Context) ([]hypervisor.Domain, error) {
 
 // LookupDomain implements hypervisor.Host.
 func (c *conn) LookupDomain(ctx context.Context, uuid string) (hypervisor.Domain, error) {
-	return ask(ctx, c, "LookupDomain"+uuid, func() (hypervisor.Domain, error) {
-		d, err := c.Host.LookupDomain(ctx, uuid)
-		c.observer.noteRead(c.Name(), uuid, err)
-		return d, err
-	})
+	return ask(ctx, c, "LookupDomain"+uuid, func() (hypervisor.Domain, error) { return c.Host.LookupDomain(ctx, uuid) })
 }
 
 // DomainXML implements hypervisor.Migrator.

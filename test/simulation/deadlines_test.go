@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -21,14 +22,24 @@ const (
 )
 
 // times are when something was first so of a migration.
-type times struct{ created, started, ended, cancelled, forced time.Time }
+type times struct {
+	created, started, ended, cancelled, forced time.Time
+	// sourceSaid and targetSaid are when each side has last said something new.
+	sourceSaid, targetSaid time.Time
+}
 
 // noteTimes takes in what is so now. The mutex is held.
-func (o *observer) noteTimes(lm *v1alpha1.LiveMigration) {
+func (o *observer) noteTimes(before, lm *v1alpha1.LiveMigration) {
 	t := o.times[lm.UID]
 	if t == nil {
 		t = &times{}
 		o.times[lm.UID] = t
+	}
+	if before == nil || !reflect.DeepEqual(before.Status.Source, lm.Status.Source) {
+		t.sourceSaid = time.Now()
+	}
+	if before == nil || !reflect.DeepEqual(before.Status.Target, lm.Status.Target) {
+		t.targetSaid = time.Now()
 	}
 	source := migration.CurrentSource(lm)
 	for _, x := range []struct {

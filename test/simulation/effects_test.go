@@ -16,22 +16,9 @@ import (
 // from there to the act.
 const askedMost = migration.AnswerAge + 5*time.Second
 
-// side is what one host has of a guest.
-type side struct{ host, uuid string }
-
-// noteRead takes in that an agent has read a guest.
-func (o *observer) noteRead(host, uuid string, err error) {
-	if err != nil && !hypervisor.IsNoDomain(err) {
-		return
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.read[side{host, uuid}] = time.Now()
-}
-
 // noteAct judges that an agent is about to do something to a guest whose migration is over:
-// the other side was read a moment ago. There is none to be read on a node that counts as
-// gone.
+// the other side has answered a moment ago. There is nobody to answer on a node that counts
+// as gone.
 func (o *observer) noteAct(host, uuid, what string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -39,12 +26,13 @@ func (o *observer) noteAct(host, uuid, what string) {
 	if lm == nil {
 		return
 	}
-	other := lm.Status.SourceNode
+	t := o.times[lm.UID]
+	other, said := lm.Status.SourceNode, t.sourceSaid
 	if other == host {
-		other = lm.Status.TargetNode
+		other, said = lm.Status.TargetNode, t.targetSaid
 	}
-	if age := time.Since(o.read[side{other, uuid}]); age > askedMost && o.nodes[other] {
-		o.breaks(asksFirst, "%s: %s of %s on %s, and %s has not read it for %s", lm.Name, what, o.guests[uuid].name, host, other, age)
+	if age := time.Since(said); age > askedMost && o.nodes[other] {
+		o.breaks(asksFirst, "%s: %s of %s on %s, and %s has not said anything of it for %s", lm.Name, what, o.guests[uuid].name, host, other, age)
 	}
 }
 

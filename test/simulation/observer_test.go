@@ -105,8 +105,7 @@ type observer struct {
 	// times are when something was first so of a migration.
 	times map[types.UID]*times
 	jobs  jobs
-	// read is when an agent has last read a guest, and nodes those that have a Hypervisor.
-	read  map[side]time.Time
+	// nodes are those that have a Hypervisor.
 	nodes map[string]bool
 	// told are the guests of which a migration that is gone said that they were paused.
 	told map[string]bool
@@ -118,7 +117,7 @@ type observer struct {
 func newObserver(w *world) *observer {
 	return &observer{
 		w: w, began: time.Now(), guests: map[string]*watched{}, moves: map[key]*v1alpha1.LiveMigration{}, excused: map[key]bool{},
-		times: map[types.UID]*times{}, jobs: newJobs(), read: map[side]time.Time{}, nodes: map[string]bool{}, told: map[string]bool{}, said: report{rows: map[int]bool{}, phases: map[string]int{}, reasons: map[string]int{}},
+		times: map[types.UID]*times{}, jobs: newJobs(), nodes: map[string]bool{}, told: map[string]bool{}, said: report{rows: map[int]bool{}, phases: map[string]int{}, reasons: map[string]int{}},
 	}
 }
 
@@ -315,7 +314,7 @@ func (o *observer) noteChange(c change) {
 		return
 	}
 	o.moves[c.key] = after
-	o.noteTimes(after)
+	o.noteTimes(before, after)
 	o.checkForeign(after.Name, c.after)
 	o.checkForm(before, after)
 	if migration.DryRun(after) && migration.Started(after) {

@@ -16,7 +16,7 @@ func (p *plan) scene(luck *pace, applied act) []act {
 	scenes := []func(){
 		s.startedBeside, s.stoppedThenStarted, s.leftThenStarted, s.held, s.heldThenStarted, s.heldThenLeft, s.bothThenLeft,
 		s.shellThenStopped, s.halfDestroyed, s.onwardAtOnce, s.againByHand, s.againUnheard, s.sourceGone,
-		s.bothThenResumed, s.slowly, s.slowly, s.twoLead, s.backedUp, s.halvesPart,
+		s.bothThenResumed, s.slowly, s.slowly, s.twoLead, s.twoLead, s.backedUp, s.halvesPart,
 	}
 	scenes[luck.number(len(scenes))]()
 	return s.acts
@@ -140,14 +140,18 @@ func (s *staging) slow() {
 	s.add("API slow", always, 0, s.soon(0), func(a *act) { a.Kind, a.Length = 20+a.Kind/4, 15*time.Second })
 }
 
-// twoLead: two managers lead, each of which hears late of what the other does, and more
-// guests are to be moved than may.
+// twoLead: two managers lead, each of which hears late of what the other does, more guests
+// are to be moved than may, and it changes whose turn it is just as one is over.
 func (s *staging) twoLead() {
 	s.add("two managers", always, 0, s.soon(0), func(a *act) { a.Length = 20 * time.Second })
 	s.slow()
 	for i := range s.Guests {
-		s.add("apply", always, 0, s.soon(time.Second), func(a *act) { a.Guest, a.Move = i, (s.applied.Move+i)%moves })
+		s.add("apply", always, 0, s.soon(time.Second), func(a *act) {
+			// No dry run, and none with a priority yet.
+			a.Guest, a.Move, a.Kind = (s.applied.Guest+i)%s.Guests, (s.applied.Move+i)%moves, a.Kind-a.Kind%4
+		})
 	}
+	s.add("edit", over, time.Second, func(a *act) { a.Move, a.Kind = (s.applied.Move+2)%moves, 99 })
 }
 
 // backedUp: somebody backs the guest up before its migration begins or when it has failed,
