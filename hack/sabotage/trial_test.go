@@ -3,9 +3,20 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
+
+// TestNotYet: what is known to be missed is one of them.
+func TestNotYet(t *testing.T) {
+	t.Parallel()
+	for name := range notYet() {
+		if !slices.ContainsFunc(sabotages(), func(s sabotage) bool { return s.name == name }) {
+			t.Errorf("there is no sabotage %q", name)
+		}
+	}
+}
 
 // TestFits: each sabotage fits to the product as it is.
 func TestFits(t *testing.T) {
