@@ -161,3 +161,16 @@ func TestALimitFollowsItsDiskHoweverManySlashesItsPathHas(t *testing.T) {
 		t.Errorf("%s%s%s", o.problems, o.warnings, o.xml)
 	}
 }
+
+// The first console is the first serial port once more.
+func TestASerialPortAndItsConsoleAreOneDevice(t *testing.T) {
+	t.Parallel()
+	for kind, mode := range map[string]string{"dev": "", "unix": "mode='bind' "} {
+		source := "<source " + mode + "path='/srv/port'/>"
+		o := planDevices(t, "", "<serial type='"+kind+"'>"+source+"<target port='0'/></serial><console type='"+kind+"'>"+source+"<target type='serial' port='0'/></console>",
+			"pathMappings: [{from: /srv, to: /mnt}]")
+		if o.problems != "" || strings.Count(o.xml, "path='/mnt/port'") != 2 {
+			t.Errorf("%s: %s%s", kind, o.problems, o.xml)
+		}
+	}
+}

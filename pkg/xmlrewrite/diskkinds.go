@@ -106,16 +106,19 @@ func (p *planner) checkDecryption(disk *xmltree.Node, v *v1alpha1.VolumeMigrateD
 	case opens && kind == "vhostuser":
 		p.report(ProblemConflict, field, disk, "the daemon behind the vhost-user socket reads the data, so libvirt cannot decrypt it; remove encryption")
 	case canDecrypt(disk, format, kind):
-	case opens, format != "" && v.Encryption == nil && isEncrypted(disk):
+	case opens, format != "" && v.Encryption == nil && encryptionOf(disk) != nil:
 		p.report(ProblemConflict, field, disk, "QEMU decrypts data of the formats raw and qcow2 only; give one of them in driver.format, or set encryption to {} if the data is not encrypted on the target")
 	}
 }
 
 const rawFormat = "raw"
 
-// isEncrypted reports whether libvirt has a disk's data decrypted.
-func isEncrypted(disk *xmltree.Node) bool {
-	return disk.Child("source").Child("encryption") != nil || disk.Child("encryption") != nil
+// encryptionOf returns how a disk's data are encrypted; nil if they are not.
+func encryptionOf(disk *xmltree.Node) *xmltree.Node {
+	if have := disk.Child("source").Child("encryption"); have != nil {
+		return have
+	}
+	return disk.Child("encryption")
 }
 
 // canDecrypt reports whether QEMU can decrypt data of the format that is given, or else of
@@ -133,10 +136,7 @@ func (p *planner) fitEncryption(disk *xmltree.Node, want *v1alpha1.VolumeEncrypt
 	if shape == nil || want != nil && want.SecretUUID == nil {
 		return
 	}
-	have := disk.Child("source").Child("encryption")
-	if have == nil {
-		have = disk.Child("encryption")
-	}
+	have := encryptionOf(disk)
 	switch {
 	case shape.kind == "dir" && (have != nil || want != nil):
 		p.report(ProblemConflict, field.dot("encryption"), disk, "a directory cannot be decrypted as a disk can; set encryption to {}, or choose another kind of source")

@@ -123,10 +123,10 @@ func (j *judge) claimLimit(n *xmltree.Node, value string) {
 	if !j.disks.missLimit(n) {
 		return
 	}
+	to, mapped, done := j.paths.to(value)
 	c := claim{at: n.Parent}
-	to, mapped, _ := j.paths.to(value)
-	if mapped {
-		c.field = placeOf(pathMappingsField)
+	if mapped && done < 0 {
+		c.field = j.paths.field(value)
 	}
 	j.claims(limitKey(to), c)
 }
@@ -147,23 +147,23 @@ func (j *judge) mapPath(row *refRow, n *xmltree.Node, place, value string) bool 
 	default:
 		n.SetAttr(place, to)
 	}
-	j.claimPath(n, to, mapped && done < 0)
+	if mapped && done < 0 {
+		j.claimPath(n, to, j.paths.field(value))
+	} else if inBackingChain(n) {
+		j.claimPath(n, to, nil)
+	}
 	return mapped
 }
 
-// claimPath notes what a path of the target will be used for: those that are mapped, and what
-// disks are based on.
-func (j *judge) claimPath(n *xmltree.Node, to string, mapped bool) {
-	c := claim{at: n, shared: !isExclusive(n)}
+// claimPath notes what a path of the target will be used for, by an entry of the map or,
+// without one, because it is kept.
+func (j *judge) claimPath(n *xmltree.Node, to string, field *place) {
 	switch {
-	case j.disks.missLimit(n):
-		return // It is of a device that a disk may have.
-	case mapped:
-		c.field = placeOf(pathMappingsField)
-	case !inBackingChain(n):
-		return
+	case j.disks.missLimit(n): // It is of a device that a disk may have.
+	case n.Parent.Name == "console" && isOneOf(n.Parent.Child("target").Value("type"), "", "serial"): // It is a serial port once more.
+	default:
+		j.claims(pathKey(to), claim{field: field, at: n, shared: !isExclusive(n)})
 	}
-	j.claims(pathKey(to), c)
 }
 
 // isExclusive reports whether what an element names serves one device only: input devices,

@@ -74,9 +74,9 @@ func (p *planner) hasPathMapping(dev string) bool {
 // itself, in either of the guest's definitions.
 func (p *planner) hasPathBelow(dir string) bool {
 	found := false
-	look := func(_ *refRow, _ *xmltree.Node, _, value string) {
+	look := func(_ *refRow, n *xmltree.Node, place, value string) {
 		at, plain := cleanPath(value)
-		found = found || plain && isBelow(at, dir)
+		found = found || plain && isBelow(at, dir) && !isServersName(n, place)
 	}
 	walkPlaces(p.domain, look)
 	if p.other != nil {
@@ -91,7 +91,7 @@ func (p *planner) warnOfKeptHosts(source *xmltree.Node) {
 	const advice = "; make sure that it is right on the target, or list the disk in volumes"
 	for _, h := range source.Children("host") {
 		switch {
-		case h.Value("transport") == "unix" && p.hasPathMapping(h.Value("socket")):
+		case h.Value("transport") == "unix" && inBackingChain(h) && p.hasPathMapping(h.Value("socket")):
 		case h.Value("transport") == "unix":
 			p.warn(placeOf(volumesField), h, "the disk's server is reached through a socket of the host, which is kept"+advice)
 		case scopeOf(h.Value("name")) == scopeLoopback || scopeOf(h.Value("name")) == scopeAny:

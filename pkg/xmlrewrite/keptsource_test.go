@@ -90,3 +90,13 @@ func TestFirmwareVariablesBehindASocketOfTheHostAreNotKeptInSilence(t *testing.T
 		}
 	}
 }
+
+// The map of paths is for disks' bases, not for disks themselves.
+func TestASocketOfADiskThatTheMapIsNotForIsWarnedAbout(t *testing.T) {
+	t.Parallel()
+	disk := "<disk type='network' device='disk'><driver name='qemu' type='raw'/><source protocol='nbd' name='x'><host transport='unix' socket='/srv/n.sock'/></source><target dev='vda' bus='virtio'/></disk>"
+	share := "<filesystem type='mount'><source dir='/srv/share'/><target dir='t'/></filesystem>"
+	if o := planDevices(t, "", disk+share, "pathMappings: [{from: /srv, to: /mnt}]"); !strings.Contains(o.warnings, "a socket of the host, which is kept") {
+		t.Errorf("%s%s%s", o.problems, o.warnings, o.xml)
+	}
+}

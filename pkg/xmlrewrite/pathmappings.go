@@ -118,6 +118,15 @@ func (m *pathMap) entry(from string) int {
 	return best
 }
 
+// field returns the entry that maps a path; nil if there is none.
+func (m *pathMap) field(text string) *place {
+	at, _ := cleanPath(text)
+	if i := m.entry(at); i >= 0 {
+		return placeOf(pathMappingsField).entry(i)
+	}
+	return nil
+}
+
 // find notes what there is in both of the guest's definitions.
 func (m *pathMap) find(p *planner) {
 	if len(m.mappings) == 0 {
