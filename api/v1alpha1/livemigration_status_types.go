@@ -212,12 +212,20 @@ type AttemptStatus struct {
 //
 // +kubebuilder:validation:XValidation:rule="self.attemptID != oldSelf.attemptID || !has(oldSelf.startRequestedTime) || has(self.startRequestedTime)",message="startRequestedTime is never removed"
 // +kubebuilder:validation:XValidation:rule="self.attemptID != oldSelf.attemptID || !has(oldSelf.end) || has(self.end)",message="end is never removed"
+// +kubebuilder:validation:XValidation:rule="self.attemptID != oldSelf.attemptID || !has(self.revision) || !has(oldSelf.revision) || self.revision >= oldSelf.revision",message="revision never goes back: a later report has been recorded"
 type SourceStatus struct {
 	// attemptID is the attempt that this section is about.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	AttemptID string `json:"attemptID,omitempty"`
+	// revision grows with each report that the node's agent sends; one that reaches the API
+	// server after a later one is refused. It begins with the time at which the agent was
+	// started, so that those of its successor are higher. Older agents send none.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=9007199254740991
+	Revision int64 `json:"revision,omitempty"`
 	// guest is what the target has to know about the guest; set once the checks have
 	// passed.
 	// +optional
@@ -350,12 +358,21 @@ const (
 )
 
 // TargetStatus is what the target node's agent does and sees.
+//
+// +kubebuilder:validation:XValidation:rule="self.attemptID != oldSelf.attemptID || !has(self.revision) || !has(oldSelf.revision) || self.revision >= oldSelf.revision",message="revision never goes back: a later report has been recorded"
 type TargetStatus struct {
 	// attemptID is the attempt that this section is about.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	AttemptID string `json:"attemptID,omitempty"`
+	// revision grows with each report that the node's agent sends; one that reaches the API
+	// server after a later one is refused. It begins with the time at which the agent was
+	// started, so that those of its successor are higher. Older agents send none.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=9007199254740991
+	Revision int64 `json:"revision,omitempty"`
 	// readyTime is when the target was ready to receive the guest.
 	// +optional
 	ReadyTime *metav1.MicroTime `json:"readyTime,omitempty"`

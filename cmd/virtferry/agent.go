@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
@@ -198,7 +199,7 @@ func runLibvirt(ctx context.Context, hv *libvirt.Client) (closeClient func()) {
 func setupAgent(ctx context.Context, mgr ctrl.Manager, f *agentFlags, hv *libvirt.Client, receive agent.ReceiveConfig) error {
 	n := &agent.Node{
 		Name: f.nodeName, Hypervisor: hv, Receive: receive, Clock: clock.RealClock{}, Log: mgr.GetLogger(),
-		Recorder: &node.Recorder{Client: mgr.GetClient(), Reader: mgr.GetAPIReader()},
+		Recorder: node.NewRecorder(mgr.GetClient(), mgr.GetAPIReader(), time.Now()),
 		Listens:  agent.Listens,
 		Secrets:  &node.SecretSource{Reader: mgr.GetAPIReader(), Node: f.nodeName},
 	}

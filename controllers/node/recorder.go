@@ -6,6 +6,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -25,18 +26,22 @@ import (
 
 // Recorder writes the agent's sections of LiveMigrations by server-side apply.
 type Recorder struct {
-	// Client writes.
-	Client client.Client
-	// Reader reads past all caches.
-	Reader client.Reader
+	client    client.Client
+	reader    client.Reader
+	revisions *revisions
 }
 
 var _ agent.Recorder = (*Recorder)(nil)
 
+// NewRecorder returns a recorder of a process that starts now. reader reads past all caches.
+func NewRecorder(c client.Client, reader client.Reader, now time.Time) *Recorder {
+	return &Recorder{client: c, reader: reader, revisions: newRevisions(now)}
+}
+
 // Refresh implements agent.Recorder.
 func (r *Recorder) Refresh(ctx context.Context, lm *v1alpha1.LiveMigration) (*v1alpha1.LiveMigration, error) {
 	fresh := &v1alpha1.LiveMigration{}
-	err := r.Reader.Get(ctx, client.ObjectKeyFromObject(lm), fresh)
+	err := r.reader.Get(ctx, client.ObjectKeyFromObject(lm), fresh)
 	if apierrors.IsNotFound(err) || err == nil && fresh.UID != lm.UID {
 		return nil, agent.ErrGone
 	}
@@ -48,7 +53,9 @@ func (r *Recorder) Refresh(ctx context.Context, lm *v1alpha1.LiveMigration) (*v1
 
 // RecordSource implements agent.Recorder.
 func (r *Recorder) RecordSource(ctx context.Context, lm *v1alpha1.LiveMigration, report agent.SourceReport, ifUnchanged bool) error {
-	section, err := applyconv.To[ac.SourceStatusApplyConfiguration](report.Section)
+	stamped := *report.Section
+	stamped.Revision = r.revisions.next()
+	section, err := applyconv.To[ac.SourceStatusApplyConfiguration](&stamped)
 	if err != nil {
 		return fmt.Errorf("preparing the source's section: %w", err)
 	}
@@ -59,27 +66,46 @@ func (r *Recorder) RecordSource(ctx context.Context, lm *v1alpha1.LiveMigration,
 	status := ac.LiveMigrationStatus()
 	status.Source, status.Progress = section, progress
 	return r.apply(ctx, lm, status, write{
-		owner: v1alpha1.OwnerSourceAgent, attempt: report.Section.AttemptID, source: report.Section, ifUnchanged: ifUnchanged,
+		owner: v1alpha1.OwnerSourceAgent, attempt: report.Section.AttemptID, source: &stamped, ifUnchanged: ifUnchanged,
 	})
 }
 
 // RecordTarget implements agent.Recorder.
 func (r *Recorder) RecordTarget(ctx context.Context, lm *v1alpha1.LiveMigration, report *v1alpha1.TargetStatus) error {
-	section, err := applyconv.To[ac.TargetStatusApplyConfiguration](report)
+	stamped := *report
+	stamped.Revision = r.revisions.next()
+	section, err := applyconv.To[ac.TargetStatusApplyConfiguration](&stamped)
 	if err != nil {
 		return fmt.Errorf("preparing the target's section: %w", err)
 	}
 	status := ac.LiveMigrationStatus()
 	status.Target = section
-	return r.apply(ctx, lm, status, write{owner: v1alpha1.OwnerTargetAgent, attempt: report.AttemptID})
+	return r.apply(ctx, lm, status, write{owner: v1alpha1.OwnerTargetAgent, attempt: report.AttemptID, target: &stamped})
 }
 
-// write says how a status is written: as whom, about which attempt, what of the source,
+// write says how a status is written: as whom, about which attempt, what of which side,
 // and whether only if the object is as it was read.
 type write struct {
 	owner, attempt string
 	source         *v1alpha1.SourceStatus
+	target         *v1alpha1.TargetStatus
 	ifUnchanged    bool
+}
+
+// overtaken returns the revision of the section in lm if the one that is written is not
+// later, and zero otherwise.
+func (w write) overtaken(lm *v1alpha1.LiveMigration) int64 {
+	var recorded, written int64
+	switch source, target := migration.CurrentSource(lm), migration.CurrentTarget(lm); {
+	case w.source != nil && source != nil:
+		recorded, written = source.Revision, w.source.Revision
+	case w.target != nil && target != nil:
+		recorded, written = target.Revision, w.target.Revision
+	}
+	if written == 0 || recorded < written {
+		return 0
+	}
+	return recorded
 }
 
 func (r *Recorder) apply(ctx context.Context, lm *v1alpha1.LiveMigration, status *ac.LiveMigrationStatusApplyConfiguration, w write) error {
@@ -87,7 +113,7 @@ func (r *Recorder) apply(ctx context.Context, lm *v1alpha1.LiveMigration, status
 	if w.ifUnchanged {
 		config.WithResourceVersion(lm.ResourceVersion)
 	}
-	err := r.Client.Status().Apply(ctx, config, client.FieldOwner(w.owner), client.ForceOwnership)
+	err := r.client.Status().Apply(ctx, config, client.FieldOwner(w.owner), client.ForceOwnership)
 	switch {
 	case err == nil:
 		return nil
@@ -115,6 +141,12 @@ func (r *Recorder) refused(ctx context.Context, lm *v1alpha1.LiveMigration, w wr
 	case migration.Finished(fresh):
 		// It could change nothing any more.
 		return agent.ErrOutdated
+	}
+	if recorded := w.overtaken(fresh); recorded > 0 {
+		// Not by this process, which sends one at a time: the clock has been set back since
+		// another one was started. The next try comes after that one's.
+		r.revisions.pass(recorded)
+		return fmt.Errorf("applying the status: %w", cause)
 	}
 	return fmt.Errorf("%w: %w", agent.ErrRefused, cause)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -87,7 +88,7 @@ func TestWhyAReportIsRefused(t *testing.T) {
 		{"it is not this agent's to write", forbidden, same, agent.ErrRefused},
 	} {
 		to := refusing{reason: c.reason, object: c.object}
-		r := &Recorder{Client: statuses{to: to}, Reader: to}
+		r := NewRecorder(statuses{to: to}, to, time.Unix(1, 0))
 		err := r.RecordSource(t.Context(), same, agent.SourceReport{Section: &v1alpha1.SourceStatus{AttemptID: "now"}}, true)
 		if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
 			t.Errorf("%s: got %v, want %v", c.name, err, c.want)
@@ -95,11 +96,49 @@ func TestWhyAReportIsRefused(t *testing.T) {
 	}
 	away := errors.New("the API server is away")
 	to := refusing{reason: away}
-	r := &Recorder{Client: statuses{to: to}, Reader: to}
+	r := NewRecorder(statuses{to: to}, to, time.Unix(1, 0))
 	err := r.RecordTarget(t.Context(), same, &v1alpha1.TargetStatus{AttemptID: "now"})
 	for _, final := range []error{agent.ErrGone, agent.ErrOutdated, agent.ErrRefused, agent.ErrConflict} {
 		if !errors.Is(err, away) || errors.Is(err, final) {
 			t.Errorf("an API server that is away gives %v", err)
 		}
+	}
+}
+
+// TestRevisions: each is higher than those before it, those of a process than those of
+// processes that were started before it, and none is higher than the API server takes.
+func TestRevisions(t *testing.T) {
+	t.Parallel()
+	started := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	r := newRevisions(started)
+	first := r.next()
+	if second := r.next(); first <= 0 || second <= first {
+		t.Errorf("after %d comes %d", first, second)
+	}
+	for range 500 {
+		r.next()
+	}
+	if next := newRevisions(started.Add(time.Millisecond)).next(); next <= r.next() {
+		t.Errorf("the successor begins with %d", next)
+	}
+	last := r.next()
+	r.pass(first)
+	if next := r.next(); next <= last {
+		t.Errorf("having passed a lower one, %d comes after %d", next, last)
+	}
+	other := newRevisions(started.Add(time.Hour))
+	r.pass(other.next())
+	if passed, more := r.next(), other.next(); passed <= more {
+		t.Errorf("%d does not pass another process, which has sent %d", passed, more)
+	}
+	r.pass(mostRevision)
+	if next := r.next(); next != 0 {
+		t.Errorf("after the highest comes %d", next)
+	}
+	if next := newRevisions(time.Unix(-5, 0)).next(); next != 1 {
+		t.Errorf("before 1970 begins with %d", next)
+	}
+	if next := newRevisions(time.Date(2240, 1, 1, 0, 0, 0, 0, time.UTC)).next(); next >= mostRevision || next <= 0 {
+		t.Errorf("in 2240 begins with %d", next)
 	}
 }

@@ -86,6 +86,9 @@ func objectSabotages() []sabotage {
 			{ttlFile, "ttl == nil || done == nil ||", "done == nil ||"},
 			{ttlFile, "wait = done.Add(time.Duration(*ttl) * time.Second).Sub(r.Clock.Now())", "if ttl == nil {\n\t\treturn 0, true\n\t}\n\twait = done.Add(time.Duration(*ttl) * time.Second).Sub(r.Clock.Now())"},
 		}},
+		{"late-report", "an older report of an agent replaces a newer one", []change{{
+			"controllers/node/revisions.go", "\tr.last++\n\treturn r.last\n", "\treturn 0\n",
+		}}},
 		{"not-by-uuid", "a guest is not found by its UUID", []change{{
 			"pkg/migration/resolve.go", "\tname := known[0].domain.Name\n",
 			"\tname := known[0].domain.Name\n\tif isUUID(spec.Domain) {\n\t\treturn problem(v1alpha1.ReasonDomainNotFound, false, \"No node lists a guest %q\", spec.Domain)\n\t}\n",

@@ -144,7 +144,7 @@ func (w *world) newAgent(letter string) *agentSim {
 	w.create(&v1alpha1.Hypervisor{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{worldLabel: w.name}}})
 	return &agentSim{
 		t: w.t, node: name, hostUUID: uuid.NewString(), config: restConfig, client: c, guests: &guestList{}, fallSilent: func() {},
-		recorder:  &node.Recorder{Client: c, Reader: c},
+		recorder:  node.NewRecorder(c, c, time.Now()),
 		publisher: &node.HypervisorRecorder{Client: c, Reader: c, Node: name, Namespace: systemNamespace, Clock: clock.RealClock{}},
 	}
 }

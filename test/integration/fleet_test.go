@@ -37,7 +37,7 @@ func (w *world) runAgent(sim *agentSim, host *fake.Host) (stop func()) {
 	}
 	n := &agent.Node{
 		Name: sim.node, Hypervisor: host, Clock: clock.RealClock{}, Log: logr.Discard(),
-		Recorder: &node.Recorder{Client: mgr.GetClient(), Reader: mgr.GetAPIReader()},
+		Recorder: node.NewRecorder(mgr.GetClient(), mgr.GetAPIReader(), time.Now()),
 		Receive: agent.ReceiveConfig{
 			Endpoint:      v1alpha1.TargetEndpoint{Address: sim.node, Transport: v1alpha1.TransportTCP},
 			ListenAddress: netip.MustParseAddr("192.0.2.1"), SerialPorts: agent.PortRange{First: 10000, Last: 10999},

@@ -6,11 +6,13 @@ import (
 	"cmp"
 	"errors"
 	"testing"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/controllers/node"
 	"github.com/virtferry/virtferry/pkg/agent"
 )
 
@@ -146,5 +148,77 @@ func TestRecorderRemovesWhatIsNotReportedAnyMore(t *testing.T) {
 	p := now.Status.Progress
 	if p == nil || p.ExpectedDowntimeMilliseconds != nil || p.Memory == nil || p.Memory.TotalBytes != 1 {
 		t.Errorf("the progress is %+v", p)
+	}
+}
+
+// TestAReportThatComesLateIsRefused, as one does whose sender has given up and sent another:
+// what is recorded does not go back, whichever process has sent it.
+func TestAReportThatComesLateIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.newAgent("a")
+	lm := w.underWay(a.node, a.node)
+	source := agent.SourceReport{Section: &v1alpha1.SourceStatus{AttemptID: "1"}, Progress: &v1alpha1.ProgressStatus{Percent: 93}}
+	target := &v1alpha1.TargetStatus{AttemptID: "1"}
+	report := func(r *node.Recorder) {
+		t.Helper()
+		// A clock that was set back costs the first try.
+		for _, write := range []func() error{
+			func() error { return r.RecordSource(t.Context(), lm, source, false) },
+			func() error { return r.RecordTarget(t.Context(), lm, target) },
+		} {
+			if err := write(); err != nil {
+				a.check(write())
+			}
+		}
+	}
+	shown := func() *v1alpha1.LiveMigration {
+		t.Helper()
+		now, err := a.recorder.Refresh(t.Context(), lm)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return now
+	}
+	requireRefused := func(lateSource, lateTarget int64) {
+		t.Helper()
+		for owner, status := range map[string]map[string]any{
+			v1alpha1.OwnerSourceAgent: {"source": map[string]any{"attemptID": "1", "revision": lateSource}, "progress": map[string]any{"percent": 58}},
+			v1alpha1.OwnerTargetAgent: {"target": map[string]any{"attemptID": "1", "revision": lateTarget}},
+		} {
+			if err := applyStatus(t, a.client, owner, lm, status); !apierrors.IsInvalid(err) {
+				t.Errorf("what %s has sent late: %v", owner, err)
+			}
+		}
+		if p := shown().Status.Progress.Percent; p != 93 {
+			t.Errorf("the progress goes back to %d %%", p)
+		}
+	}
+	report(a.recorder)
+	first := shown()
+	if first.Status.Source.Revision == 0 || first.Status.Target.Revision == 0 {
+		t.Fatalf("the sections have the revisions %d and %d", first.Status.Source.Revision, first.Status.Target.Revision)
+	}
+	requireRefused(first.Status.Source.Revision-1, first.Status.Target.Revision-1)
+	for name, started := range map[string]time.Time{
+		"a clock that goes on": time.Now(), "a clock that was set back by a year": time.Now().AddDate(-1, 0, 0),
+	} {
+		before := shown()
+		report(node.NewRecorder(a.client, a.client, started))
+		if now := shown(); now.Status.Source.Revision <= before.Status.Source.Revision || now.Status.Target.Revision <= before.Status.Target.Revision {
+			t.Errorf("%s: the successor's revisions are not higher", name)
+		}
+		// What the predecessor has sent before it was killed.
+		requireRefused(before.Status.Source.Revision+9, before.Status.Target.Revision+9)
+	}
+	// Nobody can keep an agent from reporting, by a revision that none can pass.
+	if err := applyStatus(t, a.client, v1alpha1.OwnerSourceAgent, lm, map[string]any{
+		"source": map[string]any{"attemptID": "1", "revision": int64(1<<53 - 1)}, "progress": map[string]any{"percent": 93},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	report(a.recorder)
+	if now := shown(); now.Status.Source.Revision != 0 {
+		t.Errorf("after the highest revision comes %d", now.Status.Source.Revision)
 	}
 }

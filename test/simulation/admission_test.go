@@ -42,6 +42,8 @@ var statusRules = []rule{
 	{"target must be about the current attempt", current("target")},
 	{"startRequestedTime is never removed", keptInAttempt("startRequestedTime")},
 	{"end is never removed", keptInAttempt("end")},
+	{"revision never goes back: a later report has been recorded", goesOn("source")},
+	{"revision never goes back: a later report has been recorded", goesOn("target")},
 }
 
 // specFixed are the fields of the spec that cannot be changed, as far as an act here could.
@@ -60,6 +62,16 @@ func keptInAttempt(field string) func(old, now object) bool {
 	return func(old, now object) bool {
 		was, is := in(old, "source"), in(now, "source")
 		return was == nil || is == nil || was["attemptID"] != is["attemptID"] || was[field] == nil || is[field] != nil
+	}
+}
+
+// goesOn holds if the revision of a section does not go back within an attempt.
+func goesOn(section string) func(old, now object) bool {
+	return func(old, now object) bool {
+		was, is := in(old, section), in(now, section)
+		before, ok := was["revision"].(int64)
+		after, has := is["revision"].(int64)
+		return !ok || !has || was["attemptID"] != is["attemptID"] || after >= before
 	}
 }
 

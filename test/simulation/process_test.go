@@ -156,7 +156,7 @@ func (w *world) startAgent(n *host) {
 	p.cancel = cancel
 	an := &agent.Node{
 		Name: n.name, Hypervisor: p.conn, Clock: hostClock, Log: logr.Discard(),
-		Recorder: &node.Recorder{Client: mgr.GetClient(), Reader: mgr.GetAPIReader()},
+		Recorder: node.NewRecorder(mgr.GetClient(), mgr.GetAPIReader(), hostClock.Now()),
 		Receive: agent.ReceiveConfig{
 			Endpoint:      v1alpha1.TargetEndpoint{Address: n.name, Transport: v1alpha1.TransportTCP},
 			ListenAddress: netip.MustParseAddr("192.0.2.1"), SerialPorts: agent.PortRange{First: 10000, Last: 10009},

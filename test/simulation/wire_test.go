@@ -154,18 +154,13 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // arriveLate has some of the requests that were given up carried out all the same, seconds
-// later, whatever has become of the process meanwhile. What an agent reports without a
-// condition is spared: a newer report that has overtaken it would be replaced.
+// later, whatever has become of the process meanwhile.
 func (w *wire) arriveLate(req *http.Request, r request, step *pace) {
 	if req.Body == nil || !step.chance(50) {
 		return
 	}
 	body, err := io.ReadAll(req.Body)
 	if err != nil {
-		return
-	}
-	conditional := bytes.Contains(body, []byte(`"resourceVersion"`)) || req.Header.Get("Content-Type") == "application/json-patch+json"
-	if strings.HasPrefix(w.by, agentPrefix) && !conditional {
 		return
 	}
 	late := req.Clone(context.Background())

@@ -88,7 +88,7 @@ func newAgent(ctx context.Context, kubeconfig string, host *fake.Host, registry 
 	name := host.Name()
 	n := &agent.Node{
 		Name: name, Hypervisor: host, Clock: clock.RealClock{}, Log: logr.Discard(),
-		Recorder: &node.Recorder{Client: mgr.GetClient(), Reader: mgr.GetAPIReader()},
+		Recorder: node.NewRecorder(mgr.GetClient(), mgr.GetAPIReader(), time.Now()),
 		Receive: agent.ReceiveConfig{
 			Endpoint:      v1alpha1.TargetEndpoint{Address: name, Transport: v1alpha1.TransportTCP},
 			ListenAddress: netip.MustParseAddr("192.0.2.1"), SerialPorts: agent.PortRange{First: 10000, Last: 10999},

@@ -1094,6 +1094,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: recovery
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.RecoveryStatus
+    - name: revision
+      type:
+        scalar: numeric
     - name: startRequestedTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
@@ -1265,6 +1268,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: readyTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: revision
+      type:
+        scalar: numeric
     - name: wholeTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime

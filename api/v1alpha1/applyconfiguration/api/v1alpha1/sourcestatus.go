@@ -14,6 +14,10 @@ import (
 type SourceStatusApplyConfiguration struct {
 	// attemptID is the attempt that this section is about.
 	AttemptID *string `json:"attemptID,omitempty"`
+	// revision grows with each report that the node's agent sends; one that reaches the API
+	// server after a later one is refused. It begins with the time at which the agent was
+	// started, so that those of its successor are higher. Older agents send none.
+	Revision *int64 `json:"revision,omitempty"`
 	// guest is what the target has to know about the guest; set once the checks have
 	// passed.
 	Guest *GuestFactsApplyConfiguration `json:"guest,omitempty"`
@@ -56,6 +60,14 @@ func SourceStatus() *SourceStatusApplyConfiguration {
 // If called multiple times, the AttemptID field is set to the value of the last call.
 func (b *SourceStatusApplyConfiguration) WithAttemptID(value string) *SourceStatusApplyConfiguration {
 	b.AttemptID = &value
+	return b
+}
+
+// WithRevision sets the Revision field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Revision field is set to the value of the last call.
+func (b *SourceStatusApplyConfiguration) WithRevision(value int64) *SourceStatusApplyConfiguration {
+	b.Revision = &value
 	return b
 }
 

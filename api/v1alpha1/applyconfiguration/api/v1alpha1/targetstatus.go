@@ -13,6 +13,10 @@ import (
 type TargetStatusApplyConfiguration struct {
 	// attemptID is the attempt that this section is about.
 	AttemptID *string `json:"attemptID,omitempty"`
+	// revision grows with each report that the node's agent sends; one that reaches the API
+	// server after a later one is refused. It begins with the time at which the agent was
+	// started, so that those of its successor are higher. Older agents send none.
+	Revision *int64 `json:"revision,omitempty"`
 	// readyTime is when the target was ready to receive the guest.
 	ReadyTime *v1.MicroTime `json:"readyTime,omitempty"`
 	// endpoint is where the source reaches this host. From it the source's agent builds
@@ -75,6 +79,14 @@ func TargetStatus() *TargetStatusApplyConfiguration {
 // If called multiple times, the AttemptID field is set to the value of the last call.
 func (b *TargetStatusApplyConfiguration) WithAttemptID(value string) *TargetStatusApplyConfiguration {
 	b.AttemptID = &value
+	return b
+}
+
+// WithRevision sets the Revision field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Revision field is set to the value of the last call.
+func (b *TargetStatusApplyConfiguration) WithRevision(value int64) *TargetStatusApplyConfiguration {
+	b.Revision = &value
 	return b
 }
 
