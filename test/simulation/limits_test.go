@@ -129,8 +129,11 @@ func (o *observer) checkLimits() {
 			continue
 		}
 		if migration.DryRun(lm) {
-			checks["from "+c.Source]++
-			checks["to "+c.Target]++
+			// One that asks whether the guest is on its target already tries nothing out.
+			if c.Stage == migration.StagePreparing {
+				checks["from "+c.Source]++
+				checks["to "+c.Target]++
+			}
 			continue
 		}
 		if other := guests[c.Guest]; other != "" {
