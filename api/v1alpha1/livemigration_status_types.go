@@ -255,6 +255,14 @@ type SourceStatus struct {
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=512
 	Warnings []string `json:"warnings,omitempty"`
+	// knownFaults are faults of the versions of libvirt and QEMU on the two hosts that the
+	// migration may meet, each with what to do about it. Set with warnings.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=512
+	KnownFaults []string `json:"knownFaults,omitempty"`
 	// jobStartedTime is when the migration job was first seen running.
 	// +optional
 	JobStartedTime *metav1.MicroTime `json:"jobStartedTime,omitempty"`
@@ -504,4 +512,8 @@ type TargetHost struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	LibvirtVersion string `json:"libvirtVersion,omitempty"`
+	// hypervisorVersion is the version of the host's QEMU.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	HypervisorVersion string `json:"hypervisorVersion,omitempty"`
 }

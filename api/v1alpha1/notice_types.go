@@ -21,7 +21,7 @@ type Notice struct {
 
 // NoticeReason says what a notice is about.
 //
-// +kubebuilder:validation:Enum=HostPartsKept;CompletionForced;PausedForCompletion;PostCopyStarted;PostCopyCompleted;DowntimeExceeded
+// +kubebuilder:validation:Enum=HostPartsKept;KnownFaults;CompletionForced;PausedForCompletion;PostCopyStarted;PostCopyCompleted;DowntimeExceeded
 type NoticeReason string
 
 // The reasons of notices.
@@ -29,6 +29,9 @@ const (
 	// NoticeHostPartsKept: parts of the guest's definition depend on its host, and were
 	// kept as they are.
 	NoticeHostPartsKept NoticeReason = "HostPartsKept"
+	// NoticeKnownFaults: the versions of libvirt and QEMU on the two hosts have faults that
+	// the migration may meet.
+	NoticeKnownFaults NoticeReason = "KnownFaults"
 	// NoticeCompletionForced: the migration is completed by post-copy or a pause. The
 	// message says which request, timeout or strategy asked for it.
 	NoticeCompletionForced NoticeReason = "CompletionForced"

@@ -171,6 +171,11 @@ type RecoveryStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	LastError string `json:"lastError,omitempty"`
+	// withheldReason is why the agent does not resume it: what is known of the hosts'
+	// versions says that this would do harm. Once they have changed, it is absent.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	WithheldReason string `json:"withheldReason,omitempty"`
 	// resumedTime is when the copy was seen to continue.
 	// +optional
 	ResumedTime *metav1.MicroTime `json:"resumedTime,omitempty"`

@@ -1590,6 +1590,11 @@ func (in *SourceStatus) DeepCopyInto(out *SourceStatus) {
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
+	if in.KnownFaults != nil {
+		in, out := &in.KnownFaults, &out.KnownFaults
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.JobStartedTime != nil {
 		in, out := &in.JobStartedTime, &out.JobStartedTime
 		*out = (*in).DeepCopy()

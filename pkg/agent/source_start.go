@@ -307,6 +307,7 @@ func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, e
 		p.PersistentXML = rewritten[1]
 	}
 	s.section.Warnings = migration.Warnings(warnings)
+	s.section.KnownFaults = s.knownFaults(ctx, definitions[0])
 	return p, nil
 }
 

@@ -190,6 +190,11 @@ func (s *sourceSession) notePostCopy() {
 	if record := s.record(); record.PostCopyTime == nil {
 		record.PostCopyTime = &now
 	}
+	s.noteRecoveryState(now)
+}
+
+// noteRecoveryState records since when post-copy is interrupted, or that it goes on.
+func (s *sourceSession) noteRecoveryState(now metav1.MicroTime) {
 	broken, recovery := s.now.domain.Reason == hypervisor.ReasonPostcopyFailed, s.section.Recovery
 	switch {
 	case broken && recovery == nil:
@@ -198,6 +203,9 @@ func (s *sourceSession) notePostCopy() {
 		recovery.BrokenTime, recovery.ResumedTime = now, nil
 	case !broken && recovery != nil && recovery.ResumedTime == nil:
 		recovery.ResumedTime = &now
+	}
+	if broken {
+		s.section.Recovery.WithheldReason = s.withheldReason()
 	}
 }
 
@@ -270,6 +278,10 @@ func (s *sourceSession) recoverPostCopy(ctx context.Context) time.Duration {
 	now := s.node.Clock.Now()
 	s.lastRecover = now
 	s.notePostCopy()
+	if migration.ResumeWithheld(s.section) {
+		s.report(atOnce)
+		return followInterval
+	}
 	r := s.section.Recovery
 	r.Attempts++
 	r.LastAttemptTime = new(metav1.NewMicroTime(now))

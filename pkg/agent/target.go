@@ -156,6 +156,7 @@ func (s *targetSession) observe(ctx context.Context, confirm bool) time.Duration
 		s.noteArrival(section)
 	}
 	s.notePostCopy(section)
+	s.noteVersions(ctx, section)
 	if confirm && section.ConfirmedTime == nil {
 		section.ConfirmedTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
 	}
@@ -226,6 +227,18 @@ func (s *targetSession) notePostCopy(section *v1alpha1.TargetStatus) {
 	}
 }
 
+// noteVersions tells what runs on the host now, for as long as post-copy is interrupted:
+// whether it can be resumed may depend on that, and libvirt can be updated while the guest
+// waits.
+func (s *targetSession) noteVersions(ctx context.Context, section *v1alpha1.TargetStatus) {
+	if !migration.Interrupted(migration.CurrentSource(s.lm)) || section.Host == nil {
+		return
+	}
+	if host, err := s.hv.HostInfo(ctx); err == nil {
+		section.Host.LibvirtVersion, section.Host.HypervisorVersion = host.LibvirtVersion, host.HypervisorVersion
+	}
+}
+
 // measuredDowntime reads the guest's pause from the statistics that this side
 // keeps of a migration that has ended; it is nil until there are any.
 func (s *targetSession) measuredDowntime(ctx context.Context) *int64 {
@@ -282,7 +295,7 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 func (s *targetSession) hostFacts(host hypervisor.HostInfo) *v1alpha1.TargetHost {
 	out := &v1alpha1.TargetHost{
 		CgroupVersion:  int32(s.node.Receive.CgroupVersion), //nolint:gosec // 1 or 2.
-		LibvirtVersion: host.LibvirtVersion,
+		LibvirtVersion: host.LibvirtVersion, HypervisorVersion: host.HypervisorVersion,
 	}
 	if host.Capabilities == "" {
 		return out

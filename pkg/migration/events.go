@@ -28,7 +28,7 @@ func Events(before, after *v1alpha1.LiveMigrationStatus) []Event {
 			continue
 		}
 		switched = switched || n.Reason == v1alpha1.NoticePostCopyStarted
-		warning := n.Reason == v1alpha1.NoticeHostPartsKept || n.Reason == v1alpha1.NoticeDowntimeExceeded
+		warning := n.Reason == v1alpha1.NoticeHostPartsKept || n.Reason == v1alpha1.NoticeKnownFaults || n.Reason == v1alpha1.NoticeDowntimeExceeded
 		out = append(out, Event{Warning: warning, Reason: string(n.Reason), Message: n.Message})
 	}
 	was := meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionSucceeded)

@@ -102,6 +102,11 @@ func Supersedes(recorded, known *v1alpha1.SourceStatus) bool {
 		recorded.End != nil && (known.End == nil || recorded.End.Observation > known.End.Observation)
 }
 
+// ResumeWithheld reports whether post-copy is interrupted and must not be resumed.
+func ResumeWithheld(source *v1alpha1.SourceStatus) bool {
+	return Interrupted(source) && source.Recovery.WithheldReason != ""
+}
+
 // SourceChanged reports whether the source's agent has something to say that is
 // more than progress.
 func SourceChanged(before, after *v1alpha1.SourceStatus) bool {

@@ -50,8 +50,10 @@ func (s *summarizer) note() {
 	case Finished(s.Object):
 	case DryRun(s.lm) && source != nil:
 		s.notice(v1alpha1.NoticeHostPartsKept, s.partsKept(source))
+		s.notice(v1alpha1.NoticeKnownFaults, strings.Join(source.KnownFaults, ". "))
 	case Started(s.lm):
 		s.notice(v1alpha1.NoticeHostPartsKept, s.partsKept(source))
+		s.notice(v1alpha1.NoticeKnownFaults, strings.Join(source.KnownFaults, ". "))
 		s.notice(v1alpha1.NoticeCompletionForced, s.completionForced(source))
 		s.notice(v1alpha1.NoticePausedForCompletion, s.pausedForCompletion(source))
 		s.notice(v1alpha1.NoticePostCopyStarted, s.postCopyStarted(source))

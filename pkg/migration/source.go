@@ -257,7 +257,7 @@ func decideSourcePostCopy(f SourceFacts, now time.Time) SourceAction {
 		return SourceFollow
 	}
 	broken := f.Domain.Reason == hypervisor.ReasonPostcopyFailed
-	if broken && f.Call != CallInFlight && now.Sub(f.LastRecover) >= RecoverInterval && Judge(f.Object, now).Verdict == VerdictPending {
+	if broken && !ResumeWithheld(f.Section) && f.Call != CallInFlight && now.Sub(f.LastRecover) >= RecoverInterval && Judge(f.Object, now).Verdict == VerdictPending {
 		return SourceRecover
 	}
 	return SourceFollow

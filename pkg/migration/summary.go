@@ -335,9 +335,14 @@ func (s *summarizer) inPostCopy() string {
 }
 
 func (s *summarizer) recovering(r *v1alpha1.RecoveryStatus) string {
-	message := fmt.Sprintf("Post-copy from %s to %s was interrupted: the guest hangs whenever it needs memory that has not arrived. "+
-		"The migration is resumed as soon as the two hosts can reach each other. Ask an administrator to check the network between them, and to "+
-		"destroy neither copy: each has a part of the guest's memory", s.lm.Status.SourceNode, s.lm.Status.TargetNode)
+	message := fmt.Sprintf("Post-copy from %s to %s was interrupted: the guest hangs whenever it needs memory that has not arrived. ",
+		s.lm.Status.SourceNode, s.lm.Status.TargetNode)
+	if r.WithheldReason != "" {
+		return message + r.WithheldReason + ". The migration is resumed some seconds after that. Destroy neither copy: each has a part of the " +
+			"guest's memory" + s.notReady(s.lm.Status.SourceNode)
+	}
+	message += "The migration is resumed as soon as the two hosts can reach each other. Ask an administrator to check the network between them, and to " +
+		"destroy neither copy: each has a part of the guest's memory"
 	if r.LastError != "" {
 		message += fmt.Sprintf(". Attempt %d to resume it failed: %s", r.Attempts, r.LastError)
 	}

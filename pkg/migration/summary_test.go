@@ -372,6 +372,11 @@ func TestWhatIsGoingOn(t *testing.T) {
 		b.lm.Status.Source.Recovery = &v1alpha1.RecoveryStatus{BrokenTime: metav1.NewMicroTime(epoch), Attempts: attempts, LastError: failure}
 		return b
 	}
+	withheld := func() builder {
+		b := broken(0, "")
+		b.lm.Status.Source.Recovery.WithheldReason = "Update it"
+		return b
+	}
 	const (
 		plain   = "Copying the guest from node-a to node-b"
 		halves  = "The guest runs on node-b; the rest of its memory is being copied from node-a"
@@ -393,6 +398,7 @@ func TestWhatIsGoingOn(t *testing.T) {
 		{"whole", copying().inPostCopy().whole(), v1alpha1.PhasePostCopy, "All of the guest has arrived on node-b; waiting for libvirt on node-a to notice"},
 		{"whole, before the switch was seen", copying().whole(), v1alpha1.PhaseMigrating, plain},
 		{"interrupted", broken(0, ""), v1alpha1.PhaseRecovering, network},
+		{"interrupted, and not to be resumed", withheld(), v1alpha1.PhaseRecovering, "memory that has not arrived. Update it. The migration is resumed some seconds after that. Destroy neither copy: each has a part of the guest's memory"},
 		{"interrupted, and tried again", broken(3, "no route"), v1alpha1.PhaseRecovering, network + ". Attempt 3 to resume it failed: no route"},
 	} {
 		got := Summarize(ManagerFacts{Object: c.b.obj(), Nodes: NewInventory(twoNodes()...)}, epoch)

@@ -14,6 +14,9 @@ type Needs struct {
 	VNCAddress   bool
 	SPICEAddress bool
 	RDPAddress   bool
+	// CPUThreads is whether the guest's CPU has several threads a core, and VMX whether it
+	// is said to have Intel's virtualization.
+	CPUThreads, VMX bool
 }
 
 // maxSerialPorts bounds how many ports an agent is asked to reserve.
@@ -40,7 +43,17 @@ func ReadNeeds[Text ~string | ~[]byte](domainXML Text) (Needs, error) {
 		needs.SerialAddress = needs.SerialAddress || scopeOf(source.Value("host")) == scopeHost
 	}
 	needs.readGraphics(doc)
+	needs.readCPU(doc)
 	return needs, nil
+}
+
+func (n *Needs) readCPU(doc *guest) {
+	cpu := doc.Root.Child("cpu")
+	threads := cpu.Child("topology").Value("threads")
+	n.CPUThreads = threads != "" && threads != "1"
+	for _, f := range cpu.Children("feature") {
+		n.VMX = n.VMX || f.Value("name") == "vmx" && isOneOf(f.Value("policy"), "require", "force", "")
+	}
 }
 
 func (n *Needs) readGraphics(doc *guest) {

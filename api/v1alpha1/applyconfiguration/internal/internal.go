@@ -931,6 +931,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: resumedTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: withheldReason
+      type:
+        scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.RequestReport
   map:
     fields:
@@ -1088,6 +1091,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: jobStartedTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: knownFaults
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
     - name: problem
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.Problem
@@ -1196,6 +1205,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: cgroupVersion
       type:
         scalar: numeric
+    - name: hypervisorVersion
+      type:
+        scalar: string
     - name: libvirtVersion
       type:
         scalar: string

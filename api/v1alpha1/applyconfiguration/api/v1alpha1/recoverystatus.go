@@ -19,6 +19,9 @@ type RecoveryStatusApplyConfiguration struct {
 	LastAttemptTime *v1.MicroTime `json:"lastAttemptTime,omitempty"`
 	// lastError is libvirt's message for the last attempt that failed.
 	LastError *string `json:"lastError,omitempty"`
+	// withheldReason is why the agent does not resume it: what is known of the hosts'
+	// versions says that this would do harm. Once they have changed, it is absent.
+	WithheldReason *string `json:"withheldReason,omitempty"`
 	// resumedTime is when the copy was seen to continue.
 	ResumedTime *v1.MicroTime `json:"resumedTime,omitempty"`
 }
@@ -58,6 +61,14 @@ func (b *RecoveryStatusApplyConfiguration) WithLastAttemptTime(value v1.MicroTim
 // If called multiple times, the LastError field is set to the value of the last call.
 func (b *RecoveryStatusApplyConfiguration) WithLastError(value string) *RecoveryStatusApplyConfiguration {
 	b.LastError = &value
+	return b
+}
+
+// WithWithheldReason sets the WithheldReason field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the WithheldReason field is set to the value of the last call.
+func (b *RecoveryStatusApplyConfiguration) WithWithheldReason(value string) *RecoveryStatusApplyConfiguration {
+	b.WithheldReason = &value
 	return b
 }
 

@@ -37,6 +37,9 @@ type SourceStatusApplyConfiguration struct {
 	// and were kept as they are, each with what to check. Set when the migration is
 	// started, or has been checked in a dry run; if there are more than 16, the last entry says how many more.
 	Warnings []string `json:"warnings,omitempty"`
+	// knownFaults are faults of the versions of libvirt and QEMU on the two hosts that the
+	// migration may meet, each with what to do about it. Set with warnings.
+	KnownFaults []string `json:"knownFaults,omitempty"`
 	// jobStartedTime is when the migration job was first seen running.
 	JobStartedTime *v1.MicroTime `json:"jobStartedTime,omitempty"`
 	// steering is what the agent has done to the running job.
@@ -117,6 +120,16 @@ func (b *SourceStatusApplyConfiguration) WithGuestPersistent(value bool) *Source
 func (b *SourceStatusApplyConfiguration) WithWarnings(values ...string) *SourceStatusApplyConfiguration {
 	for i := range values {
 		b.Warnings = append(b.Warnings, values[i])
+	}
+	return b
+}
+
+// WithKnownFaults adds the given value to the KnownFaults field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the KnownFaults field.
+func (b *SourceStatusApplyConfiguration) WithKnownFaults(values ...string) *SourceStatusApplyConfiguration {
+	for i := range values {
+		b.KnownFaults = append(b.KnownFaults, values[i])
 	}
 	return b
 }

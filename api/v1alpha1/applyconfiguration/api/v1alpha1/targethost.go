@@ -21,6 +21,8 @@ type TargetHostApplyConfiguration struct {
 	CgroupVersion *int32 `json:"cgroupVersion,omitempty"`
 	// libvirtVersion is that of the host's libvirt, which decides what it accepts.
 	LibvirtVersion *string `json:"libvirtVersion,omitempty"`
+	// hypervisorVersion is the version of the host's QEMU.
+	HypervisorVersion *string `json:"hypervisorVersion,omitempty"`
 }
 
 // TargetHostApplyConfiguration constructs a declarative configuration of the TargetHost type for use with
@@ -58,5 +60,13 @@ func (b *TargetHostApplyConfiguration) WithCgroupVersion(value int32) *TargetHos
 // If called multiple times, the LibvirtVersion field is set to the value of the last call.
 func (b *TargetHostApplyConfiguration) WithLibvirtVersion(value string) *TargetHostApplyConfiguration {
 	b.LibvirtVersion = &value
+	return b
+}
+
+// WithHypervisorVersion sets the HypervisorVersion field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the HypervisorVersion field is set to the value of the last call.
+func (b *TargetHostApplyConfiguration) WithHypervisorVersion(value string) *TargetHostApplyConfiguration {
+	b.HypervisorVersion = &value
 	return b
 }

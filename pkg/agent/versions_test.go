@@ -1,0 +1,97 @@
+package agent
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
+)
+
+// TestPostCopyIsNotResumedTowardsALibvirtThatCrashes, until that was updated: both agents
+// see to it, whichever restarts meanwhile.
+func TestPostCopyIsNotResumedTowardsALibvirtThatCrashes(t *testing.T) {
+	for _, restart := range []string{"nothing", "the source's agent", "the target's agent"} {
+		t.Run(restart, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.busy()
+				w.fleet.Host("node-b").SetVersions("11.3.0", "10.0.2")
+				w.fleet.ScriptNext(guestUUID, fake.Script{Ending: fake.EndsPostCopyBroken})
+				lm := w.migrateWith(guestUUID, keepGoing(true))
+				w.copying(lm)
+				w.ask(lm, v1alpha1.AnnotationForceComplete, "1")
+				w.awaitPhase(lm, v1alpha1.PhaseRecovering)
+				switch restart {
+				case "the source's agent":
+					w.a.restart()
+				case "the target's agent":
+					w.b.restart()
+				}
+				time.Sleep(5 * time.Minute)
+				w.requireCalls(fake.MethodRecoverPostCopy, 0)
+				now := w.api.get(lm)
+				if c := meta.FindStatusCondition(now.Status.Conditions, v1alpha1.ConditionSucceeded); now.Status.Phase != v1alpha1.PhaseRecovering ||
+					!strings.Contains(c.Message, "Update libvirt on node-b to 11.4.0 or newer") {
+					t.Errorf("in the meantime it is %s: %+v", now.Status.Phase, c)
+				}
+				w.fleet.Host("node-b").SetVersions("11.4.0", "10.0.2")
+				after := w.settle(lm)
+				w.requireEnd(after, v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated, "ForceComplete 1 Done")
+				w.requireOnce("node-b")
+				if r := after.Status.Source.Recovery; r == nil || r.WithheldReason != "" {
+					t.Errorf("the recovery is %+v", r)
+				}
+			})
+		})
+	}
+}
+
+// TestKnownFaultsAreTold before the guest is moved, in a dry run as well, and only those
+// that concern it.
+func TestKnownFaultsAreTold(t *testing.T) {
+	const uuid = "33333333-3333-4333-8333-333333333333"
+	xml := hypervisor.DomainXML(`<domain type='kvm'><name>threads</name><uuid>` + uuid + `</uuid>` +
+		`<cpu mode='custom'><topology sockets='1' dies='1' cores='1' threads='2'/><feature policy='require' name='vmx'/></cpu><devices/></domain>`)
+	for _, c := range []struct {
+		name                 string
+		source, target, qemu string
+		change               func(*v1alpha1.LiveMigration)
+		want                 []string
+	}{
+		{"no fault is known", "9.0.0", "9.0.0", "7.2.22", keepGoing(true), nil},
+		{"it may not be switched to post-copy", "9.0.0", "11.3.0", "10.0.2", func(*v1alpha1.LiveMigration) {}, []string{"threads a core"}},
+		{"it may be", "9.0.0", "11.3.0", "10.0.2", keepGoing(true), []string{"when a post-copy that was interrupted", "threads a core"}},
+		{"a dry run", "8.8.0", "10.1.0", "10.0.2", func(lm *v1alpha1.LiveMigration) { lm.Spec.DryRun = new(true) }, []string{"8.8.0 on node-a", "vmx", "threads a core"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.fleet.Host("node-a").SetVersions(c.source, c.qemu)
+				w.fleet.Host("node-b").SetVersions(c.target, c.qemu)
+				w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: uuid, Name: "threads", LiveXML: xml})
+				lm := w.settle(w.migrateWith(uuid, c.change))
+				if lm.Status.Phase != v1alpha1.PhaseSucceeded {
+					t.Fatalf("the migration ends in %s: %+v", lm.Status.Phase, lm.Status.Conditions)
+				}
+				told := ""
+				for _, n := range lm.Status.Notices {
+					if n.Reason == v1alpha1.NoticeKnownFaults {
+						told = n.Message
+					}
+				}
+				faults := lm.Status.Source.KnownFaults
+				if len(faults) != len(c.want) {
+					t.Fatalf("the known faults are %q", faults)
+				}
+				for i, want := range c.want {
+					if !strings.Contains(faults[i], want) || !strings.Contains(told, want) {
+						t.Errorf("the known faults are %q, and %q was told; want %q", faults, told, want)
+					}
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,146 @@
+package versions
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	const (
+		resume  = "PostCopyResumeCrashesTarget"
+		daemon  = "DaemonCrashesWhenRestarted"
+		vmx     = "VMXRefused"
+		cpu     = "CPURefused"
+		threads = "ThreadsRefused"
+	)
+	for _, c := range []struct {
+		source, target string // libvirt and, behind a slash, QEMU
+		uses           []Use
+		want           []string
+	}{
+		{"9.0.0/7.2.22", "9.0.0/7.2.22", []Use{UsePostCopy, UseCPUThreads, UseVMX}, nil},
+		{"9.0.0", "11.1.9", []Use{UsePostCopy}, nil},
+		{"9.0.0", "11.2.0", []Use{UsePostCopy}, []string{resume}},
+		{"9.0.0", "11.3.0", []Use{UsePostCopy}, []string{resume}},
+		{"9.0.0", "11.3.0-3+deb13u3", []Use{UsePostCopy}, []string{resume}},
+		{"9.0.0", "11.3", []Use{UsePostCopy}, []string{resume}},
+		{"9.0.0", "11.4.0", []Use{UsePostCopy}, nil},
+		{"11.3.0", "9.0.0", []Use{UsePostCopy}, nil},
+		{"9.0.0", "11.3.0", nil, nil},
+		{"8.7.9", "9.0.0", nil, nil},
+		{"8.8.0", "9.0.0", nil, []string{daemon}},
+		{"8.9.0", "9.0.0", nil, nil},
+		{"9.9.0", "9.10.0", []Use{UseVMX}, []string{vmx}},
+		{"9.9.0", "9.10.0", nil, nil},
+		{"9.10.0", "10.1.0", []Use{UseVMX}, nil},
+		{"9.0.0", "10.2.0", []Use{UseVMX}, []string{cpu}},
+		{"9.0.0", "10.3.0", []Use{UseVMX}, nil},
+		{"9.0.0/7.2.0", "11.3.0/10.0.2", []Use{UseCPUThreads}, []string{threads}},
+		{"9.0.0/7.2.0", "11.3.0/9.2.0", []Use{UseCPUThreads}, nil},
+		{"9.0.0/7.2.0", "11.10.0/10.0.2", []Use{UseCPUThreads}, nil},
+		{"9.0.0/7.2.0", "11.3.0/10.0.2", []Use{UsePostCopy, UseCPUThreads}, []string{resume, threads}},
+		{"", "11.3.0", []Use{UsePostCopy}, []string{resume}},
+		{"", "9.10.0", []Use{UseVMX}, nil},
+		{"9.0.0", "", []Use{UsePostCopy}, nil},
+		{"9.0.0", "unknown", []Use{UsePostCopy}, nil},
+		{"9.0.0", "11.3.0.1", []Use{UsePostCopy}, nil},
+		{"9.0.0", "11.-3.0", []Use{UsePostCopy}, nil},
+	} {
+		var got []string
+		for _, f := range Check(hostOf("a", c.source), hostOf("b", c.target), c.uses...) {
+			got = append(got, f.ID)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("from %s to %s, %v: got %v, want %v", c.source, c.target, c.uses, got, c.want)
+		}
+	}
+}
+
+func hostOf(node, versions string) Host {
+	libvirt, qemu, _ := strings.Cut(versions, "/")
+	return Host{Node: node, Libvirt: libvirt, QEMU: qemu}
+}
+
+func TestFindingsReadWell(t *testing.T) {
+	t.Parallel()
+	found := Check(hostOf("node-1", "8.8.0"), hostOf("node-2", "11.3.0/10.0.2"), UsePostCopy, UseCPUThreads)
+	want := []string{
+		"libvirt 11.3.0 on node-2 crashes when a post-copy that was interrupted is resumed towards it, so it is not resumed. " +
+			"Update libvirt on node-2 to 11.4.0 or newer, which can be done while the guest waits there",
+		"The daemon of libvirt 8.8.0 on node-1 crashes if it is restarted while a guest leaves. " +
+			"Do not restart or update libvirt on node-1 while the migration runs",
+		"libvirt 11.3.0 with QEMU 10.0.2 on node-2 may refuse a guest whose CPU has several threads a core, for the extra feature ht. " +
+			"Update libvirt on node-2 to 11.10.0 or newer if it does",
+	}
+	var got []string
+	for _, f := range found {
+		got = append(got, f.String())
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q\nwant %q", got, want)
+	}
+	if found[0].Effect != WithholdPostCopyResume || found[1].Effect != Warn {
+		t.Errorf("the effects are %s and %s", found[0].Effect, found[1].Effect)
+	}
+}
+
+// TestEachRuleCanApply: a rule that asks for what cannot be, or for nothing, is a mistake.
+func TestEachRuleCanApply(t *testing.T) {
+	t.Parallel()
+	all := rules()
+	if len(all) < 5 {
+		t.Errorf("there are only %d rules", len(all))
+	}
+	lowest := func(s span) string {
+		for _, c := range s {
+			if c.operator == ">=" {
+				return fmt.Sprintf("%d.%d.%d", c.version[0], c.version[1], c.version[2])
+			}
+		}
+		return "0.0.1"
+	}
+	for _, r := range all {
+		at := func(s side, node string) Host { return Host{node, lowest(s.Libvirt), lowest(s.QEMU)} }
+		if !r.applies(at(r.Source, "a"), at(r.Target, "b"), r.Uses) {
+			t.Errorf("%s never applies", r.ID)
+		}
+		if r.applies(Host{Node: "a"}, Host{Node: "b"}, r.Uses) {
+			t.Errorf("%s applies to hosts whose versions are not known", r.ID)
+		}
+		for i := range r.Uses {
+			if r.applies(at(r.Source, "a"), at(r.Target, "b"), slices.Delete(slices.Clone(r.Uses), i, i+1)) {
+				t.Errorf("%s applies without %s", r.ID, r.Uses[i])
+			}
+		}
+	}
+}
+
+// TestMalformedRules are refused, with what is wrong.
+func TestMalformedRules(t *testing.T) {
+	t.Parallel()
+	const good = "- {id: A, target: {libvirt: '<9.0.0'}, effect: Warn, message: 'm {target}', remedy: r, origin: o}\n"
+	if all, err := parseRules([]byte(good)); err != nil || len(all) != 1 {
+		t.Fatalf("a rule: %v, %v", all, err)
+	}
+	for text, want := range map[string]string{
+		good + good: "another one",
+		strings.Replace(good, "id: A", "id: a b", 1):                             "id must be",
+		strings.Replace(good, "effect: Warn", "effect: Explode", 1):              `no effect "Explode"`,
+		strings.Replace(good, "remedy: r, ", "", 1):                              "required",
+		strings.Replace(good, "remedy: r", "remedy: r.", 1):                      "full stop",
+		strings.Replace(good, "target: {libvirt: '<9.0.0'}, ", "", 1):            "asks for no version",
+		strings.Replace(good, "'<9.0.0'", "'9.0.0'", 1):                          "must begin with",
+		strings.Replace(good, "'<9.0.0'", "'<9.x'", 1):                           "not a version",
+		strings.Replace(good, "'<9.0.0'", "'<9.0.0.1'", 1):                       "more than 3",
+		strings.Replace(good, "{target}", "{host}", 1):                           "nothing stands for {host}",
+		strings.Replace(good, "effect: Warn", "uses: [Magic], effect: Warn", 1):  `no use "Magic"`,
+		strings.Replace(good, "effect: Warn", "severity: high, effect: Warn", 1): "severity",
+	} {
+		if _, err := parseRules([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", text, err, want)
+		}
+	}
+}
