@@ -118,12 +118,12 @@ func (m *Manager) countEnd(lm *v1alpha1.LiveMigration) {
 		}
 	}
 	if source := migration.CurrentSource(lm); source != nil {
-		m.countCopying(source, st.Progress)
+		m.countCopying(source, st.Progress, st.Phase)
 	}
 }
 
 // countCopying counts how a job went that was started.
-func (m *Manager) countCopying(source *v1alpha1.SourceStatus, p *v1alpha1.ProgressStatus) {
+func (m *Manager) countCopying(source *v1alpha1.SourceStatus, p *v1alpha1.ProgressStatus, phase v1alpha1.LiveMigrationPhase) {
 	if p != nil {
 		for kind, t := range map[string]*v1alpha1.TransferStatus{kindMemory: p.Memory, kindDisk: p.Disk} {
 			if t != nil {
@@ -145,23 +145,27 @@ func (m *Manager) countCopying(source *v1alpha1.SourceStatus, p *v1alpha1.Progre
 		m.interrupted.WithLabelValues(outcome).Inc()
 		m.recoveries.WithLabelValues().Add(float64(r.Attempts))
 	}
-	m.countSteps(source.Steering)
+	m.countSteps(source.Steering, phase)
 }
 
-func (m *Manager) countSteps(s *v1alpha1.SteeringStatus) {
+// countSteps leaves out what libvirt refused: it had no effect. An abort that came too
+// late had none either, but only the outcome shows that.
+func (m *Manager) countSteps(s *v1alpha1.SteeringStatus, phase v1alpha1.LiveMigrationPhase) {
 	if s == nil {
 		return
 	}
-	if s.PostCopy != nil {
+	if taken(s.PostCopy) {
 		m.forced.WithLabelValues(stepPostCopy, oneOf(forceReasons, s.PostCopy.Reason)).Inc()
 	}
-	if s.Pause != nil {
+	if taken(s.Pause) {
 		m.forced.WithLabelValues(stepPause, oneOf(forceReasons, s.Pause.Reason)).Inc()
 	}
-	if s.Abort != nil {
+	if taken(s.Abort) && phase != v1alpha1.PhaseSucceeded {
 		m.aborted.WithLabelValues(oneOf(abortReasons, s.Abort.Reason)).Inc()
 	}
 }
+
+func taken(step *v1alpha1.SteeringStep) bool { return step != nil && !step.Refused }
 
 // countDowntime leaves out guests that their users had paused: they stood still anyway.
 func (m *Manager) countDowntime(lm *v1alpha1.LiveMigration) {

@@ -179,6 +179,31 @@ func TestWhatAnEndCounts(t *testing.T) {
 				"post_copy_recovery_attempts_total":                    4,
 			}),
 		},
+		"steps that libvirt refused were not taken": {
+			before: newMigration(),
+			after: ended(change(func(lm *v1alpha1.LiveMigration) {
+				lm.Status.Source.Steering = &v1alpha1.SteeringStatus{
+					PostCopy: &v1alpha1.SteeringStep{Reason: v1alpha1.StepReasonRequested, Refused: true},
+					Pause:    &v1alpha1.SteeringStep{Reason: v1alpha1.StepReasonRequested, Refused: true},
+				}
+			}), v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated),
+			want: with(map[string]float64{
+				"migrations_ended_total{Succeeded,Migrated}":              1,
+				"migrations_between_nodes_total{Succeeded,node-a,node-b}": 1,
+				"migration_duration_seconds{Succeeded} count":             1, "migration_duration_seconds{Succeeded} sum": 45,
+			}),
+		},
+		"one that arrived before it could be aborted was not aborted": {
+			before: newMigration(),
+			after: ended(change(func(lm *v1alpha1.LiveMigration) {
+				lm.Status.Source.Steering = &v1alpha1.SteeringStatus{Abort: &v1alpha1.SteeringStep{Reason: v1alpha1.ReasonCancelled}}
+			}), v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated),
+			want: with(map[string]float64{
+				"migrations_ended_total{Succeeded,Migrated}":              1,
+				"migrations_between_nodes_total{Succeeded,node-a,node-b}": 1,
+				"migration_duration_seconds{Succeeded} count":             1, "migration_duration_seconds{Succeeded} sum": 45,
+			}),
+		},
 		"what an agent makes up makes no series": {
 			before: newMigration(),
 			after: ended(change(func(lm *v1alpha1.LiveMigration) {
