@@ -124,15 +124,10 @@ func editsOf(file string) string {
 // frame says where a template is from, and when it counts.
 func (s source) frame(name, template string) string {
 	head := fmt.Sprintf("{{- /* Made from config/%s by make generate. */}}\n", name)
-	when := s.when
-	if name == "manager/disruption_budget.yaml" {
-		// With one manager, it would keep that one's node from being drained for ever.
-		when = "gt (int .Values.manager.replicas) 1"
-	}
-	if when == "" {
+	if s.when == "" {
 		return head + template
 	}
-	return head + "{{- if " + when + " }}\n" + template + "{{- end }}\n"
+	return head + "{{- if " + s.when + " }}\n" + template + "{{- end }}\n"
 }
 
 // convert makes a template of a manifest.

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 )
@@ -158,7 +159,6 @@ func TestValuesAreHeeded(t *testing.T) {
 	}
 	for value, not := range map[string]string{
 		"crds.install=false":          "kind: CustomResourceDefinition",
-		"manager.replicas=1":          "kind: PodDisruptionBudget",
 		"manager.priorityClassName=":  "priorityClassName: system-cluster-critical",
 		"agent.tolerations=null":      "tolerations:",
 		"networkPolicy.enabled=false": "kind: NetworkPolicy",
@@ -166,6 +166,18 @@ func TestValuesAreHeeded(t *testing.T) {
 		if strings.Contains(helm(t, "template", "virtferry", chart, "--set", value), not) {
 			t.Errorf("with %s, this is there nevertheless: %s", value, not)
 		}
+	}
+}
+
+// TestASingleManagerMayBeEvicted: how many managers there are is changed by patches and by
+// kubectl scale, too. With a budget that asks for one at least, the node of the only one
+// could not be drained.
+func TestASingleManagerMayBeEvicted(t *testing.T) {
+	t.Parallel()
+	var budget policyv1.PodDisruptionBudget
+	convert(t, parse(t, kustomize(t, []string{"default"}, nil))["policy/v1, Kind=PodDisruptionBudget virtferry-manager"], &budget)
+	if may := budget.Spec.MaxUnavailable; budget.Spec.MinAvailable != nil || may == nil || may.IntValue() != 1 {
+		t.Errorf("the budget is %+v, so that drains do not take exactly one", budget.Spec)
 	}
 }
 
