@@ -112,16 +112,24 @@ func ofHypervisors() []object {
 			"libvirt_version": path("status.libvirtVersion"), "hypervisor_version": path("status.hypervisorVersion"), "migration_address": path("status.migrationAddress"),
 		}),
 		conditions("Whether a condition is True, False or Unknown, and why"),
-		number("domains", "Guests that the node's libvirt knows", "status.domainCount"),
+		numberOrZero("domains", "Guests that the node's libvirt knows", "status.domainCount"),
 		number("max_workers", "How many calls the node's libvirt serves at once", "status.maxWorkers"),
 	}
 }
 
-// number is a metric of a field's value. An object without the field has none.
+// number is a metric of a field's value. An object without the field has none. The path is
+// that of the field itself: with its last part as valueFrom, kube-state-metrics also takes
+// a field of that name from each field beside it.
 func number(name, help, field string) object {
-	p := path(field)
-	last := len(p) - 1
-	return object{"name": name, "help": help, "each": object{"type": "Gauge", "gauge": object{"path": p[:last], "valueFrom": p[last:]}}}
+	return object{"name": name, "help": help, "each": object{"type": "Gauge", "gauge": object{"path": path(field)}}}
+}
+
+// numberOrZero is the same where the field is left out because it is 0: of a node whose
+// guests have all left, that is just what somebody wants to know.
+func numberOrZero(name, help, field string) object {
+	number := number(name, help, field)
+	number["each"].(object)["gauge"].(object)["nilIsZero"] = true
+	return number
 }
 
 // info is a metric that is 1 and has its labels from fields.

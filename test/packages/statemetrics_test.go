@@ -47,16 +47,31 @@ func TestObjectsAsMetrics(t *testing.T) {
 	if err := cluster.client.Status().Update(t.Context(), hypervisor); err != nil {
 		t.Fatal(err)
 	}
+	// A status leaves out what is zero.
+	empty := &v1alpha1.Hypervisor{ObjectMeta: metav1.ObjectMeta{Name: "node-empty"}}
+	if err := cluster.client.Create(t.Context(), empty); err != nil {
+		t.Fatal(err)
+	}
+	empty.Status.LibvirtVersion = "9.0.0"
+	if err := cluster.client.Status().Update(t.Context(), empty); err != nil {
+		t.Fatal(err)
+	}
 
 	address := startKubeStateMetrics(t, filepath.Join(root, config, "config.yaml"))
 	var families map[string]*dto.MetricFamily
 	await(t, "all objects are there as metrics", func() bool {
 		families = scrape(t, address)
-		return len(families["virtferry_livemigration_info"].GetMetric()) == len(recorded) && families["virtferry_hypervisor_object_info"] != nil
+		return len(families["virtferry_livemigration_info"].GetMetric()) == len(recorded) && len(families["virtferry_hypervisor_object_info"].GetMetric()) == 2
 	})
 	for _, name := range metricNames(t, filepath.Join(root, config, "config.yaml")) {
 		if len(families[name].GetMetric()) == 0 {
 			t.Errorf("there is no %s", name)
+		}
+	}
+	requireNoneTwice(t, families)
+	for node, want := range map[string]float64{"node-a": 12, "node-empty": 0} {
+		if is, found := find(families["virtferry_hypervisor_object_domains"], []string{"hypervisor=" + node}); !found || is != want {
+			t.Errorf("%s has %v guests, not %v (found: %t)", node, is, want, found)
 		}
 	}
 	for i := range recorded {
@@ -98,6 +113,26 @@ func requireMetrics(t *testing.T, families map[string]*dto.MetricFamily, lm *v1a
 		is, found := find(families[name], append(strings.Fields(rest), "livemigration="+lm.Name))
 		if (lm.Status.Phase != "" || name == "virtferry_livemigration_info") && (!found || is != value) {
 			t.Errorf("%s: %s is %v, not %v (found: %t)", lm.Name, key, is, value, found)
+		}
+	}
+}
+
+// requireNoneTwice fails if two series have the same labels: Prometheus keeps either of them,
+// and complains of the scrape.
+func requireNoneTwice(t *testing.T, families map[string]*dto.MetricFamily) {
+	t.Helper()
+	seen := map[string]float64{}
+	for name, family := range families {
+		if !strings.HasPrefix(name, "virtferry_") {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			key := fmt.Sprint(name, m.GetLabel())
+			value := m.GetGauge().GetValue() + m.GetUntyped().GetValue()
+			if before, twice := seen[key]; twice {
+				t.Errorf("%s is there twice, as %v and %v", key, before, value)
+			}
+			seen[key] = value
 		}
 	}
 }
