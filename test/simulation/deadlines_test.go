@@ -26,6 +26,9 @@ type times struct {
 	created, started, ended, cancelled, forced time.Time
 	// sourceSaid and targetSaid are when each side has last said something new.
 	sourceSaid, targetSaid time.Time
+	// freed is whether its slots were given back before its end: the source was given up. If
+	// that comes back after all, it is followed to the end.
+	freed bool
 }
 
 // noteTimes takes in what is so now. The mutex is held.

@@ -31,6 +31,8 @@ func (o *observer) judgeEnd() {
 			if !o.excused[k] {
 				o.judgeUnknown(lm)
 			}
+		case o.stayHalves(lm):
+			unknown[lm.Status.DomainUUID] = true
 		case !o.excused[k] && migration.Finished(lm):
 			o.judgeFinished(lm)
 		}
@@ -99,14 +101,20 @@ func (o *observer) judgeUnknown(lm *v1alpha1.LiveMigration) {
 	}
 }
 
+// stayHalves reports whether a migration does not end because each side has half of its
+// guest, and nobody can bring them together.
+func (o *observer) stayHalves(lm *v1alpha1.LiveMigration) bool {
+	g := o.guests[lm.Status.DomainUUID]
+	return g != nil && !migration.Finished(lm) && migration.InPostCopy(migration.CurrentSource(lm)) && o.halves(g)
+}
+
 // judgeUnfinished: only one that waits for another of the same guest may be left.
 func (o *observer) judgeUnfinished(lm *v1alpha1.LiveMigration, unknown map[string]bool) {
 	c := meta.FindStatusCondition(lm.Status.Conditions, v1alpha1.ConditionSucceeded)
 	if c != nil && c.Reason == v1alpha1.ReasonWaitingForOtherMigration && o.waitsFor(lm, unknown) {
 		return
 	}
-	g := o.guests[lm.Status.DomainUUID]
-	if g != nil && migration.InPostCopy(migration.CurrentSource(lm)) && o.halves(g) {
+	if o.stayHalves(lm) {
 		return
 	}
 	o.breaks(settles, "%s does not end: %s", lm.Name, short(lm))

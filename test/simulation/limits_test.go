@@ -124,8 +124,9 @@ func (o *observer) checkLimits() {
 		if migration.Finished(lm) {
 			continue
 		}
-		c := migration.NewClaim(lm, time.Now())
-		if c.Stage == migration.StageWaiting {
+		c, t := migration.NewClaim(lm, time.Now()), o.times[lm.UID]
+		t.freed = t.freed || c.Stage == migration.StageEnding
+		if c.Stage == migration.StageWaiting || t.freed && c.Stage == migration.StageCopying {
 			continue
 		}
 		if migration.DryRun(lm) {
