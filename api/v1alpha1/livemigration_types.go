@@ -119,6 +119,11 @@ type MigrationOptions struct {
 	// know to be shared. Cannot be changed.
 	// +optional
 	AllowUnsafe *bool `json:"allowUnsafe,omitempty"`
+	// skipCPUCheck has the guest's CPU not be compared with what the target offers before the
+	// migration is started. libvirt compares once more when the target receives the guest,
+	// whatever is given here. May be changed until then.
+	// +optional
+	SkipCPUCheck *bool `json:"skipCPUCheck,omitempty"`
 	// maxDowntimeMilliseconds is the longest that the guest may be paused for
 	// its switch-over. Absent means 500. May be changed while the migration
 	// runs.

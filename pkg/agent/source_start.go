@@ -80,20 +80,23 @@ func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, e
 	if err != nil {
 		return nil, err
 	}
-	ports := 0
+	ports, emulator := 0, (*v1alpha1.GuestEmulator)(nil)
 	for _, xml := range definitions {
 		needs, err := xmlrewrite.ReadNeeds([]byte(xml))
 		if err != nil {
 			return nil, s.unreadable(err)
 		}
 		ports = max(ports, needs.SerialPorts)
+		if emulator == nil { // The running guest's comes first.
+			emulator = emulatorOf(needs, s.lm.Spec.MigrateData)
+		}
 	}
 	secrets, err := s.secretsOf(definitions)
 	if err != nil {
 		return nil, s.unreadable(err)
 	}
 	return &v1alpha1.GuestFacts{
-		Name: seen.domain.Name, HostUUID: host.UUID, SerialPorts: int32(ports), Secrets: secrets,
+		Name: seen.domain.Name, HostUUID: host.UUID, SerialPorts: int32(ports), Secrets: secrets, Emulator: emulator,
 	}, nil
 }
 

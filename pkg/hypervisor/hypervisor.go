@@ -159,4 +159,5 @@ type Hypervisor interface {
 	Steerer
 	Cleaner
 	SecretKeeper
+	Receiver
 }

@@ -118,7 +118,7 @@ func (r *rule) check() error {
 
 // checkWords checks what stands for something else.
 func (r *rule) checkWords() error {
-	if r.Effect != Warn && r.Effect != WithholdPostCopyResume {
+	if !slices.Contains([]Effect{Warn, SkipCPUCheck, WithholdPostCopyResume}, r.Effect) {
 		return fmt.Errorf("there is no effect %q", r.Effect)
 	}
 	for _, u := range r.Uses {

@@ -35,6 +35,8 @@ type Effect string
 const (
 	// Warn: the user is told.
 	Warn Effect = "Warn"
+	// SkipCPUCheck: the user is told, and the guest's CPU is not compared beforehand.
+	SkipCPUCheck Effect = "SkipCPUCheck"
 	// WithholdPostCopyResume: the user is told, and a post-copy that is interrupted is not
 	// resumed.
 	WithholdPostCopyResume Effect = "WithholdPostCopyResume"

@@ -17,6 +17,11 @@ type Needs struct {
 	// CPUThreads is whether the guest's CPU has several threads a core, and VMX whether it
 	// is said to have Intel's virtualization.
 	CPUThreads, VMX bool
+	// Emulator, VirtType, Arch and Machine are what runs the guest, as it is on the source.
+	Emulator, VirtType, Arch, Machine string
+	// CPU is the guest's <cpu> if the emulator was held to it: the guest has exactly what
+	// it says. Of others, only the emulator knows what they have.
+	CPU string
 }
 
 // maxSerialPorts bounds how many ports an agent is asked to reserve.
@@ -48,7 +53,13 @@ func ReadNeeds[Text ~string | ~[]byte](domainXML Text) (Needs, error) {
 }
 
 func (n *Needs) readCPU(doc *guest) {
+	os := doc.Root.Child("os").Child("type")
+	n.VirtType, n.Arch, n.Machine = doc.Root.Value("type"), os.Value("arch"), os.Value("machine")
+	n.Emulator = doc.Root.Child("devices").Child("emulator").Text()
 	cpu := doc.Root.Child("cpu")
+	if cpu.Value("mode") == "custom" && isOneOf(cpu.Value("check"), "partial", "full") {
+		n.CPU = cpu.Source()
+	}
 	threads := cpu.Child("topology").Value("threads")
 	n.CPUThreads = threads != "" && threads != "1"
 	for _, f := range cpu.Children("feature") {

@@ -40,6 +40,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.FilterParameterApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GraphicsMigrateData"):
 		return &apiv1alpha1.GraphicsMigrateDataApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("GuestEmulator"):
+		return &apiv1alpha1.GuestEmulatorApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestFacts"):
 		return &apiv1alpha1.GuestFactsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("HostDeviceInterfaceSource"):

@@ -39,6 +39,7 @@ const (
 	MethodUndefine          Method = "Undefine"
 	MethodDestroyIncoming   Method = "DestroyIncoming"
 	MethodDestroyStale      Method = "DestroyStale"
+	MethodCheckEmulator     Method = "CheckEmulator"
 )
 
 // operations are what errors call the methods.
@@ -67,6 +68,7 @@ var operations = map[Method]string{ //nolint:gosec // No credentials: names of m
 	MethodUndefine:          "undefining the domain",
 	MethodDestroyIncoming:   "destroying the incoming domain",
 	MethodDestroyStale:      "destroying the stale domain",
+	MethodCheckEmulator:     "checking the emulator",
 }
 
 // Call is one call to a host.

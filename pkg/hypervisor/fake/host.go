@@ -36,7 +36,9 @@ type Guest struct {
 type Host struct {
 	fleet *Fleet
 	name  string
-	info  hypervisor.HostInfo
+	// fit is what the host says of a guest that is to come.
+	fit  hypervisor.EmulatorFit
+	info hypervisor.HostInfo
 
 	// All below is guarded by the fleet's mutex.
 	domains     map[string]*domain

@@ -189,9 +189,30 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.GuestAddress
   scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.GuestEmulator
+  map:
+    fields:
+    - name: arch
+      type:
+        scalar: string
+    - name: cpu
+      type:
+        scalar: string
+    - name: machine
+      type:
+        scalar: string
+    - name: path
+      type:
+        scalar: string
+    - name: virtType
+      type:
+        scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.GuestFacts
   map:
     fields:
+    - name: emulator
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestEmulator
     - name: hostUUID
       type:
         scalar: string
@@ -642,6 +663,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: progressTimeoutSeconds
       type:
         scalar: numeric
+    - name: skipCPUCheck
+      type:
+        scalar: boolean
 - name: com.github.virtferry.virtferry.api.v1alpha1.NUMAMigrateData
   map:
     fields:

@@ -16,6 +16,8 @@ type GuestFactsApplyConfiguration struct {
 	// secrets are the libvirt secrets to which the definitions for the target refer. The
 	// target's libvirt must have them.
 	Secrets []SecretReferenceApplyConfiguration `json:"secrets,omitempty"`
+	// emulator is what runs the guest.
+	Emulator *GuestEmulatorApplyConfiguration `json:"emulator,omitempty"`
 }
 
 // GuestFactsApplyConfiguration constructs a declarative configuration of the GuestFacts type for use with
@@ -58,5 +60,13 @@ func (b *GuestFactsApplyConfiguration) WithSecrets(values ...*SecretReferenceApp
 		}
 		b.Secrets = append(b.Secrets, *values[i])
 	}
+	return b
+}
+
+// WithEmulator sets the Emulator field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Emulator field is set to the value of the last call.
+func (b *GuestFactsApplyConfiguration) WithEmulator(value *GuestEmulatorApplyConfiguration) *GuestFactsApplyConfiguration {
+	b.Emulator = value
 	return b
 }

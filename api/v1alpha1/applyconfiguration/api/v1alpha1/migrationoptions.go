@@ -15,6 +15,10 @@ type MigrationOptionsApplyConfiguration struct {
 	// disks, for example of a guest whose disks are on storage that libvirt does not
 	// know to be shared. Cannot be changed.
 	AllowUnsafe *bool `json:"allowUnsafe,omitempty"`
+	// skipCPUCheck has the guest's CPU not be compared with what the target offers before the
+	// migration is started. libvirt compares once more when the target receives the guest,
+	// whatever is given here. May be changed until then.
+	SkipCPUCheck *bool `json:"skipCPUCheck,omitempty"`
 	// maxDowntimeMilliseconds is the longest that the guest may be paused for
 	// its switch-over. Absent means 500. May be changed while the migration
 	// runs.
@@ -62,6 +66,14 @@ func MigrationOptions() *MigrationOptionsApplyConfiguration {
 // If called multiple times, the AllowUnsafe field is set to the value of the last call.
 func (b *MigrationOptionsApplyConfiguration) WithAllowUnsafe(value bool) *MigrationOptionsApplyConfiguration {
 	b.AllowUnsafe = &value
+	return b
+}
+
+// WithSkipCPUCheck sets the SkipCPUCheck field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the SkipCPUCheck field is set to the value of the last call.
+func (b *MigrationOptionsApplyConfiguration) WithSkipCPUCheck(value bool) *MigrationOptionsApplyConfiguration {
+	b.SkipCPUCheck = &value
 	return b
 }
 

@@ -1,0 +1,83 @@
+package agent
+
+import (
+	"context"
+	"slices"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/migration"
+	"github.com/virtferry/virtferry/pkg/versions"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite"
+)
+
+// As much as the API takes: of the path of an emulator, of a guest's CPU, and of words.
+const (
+	maxPath = 4096
+	maxCPU  = 16384
+	maxWord = 64
+)
+
+// emulatorOf is what the target has to have to run a guest, where its paths are mapped. It
+// is nil, and so not asked about, where the API does not take it.
+func emulatorOf(needs xmlrewrite.Needs, data *v1alpha1.MigrateData) *v1alpha1.GuestEmulator {
+	out := &v1alpha1.GuestEmulator{
+		Path: needs.Emulator, VirtType: needs.VirtType, Arch: needs.Arch, Machine: needs.Machine, CPU: needs.CPU,
+	}
+	if len(out.Path) > maxPath || max(len(out.VirtType), len(out.Arch), len(out.Machine)) > maxWord {
+		return nil
+	}
+	if len(out.CPU) > maxCPU {
+		out.CPU = ""
+	}
+	if data != nil {
+		for _, m := range data.PathMappings {
+			if m.From == out.Path {
+				out.Path = m.To
+			}
+		}
+	}
+	return out
+}
+
+// checkEmulator refuses a guest that the host cannot run: what libvirt would refuse as well,
+// but only when the guest is on its way. Where it does not answer the question, that is left
+// to it.
+func (s *targetSession) checkEmulator(ctx context.Context, host hypervisor.HostInfo, guest *v1alpha1.GuestEmulator) error {
+	if guest == nil {
+		return nil // From an agent that does not tell.
+	}
+	needs := hypervisor.EmulatorNeeds{
+		Emulator: guest.Path, VirtType: guest.VirtType, Arch: guest.Arch, Machine: guest.Machine, CPU: guest.CPU,
+	}
+	if s.skipsCPUCheck(host) {
+		needs.CPU = ""
+	}
+	fit, err := s.hv.CheckEmulator(ctx, needs)
+	node := s.node.Name
+	switch {
+	case err != nil:
+		s.log.Error(err, "libvirt cannot be asked whether it can run the guest; it will say so itself")
+		return nil
+	case fit.Unsupported != "":
+		return refuse(v1alpha1.ReasonTargetCheckFailed,
+			"QEMU on %s cannot run the guest (%s, machine type %s): %s. Choose another target or update QEMU there; or shut the guest down, change its machine type, and start it again",
+			node, guest.Arch, guest.Machine, migration.Shorten(fit.Unsupported, migration.MaxMessage))
+	case fit.CPUProblem != "":
+		return refuse(v1alpha1.ReasonTargetCheckFailed,
+			"%s cannot give the guest its CPU: %s. Choose another target; or shut the guest down, give it a CPU model that all of its hosts have, and start it again. If this is wrong, create another LiveMigration with options.skipCPUCheck",
+			node, migration.Shorten(fit.CPUProblem, migration.MaxMessage))
+	default:
+		return nil
+	}
+}
+
+// skipsCPUCheck reports whether the user does not want the guest's CPU to be compared, or the
+// host's libvirt is known to be wrong about that.
+func (s *targetSession) skipsCPUCheck(host hypervisor.HostInfo) bool {
+	if o := s.lm.Spec.Options; o != nil && valueOr(o.SkipCPUCheck, false) {
+		return true
+	}
+	found := versions.Check(versions.Host{}, versions.Host{Libvirt: host.LibvirtVersion, QEMU: host.HypervisorVersion})
+	return slices.ContainsFunc(found, func(f versions.Finding) bool { return f.Effect == versions.SkipCPUCheck })
+}

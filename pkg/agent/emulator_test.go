@@ -1,0 +1,111 @@
+package agent
+
+import (
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite"
+)
+
+// TestAGuestThatTheTargetCannotRunIsNotTouched: both sides leave it alone, and the user
+// learns why, of all that is wrong at once.
+func TestAGuestThatTheTargetCannotRunIsNotTouched(t *testing.T) {
+	const uuid = "33333333-3333-4333-8333-333333333333"
+	xml := hypervisor.DomainXML(`<domain type='kvm'><name>new</name><uuid>` + uuid + `</uuid>` +
+		`<os><type arch='x86_64' machine='pc-q35-11.1'>hvm</type></os>` +
+		`<cpu mode='custom' match='exact' check='full'><model>SapphireRapids</model></cpu><devices/></domain>`)
+	machine := hypervisor.EmulatorFit{Unsupported: "the machine 'pc-q35-11.1' is not supported by emulator '/usr/bin/qemu-system-x86_64'"}
+	cpu := hypervisor.EmulatorFit{CPUProblem: "Host CPU does not provide required features: avx512f"}
+	skips := options(v1alpha1.MigrationOptions{SkipCPUCheck: new(true)})
+	dryRun := func(lm *v1alpha1.LiveMigration) { lm.Spec.DryRun = new(true) }
+	asIs := func(*v1alpha1.LiveMigration) {}
+	for _, c := range []struct {
+		name    string
+		fit     hypervisor.EmulatorFit
+		libvirt string
+		change  func(*v1alpha1.LiveMigration)
+		want    []string // Empty is success.
+	}{
+		{"it can", hypervisor.EmulatorFit{}, "9.0.0", asIs, nil},
+		{"it lacks the machine type", machine, "9.0.0", asIs, []string{"x86_64, machine type pc-q35-11.1", "'pc-q35-11.1' is not supported by emulator"}},
+		{"it lacks a feature of the CPU", cpu, "9.0.0", asIs, []string{"required features: avx512f", "options.skipCPUCheck"}},
+		{"it lacks one, in a dry run", cpu, "9.0.0", dryRun, []string{"required features: avx512f"}},
+		{"it seems to lack one", cpu, "9.0.0", skips, nil},
+		{"its libvirt is known to be wrong about that", cpu, "10.2.0", asIs, nil},
+		{"it lacks the machine type, which is not skipped", machine, "10.2.0", skips, []string{"is not supported by emulator"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: uuid, Name: "new", LiveXML: xml})
+				w.fleet.Host("node-b").SetEmulatorFit(c.fit)
+				w.fleet.Host("node-b").SetVersions(c.libvirt, "7.2.22")
+				lm := w.settle(w.migrateWith(uuid, c.change))
+				if len(c.want) == 0 {
+					if lm.Status.Phase != v1alpha1.PhaseSucceeded {
+						t.Fatalf("the migration ends in %s: %+v", lm.Status.Phase, lm.Status.Conditions)
+					}
+					return
+				}
+				condition := meta.FindStatusCondition(lm.Status.Conditions, v1alpha1.ConditionSucceeded)
+				if lm.Status.Phase != v1alpha1.PhaseFailed || condition.Reason != v1alpha1.ReasonTargetCheckFailed {
+					t.Fatalf("the migration ends in %s: %+v", lm.Status.Phase, condition)
+				}
+				for _, want := range c.want {
+					if !strings.Contains(condition.Message, want) {
+						t.Errorf("the message lacks %q: %s", want, condition.Message)
+					}
+				}
+				if n := w.fleet.Count(fake.MethodMigrate, uuid); n != 0 {
+					t.Errorf("%d migrations were started", n)
+				}
+			})
+		})
+	}
+}
+
+// TestATargetThatCannotBeAskedIsTried: libvirt will say so itself.
+func TestATargetThatCannotBeAskedIsTried(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.fleet.Host("node-b").FailNext(fake.MethodCheckEmulator, &hypervisor.Error{Kind: hypervisor.KindOther, Message: "what?"})
+		if lm := w.settle(w.migrate(guestUUID)); lm.Status.Phase != v1alpha1.PhaseSucceeded {
+			t.Errorf("the migration ends in %s: %+v", lm.Status.Phase, lm.Status.Conditions)
+		}
+	})
+}
+
+func TestEmulatorOf(t *testing.T) {
+	t.Parallel()
+	needs := xmlrewrite.Needs{Emulator: "/usr/bin/qemu", VirtType: "kvm", Arch: "x86_64", Machine: "q35", CPU: "<cpu/>"}
+	mapped := &v1alpha1.MigrateData{PathMappings: []v1alpha1.PathMapping{{From: "/usr/bin/other", To: "/a"}, {From: "/usr/bin/qemu", To: "/opt/qemu"}}}
+	if got := emulatorOf(needs, nil); *got != (v1alpha1.GuestEmulator{Path: "/usr/bin/qemu", VirtType: "kvm", Arch: "x86_64", Machine: "q35", CPU: "<cpu/>"}) {
+		t.Errorf("got %+v", got)
+	}
+	if got := emulatorOf(needs, mapped); got.Path != "/opt/qemu" {
+		t.Errorf("mapped, the path is %s", got.Path)
+	}
+	for name, c := range map[string]struct {
+		change  func(*xmlrewrite.Needs)
+		nothing bool
+	}{
+		"the longest": {func(n *xmlrewrite.Needs) {
+			n.Emulator, n.Machine, n.CPU = strings.Repeat("e", maxPath), strings.Repeat("m", maxWord), strings.Repeat("c", maxCPU)
+		}, false},
+		"a path that is too long": {func(n *xmlrewrite.Needs) { n.Emulator = strings.Repeat("e", maxPath+1) }, true},
+		"a word that is too long": {func(n *xmlrewrite.Needs) { n.Arch = strings.Repeat("a", maxWord+1) }, true},
+	} {
+		n := needs
+		c.change(&n)
+		if got := emulatorOf(n, nil); (got == nil) != c.nothing || got != nil && got.CPU != n.CPU {
+			t.Errorf("%s: got %+v", name, got)
+		}
+	}
+	needs.CPU += strings.Repeat(" ", maxCPU)
+	if got := emulatorOf(needs, nil); got == nil || got.CPU != "" {
+		t.Errorf("with a CPU that is too long: got %+v", got)
+	}
+}

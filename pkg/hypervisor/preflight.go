@@ -1,0 +1,29 @@
+package hypervisor
+
+import "context"
+
+// EmulatorNeeds are what a guest needs of the emulator that is to run it.
+type EmulatorNeeds struct {
+	// Emulator is its path on the host; empty is libvirt's own choice.
+	Emulator string
+	// VirtType is the kind of virtualization, such as "kvm", Arch the guest's architecture and
+	// Machine its type of machine, all as in its definition.
+	VirtType, Arch, Machine string
+	// CPU is the guest's <cpu> as libvirt shows it of a running guest; empty is not compared.
+	CPU string
+}
+
+// EmulatorFit is what a host says to that. What it has nothing against is empty.
+type EmulatorFit struct {
+	// Unsupported is why the emulator cannot run such a machine at all, in libvirt's words.
+	Unsupported string
+	// CPUProblem is why the host cannot give the guest its CPU.
+	CPUProblem string
+}
+
+// Receiver tells beforehand what a hypervisor would refuse.
+type Receiver interface {
+	// CheckEmulator compares a guest that is to come with what the host offers. What the
+	// host cannot be asked about, as for want of a driver, fits.
+	CheckEmulator(ctx context.Context, needs EmulatorNeeds) (EmulatorFit, error)
+}
