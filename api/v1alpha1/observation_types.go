@@ -42,4 +42,74 @@ type Problem struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=16384
 	Message string `json:"message,omitempty"`
+	// blockers are all that stands in the way, each by itself, as far as this side knows. If
+	// there are more than 64, the last entry says how many more.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	Blockers []Blocker `json:"blockers,omitempty"`
 }
+
+// Blocker is something that stands in the way of a migration.
+type Blocker struct {
+	// code says in a word what kind it is of.
+	// +required
+	Code BlockerCode `json:"code,omitempty"`
+	// message says what is wrong and what to do.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+}
+
+// BlockerCode is a kind of blocker. There may be others than those listed here.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=64
+// +kubebuilder:validation:Pattern=`^[A-Z][A-Za-z]*$`
+type BlockerCode string
+
+// The kinds of blockers. What is wrong with the rewriting of the guest's definition has the
+// code Rewrite and the kind of the problem, such as RewriteMissingData.
+const (
+	// BlockerDomainNotOnSource: the guest does not run on the source.
+	BlockerDomainNotOnSource BlockerCode = "DomainNotOnSource"
+	// BlockerJobRunning: libvirt is busy with the guest, be it another migration or a backup.
+	BlockerJobRunning BlockerCode = "JobRunning"
+	// BlockerDefinitionUnreadable: the guest's definition cannot be read.
+	BlockerDefinitionUnreadable BlockerCode = "DefinitionUnreadable"
+	// BlockerSnapshotsKept and BlockerCheckpointsKept: libvirt keeps some, which would stay behind.
+	BlockerSnapshotsKept   BlockerCode = "SnapshotsKept"
+	BlockerCheckpointsKept BlockerCode = "CheckpointsKept"
+	// BlockerTargetReportMalformed: what the target's agent reports cannot be right.
+	BlockerTargetReportMalformed BlockerCode = "TargetReportMalformed"
+	// BlockerHostUUIDNotUnique: both hosts have the same UUID.
+	BlockerHostUUIDNotUnique BlockerCode = "HostUUIDNotUnique"
+	// BlockerGuestActiveOnTarget: a guest with the same UUID is active on the target.
+	BlockerGuestActiveOnTarget BlockerCode = "GuestActiveOnTarget"
+	// BlockerNameTaken: another guest of the target has the guest's name.
+	BlockerNameTaken BlockerCode = "NameTaken"
+	// BlockerPathMalformed: a path of the migrate data is not a plain absolute one.
+	BlockerPathMalformed BlockerCode = "PathMalformed"
+	// BlockerPathNotAllowed: the target does not let guests use a path of the migrate data.
+	BlockerPathNotAllowed BlockerCode = "PathNotAllowed"
+	// BlockerPortsExhausted: the target has no port left for a serial console.
+	BlockerPortsExhausted BlockerCode = "PortsExhausted"
+	// BlockerEmulatorUnsupported: the target's emulator cannot run such a machine.
+	BlockerEmulatorUnsupported BlockerCode = "EmulatorUnsupported"
+	// BlockerCPUIncompatible: the target cannot give the guest its CPU.
+	BlockerCPUIncompatible BlockerCode = "CPUIncompatible"
+	// BlockerSecretMissing: the target's libvirt lacks secrets of the guest, or their values.
+	BlockerSecretMissing BlockerCode = "SecretMissing"
+	// BlockerSecretDriverSilent: the target's libvirt does not answer about secrets.
+	BlockerSecretDriverSilent BlockerCode = "SecretDriverSilent"
+	// BlockerSecretNotNeeded: the migrate data gives a secret that the guest does not refer to, or
+	// gives one twice.
+	BlockerSecretNotNeeded BlockerCode = "SecretNotNeeded"
+	// BlockerSecretUnreadable: a Secret of the cluster does not exist, or may not be read.
+	BlockerSecretUnreadable BlockerCode = "SecretUnreadable"
+	// BlockerMore: there are more than can be listed.
+	BlockerMore BlockerCode = "More"
+	// BlockerSecretRefused: the target's libvirt does not take a secret.
+	BlockerSecretRefused BlockerCode = "SecretRefused"
+)

@@ -60,11 +60,11 @@ func (s *targetSession) checkEmulator(ctx context.Context, host hypervisor.HostI
 		s.log.Error(err, "libvirt cannot be asked whether it can run the guest; it will say so itself")
 		return nil
 	case fit.Unsupported != "":
-		return refuse(v1alpha1.ReasonTargetCheckFailed,
+		return refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerEmulatorUnsupported,
 			"QEMU on %s cannot run the guest (%s, machine type %s): %s. Choose another target or update QEMU there; or shut the guest down, change its machine type, and start it again",
 			node, guest.Arch, guest.Machine, migration.Shorten(fit.Unsupported, migration.MaxMessage))
 	case fit.CPUProblem != "":
-		return refuse(v1alpha1.ReasonTargetCheckFailed,
+		return refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerCPUIncompatible,
 			"%s cannot give the guest its CPU: %s. Choose another target; or shut the guest down, give it a CPU model that all of its hosts have, and start it again. If this is wrong, create another LiveMigration with options.skipCPUCheck",
 			node, migration.Shorten(fit.CPUProblem, migration.MaxMessage))
 	default:

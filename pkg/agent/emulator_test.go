@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,6 +67,33 @@ func TestAGuestThatTheTargetCannotRunIsNotTouched(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAllBlockersAreListed, each with its code, and told in one message.
+func TestAllBlockersAreListed(t *testing.T) {
+	inWorld(t, func(w *world) {
+		b := w.fleet.Host("node-b")
+		b.SetEmulatorFit(hypervisor.EmulatorFit{Unsupported: "no such machine"})
+		b.AddGuest(fake.Guest{UUID: "44444444-4444-4444-8444-444444444444", Name: "web"})
+		lm := w.settle(w.migrateWith(guestUUID, func(lm *v1alpha1.LiveMigration) {
+			lm.Spec.MigrateData = &v1alpha1.MigrateData{PathMappings: []v1alpha1.PathMapping{{From: "/a", To: "/etc/shadow"}}}
+		}))
+		problem := lm.Status.Target.Problem
+		if problem == nil {
+			t.Fatalf("the migration ends in %s: %+v", lm.Status.Phase, lm.Status.Conditions)
+		}
+		var codes []v1alpha1.BlockerCode
+		for _, b := range problem.Blockers {
+			codes = append(codes, b.Code)
+			if !strings.Contains(problem.Message, b.Message) {
+				t.Errorf("the message lacks %q: %s", b.Message, problem.Message)
+			}
+		}
+		want := []v1alpha1.BlockerCode{v1alpha1.BlockerPathNotAllowed, v1alpha1.BlockerNameTaken, v1alpha1.BlockerEmulatorUnsupported}
+		if !slices.Equal(codes, want) {
+			t.Errorf("the blockers are %v, want %v", codes, want)
+		}
+	})
 }
 
 // TestATargetThatCannotBeAskedIsTried: libvirt will say so itself.

@@ -16,10 +16,10 @@ func (c ReceiveConfig) checkPaths(node string, data *v1alpha1.MigrateData) error
 	for _, p := range xmlrewrite.HostPaths(data) {
 		switch {
 		case !path.IsAbs(p.Path), path.Clean(p.Path) != p.Path:
-			problems = append(problems, refuse(v1alpha1.ReasonInvalidMigrateData,
+			problems = append(problems, refuse(v1alpha1.ReasonInvalidMigrateData, v1alpha1.BlockerPathMalformed,
 				"%s: %q must be an absolute path without surplus slashes, . or .. in it. Create another LiveMigration with such a path", p.DataPath, p.Path))
 		case !c.allowsPath(p.Path):
-			problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed,
+			problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerPathNotAllowed,
 				"%s: %s does not allow guests to use %q, only what is below %s. Create another LiveMigration with a path there, or after "+
 					"asking an administrator to extend the agent's --allowed-paths", p.DataPath, node, p.Path, strings.Join(c.AllowedPaths, ", ")))
 		}

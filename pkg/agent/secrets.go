@@ -124,7 +124,7 @@ func (s *targetSession) checkSecrets(ctx context.Context, wanted []v1alpha1.Secr
 	for _, name := range missing {
 		listed = append(listed, names[name])
 	}
-	return refuse(v1alpha1.ReasonTargetCheckFailed, message, s.node.Name, strings.Join(listed, ", "))
+	return refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerSecretMissing, message, s.node.Name, strings.Join(listed, ", "))
 }
 
 // secretsFailed returns the error of a call about secrets, or refuses the guest if libvirt's
@@ -141,7 +141,7 @@ func (s *targetSession) secretsFailed(doing string, err error) error {
 	if now.Sub(s.silentSince) < secretPatience {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
-	return refuse(v1alpha1.ReasonTargetCheckFailed,
+	return refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerSecretDriverSilent,
 		"The guest needs secrets, and libvirt's secret driver on %s does not answer: %s. Ask an administrator to "+startSecretDriver+", and then create another LiveMigration",
 		s.node.Name, messageOf(err))
 }
@@ -161,7 +161,7 @@ func (s *targetSession) secretLoans(ctx context.Context, wanted []v1alpha1.Secre
 		return nil, nil
 	}
 	if len(wanted) == 0 {
-		return nil, refuse(v1alpha1.ReasonInvalidMigrateData,
+		return nil, refuse(v1alpha1.ReasonInvalidMigrateData, v1alpha1.BlockerSecretNotNeeded,
 			"spec.migrateData.secrets: the agent of the source, %s, reports no secret to which the guest's definition refers. If the definition refers to one, that agent is older than this field: update it, and then create another LiveMigration. Else remove the entries",
 			s.lm.Status.SourceNode)
 	}
@@ -185,21 +185,21 @@ func (s *targetSession) valueOf(ctx context.Context, i int, wanted []v1alpha1.Se
 	entries := s.lm.Spec.MigrateData.Secrets
 	r, ref := entries[i].Reference(), entries[i].SecretKeyRef
 	if !slices.ContainsFunc(wanted, r.Same) {
-		return nil, refuse(v1alpha1.ReasonInvalidMigrateData,
+		return nil, refuse(v1alpha1.ReasonInvalidMigrateData, v1alpha1.BlockerSecretNotNeeded,
 			"spec.migrateData.secrets[%d]: the guest's definition does not refer to the secret %s. Remove the entry, or correct it", i, r)
 	}
 	again := func(other v1alpha1.SecretMigrateData) bool { return r.Same(other.Reference()) }
 	if first := slices.IndexFunc(entries, again); first < i {
-		return nil, refuse(v1alpha1.ReasonInvalidMigrateData,
+		return nil, refuse(v1alpha1.ReasonInvalidMigrateData, v1alpha1.BlockerSecretNotNeeded,
 			"spec.migrateData.secrets[%d]: secrets[%d] is about the same secret %s. Remove one of the two", i, first, r)
 	}
 	value, err := s.node.Secrets.Value(ctx, s.lm.Namespace, ref)
 	switch {
 	case errors.Is(err, ErrNoSecret):
-		return nil, refuse(v1alpha1.ReasonInvalidMigrateData,
+		return nil, refuse(v1alpha1.ReasonInvalidMigrateData, v1alpha1.BlockerSecretUnreadable,
 			"spec.migrateData.secrets[%d]: there is no Secret %q with the key %q in the namespace %s. Create it, and then create another LiveMigration", i, ref.Name, ref.Key, s.lm.Namespace)
 	case errors.Is(err, ErrSecretForbidden):
-		return nil, refuse(v1alpha1.ReasonTargetCheckFailed,
+		return nil, refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerSecretUnreadable,
 			"spec.migrateData.secrets[%d]: the agents may not get the Secret %q in the namespace %s. Grant it by a Role and a RoleBinding, as the page about LiveMigrations says, and then create another LiveMigration", i, ref.Name, s.lm.Namespace)
 	case err != nil:
 		return nil, fmt.Errorf("reading the Secret %s/%s: %w", s.lm.Namespace, ref.Name, err)
@@ -214,7 +214,7 @@ func (s *targetSession) lendSecret(ctx context.Context, loan hypervisor.SecretLo
 	case err == nil:
 		return nil
 	case hypervisor.KindOf(err) == hypervisor.KindOther && !secretsSilent(err):
-		return refuse(v1alpha1.ReasonTargetCheckFailed, "libvirt on %s does not take the secret %s: %s", s.node.Name, referenceTo(loan.Name), messageOf(err))
+		return refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerSecretRefused, "libvirt on %s does not take the secret %s: %s", s.node.Name, referenceTo(loan.Name), messageOf(err))
 	default:
 		return s.secretsFailed("lending libvirt a secret", err)
 	}

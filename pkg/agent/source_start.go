@@ -19,8 +19,16 @@ type refusal struct{ v1alpha1.Problem }
 
 func (r *refusal) Error() string { return r.Reason + ": " + r.Message }
 
-func refuse(reason, format string, args ...any) error {
-	return &refusal{v1alpha1.Problem{Reason: reason, Message: migration.Shorten(fmt.Sprintf(format, args...), migration.MaxProblemMessage)}}
+// problem is what the status says of it.
+func (r *refusal) problem() *v1alpha1.Problem {
+	return &v1alpha1.Problem{Reason: r.Reason, Message: r.Message, Blockers: migration.Blockers(r.Blockers)}
+}
+
+func refuse(reason string, code v1alpha1.BlockerCode, format string, args ...any) error {
+	message := fmt.Sprintf(format, args...)
+	return &refusal{v1alpha1.Problem{
+		Reason: reason, Message: migration.Shorten(message, migration.MaxProblemMessage), Blockers: []v1alpha1.Blocker{{Code: code, Message: message}},
+	}}
 }
 
 // check looks whether the guest can be sent, and reports what the target has to
@@ -46,7 +54,7 @@ func (s *sourceSession) refuseOrRetry(section *v1alpha1.SourceStatus, err error)
 		return retryInterval
 	}
 	s.log.Info("Refusing the migration", "reason", r.Reason)
-	section.Problem = &r.Problem
+	section.Problem = r.problem()
 	s.section = section
 	s.report(atOnce)
 	return 0
@@ -60,13 +68,13 @@ func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, e
 	case !seen.seen:
 		return nil, errors.New("reading the guest failed")
 	case seen.domain == nil, !seen.domain.Active():
-		return nil, refuse(v1alpha1.ReasonDomainNotOnSource,
+		return nil, refuse(v1alpha1.ReasonDomainNotOnSource, v1alpha1.BlockerDomainNotOnSource,
 			"The guest %s no longer runs on %s. Create another LiveMigration, without sourceNode, to move it from where it runs now", s.lm.Spec.Domain, node)
 	case side != migration.SideLive:
-		return nil, refuse(v1alpha1.ReasonSourceCheckFailed,
+		return nil, refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerJobRunning,
 			"The guest %s is already being migrated on %s (%s/%s), by something else. Wait until that has ended, and then create another LiveMigration", s.lm.Spec.Domain, node, observed.State, observed.Reason)
 	case seen.job.Active():
-		return nil, refuse(v1alpha1.ReasonSourceCheckFailed,
+		return nil, refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerJobRunning,
 			"Another libvirt job is running for the guest %[2]s (%[1]s). Wait until it has ended, and then create another LiveMigration", seen.job.Operation, s.lm.Spec.Domain)
 	}
 	if err := s.checkSnapshots(ctx); err != nil {
@@ -102,7 +110,7 @@ func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, e
 
 // unreadable refuses a guest because of its definition.
 func (s *sourceSession) unreadable(err error) error {
-	return refuse(v1alpha1.ReasonSourceCheckFailed, "The definition of the guest %s cannot be read. Ask an administrator to correct it on %s with `virsh edit`, and then create another LiveMigration: %s",
+	return refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerDefinitionUnreadable, "The definition of the guest %s cannot be read. Ask an administrator to correct it on %s with `virsh edit`, and then create another LiveMigration: %s",
 		s.lm.Spec.Domain, s.node.Name, err)
 }
 
@@ -113,10 +121,10 @@ func (s *sourceSession) checkSnapshots(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("counting the guest's snapshots: %w", err)
 	case count.Snapshots > 0:
-		return refuse(v1alpha1.ReasonSourceCheckFailed,
+		return refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerSnapshotsKept,
 			"libvirt on %s keeps snapshots of the guest %s (%d), which cannot move with it. Remove them with `virsh snapshot-delete`, and then create another LiveMigration", s.node.Name, s.lm.Spec.Domain, count.Snapshots)
 	case count.Checkpoints > 0:
-		return refuse(v1alpha1.ReasonSourceCheckFailed,
+		return refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerCheckpointsKept,
 			"libvirt on %s keeps checkpoints of the guest %s (%d), which would be lost, and with them the next incremental backup. Remove them with `virsh checkpoint-delete`, and then create another LiveMigration", s.node.Name, s.lm.Spec.Domain, count.Checkpoints)
 	}
 	return nil
@@ -279,7 +287,7 @@ func (s *sourceSession) mayPostCopy() bool {
 // depend on.
 func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, error) {
 	if err := checkTargetSection(migration.CurrentTarget(s.lm)); err != nil {
-		return hypervisor.MigrateParams{}, refuse(v1alpha1.ReasonTargetCheckFailed,
+		return hypervisor.MigrateParams{}, refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerTargetReportMalformed,
 			"What the agent on %s reports about its host cannot be right: %s. Ask an administrator to check that agent and its flags, and then create another LiveMigration", s.lm.Status.TargetNode, err)
 	}
 	domain, err := s.hv.LookupDomain(ctx, s.lm.Status.DomainUUID)
@@ -353,13 +361,23 @@ func (s *sourceSession) rewrite(definitions []hypervisor.DomainXML) (rewritten [
 		kept = addProblems(kept, plan.Warnings(), options.Inactive)
 	}
 	if len(problems) > 0 {
-		return nil, nil, refuse(v1alpha1.ReasonInvalidMigrateData, "The migrate data does not fit the guest. Create another LiveMigration with a corrected spec.migrateData: %s", problems)
+		return nil, nil, doesNotFit(problems)
 	}
 	for _, w := range kept {
 		s.log.Info("Keeping a host-dependent part of the guest's definition", "part", w.String())
 		warnings = append(warnings, w.String())
 	}
 	return rewritten, warnings, nil
+}
+
+// doesNotFit refuses a guest whose definition cannot be rewritten.
+func doesNotFit(problems xmlrewrite.Problems) error {
+	r := &refusal{v1alpha1.Problem{Reason: v1alpha1.ReasonInvalidMigrateData, Message: migration.Shorten(
+		"The migrate data does not fit the guest. Create another LiveMigration with a corrected spec.migrateData: "+problems.Error(), migration.MaxProblemMessage)}}
+	for _, p := range problems {
+		r.Blockers = append(r.Blockers, v1alpha1.Blocker{Code: v1alpha1.BlockerCode("Rewrite" + string(p.Kind)), Message: p.String()})
+	}
+	return r
 }
 
 // addProblems adds those that are not there already, and says of them if they are

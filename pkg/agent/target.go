@@ -273,7 +273,7 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 	switch {
 	case errors.As(err, &r):
 		s.log.Info("Refusing the guest", "reason", r.Reason)
-		section.Problem = &r.Problem
+		section.Problem = r.problem()
 	case err != nil:
 		s.log.Error(err, "Querying the hypervisor failed; trying again", "after", retryInterval)
 		return retryInterval
@@ -315,7 +315,7 @@ func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo) (
 	guest, node := migration.CurrentSource(s.lm).Guest, s.node.Name
 	problems := []error{s.node.Receive.checkPaths(node, s.lm.Spec.MigrateData)}
 	if host.UUID == guest.HostUUID {
-		problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed,
+		problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerHostUUIDNotUnique,
 			"libvirt on %s and on %s has the same host UUID %s, and would refuse the migration. Ask an administrator to set a unique host_uuid in libvirtd.conf on each host, and then create another LiveMigration",
 			s.lm.Status.SourceNode, node, host.UUID))
 	}
@@ -328,13 +328,13 @@ func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo) (
 	for _, d := range guests.domains {
 		switch {
 		case d.UUID == s.lm.Status.DomainUUID && d.Active():
-			problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed,
+			problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerGuestActiveOnTarget,
 				"A guest with the UUID %s is active on %s already (%s/%s). Ask an administrator to find out from the guest's console which copy is right, and to destroy the other with `virsh destroy`",
 				d.UUID, node, d.State, d.Reason))
 		case d.UUID == s.lm.Status.DomainUUID:
 			known = &d
 		case d.Name == guest.Name:
-			problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed,
+			problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerNameTaken,
 				"Another guest named %q, with the UUID %s, is defined on %s. Ask an administrator to rename or undefine it, and then create another LiveMigration", d.Name, d.UUID, node))
 		}
 	}
@@ -354,9 +354,10 @@ func allOf(problems []error) error {
 		case !errors.As(err, &r):
 			return err
 		case all == nil:
-			all = &refusal{r.Problem}
+			all = &refusal{*r.DeepCopy()}
 		default:
 			all.Message = migration.Shorten(all.Message+". "+r.Message, migration.MaxProblemMessage)
+			all.Blockers = append(all.Blockers, r.Blockers...)
 		}
 	}
 	if all == nil {
@@ -399,7 +400,7 @@ func (s *targetSession) reservePorts(ctx context.Context, n int, guests listing)
 		return s.node.listening(ctx, console, ports)
 	})
 	if err != nil {
-		return nil, refuse(v1alpha1.ReasonTargetCheckFailed, "On %s, %s. Ask an administrator to extend the agent's --serial-ports, and then create another LiveMigration", s.node.Name, err)
+		return nil, refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerPortsExhausted, "On %s, %s. Ask an administrator to extend the agent's --serial-ports, and then create another LiveMigration", s.node.Name, err)
 	}
 	return ports, nil
 }

@@ -175,7 +175,7 @@ func TestPortsOfAGuestAreRemembered(t *testing.T) {
 // first.
 func TestSeveralProblemsAreOne(t *testing.T) {
 	t.Parallel()
-	a, b, failure := refuse("A", "first"), refuse("B", "second"), errors.New("busy")
+	a, b, failure := refuse("A", "CodeA", "first"), refuse("B", "CodeB", "second"), errors.New("busy")
 	for name, c := range map[string]struct {
 		problems []error
 		want     string

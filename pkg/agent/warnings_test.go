@@ -56,6 +56,9 @@ func TestPersistentDefinitionIsJudgedToo(t *testing.T) {
 					return
 				}
 				problem := lm.Status.Source.Problem
+				if problem != nil && (len(problem.Blockers) != 1 || problem.Blockers[0].Code != "RewriteMissingData") {
+					t.Errorf("the blockers are %+v", problem.Blockers)
+				}
 				if problem == nil || problem.Reason != v1alpha1.ReasonInvalidMigrateData ||
 					!strings.Contains(problem.Message, "in the guest's persistent definition, the guest uses the PCI device 0000:81:00.1") {
 					t.Errorf("the problem is %+v", problem)

@@ -76,6 +76,17 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: peakKilobytesPerSecond
       type:
         scalar: numeric
+- name: com.github.virtferry.virtferry.api.v1alpha1.Blocker
+  map:
+    fields:
+    - name: code
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.BlockerCode
+    - name: message
+      type:
+        scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.BlockerCode
+  scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.BridgeInterfaceSource
   map:
     fields:
@@ -859,6 +870,12 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.virtferry.virtferry.api.v1alpha1.Problem
   map:
     fields:
+    - name: blockers
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.Blocker
+          elementRelationship: atomic
     - name: message
       type:
         scalar: string

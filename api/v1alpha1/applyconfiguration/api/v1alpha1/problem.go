@@ -11,6 +11,9 @@ type ProblemApplyConfiguration struct {
 	Reason *string `json:"reason,omitempty"`
 	// message says what is wrong and what to do.
 	Message *string `json:"message,omitempty"`
+	// blockers are all that stands in the way, each by itself, as far as this side knows. If
+	// there are more than 64, the last entry says how many more.
+	Blockers []BlockerApplyConfiguration `json:"blockers,omitempty"`
 }
 
 // ProblemApplyConfiguration constructs a declarative configuration of the Problem type for use with
@@ -32,5 +35,18 @@ func (b *ProblemApplyConfiguration) WithReason(value string) *ProblemApplyConfig
 // If called multiple times, the Message field is set to the value of the last call.
 func (b *ProblemApplyConfiguration) WithMessage(value string) *ProblemApplyConfiguration {
 	b.Message = &value
+	return b
+}
+
+// WithBlockers adds the given value to the Blockers field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Blockers field.
+func (b *ProblemApplyConfiguration) WithBlockers(values ...*BlockerApplyConfiguration) *ProblemApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithBlockers")
+		}
+		b.Blockers = append(b.Blockers, *values[i])
+	}
 	return b
 }

@@ -1,0 +1,66 @@
+package v1alpha1
+
+// TargetEndpoint is where a host receives guests.
+type TargetEndpoint struct {
+	// transport is how the source's libvirt reaches this one.
+	// +required
+	Transport Transport `json:"transport,omitempty"`
+	// address is the host's IP address, without brackets, or its DNS name. The
+	// source's libvirt and the guest's memory go there.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="isIP(self) ? ip(self).isGlobalUnicast() || ip(self).isLinkLocalUnicast() : !format.dns1123Subdomain().validate(self).hasValue()",message="address must be the IP address of a host, without brackets, or a DNS name in lower case"
+	Address string `json:"address,omitempty"`
+}
+
+// Transport is how one libvirt reaches another.
+//
+// +kubebuilder:validation:Enum=tls;tcp;ssh
+type Transport string
+
+// The transports.
+const (
+	// TransportTLS is TCP, encrypted and authenticated by X.509 certificates.
+	TransportTLS Transport = "tls"
+	// TransportTCP is plain TCP, neither encrypted nor authenticated.
+	TransportTCP Transport = "tcp"
+	// TransportSSH is a tunnel through the hosts' SSH.
+	TransportSSH Transport = "ssh"
+)
+
+// TargetOffer is what a host fills in for parts of the migrate data that the user left
+// out.
+type TargetOffer struct {
+	// graphics holds the addresses on which the guest's graphics listen here.
+	// +optional
+	Graphics *GraphicsMigrateData `json:"graphics,omitempty"`
+	// serial holds the address and the ports, reserved for the guest, on which its
+	// serial ports listen here.
+	// +optional
+	Serial *SerialMigrateData `json:"serial,omitempty"`
+}
+
+// TargetHost describes the target's host. What is not known is left out, and is not
+// checked.
+type TargetHost struct {
+	// onlineCPUs are the host's CPUs, as a list such as 0-31.
+	// +optional
+	OnlineCPUs CPUSet `json:"onlineCPUs,omitempty"`
+	// numaNodes are the host's NUMA nodes, as a list such as 0-1.
+	// +optional
+	NUMANodes CPUSet `json:"numaNodes,omitempty"`
+	// cgroupVersion is the version of the host's control groups, which decides what CPU
+	// shares are allowed.
+	// +optional
+	// +kubebuilder:validation:Enum=1;2
+	CgroupVersion int32 `json:"cgroupVersion,omitempty"`
+	// libvirtVersion is that of the host's libvirt, which decides what it accepts.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	LibvirtVersion string `json:"libvirtVersion,omitempty"`
+	// hypervisorVersion is the version of the host's QEMU.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	HypervisorVersion string `json:"hypervisorVersion,omitempty"`
+}
