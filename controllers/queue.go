@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -450,7 +451,7 @@ func sameTurn(a, b migration.Turn) bool {
 }
 
 func sameResolution(a, b migration.Resolution) bool {
-	sameProblem := a.Problem == b.Problem || a.Problem != nil && b.Problem != nil && *a.Problem == *b.Problem
+	sameProblem := equality.Semantic.DeepEqual(a.Problem, b.Problem)
 	a.Problem, b.Problem = nil, nil
 	return sameProblem && a == b
 }

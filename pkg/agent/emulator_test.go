@@ -96,6 +96,48 @@ func TestAllBlockersAreListed(t *testing.T) {
 	})
 }
 
+// TestADryRunTellsOfBothSides at once: what keeps the guest on the source does not hide what
+// the target has against it, nor what is wrong with the migrate data.
+func TestADryRunTellsOfBothSides(t *testing.T) {
+	for name, c := range map[string]struct {
+		dry, away, target bool
+		want              []string
+	}{
+		"a dry run":                     {true, false, false, []string{"keeps snapshots of the guest", "does not use this PCI device"}},
+		"one that the target refuses":   {true, false, true, []string{"keeps snapshots of the guest", "no such machine"}},
+		"one whose target does not act": {true, true, false, []string{"keeps snapshots of the guest"}},
+		"the migration itself":          {false, false, true, []string{"keeps snapshots of the guest"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", Snapshots: hypervisor.SnapshotCount{Snapshots: 2}})
+				if c.target {
+					w.fleet.Host("node-b").SetEmulatorFit(hypervisor.EmulatorFit{Unsupported: "no such machine"})
+				}
+				if c.away {
+					w.fleet.Host("node-b").Disconnect()
+				}
+				lm := w.settle(w.migrateWith(guestUUID, func(lm *v1alpha1.LiveMigration) {
+					lm.Spec.DryRun = &c.dry
+					lm.Spec.MigrateData = &v1alpha1.MigrateData{PCIDevices: []v1alpha1.PCIDeviceMigrateData{{Source: "0000:81:00.1", Target: "0000:3b:00.1"}}}
+				}))
+				condition := meta.FindStatusCondition(lm.Status.Conditions, v1alpha1.ConditionSucceeded)
+				if lm.Status.Phase != v1alpha1.PhaseFailed || condition.Reason != v1alpha1.ReasonSourceCheckFailed {
+					t.Fatalf("it ends in %s: %+v", lm.Status.Phase, condition)
+				}
+				for _, want := range c.want {
+					if strings.Count(condition.Message, want) != 1 {
+						t.Errorf("the message does not say %q once: %s", want, condition.Message)
+					}
+				}
+				if n := w.fleet.Count(fake.MethodMigrate, guestUUID); n != 0 {
+					t.Errorf("%d migrations were started", n)
+				}
+			})
+		})
+	}
+}
+
 // TestATargetThatCannotBeAskedIsTried: libvirt will say so itself.
 func TestATargetThatCannotBeAskedIsTried(t *testing.T) {
 	inWorld(t, func(w *world) {

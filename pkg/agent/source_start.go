@@ -36,10 +36,12 @@ func refuse(reason string, code v1alpha1.BlockerCode, format string, args ...any
 func (s *sourceSession) check(ctx context.Context) time.Duration {
 	section := &v1alpha1.SourceStatus{AttemptID: s.lm.Status.Attempt.ID}
 	facts, err := s.guestFacts(ctx)
+	if err == nil || migration.DryRun(s.lm) {
+		section.Guest = facts // So that a dry run learns of the target as well.
+	}
 	if err != nil {
 		return s.refuseOrRetry(section, err)
 	}
-	section.Guest = facts
 	s.section = section
 	s.report(atOnce)
 	return 0
@@ -60,6 +62,8 @@ func (s *sourceSession) refuseOrRetry(section *v1alpha1.SourceStatus, err error)
 	return 0
 }
 
+// guestFacts returns what the target has to know, and a refusal. There are facts as well if
+// it is for what can be put right without the guest being another one.
 func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, error) {
 	node, uuid := s.node.Name, s.lm.Status.DomainUUID
 	seen := look(ctx, s.hv, uuid)
@@ -73,13 +77,13 @@ func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, e
 	case side != migration.SideLive:
 		return nil, refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerJobRunning,
 			"The guest %s is already being migrated on %s (%s/%s), by something else. Wait until that has ended, and then create another LiveMigration", s.lm.Spec.Domain, node, observed.State, observed.Reason)
-	case seen.job.Active():
-		return nil, refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerJobRunning,
-			"Another libvirt job is running for the guest %[2]s (%[1]s). Wait until it has ended, and then create another LiveMigration", seen.job.Operation, s.lm.Spec.Domain)
 	}
-	if err := s.checkSnapshots(ctx); err != nil {
-		return nil, err
+	var problems []error
+	if seen.job.Active() {
+		problems = append(problems, refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerJobRunning,
+			"Another libvirt job is running for the guest %[2]s (%[1]s). Wait until it has ended, and then create another LiveMigration", seen.job.Operation, s.lm.Spec.Domain))
 	}
+	problems = append(problems, s.checkSnapshots(ctx))
 	host, err := s.hv.HostInfo(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reading the host: %w", err)
@@ -105,7 +109,7 @@ func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, e
 	}
 	return &v1alpha1.GuestFacts{
 		Name: seen.domain.Name, HostUUID: host.UUID, SerialPorts: int32(ports), Secrets: secrets, Emulator: emulator,
-	}, nil
+	}, allOf(problems)
 }
 
 // unreadable refuses a guest because of its definition.
@@ -150,11 +154,17 @@ func (s *sourceSession) definitions(ctx context.Context, persistent bool) ([]hyp
 
 // plan does for a dry run what is done before a migration is started.
 func (s *sourceSession) plan(ctx context.Context) time.Duration {
-	if _, err := s.params(ctx); err != nil {
-		return s.refuseOrRetry(s.section.DeepCopy(), err)
+	problems := []error{nil}
+	if p := s.section.Problem; p != nil { // From the look at the guest.
+		problems[0] = &refusal{*p}
 	}
+	_, err := s.params(ctx)
+	err = allOf(append(problems, err))
 	section := s.section.DeepCopy()
 	section.CheckedTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
+	if err != nil {
+		return s.refuseOrRetry(section, err)
+	}
 	s.section = section
 	s.report(atOnce)
 	return 0
@@ -300,17 +310,14 @@ func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, e
 	if domain.State == hypervisor.StateRunning {
 		s.reason = domain.Reason
 	}
-	// It may have waited for its turn since it was checked.
-	if err := s.checkSnapshots(ctx); err != nil {
-		return hypervisor.MigrateParams{}, err
-	}
 	p := s.baseParams()
 	definitions, err := s.definitions(ctx, p.Persist)
 	if err != nil {
 		return p, err
 	}
 	rewritten, warnings, err := s.rewrite(definitions)
-	if err != nil {
+	// It may have waited for its turn since it was checked.
+	if err := allOf([]error{s.checkSnapshots(ctx), err}); err != nil {
 		return p, err
 	}
 	p.LiveXML = rewritten[0]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"net/netip"
 	"time"
 
@@ -344,7 +345,8 @@ func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo) (
 }
 
 // allOf makes one refusal of several, under the reason of the first, so that nobody has to
-// try again for each. An error that is none goes first: it is worth another try.
+// try again for each. What was said already is not repeated. An error that is none goes
+// first: it is worth another try.
 func allOf(problems []error) error {
 	var all *refusal
 	for _, err := range problems {
@@ -353,8 +355,9 @@ func allOf(problems []error) error {
 		case err == nil:
 		case !errors.As(err, &r):
 			return err
-		case all == nil:
+		case all == nil, strings.Contains(r.Message, all.Message):
 			all = &refusal{*r.DeepCopy()}
+		case strings.Contains(all.Message, r.Message):
 		default:
 			all.Message = migration.Shorten(all.Message+". "+r.Message, migration.MaxProblemMessage)
 			all.Blockers = append(all.Blockers, r.Blockers...)

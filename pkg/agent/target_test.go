@@ -184,7 +184,7 @@ func TestSeveralProblemsAreOne(t *testing.T) {
 		"nothing but none":         {[]error{nil, nil}, ""},
 		"one":                      {[]error{nil, a}, "A: first"},
 		"two":                      {[]error{a, nil, b}, "A: first. second"},
-		"three":                    {[]error{a, b, a}, "A: first. second. first"},
+		"three":                    {[]error{a, b, a}, "A: first. second"},
 		"an error":                 {[]error{failure}, "busy"},
 		"an error behind problems": {[]error{a, failure, b}, "busy"},
 	} {

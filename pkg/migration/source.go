@@ -143,10 +143,12 @@ func DecideSource(f SourceFacts, now time.Time) SourceAction {
 		return SourceWait
 	case section == nil:
 		return SourceCheck
-	case section.Problem != nil, section.CheckedTime != nil, !targetReady(lm):
+	case section.CheckedTime != nil, !targetReady(lm):
 		return SourceWait
-	case DryRun(lm):
+	case DryRun(lm) && section.Guest != nil:
 		return SourcePlan
+	case section.Problem != nil:
+		return SourceWait
 	case lm.Status.Attempt.CopyGrantedTime != nil:
 		return SourceStart
 	default:

@@ -136,8 +136,8 @@ func (s *summarizer) beforeStart() {
 	switch {
 	case CancelRequested(s.lm):
 		s.finish(VerdictCancelled, v1alpha1.ReasonCancelled, cancelledBefore)
-	case source != nil && source.Problem != nil:
-		s.sourceProblem(source.Problem)
+	case source != nil && source.Problem != nil && !(looksOn(s.lm, source, target) && s.now.Before(deadline)):
+		s.sourceProblem(both(source, target))
 	case target != nil && target.Problem != nil:
 		s.refused(target.Problem, v1alpha1.ReasonTargetCheckFailed)
 	case limited && !s.now.Before(deadline):
@@ -213,6 +213,21 @@ func (s *summarizer) startBy(source *v1alpha1.SourceStatus, ready bool) (deadlin
 	default:
 		return time.Time{}, false
 	}
+}
+
+// looksOn reports whether a dry run in which the source has found a problem goes on, for all
+// to be known at once.
+func looksOn(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) bool {
+	return DryRun(lm) && source.Guest != nil && source.CheckedTime == nil && (target == nil || target.Problem == nil)
+}
+
+// both returns the problem of the source, with what the target has to say.
+func both(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) *v1alpha1.Problem {
+	p := source.Problem
+	if target != nil && target.Problem != nil {
+		p = &v1alpha1.Problem{Reason: p.Reason, Message: Shorten(p.Message+". "+target.Problem.Message, MaxProblemMessage)}
+	}
+	return p
 }
 
 // sourceProblem looks for the guest once more if it had left the node before
