@@ -138,6 +138,37 @@ func TestADryRunTellsOfBothSides(t *testing.T) {
 	}
 }
 
+// TestAnEmulatorThatIsNotAllowedIsNotRun: libvirt runs an emulator to learn what it can do, so
+// that whoever writes a LiveMigration could run any program of the target.
+func TestAnEmulatorThatIsNotAllowedIsNotRun(t *testing.T) {
+	const uuid = "33333333-3333-4333-8333-333333333333"
+	xml := hypervisor.DomainXML(`<domain type='kvm'><name>new</name><uuid>` + uuid + `</uuid><devices><emulator>/usr/bin/qemu</emulator></devices></domain>`)
+	for _, c := range []struct {
+		from, to string
+		asked    int
+	}{
+		{"/usr/bin/qemu", "/usr/bin/true", 0},
+		{"/usr/bin", "/tmp", 0},
+		{"/usr/bin/qemu", "/var/lib/libvirt/images/../../../../tmp/a", 0},
+		{"/somewhere", "/else", 1},
+	} {
+		t.Run(c.to, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: uuid, Name: "new", LiveXML: xml})
+				lm := w.settle(w.migrateWith(uuid, func(lm *v1alpha1.LiveMigration) {
+					lm.Spec.MigrateData = &v1alpha1.MigrateData{PathMappings: []v1alpha1.PathMapping{{From: c.from, To: c.to}}}
+				}))
+				if lm.Status.Phase != v1alpha1.PhaseFailed || lm.Status.Target.Problem == nil {
+					t.Errorf("the migration ends in %s: %+v", lm.Status.Phase, lm.Status.Conditions)
+				}
+				if n := w.fleet.Count(fake.MethodCheckEmulator, ""); n != c.asked {
+					t.Errorf("libvirt was asked %d times about the emulator, want %d", n, c.asked)
+				}
+			})
+		})
+	}
+}
+
 // TestATargetThatCannotBeAskedIsTried: libvirt will say so itself.
 func TestATargetThatCannotBeAskedIsTried(t *testing.T) {
 	inWorld(t, func(w *world) {

@@ -27,6 +27,21 @@ func (c ReceiveConfig) checkPaths(node string, data *v1alpha1.MigrateData) error
 	return allOf(problems)
 }
 
+// mayBeRun reports whether a program is not one that migrate data names without being allowed
+// to. The others are the guest's own.
+func (c ReceiveConfig) mayBeRun(program string, data *v1alpha1.MigrateData) bool {
+	if program != "" && (!path.IsAbs(program) || path.Clean(program) != program) {
+		return false
+	}
+	for _, p := range xmlrewrite.HostPaths(data) {
+		wellFormed := path.IsAbs(p.Path) && path.Clean(p.Path) == p.Path
+		if (program == p.Path || strings.HasPrefix(program, p.Path+"/")) && !(wellFormed && c.allowsPath(p.Path)) {
+			return false
+		}
+	}
+	return true
+}
+
 func (c ReceiveConfig) allowsPath(p string) bool {
 	for _, allowed := range c.AllowedPaths {
 		if strings.HasPrefix(p, strings.TrimSuffix(allowed, "/")+"/") {
