@@ -22,20 +22,13 @@ const (
 // is nil, and so not asked about, where the API does not take it.
 func emulatorOf(needs xmlrewrite.Needs, data *v1alpha1.MigrateData) *v1alpha1.GuestEmulator {
 	out := &v1alpha1.GuestEmulator{
-		Path: needs.Emulator, VirtType: needs.VirtType, Arch: needs.Arch, Machine: needs.Machine, CPU: needs.CPU,
+		Path: xmlrewrite.MapPath(data, needs.Emulator), VirtType: needs.VirtType, Arch: needs.Arch, Machine: needs.Machine, CPU: needs.CPU,
 	}
 	if len(out.Path) > maxPath || max(len(out.VirtType), len(out.Arch), len(out.Machine)) > maxWord {
 		return nil
 	}
 	if len(out.CPU) > maxCPU {
 		out.CPU = ""
-	}
-	if data != nil {
-		for _, m := range data.PathMappings {
-			if m.From == out.Path {
-				out.Path = m.To
-			}
-		}
 	}
 	return out
 }

@@ -190,6 +190,22 @@ func TestEmulatorOf(t *testing.T) {
 		t.Errorf("mapped, the path is %s", got.Path)
 	}
 	for name, c := range map[string]struct {
+		mappings []v1alpha1.PathMapping
+		want     string
+	}{
+		"with its directory":                   {[]v1alpha1.PathMapping{{From: "/usr/bin", To: "/opt/bin"}}, "/opt/bin/qemu"},
+		"by the longest":                       {[]v1alpha1.PathMapping{{From: "/usr", To: "/a"}, {From: "/usr/bin", To: "/b"}}, "/b/qemu"},
+		"with surplus slashes":                 {[]v1alpha1.PathMapping{{From: "/usr//bin/", To: "/opt//bin/"}}, "/opt/bin/qemu"},
+		"only whole names":                     {[]v1alpha1.PathMapping{{From: "/usr/bin/qem", To: "/a"}}, "/usr/bin/qemu"},
+		"once":                                 {[]v1alpha1.PathMapping{{From: "/usr/bin/qemu", To: "/a"}, {From: "/a", To: "/b"}}, "/a"},
+		"to what is too long, and so not told": {[]v1alpha1.PathMapping{{From: "/usr/bin", To: "/" + strings.Repeat("e", maxPath-1)}}, ""},
+	} {
+		got := emulatorOf(needs, &v1alpha1.MigrateData{PathMappings: c.mappings})
+		if (got == nil) != (c.want == "") || got != nil && got.Path != c.want {
+			t.Errorf("mapped %s: got %+v", name, got)
+		}
+	}
+	for name, c := range map[string]struct {
 		change  func(*xmlrewrite.Needs)
 		nothing bool
 	}{

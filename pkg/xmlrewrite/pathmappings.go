@@ -118,6 +118,24 @@ func (m *pathMap) entry(from string) int {
 	return best
 }
 
+// MapPath returns what pathMappings make of a path, as the rewrite does for the emulator.
+func MapPath(data *v1alpha1.MigrateData, text string) string {
+	from, plain := cleanPath(text)
+	if data == nil || !plain {
+		return text
+	}
+	m := &pathMap{mappings: slices.Clone(data.PathMappings)}
+	for i := range m.mappings {
+		m.mappings[i].From, _ = cleanPath(m.mappings[i].From)
+		m.mappings[i].To, _ = cleanPath(m.mappings[i].To)
+	}
+	best := m.entry(from)
+	if best < 0 {
+		return text
+	}
+	return m.mappings[best].To + from[len(m.mappings[best].From):]
+}
+
 // field returns the entry that maps a path; nil if there is none.
 func (m *pathMap) field(text string) *place {
 	at, _ := cleanPath(text)
