@@ -354,7 +354,7 @@ func (s *summarizer) recovering(r *v1alpha1.RecoveryStatus) string {
 		s.lm.Status.SourceNode, s.lm.Status.TargetNode)
 	if r.WithheldReason != "" {
 		return message + r.WithheldReason + ". The migration is resumed some seconds after that. Destroy neither copy: each has a part of the " +
-			"guest's memory" + s.notReady(s.lm.Status.SourceNode)
+			"guest's memory" + s.notReady(s.lm.Status.SourceNode) + s.notReady(s.lm.Status.TargetNode)
 	}
 	message += "The migration is resumed as soon as the two hosts can reach each other. Ask an administrator to check the network between them, and to " +
 		"destroy neither copy: each has a part of the guest's memory"

@@ -407,3 +407,16 @@ func TestWhatIsGoingOn(t *testing.T) {
 		}
 	}
 }
+
+// TestWithheldTellsOfTheTargetsAgent: only it can tell that libvirt was updated there.
+func TestWithheldTellsOfTheTargetsAgent(t *testing.T) {
+	t.Parallel()
+	b := makeMigration("m").started().inPostCopy()
+	b.lm.Status.Source.Recovery = &v1alpha1.RecoveryStatus{BrokenTime: metav1.NewMicroTime(epoch), WithheldReason: "Update it"}
+	nodes := twoNodes()
+	nodes[1].Ready, nodes[1].Message, nodes[1].Since = false, "its agent is lost", epoch
+	got := Summarize(ManagerFacts{Object: b.obj(), Nodes: NewInventory(nodes...)}, epoch)
+	if c := got.Status.Conditions[0]; !strings.Contains(c.Message, "node-b is not ready: its agent is lost") {
+		t.Errorf("the message is %q", c.Message)
+	}
+}
