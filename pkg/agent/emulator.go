@@ -40,8 +40,8 @@ func (s *targetSession) checkEmulator(ctx context.Context, host hypervisor.HostI
 	if guest == nil {
 		return nil // From an agent that does not tell.
 	}
-	if !s.node.Receive.mayBeRun(guest.Path, s.lm.Spec.MigrateData) {
-		return nil // libvirt runs an emulator to learn what it can do. It is refused for its path.
+	if !s.node.Receive.mayBeRun(guest.Path, host) {
+		return nil // If it is the migrate data that name it, it is refused for its path.
 	}
 	needs := hypervisor.EmulatorNeeds{
 		Emulator: guest.Path, VirtType: guest.VirtType, Arch: guest.Arch, Machine: guest.Machine, CPU: guest.CPU,

@@ -155,6 +155,9 @@ func TestAnEmulatorThatIsNotAllowedIsNotRun(t *testing.T) {
 		t.Run(c.to, func(t *testing.T) {
 			inWorld(t, func(w *world) {
 				w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: uuid, Name: "new", LiveXML: xml})
+				w.fleet.Host("node-b").SetInfo(hypervisor.HostInfo{
+					UUID: uuid, Capabilities: "<capabilities><guest><arch name='x86_64'><emulator>/usr/bin/qemu</emulator></arch></guest></capabilities>",
+				})
 				lm := w.settle(w.migrateWith(uuid, func(lm *v1alpha1.LiveMigration) {
 					lm.Spec.MigrateData = &v1alpha1.MigrateData{PathMappings: []v1alpha1.PathMapping{{From: c.from, To: c.to}}}
 				}))
@@ -224,5 +227,19 @@ func TestEmulatorOf(t *testing.T) {
 	needs.CPU += strings.Repeat(" ", maxCPU)
 	if got := emulatorOf(needs, nil); got == nil || got.CPU != "" {
 		t.Errorf("with a CPU that is too long: got %+v", got)
+	}
+}
+
+func TestMayBeRun(t *testing.T) {
+	t.Parallel()
+	c := ReceiveConfig{AllowedPaths: []string{"/srv/qemu"}}
+	host := hypervisor.HostInfo{Capabilities: "<arch><emulator>/usr/bin/qemu</emulator></arch>"}
+	for program, want := range map[string]bool{
+		"": true, "/usr/bin/qemu": true, "/usr/bin/qem": false, "/usr/bin/true": false, "qemu": false,
+		"/srv/qemu/new": true, "/srv/qemu": false, "/srv/qemu/../../usr/bin/true": false, "/srv/qemu//new": false,
+	} {
+		if got := c.mayBeRun(program, host); got != want {
+			t.Errorf("%q: got %t", program, got)
+		}
 	}
 }

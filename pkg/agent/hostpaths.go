@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/xmlrewrite"
 )
 
@@ -27,19 +28,12 @@ func (c ReceiveConfig) checkPaths(node string, data *v1alpha1.MigrateData) error
 	return allOf(problems)
 }
 
-// mayBeRun reports whether a program is not one that migrate data names without being allowed
-// to. The others are the guest's own.
-func (c ReceiveConfig) mayBeRun(program string, data *v1alpha1.MigrateData) bool {
-	if program != "" && (!path.IsAbs(program) || path.Clean(program) != program) {
-		return false
-	}
-	for _, p := range xmlrewrite.HostPaths(data) {
-		wellFormed := path.IsAbs(p.Path) && path.Clean(p.Path) == p.Path
-		if (program == p.Path || strings.HasPrefix(program, p.Path+"/")) && !(wellFormed && c.allowsPath(p.Path)) {
-			return false
-		}
-	}
-	return true
+// mayBeRun reports whether libvirt may be asked about an emulator, which it runs to learn
+// what it can do: its own choice, one of those that it has found itself, or what guests may
+// use here. The path comes from another node.
+func (c ReceiveConfig) mayBeRun(program string, host hypervisor.HostInfo) bool {
+	return program == "" || strings.Contains(host.Capabilities, "<emulator>"+program+"</emulator>") ||
+		path.Clean(program) == program && c.allowsPath(program)
 }
 
 func (c ReceiveConfig) allowsPath(p string) bool {

@@ -93,13 +93,13 @@ func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, e
 		return nil, err
 	}
 	ports, emulator := 0, (*v1alpha1.GuestEmulator)(nil)
-	for _, xml := range definitions {
+	for i, xml := range definitions {
 		needs, err := xmlrewrite.ReadNeeds([]byte(xml))
 		if err != nil {
 			return nil, s.unreadable(err)
 		}
 		ports = max(ports, needs.SerialPorts)
-		if emulator == nil { // The running guest's comes first.
+		if i == 0 { // The running guest's.
 			emulator = emulatorOf(needs, s.lm.Spec.MigrateData)
 		}
 	}
