@@ -147,6 +147,8 @@ const (
 	ReasonConnected = "Connected"
 	// ReasonDisconnected: the agent cannot reach libvirt.
 	ReasonDisconnected = "Disconnected"
+	// ReasonNotQEMU: the agent reaches libvirt, but not its driver for QEMU.
+	ReasonNotQEMU = "NotQEMU"
 	// ReasonEnoughWorkers: libvirt has as many workers as migrations need.
 	ReasonEnoughWorkers = "EnoughWorkers"
 	// ReasonTooFewWorkers: with as many migrations as the manager allows at a time,

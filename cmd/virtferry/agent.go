@@ -54,7 +54,8 @@ func newAgentCommand() *cobra.Command {
 	f.register(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&f.nodeName, "node-name", os.Getenv("NODE_NAME"), "name of the node; defaults to $NODE_NAME")
-	flags.StringVar(&f.libvirtURI, "libvirt-uri", "qemu:///system", "URI of the node's libvirt")
+	flags.StringVar(&f.libvirtURI, "libvirt-uri", "",
+		"URI of the node's libvirt; if it is left out, the agent finds virtqemud's socket or else libvirtd's in /run/libvirt")
 	flags.StringVar(&f.migrationAddress, "migration-address", os.Getenv("NODE_IP"),
 		"IP address or host name at which libvirt on other nodes reaches this node; defaults to $NODE_IP")
 	flags.StringVar(&f.listenAddress, "listen-address", "",

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -182,7 +183,7 @@ func connectedCondition(report agent.HypervisorReport, now time.Time) metav1.Con
 	}
 	switch unlisted := report.Status.UnlistedDomains(); {
 	case !report.Connected:
-		c.Status, c.Reason, c.Message = metav1.ConditionFalse, v1alpha1.ReasonDisconnected, report.Message
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, cmp.Or(report.Reason, v1alpha1.ReasonDisconnected), report.Message
 	case report.Message != "":
 		c.Message += "; " + report.Message
 	case unlisted > 0:

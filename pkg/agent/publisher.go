@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"reflect"
 	"sync/atomic"
 	"time"
@@ -38,6 +39,8 @@ type HypervisorReport struct {
 	// what is wrong all the same.
 	Connected bool
 	Message   string
+	// Reason is why it does not, as the condition LibvirtConnected gives it.
+	Reason string
 	// Status holds the fields that the agent owns, without conditions.
 	Status v1alpha1.HypervisorStatus
 }
@@ -209,13 +212,25 @@ func (p *Publisher) report(ctx context.Context) (HypervisorReport, error) {
 			},
 		}, nil
 	}
-	r := HypervisorReport{Message: migration.Shorten("The agent cannot reach libvirt: "+err.Error(), migration.MaxConditionMessage)}
+	r := disconnected(err)
 	if p.last != nil {
 		r.Status = p.last.Status
 		return r, nil
 	}
 	r.Status, err = p.recorder.LastRecorded(ctx)
 	return r, err
+}
+
+// disconnected says why the agent does not talk to libvirt, and what helps where that is
+// known.
+func disconnected(err error) HypervisorReport {
+	r := HypervisorReport{Reason: v1alpha1.ReasonDisconnected, Message: "The agent cannot reach libvirt: " + err.Error()}
+	if errors.Is(err, hypervisor.ErrNotQEMU) {
+		r.Reason = v1alpha1.ReasonNotQEMU
+		r.Message = "The agent moves QEMU's guests only: " + err.Error() + ". Ask an administrator to set --libvirt-uri to libvirt's driver for QEMU or to install that driver, or to take the node's label away"
+	}
+	r.Message = migration.Shorten(r.Message, migration.MaxConditionMessage)
+	return r
 }
 
 // warning tells what is wrong though the agent talks to libvirt.

@@ -250,6 +250,26 @@ func TestAMigrationIsPublishedInFewSteps(t *testing.T) {
 	}
 }
 
+// TestAnotherDriverIsNamed: what answers is not QEMU, and the condition says what to do.
+func TestAnotherDriverIsNamed(t *testing.T) {
+	whilePublishing(t, func(p *publishing) {
+		refusal := fake.Error(hypervisor.KindConnectionLost, "connecting: libvirt's driver there is LXC's, not QEMU's")
+		refusal.Err = hypervisor.ErrNotQEMU
+		p.host.FailNext(fake.MethodListDomains, refusal)
+		p.start()
+		p.pass(time.Millisecond)
+		p.api.requireShown(t)
+		now := p.api.said[0]
+		if now.Connected || now.Reason != v1alpha1.ReasonNotQEMU || !strings.Contains(now.Message, "LXC's") || !strings.Contains(now.Message, "--libvirt-uri") {
+			t.Errorf("%+v was shown", now)
+		}
+		p.pass(time.Minute)
+		if now := p.api.requireShown(t); !now.Connected || now.Reason != "" {
+			t.Errorf("afterwards, %+v is shown", now)
+		}
+	})
+}
+
 // TestAGuestThatCrashesInALoop does not have the whole list written each time.
 func TestAGuestThatCrashesInALoop(t *testing.T) {
 	whilePublishing(t, func(p *publishing) {

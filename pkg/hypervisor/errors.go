@@ -63,6 +63,10 @@ var (
 // not the part of it that keeps secrets.
 var ErrNoSecretDriver = errors.New("the secret driver does not answer")
 
+// ErrNotQEMU is the cause of errors of kind KindConnectionLost: there is a hypervisor, but
+// not the one that guests can be moved from and to.
+var ErrNotQEMU = errors.New("the hypervisor is not QEMU")
+
 // OutcomeUnknown reports whether a call that failed so may still take effect, or may
 // have taken effect.
 func (k Kind) OutcomeUnknown() bool {

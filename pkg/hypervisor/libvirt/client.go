@@ -15,7 +15,6 @@ import (
 )
 
 const (
-	defaultURI               = "qemu:///system"
 	defaultCallTimeout       = 10 * time.Second
 	defaultKeepAliveInterval = 5 * time.Second
 	defaultKeepAliveCount    = 3
@@ -26,8 +25,11 @@ const (
 
 // Config says how to reach a libvirt daemon.
 type Config struct {
-	// URI is libvirt's connection URI; empty is "qemu:///system".
+	// URI is libvirt's connection URI. Empty is the socket of the node's daemon for QEMU
+	// or else of its only daemon, found anew for each connection.
 	URI string
+	// RunDir is where the node's daemons have their sockets; empty is "/run/libvirt".
+	RunDir string
 	// Logger is where lost and regained connections and abandoned calls are
 	// logged; nil logs nothing.
 	Logger *slog.Logger
@@ -39,6 +41,9 @@ type Config struct {
 	// as lost; zero is five seconds, rounded up to whole ones, and three.
 	KeepAliveInterval time.Duration
 	KeepAliveCount    int
+
+	// anyDriver is whether drivers other than QEMU's will do.
+	anyDriver bool
 }
 
 // Client is a libvirt daemon as a hypervisor.Hypervisor. Its methods may be
@@ -49,6 +54,8 @@ type Client struct {
 	hub     *hub
 	control *pool[*link]
 	aborts  aborts
+	// chosen is the URI that was connected to last; nil before.
+	chosen atomic.Pointer[string]
 
 	// loans is held while it is read and written to whom secrets are lent.
 	loans sync.Mutex
@@ -68,8 +75,8 @@ var _ hypervisor.Hypervisor = (*Client)(nil)
 // New returns a client for the daemon that the configuration names. It does
 // not connect: Run does. It fails where libvirt's client library is missing.
 func New(config Config) (*Client, error) {
-	if config.URI == "" {
-		config.URI = defaultURI
+	if config.RunDir == "" {
+		config.RunDir = defaultRunDir
 	}
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
@@ -89,7 +96,10 @@ func New(config Config) (*Client, error) {
 	if err := processLoop.prepare(); err != nil {
 		return nil, fmt.Errorf("preparing libvirt's event loop: %w", err)
 	}
-	c := &Client{config: config, log: config.Logger.With("uri", config.URI), hub: newHub(), started: make(chan struct{})}
+	c := &Client{config: config, log: config.Logger, hub: newHub(), started: make(chan struct{})}
+	if config.URI != "" {
+		c.log = c.log.With("uri", config.URI)
+	}
 	c.control = newPool(poolConfig[*link]{
 		dial:     c.dial,
 		patience: config.CallTimeout,
@@ -180,7 +190,7 @@ func (l *link) shut() {
 
 // dial opens a connection. It may hang.
 func (c *Client) dial() (*link, error) {
-	conn, err := lv.NewConnect(c.config.URI)
+	conn, err := c.open()
 	if err != nil {
 		return nil, err
 	}

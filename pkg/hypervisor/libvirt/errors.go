@@ -63,6 +63,9 @@ func convert(op string, err error) error {
 		out.Kind, out.Code, out.Domain = kindOf(e), int(e.Code), int(e.Domain)
 		out.Message = sanitize(messageOf(e))
 	}
+	if errors.Is(err, hypervisor.ErrNotQEMU) {
+		out.Err = hypervisor.ErrNotQEMU
+	}
 	switch notConnected := (*notConnectedError)(nil); {
 	case errors.Is(err, errDeadline), errors.Is(err, context.DeadlineExceeded), errors.Is(err, errManyHung):
 		out.Kind = hypervisor.KindTimeout

@@ -12,16 +12,7 @@ import (
 	"time"
 )
 
-const (
-	opWorkers = "reading how many workers libvirt has"
-	// runDir is where libvirt's daemons have their sockets.
-	runDir = "/run/libvirt"
-	// The single daemon, and the one for QEMU where there are several, whose sockets
-	// end in socketSuffix.
-	singleDaemon, singleSocket = "libvirtd", "libvirt"
-	qemuDaemon                 = "virtqemud"
-	socketSuffix               = "-sock"
-)
+const opWorkers = "reading how many workers libvirt has"
 
 // MaxWorkers implements hypervisor.Host. The daemon tells it on a socket of its own
 // for administration, which an installation may lack: then it is not known. What is
@@ -31,7 +22,7 @@ const (
 // types as libvirt's client library, and a process that has both crashes. So this is
 // the one place that speaks libvirt's protocol itself.
 func (c *Client) MaxWorkers(ctx context.Context) (int, error) {
-	admin, ok := findAdmin(c.config.URI, exists)
+	admin, ok := findAdmin(c.current(), exists)
 	if !ok {
 		return 0, nil
 	}
@@ -61,9 +52,9 @@ func findAdmin(uri string, exists func(path string) bool) (admin, bool) {
 	socket := u.Query().Get("socket")
 	if socket == "" {
 		// The client library chooses likewise.
-		socket = path.Join(runDir, qemuDaemon+socketSuffix)
+		socket = path.Join(defaultRunDir, qemuDaemon+socketSuffix)
 		if !exists(socket) {
-			socket = path.Join(runDir, singleSocket+socketSuffix)
+			socket = path.Join(defaultRunDir, singleSocket+socketSuffix)
 		}
 	}
 	name, ok := strings.CutSuffix(path.Base(socket), socketSuffix)
