@@ -9,6 +9,9 @@ type Host interface {
 	// MaxWorkers returns how many calls the hypervisor's daemon serves at once, and
 	// zero where it does not tell. A migration away is one of them throughout.
 	MaxWorkers(ctx context.Context) (int, error)
+	// HostFacts reads groups of facts. It fails only where nothing can be read; where a group
+	// cannot, its facts say so.
+	HostFacts(ctx context.Context, groups ...FactGroup) (HostFacts, error)
 	// ListDomains returns every domain that the hypervisor knows, running or
 	// not, ordered by name.
 	ListDomains(ctx context.Context) ([]Domain, error)

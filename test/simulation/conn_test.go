@@ -54,6 +54,11 @@ func (c *conn) HostInfo(ctx context.Context) (hypervisor.HostInfo, error) {
 	return ask(ctx, c, "HostInfo", func() (hypervisor.HostInfo, error) { return c.Host.HostInfo(ctx) })
 }
 
+// HostFacts implements hypervisor.Host.
+func (c *conn) HostFacts(ctx context.Context, groups ...hypervisor.FactGroup) (hypervisor.HostFacts, error) {
+	return ask(ctx, c, "HostFacts", func() (hypervisor.HostFacts, error) { return c.Host.HostFacts(ctx, groups...) })
+}
+
 // MaxWorkers implements hypervisor.Host.
 func (c *conn) MaxWorkers(ctx context.Context) (int, error) {
 	return ask(ctx, c, "MaxWorkers", func() (int, error) { return c.Host.MaxWorkers(ctx) })

@@ -16,6 +16,7 @@ type Method string
 const (
 	MethodHostInfo          Method = "HostInfo"
 	MethodMaxWorkers        Method = "MaxWorkers"
+	MethodHostFacts         Method = "HostFacts"
 	MethodMissingSecrets    Method = "MissingSecrets"
 	MethodLendSecret        Method = "LendSecret"
 	MethodReturnSecrets     Method = "ReturnSecrets"
@@ -46,6 +47,7 @@ const (
 var operations = map[Method]string{ //nolint:gosec // No credentials: names of methods.
 	MethodHostInfo:          "reading the host",
 	MethodMaxWorkers:        "reading how many workers libvirt has",
+	MethodHostFacts:         "reading facts of the host",
 	MethodMissingSecrets:    "looking secrets up",
 	MethodLendSecret:        "lending a secret",
 	MethodReturnSecrets:     "returning secrets",

@@ -37,8 +37,9 @@ type Host struct {
 	fleet *Fleet
 	name  string
 	// fit is what the host says of a guest that is to come.
-	fit  hypervisor.EmulatorFit
-	info hypervisor.HostInfo
+	fit   hypervisor.EmulatorFit
+	info  hypervisor.HostInfo
+	facts hypervisor.HostFacts
 
 	// All below is guarded by the fleet's mutex.
 	domains     map[string]*domain
@@ -114,6 +115,7 @@ func newHost(f *Fleet, name string) *Host {
 			LibvirtVersion:    "9.0.0",
 			HypervisorVersion: "7.2.22",
 		},
+		facts:       defaultFacts(),
 		domains:     map[string]*domain{},
 		secrets:     map[hypervisor.SecretName]*secret{},
 		subscribers: map[chan hypervisor.Event]string{},

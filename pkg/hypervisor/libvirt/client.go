@@ -56,6 +56,8 @@ type Client struct {
 	aborts  aborts
 	// chosen is the URI that was connected to last; nil before.
 	chosen atomic.Pointer[string]
+	// host is what was read of the host last; nil before.
+	host atomic.Pointer[hypervisor.HostCapabilities]
 
 	// loans is held while it is read and written to whom secrets are lent.
 	loans sync.Mutex

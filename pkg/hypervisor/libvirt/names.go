@@ -90,3 +90,21 @@ func lifecycleOf(event lv.DomainEventType, detail int) (hypervisor.Lifecycle, st
 }
 
 func unnamed(number int) string { return "Number" + strconv.Itoa(number) }
+
+// poolState names a storage pool's state.
+func poolState(state lv.StoragePoolState) string {
+	switch state {
+	case lv.STORAGE_POOL_INACTIVE:
+		return "Inactive"
+	case lv.STORAGE_POOL_BUILDING:
+		return "Building"
+	case lv.STORAGE_POOL_RUNNING:
+		return "Running"
+	case lv.STORAGE_POOL_DEGRADED:
+		return "Degraded"
+	case lv.STORAGE_POOL_INACCESSIBLE:
+		return "Inaccessible"
+	default:
+		return "Unknown"
+	}
+}

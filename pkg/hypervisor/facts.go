@@ -1,0 +1,143 @@
+package hypervisor
+
+// FactGroup names facts of a host that are read together.
+type FactGroup string
+
+// The groups of facts.
+const (
+	// FactsCapabilities are the CPU, the architectures, the NUMA cells and the emulator's
+	// user.
+	FactsCapabilities FactGroup = "Capabilities"
+	// FactsOfferedCPUs are the CPUs that guests may be given.
+	FactsOfferedCPUs FactGroup = "OfferedCPUs"
+	// FactsMemory is how much memory is free in each cell.
+	FactsMemory       FactGroup = "Memory"
+	FactsNetworks     FactGroup = "Networks"
+	FactsBridges      FactGroup = "Bridges"
+	FactsStoragePools FactGroup = "StoragePools"
+	// FactsMediatedDevices are the types of mediated devices that can be made.
+	FactsMediatedDevices FactGroup = "MediatedDevices"
+)
+
+// FactGroups returns all groups, in the order in which they are read.
+func FactGroups() []FactGroup {
+	return []FactGroup{
+		FactsCapabilities, FactsOfferedCPUs, FactsMemory, FactsNetworks, FactsBridges, FactsStoragePools, FactsMediatedDevices,
+	}
+}
+
+// HostFacts is what a host has and offers. What is nil was not asked for or is not known,
+// and Errors says why; what is empty, but not nil, is not there.
+type HostFacts struct {
+	// Socket is the name of the file through which the daemon is reached, if it is one.
+	Socket       string
+	Capabilities *HostCapabilities
+	OfferedCPUs  *OfferedCPUs
+	Memory       []CellMemory
+	Networks     []Network
+	Bridges      []string
+	StoragePools []StoragePool
+	// MediatedTypes are ordered by their names.
+	MediatedTypes []MediatedType
+	// Errors says why a group that was asked for could not be read.
+	Errors map[FactGroup]error
+}
+
+// HostCapabilities is what a host is made of, and which guests it can run.
+type HostCapabilities struct {
+	CPU HostCPU
+	// Architectures begin with the host's own.
+	Architectures []Architecture
+	// Cells are the NUMA cells, at least one where the host tells.
+	Cells []Cell
+	// Emulator is the user as whom emulators run; nil where it is not known.
+	Emulator *EmulatorUser
+}
+
+// HostCPU is a host's CPU, as the hypervisor knows it.
+type HostCPU struct {
+	Architecture, Model, Vendor string
+	// Features are those beyond the model's.
+	Features []string
+}
+
+// EmulatorUser is a user by its numbers.
+type EmulatorUser struct{ UID, GID uint32 }
+
+// Architecture is one for which a host runs guests.
+type Architecture struct {
+	Name string
+	// DomainTypes are the ways in which it does, for example "kvm".
+	DomainTypes []string
+	// MachineTypes are the names that domains carry, and Deprecated those of them that a
+	// later version will not have.
+	MachineTypes, Deprecated []string
+	// Aliases are other names, which a definition may have, and what becomes of them.
+	Aliases map[string]string
+}
+
+// Cell is a NUMA cell.
+type Cell struct {
+	ID          int
+	MemoryBytes uint64
+	CPUs        []int
+	HugePages   []HugePages
+}
+
+// HugePages are a cell's pages of one size.
+type HugePages struct{ SizeBytes, Total uint64 }
+
+// CellMemory is how much memory of a cell is free.
+type CellMemory struct {
+	ID int
+	// FreeBytes does not count what caches occupy, though that can be had.
+	FreeBytes uint64
+	// FreePages are the free huge pages, by their size in bytes.
+	FreePages map[uint64]uint64
+}
+
+// OfferedCPUs are the CPUs that guests of the host's own architecture may be given.
+type OfferedCPUs struct {
+	// DomainType and Machine are what they were asked for.
+	DomainType, Machine string
+	// HostModel is like the host's own, and Maximum has everything that can be had; nil
+	// where there is no such thing.
+	HostModel, Maximum *OfferedCPU
+}
+
+// OfferedCPU is a CPU that guests may be given. All is empty where the hypervisor only says
+// that there is one.
+type OfferedCPU struct {
+	Model, Vendor string
+	// Required and Disabled are the features in which it differs from the model.
+	Required, Disabled []string
+}
+
+// Network is one to which guests are connected by name.
+type Network struct {
+	Name   string
+	Active bool
+	// Forward is the hypervisor's word for where its traffic goes; empty is nowhere.
+	Forward string
+	// Bridge is empty where it has none.
+	Bridge string
+}
+
+// StoragePool is a place for disks.
+type StoragePool struct {
+	Name, Type string
+	// State is the hypervisor's word for it.
+	State string
+	Path  string
+	// CapacityBytes and AvailableBytes are as they were when the hypervisor looked last;
+	// nil where it has not.
+	CapacityBytes, AvailableBytes *uint64
+}
+
+// MediatedType is a type of mediated devices.
+type MediatedType struct {
+	ID, Name, DeviceAPI string
+	// Parents is how many devices can be divided so, and Available into how many more
+	// pieces in all.
+	Parents, Available int
+}
