@@ -23,6 +23,7 @@ func CacheOptions(namespace string) cache.Options {
 		ByObject: map[client.Object]cache.ByObject{
 			&coordinationv1.Lease{}:   {Namespaces: map[string]cache.Config{namespace: {}}},
 			&v1alpha1.LiveMigration{}: {Transform: trim},
+			&v1alpha1.Hypervisor{}:    {Transform: trimHypervisor},
 		},
 	}
 }
@@ -50,6 +51,15 @@ func trim(o any) (any, error) {
 		t.Offer = nil
 	}
 	return lm, nil
+}
+
+// trimHypervisor drops what no decision depends on: of thousands of nodes, what they have and
+// offer would be most of what the manager keeps.
+func trimHypervisor(o any) (any, error) {
+	if hv, ok := o.(*v1alpha1.Hypervisor); ok {
+		hv.ManagedFields, hv.Status.Host = nil, nil
+	}
+	return o, nil
 }
 
 // trimFinished keeps of a migration that has ended what a downtime is judged and counted

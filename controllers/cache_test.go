@@ -41,6 +41,25 @@ func TestTrimKeepsWhatADowntimeIsJudgedBy(t *testing.T) {
 	}
 }
 
+// TestTrimDropsWhatAHostHas and keeps what migrations depend on.
+func TestTrimDropsWhatAHostHas(t *testing.T) {
+	t.Parallel()
+	hv := &v1alpha1.Hypervisor{
+		ObjectMeta: metav1.ObjectMeta{Name: "node-a", ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "x"}}},
+		Status:     v1alpha1.HypervisorStatus{HostUUID: "u", MaxWorkers: 20, Host: &v1alpha1.HypervisorHost{KernelVersion: "6.1"}},
+	}
+	want := &v1alpha1.Hypervisor{ObjectMeta: metav1.ObjectMeta{Name: "node-a"}, Status: v1alpha1.HypervisorStatus{HostUUID: "u", MaxWorkers: 20}}
+	if _, err := trimHypervisor(hv); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, hv); diff != "" {
+		t.Errorf("it differs (-want +got):\n%s", diff)
+	}
+	if o, err := trimHypervisor("a stranger"); o != "a stranger" || err != nil {
+		t.Errorf("got %v, %v", o, err)
+	}
+}
+
 // TestTrimKeepsWhoElseOwnsWhatIsTheManagers: an apply would leave that there.
 func TestTrimKeepsWhoElseOwnsWhatIsTheManagers(t *testing.T) {
 	t.Parallel()

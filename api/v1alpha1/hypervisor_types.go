@@ -16,6 +16,11 @@ import (
 // +kubebuilder:printcolumn:name="Libvirt",type=string,JSONPath=`.status.libvirtVersion`
 // +kubebuilder:printcolumn:name="Qemu",type=string,JSONPath=`.status.hypervisorVersion`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="CPU",type=string,priority=1,JSONPath=`.status.host.cpu.offered.hostModel.model`
+// +kubebuilder:printcolumn:name="CPUs",type=integer,priority=1,JSONPath=`.status.host.cpu.cpuCount`
+// +kubebuilder:printcolumn:name="Kernel",type=string,priority=1,JSONPath=`.status.host.kernelVersion`
+// +kubebuilder:printcolumn:name="Post-copy",type=string,priority=1,JSONPath=`.status.host.postCopy.state`
+// +kubebuilder:printcolumn:name="TLS",type=string,priority=1,JSONPath=`.status.host.tls.migration.server.state`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 type Hypervisor struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -65,6 +70,10 @@ type HypervisorStatus struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	MaxWorkers int32 `json:"maxWorkers,omitempty"`
+	// host is what the node's host has and offers, as its agent knows it.
+	// +optional
+	// +structType=atomic
+	Host *HypervisorHost `json:"host,omitempty"`
 	// domainCount is how many guests the node's libvirt knows.
 	// +optional
 	// +kubebuilder:validation:Minimum=0

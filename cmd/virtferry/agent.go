@@ -15,7 +15,6 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -25,6 +24,7 @@ import (
 	"github.com/virtferry/virtferry/internal/caches"
 	"github.com/virtferry/virtferry/internal/metrics"
 	"github.com/virtferry/virtferry/pkg/agent"
+	"github.com/virtferry/virtferry/pkg/hostfiles"
 	"github.com/virtferry/virtferry/pkg/hypervisor/libvirt"
 )
 
@@ -38,6 +38,10 @@ type agentFlags struct {
 	serialPorts      string
 	allowedPaths     []string
 	lockDir          string
+	hostRoot         string
+	migrationPorts   string
+	sharedCPUs       string
+	dedicatedCPUs    string
 	nameGuests       bool
 	qps              float32
 	burst            int
@@ -64,6 +68,12 @@ func newAgentCommand() *cobra.Command {
 	flags.StringVar(&f.serialPorts, "serial-ports", "10000-10999", "range of TCP ports for serial consoles of received guests")
 	flags.StringSliceVar(&f.allowedPaths, "allowed-paths", []string{"/var/lib/libvirt/images"},
 		"directories of this node below which migrate data may name files, devices and sockets")
+	flags.StringVar(&f.hostRoot, "host-root", "",
+		"directory in which the node's own /etc is seen; if it is left out, nothing is known of the node's certificates")
+	flags.StringVar(&f.migrationPorts, "migration-ports", "",
+		"range of TCP ports on which guests arrive, as the node's libvirt is configured; if it is left out, it is read from qemu.conf below --host-root if that is there")
+	flags.StringVar(&f.sharedCPUs, "shared-cpus", "", "CPUs of this node, such as 0-3,8, for guests whose CPUs are not pinned")
+	flags.StringVar(&f.dedicatedCPUs, "dedicated-cpus", "", "CPUs of this node for guests whose CPUs are pinned")
 	flags.StringVar(&f.lockDir, "lock-dir", "/run/virtferry", "directory on the node for the lock that keeps a second agent from running")
 	flags.BoolVar(&f.nameGuests, "metrics-guest-names", false,
 		"export metrics of each migration under way, which name it and its guest")
@@ -101,17 +111,50 @@ func (f *agentFlags) receiveConfig() (agent.ReceiveConfig, error) {
 		}
 	}
 	c.AllowedPaths = f.allowedPaths
-	c.CgroupVersion = cgroupVersion()
-	c.SerialPorts, err = parsePortRange(f.serialPorts)
-	return c, err
+	c.CgroupVersion = hostfiles.CgroupVersion(os.DirFS("/"))
+	if c.SerialPorts, err = parsePortRange("--serial-ports", f.serialPorts); err != nil {
+		return c, err
+	}
+	if f.migrationPorts != "" {
+		if c.MigrationPorts, err = parsePortRange("--migration-ports", f.migrationPorts); err != nil {
+			return c, err
+		}
+	}
+	return c, f.readCPUs(&c)
 }
 
-func parsePortRange(s string) (agent.PortRange, error) {
+// readCPUs reads which of the host's CPUs are for which guests.
+func (f *agentFlags) readCPUs(c *agent.ReceiveConfig) error {
+	for _, set := range []struct {
+		flag, text string
+		to         *string
+	}{{"--shared-cpus", f.sharedCPUs, &c.SharedCPUs}, {"--dedicated-cpus", f.dedicatedCPUs, &c.DedicatedCPUs}} {
+		if set.text == "" {
+			continue
+		}
+		var err error
+		if *set.to, err = agent.ParseCPUs(set.text); err != nil {
+			return fmt.Errorf("%s must be CPUs of this node, such as 0-3,8: %w", set.flag, err)
+		}
+	}
+	return nil
+}
+
+// files are those of the host, as far as the agent sees them.
+func (f *agentFlags) files() agent.HostFiles {
+	files := agent.HostFiles{System: os.DirFS("/")}
+	if f.hostRoot != "" {
+		files.Host = os.DirFS(f.hostRoot)
+	}
+	return files
+}
+
+func parsePortRange(flag, s string) (agent.PortRange, error) {
 	first, last, found := strings.Cut(s, "-")
 	a, errA := strconv.ParseUint(first, 10, 16)
 	b, errB := strconv.ParseUint(last, 10, 16)
 	if !found || errA != nil || errB != nil || a == 0 || a > b {
-		return agent.PortRange{}, fmt.Errorf("--serial-ports is %q: it must be a range of ports between 1 and 65535, such as 10000-10999", s)
+		return agent.PortRange{}, fmt.Errorf("%s is %q: it must be a range of ports between 1 and 65535, such as 10000-10999", flag, s)
 	}
 	return agent.PortRange{First: uint16(a), Last: uint16(b)}, nil
 }
@@ -165,23 +208,6 @@ func runAgent(ctx context.Context, f *agentFlags) error {
 	return nil
 }
 
-// cgroupVersion returns the version of the control groups that this host, and so
-// its guests, has; 0 where neither is there.
-func cgroupVersion() int {
-	var fs unix.Statfs_t
-	if err := unix.Statfs("/sys/fs/cgroup", &fs); err != nil {
-		return 0
-	}
-	switch fs.Type {
-	case unix.CGROUP2_SUPER_MAGIC:
-		return 2
-	case unix.TMPFS_MAGIC:
-		return 1
-	default:
-		return 0
-	}
-}
-
 // runLibvirt runs the libvirt client until close, not until ctx ends: sessions that
 // end with ctx still need it, to hand their migrations over.
 func runLibvirt(ctx context.Context, hv *libvirt.Client) (closeClient func()) {
@@ -203,6 +229,7 @@ func setupAgent(ctx context.Context, mgr ctrl.Manager, f *agentFlags, hv *libvir
 		Recorder: node.NewRecorder(mgr.GetClient(), mgr.GetAPIReader(), time.Now()),
 		Listens:  agent.Listens,
 		Secrets:  &node.SecretSource{Reader: mgr.GetAPIReader(), Node: f.nodeName},
+		Files:    f.files(),
 	}
 	if err := mgr.Add(agent.NewLoans(n)); err != nil {
 		return fmt.Errorf("adding what takes lent secrets back: %w", err)

@@ -199,7 +199,7 @@ func (f *rewriteFlags) offer(guest []byte) (*v1alpha1.MigrateData, error) {
 	if f.serialPorts == "" {
 		return offer, nil
 	}
-	ports, err := parsePortRange(f.serialPorts)
+	ports, err := parsePortRange("--serial-ports", f.serialPorts)
 	if err != nil {
 		return nil, err
 	}

@@ -29,6 +29,8 @@ type Node struct {
 	Listens func(context.Context, netip.AddrPort) bool
 	// Secrets reads the cluster's Secrets.
 	Secrets SecretSource
+	// Files are the host's.
+	Files HostFiles
 
 	ports portPool
 	// loanEnds is told when a migration has ended for which secrets may have been lent.
@@ -151,6 +153,11 @@ type ReceiveConfig struct {
 	CgroupVersion int
 	// SerialPorts is the range from which serial consoles get their ports.
 	SerialPorts PortRange
+	// MigrationPorts is the range on which libvirt has guests arrive; zero is not told.
+	MigrationPorts PortRange
+	// SharedCPUs and DedicatedCPUs are the host's CPUs for guests whose CPUs are not
+	// pinned, and for those whose are, as ParseCPUs writes them.
+	SharedCPUs, DedicatedCPUs string
 }
 
 // offer returns what the host gives for absent parts of the migrate data.

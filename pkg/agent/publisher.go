@@ -3,7 +3,9 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -70,13 +72,14 @@ type Publisher struct {
 	inventory inventory
 	pace      pace
 	workers   workers
+	facts     *factReader
 	last      *HypervisorReport
 	published atomic.Bool
 }
 
 // NewPublisher returns the publisher of a node.
 func NewPublisher(node *Node, recorder HypervisorRecorder) *Publisher {
-	return &Publisher{node: node, recorder: recorder, inventory: inventory{node: node, recorder: recorder}}
+	return &Publisher{node: node, recorder: recorder, inventory: inventory{node: node, recorder: recorder}, facts: newFactReader(node)}
 }
 
 // Published reports whether the node has been published, connected or not.
@@ -85,13 +88,12 @@ func (p *Publisher) Published() bool { return p.published.Load() }
 // Start publishes the node with every change of its guests until ctx ends, and then
 // once more: what it says last stands for as long as no other agent comes.
 func (p *Publisher) Start(ctx context.Context) error {
-	beating := make(chan struct{})
-	go func() {
-		defer close(beating)
-		p.beat(ctx)
-	}()
-	defer func() { <-beating }()
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	beside.Go(func() { p.beat(ctx) })
+	beside.Go(func() { p.facts.run(ctx) })
 	events := p.node.Hypervisor.Subscribe(ctx, "")
+	p.facts.awaitFirst(ctx)
 	for p.awaitChange(ctx, events, p.publish(ctx)) {
 	}
 	p.publishLast(ctx)
@@ -139,6 +141,9 @@ func (p *Publisher) gather(e hypervisor.Event) time.Duration {
 	if !p.inventory.note(e) {
 		return 0
 	}
+	if e.Type == hypervisor.EventResync {
+		p.facts.refresh()
+	}
 	passing := e.Lifecycle == hypervisor.LifecycleStarted || e.Lifecycle == hypervisor.LifecycleSuspended
 	if e.Type == hypervisor.EventLifecycle && passing && e.Detail == hypervisor.DetailMigrated {
 		return passingDelay
@@ -180,7 +185,11 @@ func (p *Publisher) publish(ctx context.Context) time.Duration {
 // isPublished reports whether a report says nothing new: neither to us, nor to the
 // API server, where the Hypervisor may have been deleted, edited or restored.
 func (p *Publisher) isPublished(ctx context.Context, report HypervisorReport) bool {
-	return p.last != nil && reflect.DeepEqual(*p.last, report) && p.recorder.Shows(ctx, report)
+	if p.last == nil {
+		return false
+	}
+	report.Status.Host = steady(report.Status.Host, p.last.Status.Host)
+	return reflect.DeepEqual(*p.last, report) && p.recorder.Shows(ctx, report)
 }
 
 // publishLast publishes what has changed since the last time, though ctx has ended.
@@ -201,12 +210,17 @@ func (p *Publisher) publishLast(ctx context.Context) {
 func (p *Publisher) report(ctx context.Context) (HypervisorReport, error) {
 	found, err := p.inventory.read(ctx)
 	p.node.note(found.domains, err)
+	var host *v1alpha1.HypervisorHost
 	if err == nil {
+		if host, err = p.host(ctx, found.host.HypervisorVersion); err != nil {
+			return HypervisorReport{}, err
+		}
 		return HypervisorReport{
 			Connected: true, Message: p.warning(found),
 			Status: v1alpha1.HypervisorStatus{
 				HostUUID: found.host.UUID, LibvirtVersion: found.host.LibvirtVersion, HypervisorVersion: found.host.HypervisorVersion,
 				MigrationAddress: p.node.Receive.Endpoint.Address, MaxWorkers: p.maxWorkers(ctx),
+				Host:        host,
 				DomainCount: int32(len(found.domains)), //nolint:gosec // No host has so many.
 				Domains:     listDomains(found.domains),
 			},
@@ -219,6 +233,22 @@ func (p *Publisher) report(ctx context.Context) (HypervisorReport, error) {
 	}
 	r.Status, err = p.recorder.LastRecorded(ctx)
 	return r, err
+}
+
+// host returns what the host has and offers. Before that could be read, it is what was
+// published last, be it by the process before this one.
+func (p *Publisher) host(ctx context.Context, emulatorVersion string) (*v1alpha1.HypervisorHost, error) {
+	if k := p.facts.known.Load(); k != nil {
+		return hostSection(*k, p.node.Receive, emulatorVersion), nil
+	}
+	if p.last != nil {
+		return p.last.Status.Host, nil
+	}
+	status, err := p.recorder.LastRecorded(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the last published status: %w", err)
+	}
+	return status.Host, nil
 }
 
 // disconnected says why the agent does not talk to libvirt, and what helps where that is

@@ -135,6 +135,7 @@ type publishing struct {
 	node  *Node
 	api   *memoryHypervisor
 	log   logr.Logger
+	files HostFiles
 	stop  func()
 }
 
@@ -157,7 +158,7 @@ func whilePublishing(t *testing.T, test func(p *publishing)) {
 
 func (p *publishing) start() {
 	p.node = &Node{
-		Name: "node-a", Hypervisor: p.host, Clock: clock.RealClock{}, Log: p.log,
+		Name: "node-a", Hypervisor: p.host, Clock: clock.RealClock{}, Log: p.log, Files: p.files,
 		Receive: ReceiveConfig{Endpoint: v1alpha1.TargetEndpoint{Address: "192.0.2.1"}},
 	}
 	ctx, cancel := context.WithCancel(context.Background())

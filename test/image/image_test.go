@@ -180,9 +180,11 @@ func (f *fixture) run(component, manifest string, h *lab.Host) int {
 		name, account.Node = name+"-"+h.Name(), h.Name()
 		node.fields["spec.nodeName"], node.fields["status.hostIP"] = h.Name(), h.Address()
 		node.path = h.Path
-		// The kubelet does so: the volume's type is DirectoryOrCreate.
-		if err := os.MkdirAll(h.Path("/run/virtferry"), 0o755); err != nil {
-			f.t.Fatal(err)
+		// The kubelet does so: the volumes' type is DirectoryOrCreate.
+		for _, dir := range []string{"/run/virtferry", "/etc/pki"} {
+			if err := os.MkdirAll(h.Path(dir), 0o755); err != nil {
+				f.t.Fatal(err)
+			}
 		}
 	}
 	flags, err := podmanFlags(pod, node)

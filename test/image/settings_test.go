@@ -76,10 +76,14 @@ func podmanFlags(pod corev1.PodSpec, node surroundings) ([]string, error) {
 	}
 	for _, m := range c.VolumeMounts {
 		i := slices.IndexFunc(pod.Volumes, func(v corev1.Volume) bool { return v.Name == m.Name })
-		if i < 0 || pod.Volumes[i].HostPath == nil || !reflect.DeepEqual(m, corev1.VolumeMount{Name: m.Name, MountPath: m.MountPath}) {
+		if i < 0 || pod.Volumes[i].HostPath == nil || !reflect.DeepEqual(m, corev1.VolumeMount{Name: m.Name, MountPath: m.MountPath, ReadOnly: m.ReadOnly}) {
 			return nil, fmt.Errorf("the mount at %s is of an unknown kind", m.MountPath)
 		}
-		flags = append(flags, "--volume="+node.path(pod.Volumes[i].HostPath.Path)+":"+m.MountPath)
+		flag := "--volume=" + node.path(pod.Volumes[i].HostPath.Path) + ":" + m.MountPath
+		if m.ReadOnly {
+			flag += ":ro"
+		}
+		flags = append(flags, flag)
 	}
 	// Ports are served in any case, probes and resources are the kubelet's.
 	c.Name, c.Image, c.ImagePullPolicy, c.Args, c.Env, c.VolumeMounts, c.SecurityContext = "", "", "", nil, nil, nil, nil
@@ -152,7 +156,7 @@ func TestSettingsAreNotLost(t *testing.T) {
 		},
 		"another profile":    func(p *corev1.PodSpec) { p.Containers[0].SecurityContext.SeccompProfile = nil },
 		"another command":    func(p *corev1.PodSpec) { p.Containers[0].Command = []string{"sh"} },
-		"a read-only volume": func(p *corev1.PodSpec) { p.Containers[0].VolumeMounts[0].ReadOnly = true },
+		"a part of a volume": func(p *corev1.PodSpec) { p.Containers[0].VolumeMounts[0].SubPath = "x" },
 		"a file system's group": func(p *corev1.PodSpec) {
 			p.SecurityContext = &corev1.PodSecurityContext{FSGroup: new(int64(1))}
 		},

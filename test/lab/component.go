@@ -57,6 +57,7 @@ func (h *Host) StartAgent(ctx context.Context, extraArgs ...string) (*Component,
 	}
 	c, err := h.lab.startComponent(ctx, "agent-"+h.name, []string{
 		"agent", "--node-name=" + h.name, "--libvirt-uri=" + h.LibvirtURI(), "--migration-address=" + h.Address(),
+		"--host-root=" + h.dir,
 	}, extraArgs)
 	if err != nil {
 		return nil, err

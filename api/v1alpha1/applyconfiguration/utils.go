@@ -46,12 +46,64 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.GuestEmulatorApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestFacts"):
 		return &apiv1alpha1.GuestFactsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HostAddress"):
+		return &apiv1alpha1.HostAddressApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HostArchitecture"):
+		return &apiv1alpha1.HostArchitectureApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HostArchitectures"):
+		return &apiv1alpha1.HostArchitecturesApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HostCertificate"):
+		return &apiv1alpha1.HostCertificateApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HostCPU"):
+		return &apiv1alpha1.HostCPUApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HostCPUFeatures"):
+		return &apiv1alpha1.HostCPUFeaturesApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HostCPUSets"):
+		return &apiv1alpha1.HostCPUSetsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HostCredentials"):
+		return &apiv1alpha1.HostCredentialsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("HostDeviceInterfaceSource"):
 		return &apiv1alpha1.HostDeviceInterfaceSourceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HostHugePages"):
+		return &apiv1alpha1.HostHugePagesApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HostMachineAlias"):
+		return &apiv1alpha1.HostMachineAliasApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HostMediatedDevices"):
+		return &apiv1alpha1.HostMediatedDevicesApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HostMediatedType"):
+		return &apiv1alpha1.HostMediatedTypeApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HostMemory"):
+		return &apiv1alpha1.HostMemoryApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HostNames"):
+		return &apiv1alpha1.HostNamesApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HostNetwork"):
+		return &apiv1alpha1.HostNetworkApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HostNetworks"):
+		return &apiv1alpha1.HostNetworksApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HostNUMA"):
+		return &apiv1alpha1.HostNUMAApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HostNUMACell"):
+		return &apiv1alpha1.HostNUMACellApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HostOfferedCPU"):
+		return &apiv1alpha1.HostOfferedCPUApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HostOfferedCPUs"):
+		return &apiv1alpha1.HostOfferedCPUsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HostPortRange"):
+		return &apiv1alpha1.HostPortRangeApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HostPostCopy"):
+		return &apiv1alpha1.HostPostCopyApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HostStoragePool"):
+		return &apiv1alpha1.HostStoragePoolApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HostStoragePools"):
+		return &apiv1alpha1.HostStoragePoolsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HostTLS"):
+		return &apiv1alpha1.HostTLSApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Hypervisor"):
 		return &apiv1alpha1.HypervisorApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("HypervisorDomain"):
 		return &apiv1alpha1.HypervisorDomainApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HypervisorHost"):
+		return &apiv1alpha1.HypervisorHostApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("HypervisorStatus"):
 		return &apiv1alpha1.HypervisorStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("InterfaceBandwidth"):
@@ -146,6 +198,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.TargetStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TransferStatus"):
 		return &apiv1alpha1.TransferStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("UnreadFact"):
+		return &apiv1alpha1.UnreadFactApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("USBDeviceMigrateData"):
 		return &apiv1alpha1.USBDeviceMigrateDataApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("VCPUPin"):

@@ -23,6 +23,8 @@ func Parser() *typed.Parser {
 var parserOnce sync.Once
 var parser *typed.Parser
 var schemaYAML = typed.YAMLObject(`types:
+- name: com.github.virtferry.virtferry.api.v1alpha1.AddressPurpose
+  scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.AttemptStatus
   map:
     fields:
@@ -119,6 +121,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: hostNodes
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.CPUSet
+- name: com.github.virtferry.virtferry.api.v1alpha1.CertificateState
+  scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.ConvergenceOptions
   map:
     fields:
@@ -239,12 +243,351 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: serialPorts
       type:
         scalar: numeric
+- name: com.github.virtferry.virtferry.api.v1alpha1.HostAddress
+  map:
+    fields:
+    - name: address
+      type:
+        scalar: string
+    - name: purpose
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.AddressPurpose
+- name: com.github.virtferry.virtferry.api.v1alpha1.HostArchitecture
+  map:
+    fields:
+    - name: aliases
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.HostMachineAlias
+          elementRelationship: atomic
+    - name: deprecated
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: domainTypes
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: machineTypeCount
+      type:
+        scalar: numeric
+    - name: machineTypes
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: name
+      type:
+        scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.HostArchitectures
+  map:
+    fields:
+    - name: count
+      type:
+        scalar: numeric
+    - name: items
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.HostArchitecture
+          elementRelationship: atomic
+- name: com.github.virtferry.virtferry.api.v1alpha1.HostCPU
+  map:
+    fields:
+    - name: architecture
+      type:
+        scalar: string
+    - name: cpuCount
+      type:
+        scalar: numeric
+    - name: featureCount
+      type:
+        scalar: numeric
+    - name: model
+      type:
+        scalar: string
+    - name: offered
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.HostOfferedCPUs
+    - name: vendor
+      type:
+        scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.HostCPUFeatures
+  map:
+    fields:
+    - name: count
+      type:
+        scalar: numeric
+    - name: names
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+- name: com.github.virtferry.virtferry.api.v1alpha1.HostCPUSets
+  map:
+    fields:
+    - name: dedicated
+      type:
+        scalar: string
+    - name: shared
+      type:
+        scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.HostCertificate
+  map:
+    fields:
+    - name: notAfter
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: state
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.CertificateState
+- name: com.github.virtferry.virtferry.api.v1alpha1.HostCredentials
+  map:
+    fields:
+    - name: authority
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.HostCertificate
+    - name: client
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.HostCertificate
+    - name: directory
+      type:
+        scalar: string
+    - name: server
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.HostCertificate
 - name: com.github.virtferry.virtferry.api.v1alpha1.HostDeviceInterfaceSource
   map:
     fields:
     - name: pciAddress
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.PCIAddress
+- name: com.github.virtferry.virtferry.api.v1alpha1.HostHugePages
+  map:
+    fields:
+    - name: free
+      type:
+        scalar: numeric
+    - name: sizeBytes
+      type:
+        scalar: numeric
+    - name: total
+      type:
+        scalar: numeric
+- name: com.github.virtferry.virtferry.api.v1alpha1.HostMachineAlias
+  map:
+    fields:
+    - name: machineType
+      type:
+        scalar: string
+    - name: name
+      type:
+        scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.HostMediatedDevices
+  map:
+    fields:
+    - name: count
+      type:
+        scalar: numeric
+    - name: items
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.HostMediatedType
+          elementRelationship: atomic
+- name: com.github.virtferry.virtferry.api.v1alpha1.HostMediatedType
+  map:
+    fields:
+    - name: available
+      type:
+        scalar: numeric
+    - name: deviceAPI
+      type:
+        scalar: string
+    - name: name
+      type:
+        scalar: string
+    - name: parents
+      type:
+        scalar: numeric
+    - name: type
+      type:
+        scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.HostMemory
+  map:
+    fields:
+    - name: availableBytes
+      type:
+        scalar: numeric
+    - name: totalBytes
+      type:
+        scalar: numeric
+- name: com.github.virtferry.virtferry.api.v1alpha1.HostNUMA
+  map:
+    fields:
+    - name: cells
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.HostNUMACell
+          elementRelationship: atomic
+    - name: count
+      type:
+        scalar: numeric
+- name: com.github.virtferry.virtferry.api.v1alpha1.HostNUMACell
+  map:
+    fields:
+    - name: cpus
+      type:
+        scalar: string
+    - name: freeBytes
+      type:
+        scalar: numeric
+    - name: hugePages
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.HostHugePages
+          elementRelationship: atomic
+    - name: id
+      type:
+        scalar: numeric
+    - name: memoryBytes
+      type:
+        scalar: numeric
+- name: com.github.virtferry.virtferry.api.v1alpha1.HostNames
+  map:
+    fields:
+    - name: count
+      type:
+        scalar: numeric
+    - name: names
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+- name: com.github.virtferry.virtferry.api.v1alpha1.HostNetwork
+  map:
+    fields:
+    - name: bridge
+      type:
+        scalar: string
+    - name: forward
+      type:
+        scalar: string
+    - name: name
+      type:
+        scalar: string
+    - name: state
+      type:
+        scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.HostNetworks
+  map:
+    fields:
+    - name: count
+      type:
+        scalar: numeric
+    - name: items
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.HostNetwork
+          elementRelationship: atomic
+- name: com.github.virtferry.virtferry.api.v1alpha1.HostOfferedCPU
+  map:
+    fields:
+    - name: disabled
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.HostCPUFeatures
+    - name: model
+      type:
+        scalar: string
+    - name: required
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.HostCPUFeatures
+    - name: vendor
+      type:
+        scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.HostOfferedCPUs
+  map:
+    fields:
+    - name: domainType
+      type:
+        scalar: string
+    - name: hostModel
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.HostOfferedCPU
+    - name: maximum
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.HostOfferedCPU
+- name: com.github.virtferry.virtferry.api.v1alpha1.HostPortRange
+  map:
+    fields:
+    - name: first
+      type:
+        scalar: numeric
+    - name: last
+      type:
+        scalar: numeric
+- name: com.github.virtferry.virtferry.api.v1alpha1.HostPostCopy
+  map:
+    fields:
+    - name: message
+      type:
+        scalar: string
+    - name: state
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.PostCopyState
+- name: com.github.virtferry.virtferry.api.v1alpha1.HostStoragePool
+  map:
+    fields:
+    - name: availableBytes
+      type:
+        scalar: numeric
+    - name: capacityBytes
+      type:
+        scalar: numeric
+    - name: name
+      type:
+        scalar: string
+    - name: path
+      type:
+        scalar: string
+    - name: state
+      type:
+        scalar: string
+    - name: type
+      type:
+        scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.HostStoragePools
+  map:
+    fields:
+    - name: count
+      type:
+        scalar: numeric
+    - name: items
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.HostStoragePool
+          elementRelationship: atomic
+- name: com.github.virtferry.virtferry.api.v1alpha1.HostTLS
+  map:
+    fields:
+    - name: control
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.HostCredentials
+    - name: migration
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.HostCredentials
 - name: com.github.virtferry.virtferry.api.v1alpha1.HostTransport
   scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.Hypervisor
@@ -277,6 +620,69 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: uuid
       type:
         scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.HypervisorHost
+  map:
+    fields:
+    - name: addresses
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.HostAddress
+          elementRelationship: atomic
+    - name: architectures
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.HostArchitectures
+    - name: bridges
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.HostNames
+    - name: cgroupVersion
+      type:
+        scalar: numeric
+    - name: cpu
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.HostCPU
+    - name: cpuSets
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.HostCPUSets
+    - name: kernelVersion
+      type:
+        scalar: string
+    - name: libvirtSocket
+      type:
+        scalar: string
+    - name: mediatedDevices
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.HostMediatedDevices
+    - name: memory
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.HostMemory
+    - name: migrationPorts
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.HostPortRange
+    - name: networks
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.HostNetworks
+    - name: numa
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.HostNUMA
+    - name: perfEvents
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.HostNames
+    - name: postCopy
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.HostPostCopy
+    - name: storagePools
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.HostStoragePools
+    - name: tls
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.HostTLS
+    - name: unread
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.UnreadFact
+          elementRelationship: atomic
 - name: com.github.virtferry.virtferry.api.v1alpha1.HypervisorStatus
   map:
     fields:
@@ -297,6 +703,10 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             namedType: com.github.virtferry.virtferry.api.v1alpha1.HypervisorDomain
           elementRelationship: atomic
+    - name: host
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.HypervisorHost
+        elementRelationship: atomic
     - name: hostUUID
       type:
         scalar: string
@@ -867,6 +1277,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: to
       type:
         scalar: numeric
+- name: com.github.virtferry.virtferry.api.v1alpha1.PostCopyState
+  scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.Problem
   map:
     fields:
@@ -1358,6 +1770,15 @@ var schemaYAML = typed.YAMLObject(`types:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.USBDevice
 - name: com.github.virtferry.virtferry.api.v1alpha1.UUID
   scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.UnreadFact
+  map:
+    fields:
+    - name: fact
+      type:
+        scalar: string
+    - name: message
+      type:
+        scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.VCPUPin
   map:
     fields:

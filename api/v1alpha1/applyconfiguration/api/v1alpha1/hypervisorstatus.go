@@ -25,6 +25,8 @@ type HypervisorStatusApplyConfiguration struct {
 	// maxWorkers is how many calls the node's libvirt daemon serves at once; absent if
 	// the daemon does not report it. Each guest that leaves occupies one of its workers.
 	MaxWorkers *int32 `json:"maxWorkers,omitempty"`
+	// host is what the node's host has and offers, as its agent knows it.
+	Host *HypervisorHostApplyConfiguration `json:"host,omitempty"`
 	// domainCount is how many guests the node's libvirt knows.
 	DomainCount *int32 `json:"domainCount,omitempty"`
 	// domains are these guests, active ones first. If there are more than an object can
@@ -88,6 +90,14 @@ func (b *HypervisorStatusApplyConfiguration) WithMigrationAddress(value string) 
 // If called multiple times, the MaxWorkers field is set to the value of the last call.
 func (b *HypervisorStatusApplyConfiguration) WithMaxWorkers(value int32) *HypervisorStatusApplyConfiguration {
 	b.MaxWorkers = &value
+	return b
+}
+
+// WithHost sets the Host field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Host field is set to the value of the last call.
+func (b *HypervisorStatusApplyConfiguration) WithHost(value *HypervisorHostApplyConfiguration) *HypervisorStatusApplyConfiguration {
+	b.Host = value
 	return b
 }
 
