@@ -120,7 +120,8 @@ func (f *agentFlags) receiveConfig() (agent.ReceiveConfig, error) {
 			return c, err
 		}
 	}
-	return c, f.readCPUs(&c)
+	err = f.readCPUs(&c)
+	return c, err
 }
 
 // readCPUs reads which of the host's CPUs are for which guests.

@@ -24,7 +24,7 @@ func ParseCPUs(text string) (string, error) {
 			return "", fmt.Errorf("%q is neither the number of a CPU nor a range of them, such as 0-3", part)
 		}
 		for n := a; n <= b; n++ {
-			cpus = append(cpus, int(n)) //nolint:gosec // Bounded.
+			cpus = append(cpus, int(n))
 		}
 	}
 	slices.Sort(cpus)

@@ -95,10 +95,10 @@ func texts(all []string, most, length int) []string {
 }
 
 // number converts a count.
-func number(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) } //nolint:gosec // Bounded.
+func number(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) }
 
 // bytesOf converts a number of bytes.
-func bytesOf(n uint64) int64 { return int64(min(n, v1alpha1.MaxInteger)) } //nolint:gosec // Bounded.
+func bytesOf(n uint64) int64 { return int64(min(n, v1alpha1.MaxInteger)) }
 
 func unread(errs map[hypervisor.FactGroup]error) []v1alpha1.UnreadFact {
 	return entries(slices.Sorted(maps.Keys(errs)), maxUnread, func(group hypervisor.FactGroup) (v1alpha1.UnreadFact, bool) {

@@ -20,25 +20,33 @@ func steady(host, published *v1alpha1.HypervisorHost) *v1alpha1.HypervisorHost {
 	if now, before := host.Memory, published.Memory; now != nil && before != nil {
 		now.AvailableBytes = steadyNumber(now.AvailableBytes, before.AvailableBytes, now.TotalBytes)
 	}
-	if host.NUMA != nil && published.NUMA != nil {
-		for i := range host.NUMA.Cells {
-			now := &host.NUMA.Cells[i]
-			same := func(c v1alpha1.HostNUMACell) bool { return c.ID == now.ID }
-			if n := slices.IndexFunc(published.NUMA.Cells, same); n >= 0 {
-				now.FreeBytes = steadyPointer(now.FreeBytes, published.NUMA.Cells[n].FreeBytes, now.MemoryBytes)
-			}
-		}
+	if now, before := host.NUMA, published.NUMA; now != nil && before != nil {
+		steadyCells(now.Cells, before.Cells)
 	}
-	if host.StoragePools != nil && published.StoragePools != nil {
-		for i := range host.StoragePools.Items {
-			now := &host.StoragePools.Items[i]
-			same := func(p v1alpha1.HostStoragePool) bool { return p.Name == now.Name }
-			if n := slices.IndexFunc(published.StoragePools.Items, same); n >= 0 && now.CapacityBytes != nil {
-				now.AvailableBytes = steadyPointer(now.AvailableBytes, published.StoragePools.Items[n].AvailableBytes, *now.CapacityBytes)
-			}
-		}
+	if now, before := host.StoragePools, published.StoragePools; now != nil && before != nil {
+		steadyPools(now.Items, before.Items)
 	}
 	return host
+}
+
+func steadyCells(cells, published []v1alpha1.HostNUMACell) {
+	for i := range cells {
+		now := &cells[i]
+		same := func(c v1alpha1.HostNUMACell) bool { return c.ID == now.ID }
+		if n := slices.IndexFunc(published, same); n >= 0 {
+			now.FreeBytes = steadyPointer(now.FreeBytes, published[n].FreeBytes, now.MemoryBytes)
+		}
+	}
+}
+
+func steadyPools(pools, published []v1alpha1.HostStoragePool) {
+	for i := range pools {
+		now := &pools[i]
+		same := func(p v1alpha1.HostStoragePool) bool { return p.Name == now.Name }
+		if n := slices.IndexFunc(published, same); n >= 0 && now.CapacityBytes != nil {
+			now.AvailableBytes = steadyPointer(now.AvailableBytes, published[n].AvailableBytes, *now.CapacityBytes)
+		}
+	}
 }
 
 func steadyNumber(now, before, whole int64) int64 {

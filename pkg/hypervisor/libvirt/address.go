@@ -113,11 +113,7 @@ func (c *Client) open() (*lv.Connect, error) {
 	if err != nil {
 		return nil, err
 	}
-	driver, err := conn.GetType()
-	if err == nil && driver != qemuDriver && !c.config.anyDriver {
-		err = &driverError{driver: driver}
-	}
-	if err != nil {
+	if err := c.checkDriver(conn); err != nil {
 		_, _ = conn.Close()
 		return nil, err
 	}
@@ -125,6 +121,14 @@ func (c *Client) open() (*lv.Connect, error) {
 		c.log.Info("Found libvirt's socket", "uri", uri)
 	}
 	return conn, nil
+}
+
+func (c *Client) checkDriver(conn *lv.Connect) error {
+	driver, err := conn.GetType()
+	if err == nil && driver != qemuDriver && !c.config.anyDriver {
+		err = &driverError{driver: driver}
+	}
+	return err
 }
 
 // current returns the URI of the daemon that was connected to last; empty before.

@@ -7,6 +7,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -46,7 +47,7 @@ func prepareHost(t *testing.T, host *lab.Host) {
 	}
 	t.Cleanup(func() { _, _ = host.Exec(context.Background(), "ip", "link", "del", "facts0") })
 	for _, o := range hostObjects {
-		file := filepath.Join("/run/libvirt", o.name+".xml")
+		file := path.Join(defaultRunDir, o.name+".xml")
 		if err := os.WriteFile(host.Path(file), []byte(o.xml), 0o644); err != nil {
 			t.Fatal(err)
 		}

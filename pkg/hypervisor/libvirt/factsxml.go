@@ -314,7 +314,7 @@ func parseMediatedTypes(document string) ([]hypervisor.MediatedType, error) {
 	out := make([]hypervisor.MediatedType, 0, len(types))
 	for _, t := range types {
 		out = append(out, hypervisor.MediatedType{
-			ID: t.ID, Name: strings.TrimSpace(t.Name), DeviceAPI: strings.TrimSpace(t.DeviceAPI), Parents: 1, Available: int(t.AvailableInstances), //nolint:gosec // Few.
+			ID: t.ID, Name: strings.TrimSpace(t.Name), DeviceAPI: strings.TrimSpace(t.DeviceAPI), Parents: 1, Available: int(t.AvailableInstances),
 		})
 	}
 	return out, nil

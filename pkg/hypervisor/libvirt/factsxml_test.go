@@ -1,6 +1,7 @@
 package libvirt
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -230,7 +231,8 @@ func TestVersionsAreOrdered(t *testing.T) {
 	want := []string{"isapc", "pc-i440fx-2.9", "pc-i440fx-2.10", "pc-i440fx-2.10.1", "pc-i440fx-10.0", "pc-q35-2.4", "x-remote"}
 	got := slices.Clone(want)
 	slices.Reverse(got)
-	if slices.SortFunc(got, compareVersions); !slices.Equal(got, want) {
+	slices.SortFunc(got, compareVersions)
+	if !slices.Equal(got, want) {
 		t.Errorf("got %v", got)
 	}
 }
@@ -248,7 +250,7 @@ func TestAPartOfLibvirtThatIsGone(t *testing.T) {
 		t.Errorf("after it was there: %v, %v", stale, err)
 	}
 	other := lv.Error{Code: lv.ERR_NO_SUPPORT, Message: "not supported"}
-	if stale, err = ofPart(other); stale || err != error(other) {
+	if stale, err = ofPart(other); stale || !errors.Is(err, other) {
 		t.Errorf("got %v, %v", stale, err)
 	}
 }
