@@ -2,6 +2,8 @@ package agent
 
 import (
 	"errors"
+	"io/fs"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -150,24 +152,27 @@ func TestFactsAreReadAgain(t *testing.T) {
 	})
 }
 
+// replacedFiles are files that are replaced as a whole.
+type replacedFiles struct{ atomic.Pointer[fstest.MapFS] }
+
+func (r *replacedFiles) Open(name string) (fs.File, error) { return r.Load().Open(name) }
+
 // TestFilesOfTheHostAreReadAgain: a certificate is replaced while the agent runs.
 func TestFilesOfTheHostAreReadAgain(t *testing.T) {
 	whilePublishing(t, func(p *publishing) {
-		p.files = HostFiles{
-			System: fstest.MapFS{"proc/sys/vm/unprivileged_userfaultfd": {Data: []byte("1\n")}},
-			Host:   fstest.MapFS{"etc/pki/CA/cacert.pem": {Data: []byte("not yet")}},
-		}
+		host := &replacedFiles{}
+		host.Store(&fstest.MapFS{"etc/pki/CA/cacert.pem": {Data: []byte("not yet")}})
+		p.files = HostFiles{System: fstest.MapFS{"proc/sys/vm/unprivileged_userfaultfd": {Data: []byte("1\n")}}, Host: host}
 		p.start()
 		p.pass(time.Second)
-		host := p.requireHost()
-		if host.PostCopy.State != v1alpha1.PostCopyAvailable || host.TLS.Control.Authority.State != v1alpha1.CertificateMalformed {
-			t.Errorf("the host is shown as %+v", host)
+		shown := p.requireHost()
+		if shown.PostCopy.State != v1alpha1.PostCopyAvailable || shown.TLS.Control.Authority.State != v1alpha1.CertificateMalformed {
+			t.Errorf("the host is shown as %+v", shown)
 		}
-		delete(p.files.Host.(fstest.MapFS), "etc/pki/CA/cacert.pem")
-		p.files.Host.(fstest.MapFS)["etc/passwd"] = &fstest.MapFile{}
+		host.Store(&fstest.MapFS{"etc/passwd": {}})
 		p.look()
-		if host = p.requireHost(); host.TLS.Control.Authority.State != v1alpha1.CertificateMissing {
-			t.Errorf("the host is shown as %+v", host)
+		if shown = p.requireHost(); shown.TLS.Control.Authority.State != v1alpha1.CertificateMissing {
+			t.Errorf("the host is shown as %+v", shown)
 		}
 	})
 }

@@ -250,6 +250,8 @@ func TestPostCopy(t *testing.T) {
 		"an unknown user":             {hostfiles.Userfaultfd{Everybody: new(false)}, nil, "8.0.0", ""},
 		"another user":                {hostfiles.Userfaultfd{Everybody: new(false)}, user, "8.0.0", v1alpha1.PostCopyUnavailable},
 		"a device":                    {hostfiles.Userfaultfd{Everybody: new(false), Device: device}, user, "8.0.0", v1alpha1.PostCopyAvailable},
+		"a device that is not seen":   {hostfiles.Userfaultfd{Everybody: new(false), HasDevice: true}, user, "8.0.0", ""},
+		"a device, and an old QEMU":   {hostfiles.Userfaultfd{Everybody: new(false), HasDevice: true}, user, "7.2.22", v1alpha1.PostCopyUnavailable},
 		"a device that it cannot use": {hostfiles.Userfaultfd{Everybody: new(false), Device: device}, user, "7.2.22", v1alpha1.PostCopyUnavailable},
 		"a device of others":          {hostfiles.Userfaultfd{Everybody: new(false), Device: &hostfiles.Permissions{Mode: 0o600}}, user, "10.0.0", v1alpha1.PostCopyUnavailable},
 	} {

@@ -106,8 +106,8 @@ func TestUserfaultfd(t *testing.T) {
 		"not everybody": {map[string]string{setting: "0\n"}, nil, Userfaultfd{Everybody: new(false)}},
 		"nonsense":      {map[string]string{setting: "yes\n"}, nil, Userfaultfd{}},
 		"the device": {
-			map[string]string{setting: "0\n"}, node,
-			Userfaultfd{Everybody: new(false), Device: &Permissions{GID: 106, Mode: fs.ModeCharDevice | 0o660}},
+			map[string]string{setting: "0\n", "sys/class/misc/userfaultfd/dev": "10:126\n"}, node,
+			Userfaultfd{Everybody: new(false), HasDevice: true, Device: &Permissions{GID: 106, Mode: fs.ModeCharDevice | 0o660}},
 		},
 	} {
 		if diff := cmp.Diff(tt.want, ReadUserfaultfd(files(tt.system), tt.host)); diff != "" {

@@ -135,8 +135,10 @@ func PerfEvents(system fs.FS) []string {
 type Userfaultfd struct {
 	// Everybody is what the kernel's setting says; nil where it has none.
 	Everybody *bool
-	// Device is who may open the device for it; nil where it is not seen.
-	Device *Permissions
+	// HasDevice is whether the kernel has a device for it, and Device who may open that; nil
+	// where the device is not seen.
+	HasDevice bool
+	Device    *Permissions
 }
 
 // Permissions are those of a file.
@@ -168,6 +170,9 @@ func ReadUserfaultfd(system, host fs.FS) Userfaultfd {
 		if n, err := strconv.Atoi(strings.TrimSpace(text)); err == nil {
 			out.Everybody = new(n != 0)
 		}
+	}
+	if _, err := fs.Stat(system, "sys/class/misc/userfaultfd"); err == nil {
+		out.HasDevice = true
 	}
 	if host == nil {
 		return out
