@@ -33,16 +33,26 @@ var (
 		v1alpha1.PhasePending, v1alpha1.PhasePreparing, v1alpha1.PhaseMigrating, v1alpha1.PhasePostCopy, v1alpha1.PhaseRecovering,
 		v1alpha1.PhaseConfirming, v1alpha1.PhaseCancelling, v1alpha1.PhaseUnknown,
 	}
+	// failuresOfChecks are those before anything moves.
+	failuresOfChecks = []string{
+		v1alpha1.ReasonDomainNotFound, v1alpha1.ReasonDomainAmbiguous, v1alpha1.ReasonDomainNotRunning, v1alpha1.ReasonDomainNotOnSource,
+		v1alpha1.ReasonDomainOnSeveralNodes, v1alpha1.ReasonNodeNotFound, v1alpha1.ReasonNodeNotReady, v1alpha1.ReasonInvalidMigrateData,
+		v1alpha1.ReasonSourceCheckFailed, v1alpha1.ReasonTargetCheckFailed,
+	}
+	// endReasons are those of migrations, and dryRunReasons those of dry runs.
 	endReasons = map[v1alpha1.LiveMigrationPhase][]string{
-		v1alpha1.PhaseSucceeded: {v1alpha1.ReasonMigrated, v1alpha1.ReasonArrivedNotRunning, v1alpha1.ReasonAlreadyOnTarget, v1alpha1.ReasonChecksPassed},
+		v1alpha1.PhaseSucceeded: {v1alpha1.ReasonMigrated, v1alpha1.ReasonArrivedNotRunning, v1alpha1.ReasonAlreadyOnTarget},
 		v1alpha1.PhaseCancelled: {v1alpha1.ReasonCancelled},
-		v1alpha1.PhaseFailed: {
-			v1alpha1.ReasonDomainNotFound, v1alpha1.ReasonDomainAmbiguous, v1alpha1.ReasonDomainNotRunning, v1alpha1.ReasonDomainNotOnSource,
-			v1alpha1.ReasonDomainOnSeveralNodes, v1alpha1.ReasonNodeNotFound, v1alpha1.ReasonNodeNotReady, v1alpha1.ReasonInvalidMigrateData,
-			v1alpha1.ReasonSourceCheckFailed, v1alpha1.ReasonTargetCheckFailed, v1alpha1.ReasonNotStarted, v1alpha1.ReasonUnsafe,
-			v1alpha1.ReasonMigrationFailed, v1alpha1.ReasonCompletionTimeout, v1alpha1.ReasonProgressTimeout, v1alpha1.ReasonPauseTimeout,
-			v1alpha1.ReasonWillNotConverge, v1alpha1.ReasonInterrupted, v1alpha1.ReasonGuestStopped,
-		},
+		v1alpha1.PhaseFailed: slices.Concat(failuresOfChecks, []string{
+			v1alpha1.ReasonNotStarted, v1alpha1.ReasonUnsafe, v1alpha1.ReasonMigrationFailed, v1alpha1.ReasonCompletionTimeout,
+			v1alpha1.ReasonProgressTimeout, v1alpha1.ReasonPauseTimeout, v1alpha1.ReasonWillNotConverge, v1alpha1.ReasonInterrupted,
+			v1alpha1.ReasonGuestStopped,
+		}),
+	}
+	dryRunReasons = map[v1alpha1.LiveMigrationPhase][]string{
+		v1alpha1.PhaseSucceeded: {v1alpha1.ReasonChecksPassed, v1alpha1.ReasonAlreadyOnTarget},
+		v1alpha1.PhaseCancelled: {v1alpha1.ReasonCancelled},
+		v1alpha1.PhaseFailed:    failuresOfChecks,
 	}
 	forceReasons = []string{
 		v1alpha1.StepReasonRequested, string(monitor.ReasonNotConverging), string(monitor.ReasonCompletionTimeout),
@@ -100,12 +110,15 @@ func (m *Manager) beginBetween(source, target string) {
 func (m *Manager) countEnd(lm *v1alpha1.LiveMigration) {
 	st := &lm.Status
 	reason := meta.FindStatusCondition(st.Conditions, v1alpha1.ConditionSucceeded).Reason
+	if migration.DryRun(lm) {
+		// It is no migration. How often dry runs fail, and how long they take, would spoil
+		// what is known of those.
+		m.dryRuns.WithLabelValues(string(st.Phase), oneOf(dryRunReasons[st.Phase], reason)).Inc()
+		return
+	}
 	m.ended.WithLabelValues(string(st.Phase), oneOf(endReasons[st.Phase], reason)).Inc()
 	if moves(lm) {
 		m.between.WithLabelValues(st.SourceNode, st.TargetNode, string(st.Phase)).Inc()
-	}
-	if migration.DryRun(lm) {
-		return // How long one takes would spoil what is known of migrations.
 	}
 	created := lm.CreationTimestamp.Time
 	m.duration.WithLabelValues(string(st.Phase)).Observe(span(created, st.CompletionTime.Time))

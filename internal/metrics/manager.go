@@ -53,7 +53,7 @@ const (
 type Manager struct {
 	state func() (State, bool)
 
-	ended, between, forced, postCopies, interrupted, recoveries, aborted              *prometheus.CounterVec
+	ended, dryRuns, between, forced, postCopies, interrupted, recoveries, aborted     *prometheus.CounterVec
 	duration, queueWait, preparation, downtime, downtimeRatio, transferred, numPasses *prometheus.HistogramVec
 }
 
@@ -65,7 +65,7 @@ var _ prometheus.Collector = (*Manager)(nil)
 func NewManager(state func() (State, bool)) *Manager {
 	m := &Manager{
 		state: state,
-		ended: defEnded.counterVec(), between: defBetween.counterVec(), forced: defForced.counterVec(), postCopies: defPostCopies.counterVec(),
+		ended: defEnded.counterVec(), dryRuns: defDryRuns.counterVec(), between: defBetween.counterVec(), forced: defForced.counterVec(), postCopies: defPostCopies.counterVec(),
 		interrupted: defInterrupted.counterVec(), recoveries: defRecoveries.counterVec(), aborted: defAborted.counterVec(),
 		duration: defDuration.histogramVec(), queueWait: defQueueWait.histogramVec(), preparation: defPreparation.histogramVec(),
 		downtime: defDowntime.histogramVec(), downtimeRatio: defDowntimeRatio.histogramVec(),
@@ -81,6 +81,11 @@ func (m *Manager) begin() {
 		m.duration.WithLabelValues(string(outcome))
 		for _, reason := range append(reasons, reasonOther) {
 			m.ended.WithLabelValues(string(outcome), reason)
+		}
+	}
+	for outcome, reasons := range dryRunReasons {
+		for _, reason := range append(reasons, reasonOther) {
+			m.dryRuns.WithLabelValues(string(outcome), reason)
 		}
 	}
 	for _, step := range []string{stepPostCopy, stepPause} {
@@ -111,7 +116,7 @@ func (m *Manager) begin() {
 
 func (m *Manager) counted() []prometheus.Collector {
 	return []prometheus.Collector{
-		m.ended, m.between, m.forced, m.postCopies, m.interrupted, m.recoveries, m.aborted,
+		m.ended, m.dryRuns, m.between, m.forced, m.postCopies, m.interrupted, m.recoveries, m.aborted,
 		m.duration, m.queueWait, m.preparation, m.downtime, m.downtimeRatio, m.transferred, m.numPasses,
 	}
 }

@@ -57,7 +57,9 @@ var (
 // What the manager counts when it has written how a migration ended.
 var (
 	defEnded = definition{name: "virtferry_migrations_ended_total", kind: counter, labels: []string{labelOutcome, labelReason},
-		help: "Migrations that have ended, by outcome and reason"}
+		help: "Migrations that have ended, by outcome and reason, without dry runs"}
+	defDryRuns = definition{name: "virtferry_dry_runs_ended_total", kind: counter, labels: []string{labelOutcome, labelReason},
+		help: "Dry runs that have ended, by outcome and reason; no other metric of ended migrations counts them"}
 	defBetween = definition{name: "virtferry_migrations_between_nodes_total", kind: counter, labels: []string{labelSourceNode, labelTargetNode, labelOutcome},
 		help: "Migrations from one node to another that have ended, by outcome; begins for two nodes when a guest is first to move from one to the other"}
 	defDuration = definition{name: "virtferry_migration_duration_seconds", kind: histogram, labels: []string{labelOutcome}, buckets: bucketsOfDuration,
@@ -89,7 +91,7 @@ var (
 func managerDefinitions() []definition {
 	return []definition{
 		defPhases, defLongest, defQueueLength, defQueueOldest, defSlotsUsed, defSlotsFree, defHypervisors, defHypervisorReady,
-		defHypervisorLost, defUnreadable, defEnded, defBetween, defDuration, defQueueWait, defPreparation, defDowntime, defDowntimeRatio,
+		defHypervisorLost, defUnreadable, defEnded, defDryRuns, defBetween, defDuration, defQueueWait, defPreparation, defDowntime, defDowntimeRatio,
 		defBytes, defPasses, defForced, defPostCopies, defInterrupted, defRecoveries, defAborted,
 	}
 }

@@ -130,7 +130,19 @@ func TestWhatAnEndCounts(t *testing.T) {
 			before: newMigration(),
 			after: ended(change(func(lm *v1alpha1.LiveMigration) { lm.Spec.DryRun = new(true) }),
 				v1alpha1.PhaseSucceeded, v1alpha1.ReasonChecksPassed),
-			want: map[string]float64{"migrations_ended_total{Succeeded,ChecksPassed}": 1},
+			want: map[string]float64{"dry_runs_ended_total{Succeeded,ChecksPassed}": 1},
+		},
+		"nor is one that has found a fault": {
+			before: newMigration(),
+			after: ended(change(func(lm *v1alpha1.LiveMigration) { lm.Spec.DryRun = new(true) }),
+				v1alpha1.PhaseFailed, v1alpha1.ReasonTargetCheckFailed),
+			want: map[string]float64{"dry_runs_ended_total{Failed,TargetCheckFailed}": 1},
+		},
+		"nor is one whose reason is made up": {
+			before: newMigration(),
+			after: ended(change(func(lm *v1alpha1.LiveMigration) { lm.Spec.DryRun = new(true) }),
+				v1alpha1.PhaseFailed, "MadeUp"),
+			want: map[string]float64{"dry_runs_ended_total{Failed,Other}": 1},
 		},
 		"the downtime comes later, and the allowed one was the user's": {
 			before: ended(newMigration(), v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated),
@@ -399,11 +411,19 @@ func TestEveryEndHasItsSeries(t *testing.T) {
 			want[outcome] = append(want[outcome], value)
 		}
 	}
+	of := func(phases ...v1alpha1.LiveMigrationPhase) []string {
+		var all []string
+		for _, phase := range phases {
+			all = append(all, append(endReasons[phase], dryRunReasons[phase]...)...)
+		}
+		slices.Sort(all)
+		return slices.Compact(all)
+	}
 	got := map[string][]string{
-		"success": endReasons[v1alpha1.PhaseSucceeded],
-		"failure": slices.Concat(endReasons[v1alpha1.PhaseFailed], endReasons[v1alpha1.PhaseCancelled]),
+		"success": of(v1alpha1.PhaseSucceeded), "failure": of(v1alpha1.PhaseFailed, v1alpha1.PhaseCancelled),
 	}
 	for outcome, reasons := range got {
+		slices.Sort(want[outcome])
 		if diff := cmp.Diff(want[outcome], reasons); diff != "" {
 			t.Errorf("the reasons of %s differ (-want +got):\n%s", outcome, diff)
 		}
