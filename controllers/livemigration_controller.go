@@ -167,6 +167,7 @@ func hasFinalizer(lm *v1alpha1.LiveMigration) bool {
 // reconcileStatus decides and writes. It leaves lm as it is in the API server
 // afterwards.
 func (r *LiveMigrationReconciler) reconcileStatus(ctx context.Context, lm *v1alpha1.LiveMigration) (time.Time, error) {
+	r.metrics.Saw(lm)
 	if err := r.holdAgain(ctx, lm); err != nil {
 		return time.Time{}, err
 	}

@@ -73,6 +73,15 @@ func oneOf[S ~string](values []S, value S) string {
 	return reasonOther
 }
 
+// Saw takes note of a migration that this process has found: when another manager led,
+// that one has admitted it, and the first that this one writes may be its end. A nil
+// Manager takes note of nothing.
+func (m *Manager) Saw(lm *v1alpha1.LiveMigration) {
+	if m != nil && !migration.Finished(lm) {
+		m.beginMove(lm)
+	}
+}
+
 // Wrote counts what a status that this process has just written says for the first time:
 // how the migration has ended, and for how long the guest stood still. Every other
 // manager that might write the same has been refused, so each end is counted once, and
@@ -81,9 +90,7 @@ func (m *Manager) Wrote(before, after *v1alpha1.LiveMigration) {
 	if m == nil {
 		return
 	}
-	if moves(after) {
-		m.beginBetween(after.Status.SourceNode, after.Status.TargetNode)
-	}
+	m.beginMove(after)
 	if !migration.Finished(before) && migration.Finished(after) {
 		m.countEnd(after)
 	}
@@ -96,6 +103,13 @@ func (m *Manager) Wrote(before, after *v1alpha1.LiveMigration) {
 // decided, and they are known to exist, when it is admitted.
 func moves(lm *v1alpha1.LiveMigration) bool {
 	return lm.Status.Attempt != nil && !migration.MovesNothing(lm)
+}
+
+// beginMove makes the series of the nodes that a migration moves between.
+func (m *Manager) beginMove(lm *v1alpha1.LiveMigration) {
+	if moves(lm) {
+		m.beginBetween(lm.Status.SourceNode, lm.Status.TargetNode)
+	}
 }
 
 // beginBetween makes the series of migrations from one node to another. There are not

@@ -284,12 +284,28 @@ func TestTheFirstBetweenTwoNodesIsSeen(t *testing.T) {
 		"one that is not admitted":           {func(st *v1alpha1.LiveMigrationStatus) { st.Attempt = nil }, 0},
 		"one that looks at the target alone": {func(st *v1alpha1.LiveMigrationStatus) { st.SourceNode = "" }, 0},
 	} {
-		m, lm := NewManager(noState), newMigration()
+		lm := newMigration()
 		tt.change(&lm.Status)
-		m.Wrote(lm, lm)
-		if got := testutil.CollectAndCount(m, defBetween.name); got != tt.want {
-			t.Errorf("%s: there are %d series, not %d", name, got, tt.want)
+		for told, tell := range map[string]func(*Manager){
+			"which is written": func(m *Manager) { m.Wrote(lm, lm) },
+			"which is found":   func(m *Manager) { m.Saw(lm) },
+		} {
+			m := NewManager(noState)
+			tell(m)
+			if got := testutil.CollectAndCount(m, defBetween.name); got != tt.want {
+				t.Errorf("%s, %s: there are %d series, not %d", name, told, got, tt.want)
+			}
 		}
+	}
+}
+
+// TestAnEndThatIsFoundMakesNoSeries: a manager that starts finds thousands of them.
+func TestAnEndThatIsFoundMakesNoSeries(t *testing.T) {
+	t.Parallel()
+	m := NewManager(noState)
+	m.Saw(ended(newMigration(), v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated))
+	if got := testutil.CollectAndCount(m, defBetween.name); got != 0 {
+		t.Errorf("there are %d series", got)
 	}
 }
 
@@ -434,5 +450,6 @@ func TestEveryEndHasItsSeries(t *testing.T) {
 func TestNobodyCounts(t *testing.T) {
 	t.Parallel()
 	var m *Manager
+	m.Saw(newMigration())
 	m.Wrote(newMigration(), ended(newMigration(), v1alpha1.PhaseFailed, v1alpha1.ReasonMigrationFailed))
 }
