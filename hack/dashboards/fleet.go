@@ -59,11 +59,13 @@ func fleetOutcomes(b *dashboard.DashboardBuilder) {
 		WithPanel(lines(about{"Duration", "From the creation of a LiveMigration to its end.", seconds, half},
 			quantiles("virtferry_migration_duration_seconds", "outcome", "{{outcome}}, ")...)).
 		WithPanel(heat(about{"Duration, all of them", "How long migrations took, whatever their outcome.", seconds, half}, "virtferry_migration_duration_seconds")).
-		WithPanel(ranking(about{"Forced to complete", "Steps that forced a migration to complete, and why.", count, third},
+		WithPanel(ranking(about{"Forced to complete", "Steps that forced a migration to complete, and why.", count, quarter},
 			query{`sort_desc(sum by (step, reason) (increase(virtferry_migrations_forced_total[$__range])) > 0)`, "{{step}}: {{reason}}"})).
-		WithPanel(ranking(about{"Aborted", "Migrations that were aborted while they ran, and why.", count, third},
+		WithPanel(ranking(about{"Aborted", "Migrations that were aborted while they ran, and why.", count, quarter},
 			query{`sort_desc(sum by (reason) (increase(virtferry_migrations_aborted_total[$__range])) > 0)`, "{{reason}}"})).
-		WithPanel(lines(about{"Post-copy", "Switches to post-copy, interruptions of it, and attempts to resume.", count, third},
+		WithPanel(ranking(about{"Dry runs by reason", "What dry runs have found in the time shown. No other panel counts them.", count, quarter},
+			query{`sort_desc(sum by (outcome, reason) (increase(virtferry_dry_runs_ended_total[$__range])) > 0)`, "{{outcome}}: {{reason}}"})).
+		WithPanel(lines(about{"Post-copy", "Switches to post-copy, interruptions of it, and attempts to resume.", count, quarter},
 			query{`sum(increase(virtferry_migrations_post_copy_total[$__rate_interval]))`, "switched"},
 			query{`sum by (outcome) (increase(virtferry_post_copy_interrupted_total[$__rate_interval]))`, "interrupted, {{outcome}}"},
 			query{`sum(increase(virtferry_post_copy_recovery_attempts_total[$__rate_interval]))`, "attempts to resume"}))

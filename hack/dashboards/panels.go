@@ -19,6 +19,7 @@ import (
 const (
 	heightOfStat  = 4
 	heightOfPanel = 8
+	quarter       = 6
 	third         = 8
 	half          = 12
 	whole         = 24

@@ -26,6 +26,8 @@ type move struct {
 	script  fake.Script
 	// cancel is whether it is cancelled once it moves.
 	cancel bool
+	// dryRun is whether it is only checked.
+	dryRun bool
 	want   v1alpha1.LiveMigrationPhase
 }
 
@@ -47,6 +49,7 @@ func story() []move {
 		{name: "crashed", from: "node-a", to: "node-c", script: fake.Script{Ending: fake.EndsTargetLost}, want: v1alpha1.PhaseFailed},
 		{name: "cancelled", from: "node-a", to: "node-c", writes: fast,
 			options: &v1alpha1.MigrationOptions{OnTimeout: v1alpha1.TimeoutKeepGoing}, cancel: true, want: v1alpha1.PhaseCancelled},
+		{name: "checked", from: "node-b", to: "node-a", dryRun: true, want: v1alpha1.PhaseSucceeded},
 	}
 }
 
@@ -65,6 +68,9 @@ func (w *world) tell(ctx context.Context) error {
 		lm := &v1alpha1.LiveMigration{
 			ObjectMeta: metav1.ObjectMeta{Name: m.name, Namespace: metav1.NamespaceDefault},
 			Spec:       v1alpha1.LiveMigrationSpec{Domain: m.name, TargetNode: m.to, Options: m.options},
+		}
+		if m.dryRun {
+			lm.Spec.DryRun = &m.dryRun
 		}
 		if err := w.api.Create(ctx, lm); err != nil {
 			return fmt.Errorf("creating the migration %s: %w", m.name, err)
