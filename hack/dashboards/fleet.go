@@ -27,7 +27,7 @@ func fleetNow(b *dashboard.DashboardBuilder) {
 		WithPanel(number(about{"Post-copy interrupted", "Guests that stand still between two hosts until these reach each other again.", count, 4}, 1,
 			query{`max(virtferry_migrations{phase="Recovering"})`, ""})).
 		WithPanel(number(about{"Nodes not ready", "Nodes that can neither send nor receive guests.", count, 4}, 1,
-			query{`count(max by (node) (virtferry_hypervisor_ready) == 0) or vector(0)`, ""})).
+			query{`sum(max by (state) (virtferry_hypervisors{state!="Available"}))`, ""})).
 		WithPanel(number(about{"Unreadable objects", "Objects that cannot be decoded, and are left alone.", count, 4}, 1,
 			query{`sum(max by (kind) (virtferry_objects_unreadable))`, ""})).
 		WithPanel(stacked(about{"Migrations by phase", "All migrations that have not ended.", count, half},
