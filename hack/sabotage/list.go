@@ -53,7 +53,7 @@ func startSabotages() []sabotage {
 			"pkg/agent/source_start.go", "SourceReport{Section: section}, true)", "SourceReport{Section: section}, false)",
 		}}},
 		{"dry-run", "a dry run moves its guest", []change{
-			{sourceFile, "\tcase DryRun(lm):\n\t\treturn SourcePlan\n", ""},
+			{sourceFile, "\tcase DryRun(lm) && section.Guest != nil:\n\t\treturn SourcePlan\n", ""},
 			{sourceFile, "case lm.Status.Attempt.CopyGrantedTime != nil:", "case lm.Status.Attempt.CopyGrantedTime != nil || DryRun(lm):"},
 		}},
 	}
