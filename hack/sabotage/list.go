@@ -44,7 +44,7 @@ func startSabotages() []sabotage {
 			"func (s *scheduler) lacks(c *Claim) (x slot, ok bool) {\n\tif s != nil {\n\t\treturn slot{}, false\n\t}\n",
 		}}},
 		{"no-grant", "a copy begins without its slot", []change{{
-			sourceFile, "case lm.Status.Attempt.CopyGrantedTime != nil:", "case lm != nil:",
+			sourceFile, "case section.Problem == nil && lm.Status.Attempt.CopyGrantedTime != nil:", "case section.Problem == nil:",
 		}}},
 		{"ledger", "of two managers, each promises the same slot", []change{{
 			"controllers/ledger.go", ".WithUID(l.uid).WithResourceVersion(l.version).", ".WithUID(l.uid).",
@@ -54,7 +54,7 @@ func startSabotages() []sabotage {
 		}}},
 		{"dry-run", "a dry run moves its guest", []change{
 			{sourceFile, "\tcase DryRun(lm) && section.Guest != nil:\n\t\treturn SourcePlan\n", ""},
-			{sourceFile, "case lm.Status.Attempt.CopyGrantedTime != nil:", "case lm.Status.Attempt.CopyGrantedTime != nil || DryRun(lm):"},
+			{sourceFile, "case section.Problem == nil && lm.Status.Attempt.CopyGrantedTime != nil:", "case section.Problem == nil && (DryRun(lm) || lm.Status.Attempt.CopyGrantedTime != nil):"},
 		}},
 	}
 }

@@ -121,15 +121,17 @@ func ofHypervisors() []object {
 // that of the field itself: with its last part as valueFrom, kube-state-metrics also takes
 // a field of that name from each field beside it.
 func number(name, help, field string) object {
-	return object{"name": name, "help": help, "each": object{"type": "Gauge", "gauge": object{"path": path(field)}}}
+	return gauge(name, help, object{"path": path(field)})
+}
+
+func gauge(name, help string, of object) object {
+	return object{"name": name, "help": help, "each": object{"type": "Gauge", "gauge": of}}
 }
 
 // numberOrZero is the same where the field is left out because it is 0: of a node whose
 // guests have all left, that is just what somebody wants to know.
 func numberOrZero(name, help, field string) object {
-	number := number(name, help, field)
-	number["each"].(object)["gauge"].(object)["nilIsZero"] = true
-	return number
+	return gauge(name, help, object{"path": path(field), "nilIsZero": true})
 }
 
 // info is a metric that is 1 and has its labels from fields.

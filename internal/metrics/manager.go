@@ -75,8 +75,8 @@ func NewManager(state func() (State, bool)) *Manager {
 	return m
 }
 
-// begin makes every series that there may be, so that its first increase can be seen.
-func (m *Manager) begin() {
+// beginOutcomes is begin for what is counted by outcome.
+func (m *Manager) beginOutcomes() {
 	for outcome, reasons := range endReasons {
 		m.duration.WithLabelValues(string(outcome))
 		for _, reason := range append(reasons, reasonOther) {
@@ -88,6 +88,11 @@ func (m *Manager) begin() {
 			m.dryRuns.WithLabelValues(string(outcome), reason)
 		}
 	}
+}
+
+// begin makes every series that there may be, so that its first increase can be seen.
+func (m *Manager) begin() {
+	m.beginOutcomes()
 	for _, step := range []string{stepPostCopy, stepPause} {
 		for _, reason := range append(forceReasons, reasonOther) {
 			m.forced.WithLabelValues(step, reason)

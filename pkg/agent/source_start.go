@@ -154,12 +154,12 @@ func (s *sourceSession) definitions(ctx context.Context, persistent bool) ([]hyp
 
 // plan does for a dry run what is done before a migration is started.
 func (s *sourceSession) plan(ctx context.Context) time.Duration {
-	problems := []error{nil}
-	if p := s.section.Problem; p != nil { // From the look at the guest.
-		problems[0] = &refusal{*p}
+	var found error // By the look at the guest.
+	if p := s.section.Problem; p != nil {
+		found = &refusal{*p}
 	}
 	_, err := s.params(ctx)
-	err = allOf(append(problems, err))
+	err = allOf([]error{found, err})
 	section := s.section.DeepCopy()
 	section.CheckedTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
 	if err != nil {

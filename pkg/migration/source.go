@@ -143,13 +143,20 @@ func DecideSource(f SourceFacts, now time.Time) SourceAction {
 		return SourceWait
 	case section == nil:
 		return SourceCheck
+	default:
+		return decideSourceChecked(lm, section)
+	}
+}
+
+// decideSourceChecked decides once the guest was looked at. A dry run goes on where the guest
+// cannot be moved as it is, for all that is wrong to be known at once.
+func decideSourceChecked(lm *v1alpha1.LiveMigration, section *v1alpha1.SourceStatus) SourceAction {
+	switch {
 	case section.CheckedTime != nil, !targetReady(lm):
 		return SourceWait
 	case DryRun(lm) && section.Guest != nil:
 		return SourcePlan
-	case section.Problem != nil:
-		return SourceWait
-	case lm.Status.Attempt.CopyGrantedTime != nil:
+	case section.Problem == nil && lm.Status.Attempt.CopyGrantedTime != nil:
 		return SourceStart
 	default:
 		return SourceWait

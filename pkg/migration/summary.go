@@ -136,10 +136,7 @@ func (s *summarizer) beforeStart() {
 	switch {
 	case CancelRequested(s.lm):
 		s.finish(VerdictCancelled, v1alpha1.ReasonCancelled, cancelledBefore)
-	case source != nil && source.Problem != nil && !(looksOn(s.lm, source, target) && s.now.Before(deadline)):
-		s.sourceProblem(both(source, target))
-	case target != nil && target.Problem != nil:
-		s.refused(target.Problem, v1alpha1.ReasonTargetCheckFailed)
+	case s.agentsRefuse(source, target, deadline):
 	case limited && !s.now.Before(deadline):
 		s.finish(VerdictFailed, v1alpha1.ReasonNodeNotReady, s.unprepared(source, target))
 	default:
@@ -213,6 +210,22 @@ func (s *summarizer) startBy(source *v1alpha1.SourceStatus, ready bool) (deadlin
 	default:
 		return time.Time{}, false
 	}
+}
+
+// agentsRefuse ends a migration that one of the agents refuses, and reports whether one does.
+func (s *summarizer) agentsRefuse(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus, deadline time.Time) bool {
+	inTime := s.now.Before(deadline)
+	switch {
+	case source != nil && source.Problem != nil && inTime && looksOn(s.lm, source, target):
+		return false
+	case source != nil && source.Problem != nil:
+		s.sourceProblem(both(source, target))
+	case target != nil && target.Problem != nil:
+		s.refused(target.Problem, v1alpha1.ReasonTargetCheckFailed)
+	default:
+		return false
+	}
+	return true
 }
 
 // looksOn reports whether a dry run in which the source has found a problem goes on, for all
