@@ -194,3 +194,14 @@ func TestEveryAlertIsTested(t *testing.T) {
 		}
 	}
 }
+
+// TestLabelsOfTheMetricsAreKept: many who scrape pods give them a label node, which would
+// take the place of the node that an alert is about.
+func TestLabelsOfTheMetricsAreKept(t *testing.T) {
+	t.Parallel()
+	for file, want := range map[string]int{"monitors.yaml": 2, "scrape.yaml": 1} {
+		if n := len(regexp.MustCompile(`(?m)^ +honor(_l|L)abels: true$`).FindAllString(read(t, file), -1)); n != want {
+			t.Errorf("%s keeps labels in %d places, not in %d", file, n, want)
+		}
+	}
+}
