@@ -303,10 +303,10 @@ func TestPrintedHypervisors(t *testing.T) {
 	a := w.startAgent("a")
 	out := table(t, "hypervisors/"+a.node)
 	header, _ := printed(out, 1)
-	if diff := cmp.Diff([]string{"Name", "Ready", "Guests", "Address", "Libvirt", "Qemu", "Age", "Message"}, header); diff != "" {
+	if diff := cmp.Diff([]string{"Name", "Ready", "Guests", "Address", "Libvirt", "Qemu", "Age", "CPU", "CPUs", "Kernel", "Post-copy", "TLS", "Message"}, header); diff != "" {
 		t.Errorf("the columns differ (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]any{a.node, nil, nil, "192.0.2.1", "9.0.0", "7.2.0"}, out.Rows[0].Cells[:6]); diff != "" {
+	if diff := cmp.Diff([]any{nil, "192.0.2.1", "9.0.0", "7.2.0"}, out.Rows[0].Cells[2:6]); diff != "" {
 		t.Errorf("the cells differ (-want +got):\n%s", diff)
 	}
 }

@@ -380,6 +380,10 @@ func mutableFields() map[string][]string {
 			"{domain: web, targetNode: b}", "{domain: web, targetNode: b, options: {onTimeout: ForceComplete}}",
 			"{domain: web, targetNode: b, options: {onTimeout: KeepGoing}}", "{domain: web, targetNode: b}",
 		},
+		"options.skipCPUCheck": {
+			"{domain: web, targetNode: b}", "{domain: web, targetNode: b, options: {skipCPUCheck: true}}",
+			"{domain: web, targetNode: b, options: {skipCPUCheck: false}}", "{domain: web, targetNode: b, options: {}}",
+		},
 		"options.allowPause": {
 			"{domain: web, targetNode: b}", "{domain: web, targetNode: b, options: {allowPause: true}}",
 			"{domain: web, targetNode: b, options: {allowPause: false}}", "{domain: web, targetNode: b}",
