@@ -224,7 +224,6 @@ func TestNothingIsWrittenWhenNothingChanges(t *testing.T) {
 	for range 15 {
 		a.heartbeat()
 		b.heartbeat()
-		a.asSource(running, progressed(50))
 		a.check(a.report(true, ""))
 		stranger := w.newGuest("stranger")
 		b.arrives(stranger)

@@ -66,12 +66,14 @@ func (w *world) startManager(clk clock.Clock) (stop func()) {
 func (w *world) cacheOptions() cache.Options {
 	options := controllers.CacheOptions(systemNamespace)
 	for object, by := range options.ByObject {
-		if _, ok := object.(*v1alpha1.LiveMigration); ok {
+		switch object.(type) {
+		case *v1alpha1.LiveMigration:
 			by.Namespaces = map[string]cache.Config{w.name: {}}
-			options.ByObject[object] = by
+		case *v1alpha1.Hypervisor:
+			by.Label = labels.SelectorFromSet(labels.Set{worldLabel: w.name})
 		}
+		options.ByObject[object] = by
 	}
-	options.ByObject[&v1alpha1.Hypervisor{}] = cache.ByObject{Label: labels.SelectorFromSet(labels.Set{worldLabel: w.name})}
 	return options
 }
 
