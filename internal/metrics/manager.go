@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -75,16 +76,19 @@ func NewManager(state func() (State, bool)) *Manager {
 	return m
 }
 
+// andOther returns these reasons and that for all others. The list itself is shared.
+func andOther(reasons []string) []string { return slices.Concat(reasons, []string{reasonOther}) }
+
 // beginOutcomes is begin for what is counted by outcome.
 func (m *Manager) beginOutcomes() {
 	for outcome, reasons := range endReasons {
 		m.duration.WithLabelValues(string(outcome))
-		for _, reason := range append(reasons, reasonOther) {
+		for _, reason := range andOther(reasons) {
 			m.ended.WithLabelValues(string(outcome), reason)
 		}
 	}
 	for outcome, reasons := range dryRunReasons {
-		for _, reason := range append(reasons, reasonOther) {
+		for _, reason := range andOther(reasons) {
 			m.dryRuns.WithLabelValues(string(outcome), reason)
 		}
 	}
@@ -94,17 +98,17 @@ func (m *Manager) beginOutcomes() {
 func (m *Manager) begin() {
 	m.beginOutcomes()
 	for _, step := range []string{stepPostCopy, stepPause} {
-		for _, reason := range append(forceReasons, reasonOther) {
+		for _, reason := range andOther(forceReasons) {
 			m.forced.WithLabelValues(step, reason)
 		}
 	}
-	for _, reason := range append(abortReasons, reasonOther) {
+	for _, reason := range andOther(abortReasons) {
 		m.aborted.WithLabelValues(reason)
 	}
 	for _, outcome := range []string{postCopyResumed, postCopyNotResumed} {
 		m.interrupted.WithLabelValues(outcome)
 	}
-	for _, switchover := range append(switchovers, v1alpha1.SwitchoverReason(reasonOther)) {
+	for _, switchover := range slices.Concat(switchovers, []v1alpha1.SwitchoverReason{v1alpha1.SwitchoverReason(reasonOther)}) {
 		m.downtime.WithLabelValues(string(switchover))
 		m.downtimeRatio.WithLabelValues(string(switchover))
 	}
