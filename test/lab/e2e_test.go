@@ -63,7 +63,7 @@ func standIn(args []string) int {
 	flags := flag.NewFlagSet("stand-in", flag.ContinueOnError)
 	health := flags.String("health-probe-bind-address", "", "")
 	fail := flags.Bool("fail", false, "")
-	for _, name := range []string{"kubeconfig", "metrics-bind-address", "node-name", "libvirt-uri", "migration-address"} {
+	for _, name := range []string{"kubeconfig", "metrics-bind-address", "node-name", "libvirt-uri", "migration-address", "host-root"} {
 		flags.String(name, "", "")
 	}
 	if err := flags.Parse(args[1:]); err != nil {
