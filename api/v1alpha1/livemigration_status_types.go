@@ -263,6 +263,9 @@ type SourceStatus struct {
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=512
 	KnownFaults []string `json:"knownFaults,omitempty"`
+	// transfer is how the guest is sent. Set with warnings.
+	// +optional
+	Transfer *TransferPlan `json:"transfer,omitempty"`
 	// jobStartedTime is when the migration job was first seen running.
 	// +optional
 	JobStartedTime *metav1.MicroTime `json:"jobStartedTime,omitempty"`

@@ -60,6 +60,7 @@ type LiveMigrationList struct {
 // +kubebuilder:validation:XValidation:rule="(has(self.options) && has(self.options.allowPostCopy) && self.options.allowPostCopy) == (has(oldSelf.options) && has(oldSelf.options.allowPostCopy) && oldSelf.options.allowPostCopy)",message="options.allowPostCopy cannot be changed; create another LiveMigration"
 // +kubebuilder:validation:XValidation:rule="(has(self.options) && has(self.options.autoConverge)) == (has(oldSelf.options) && has(oldSelf.options.autoConverge))",message="options.autoConverge cannot be changed; create another LiveMigration"
 // +kubebuilder:validation:XValidation:rule="(has(self.options) && has(self.options.convergence)) == (has(oldSelf.options) && has(oldSelf.options.convergence))",message="options.convergence cannot be changed; create another LiveMigration"
+// +kubebuilder:validation:XValidation:rule="(has(self.options) && has(self.options.transfer)) == (has(oldSelf.options) && has(oldSelf.options.transfer))",message="options.transfer cannot be changed; create another LiveMigration"
 // +kubebuilder:validation:XValidation:rule="(has(self.dryRun) && self.dryRun) == (has(oldSelf.dryRun) && oldSelf.dryRun)",message="dryRun cannot be changed; create another LiveMigration"
 // +kubebuilder:validation:XValidation:rule="!has(self.sourceNode) || self.sourceNode != self.targetNode",message="targetNode must differ from sourceNode"
 type LiveMigrationSpec struct {
@@ -113,6 +114,8 @@ type LiveMigrationSpec struct {
 }
 
 // MigrationOptions steer a migration.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.allowPostCopy) || !self.allowPostCopy || !has(self.transfer) || !has(self.transfer.parallelConnections)",message="transfer.parallelConnections excludes allowPostCopy"
 type MigrationOptions struct {
 	// allowUnsafe overrides libvirt's refusal of migrations that may damage the guest's
 	// disks, for example of a guest whose disks are on storage that libvirt does not
@@ -138,6 +141,11 @@ type MigrationOptions struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=8796093022207
 	BandwidthMiBps *int64 `json:"bandwidthMiBps,omitempty"`
+	// transfer says how the guest is sent: encryption, connections, compression. Cannot be
+	// changed.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="options.transfer cannot be changed; create another LiveMigration"
+	Transfer *TransferOptions `json:"transfer,omitempty"`
 	// convergence says how the allowed downtime is raised to maxDowntimeMilliseconds
 	// while the guest is copied. Cannot be changed.
 	// +optional

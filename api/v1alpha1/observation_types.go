@@ -108,6 +108,10 @@ const (
 	BlockerSecretNotNeeded BlockerCode = "SecretNotNeeded"
 	// BlockerSecretUnreadable: a Secret of the cluster does not exist, or may not be read.
 	BlockerSecretUnreadable BlockerCode = "SecretUnreadable"
+	// BlockerEncryptionUnavailable: the migration must be encrypted, and a host cannot.
+	BlockerEncryptionUnavailable BlockerCode = "EncryptionUnavailable"
+	// BlockerVersionUnsupported: a version of libvirt or QEMU cannot do what is asked for.
+	BlockerVersionUnsupported BlockerCode = "VersionUnsupported"
 	// BlockerMore: there are more than can be listed.
 	BlockerMore BlockerCode = "More"
 	// BlockerSecretRefused: the target's libvirt does not take a secret.

@@ -63,4 +63,7 @@ type TargetHost struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	HypervisorVersion string `json:"hypervisorVersion,omitempty"`
+	// migrationTLS is whether the host's QEMU can encrypt migrations.
+	// +optional
+	MigrationTLS *MigrationTLS `json:"migrationTLS,omitempty"`
 }

@@ -66,9 +66,16 @@ func checkTargetSection(t *v1alpha1.TargetStatus) error {
 		errs = append(errs, checkOffer(o))
 	}
 	if h := t.Host; h != nil {
-		errs = append(errs, checkCPUSet("onlineCPUs", h.OnlineCPUs), checkCPUSet("numaNodes", h.NUMANodes))
+		errs = append(errs, checkCPUSet("onlineCPUs", h.OnlineCPUs), checkCPUSet("numaNodes", h.NUMANodes), checkServerName(h.MigrationTLS))
 	}
 	return errors.Join(errs...)
+}
+
+func checkServerName(t *v1alpha1.MigrationTLS) error {
+	if t == nil || t.ServerName == "" {
+		return nil
+	}
+	return CheckAddress(t.ServerName)
 }
 
 func checkOffer(o *v1alpha1.TargetOffer) error {

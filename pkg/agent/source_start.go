@@ -268,7 +268,7 @@ func (s *sourceSession) reread(ctx context.Context) time.Duration {
 // baseParams are the parameters of the migration without its definitions.
 func (s *sourceSession) baseParams() hypervisor.MigrateParams {
 	target, o := migration.CurrentTarget(s.lm), s.lm.Spec.Options
-	p := hypervisor.MigrateParams{Persist: s.section.GuestPersistent}
+	p := hypervisor.MigrateParams{Persist: s.section.GuestPersistent, Transfer: s.transferral()}
 	p.DestinationURI, p.MigrateURI = endpointURIs(target.Endpoint)
 	if o == nil {
 		return p
@@ -310,14 +310,16 @@ func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, e
 	if domain.State == hypervisor.StateRunning {
 		s.reason = domain.Reason
 	}
+	encryption := s.decideTransfer()
 	p := s.baseParams()
 	definitions, err := s.definitions(ctx, p.Persist)
 	if err != nil {
 		return p, err
 	}
+	faults, unsupported := s.versionFaults(ctx, definitions[0], domain.MemoryBytes)
 	rewritten, warnings, err := s.rewrite(definitions)
 	// It may have waited for its turn since it was checked.
-	if err := allOf([]error{s.checkSnapshots(ctx), err}); err != nil {
+	if err := allOf([]error{s.checkSnapshots(ctx), encryption, unsupported, err}); err != nil {
 		return p, err
 	}
 	p.LiveXML = rewritten[0]
@@ -325,7 +327,7 @@ func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, e
 		p.PersistentXML = rewritten[1]
 	}
 	s.section.Warnings = migration.Warnings(warnings)
-	s.section.KnownFaults = s.knownFaults(ctx, definitions[0])
+	s.section.KnownFaults = faults
 	return p, nil
 }
 

@@ -297,6 +297,7 @@ func (s *targetSession) hostFacts(host hypervisor.HostInfo) *v1alpha1.TargetHost
 	out := &v1alpha1.TargetHost{
 		CgroupVersion:  int32(s.node.Receive.CgroupVersion), //nolint:gosec // 1 or 2.
 		LibvirtVersion: host.LibvirtVersion, HypervisorVersion: host.HypervisorVersion,
+		MigrationTLS: receivingTLS(s.node.credentials(), s.node.Receive.Endpoint.Address),
 	}
 	if host.Capabilities == "" {
 		return out

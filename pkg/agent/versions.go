@@ -3,37 +3,54 @@ package agent
 import (
 	"context"
 
+	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/migration"
 	"github.com/virtferry/virtferry/pkg/versions"
 	"github.com/virtferry/virtferry/pkg/xmlrewrite"
 )
 
-// knownFaults returns what the user has to know about the versions on the two hosts before
-// the guest is moved.
-func (s *sourceSession) knownFaults(ctx context.Context, live hypervisor.DomainXML) []string {
+// largeGuest is the memory from which on so much may be sent that TLS changes its keys on the
+// way: the least with which that was seen to fail.
+const largeGuest = 16 << 30
+
+// versionFaults returns what the user has to know about the versions on the two hosts before
+// the guest is moved. The error is a refusal.
+func (s *sourceSession) versionFaults(ctx context.Context, live hypervisor.DomainXML, memoryBytes uint64) ([]string, error) {
 	source := versions.Host{Node: s.node.Name}
 	if host, err := s.hv.HostInfo(ctx); err == nil {
 		source.Libvirt, source.QEMU = host.LibvirtVersion, host.HypervisorVersion
 	}
-	var uses []versions.Use
-	if s.mayPostCopy() {
-		uses = append(uses, versions.UsePostCopy)
-	}
-	if needs, err := xmlrewrite.ReadNeeds(live); err == nil {
-		if needs.CPUThreads {
-			uses = append(uses, versions.UseCPUThreads)
+	var faults []string
+	var refused []error
+	for _, f := range versions.Check(source, s.targetHost(), s.uses(live, memoryBytes)...) {
+		if f.Effect == versions.Refuse {
+			refused = append(refused, refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerVersionUnsupported, "%s", f))
+			continue
 		}
-		if needs.VMX {
-			uses = append(uses, versions.UseVMX)
-		}
-	}
-	found := versions.Check(source, s.targetHost(), uses...)
-	faults := make([]string, 0, len(found))
-	for _, f := range found {
 		faults = append(faults, f.String())
 	}
-	return migration.Warnings(faults)
+	return migration.Warnings(faults), allOf(refused)
+}
+
+// uses returns what the migration and the guest make use of.
+func (s *sourceSession) uses(live hypervisor.DomainXML, memoryBytes uint64) []versions.Use {
+	var uses []versions.Use
+	note := func(is bool, use versions.Use) {
+		if is {
+			uses = append(uses, use)
+		}
+	}
+	note(s.mayPostCopy(), versions.UsePostCopy)
+	t := s.transferral()
+	note(t.TLS && memoryBytes >= largeGuest, versions.UseLongEncryption)
+	note(t.ZeroCopy, versions.UseZeroCopy)
+	note(t.Compression == hypervisor.CompressionZlib || t.Compression == hypervisor.CompressionZstd, versions.UseParallelCompression)
+	if needs, err := xmlrewrite.ReadNeeds(live); err == nil {
+		note(needs.CPUThreads, versions.UseCPUThreads)
+		note(needs.VMX, versions.UseVMX)
+	}
+	return uses
 }
 
 // withheldReason says why a post-copy that was interrupted must not be resumed; empty if it

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net/netip"
 	"strconv"
 	"sync"
@@ -58,6 +59,7 @@ func inWorld(t *testing.T, test func(w *world), options ...fake.Option) {
 type testAgent struct {
 	w      *world
 	name   string
+	files  fs.FS // The host's.
 	cancel context.CancelFunc
 	ended  sync.WaitGroup
 
@@ -85,6 +87,7 @@ func (a *testAgent) startWith(objects ...*v1alpha1.LiveMigration) {
 			ListenAddress: netip.MustParseAddr("192.0.2.1"), SerialPorts: PortRange{First: 10000, Last: 10009},
 		},
 		Clock: clock.RealClock{}, Log: logr.Discard(), Secrets: &memorySecrets{api: a.w.api},
+		Files: HostFiles{Host: a.files},
 	}
 	loans := NewLoans(node)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -1,7 +1,9 @@
 package hostfiles
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/pem"
 	"io/fs"
 	"path"
@@ -40,6 +42,32 @@ type Credentials struct {
 	// Dir is where those of the host are.
 	Dir                       string
 	Authority, Server, Client Certificate
+	// Authorities are those that the host trusts, each as the SHA-256 of its certificate.
+	Authorities []string
+	// server is the host's own certificate; nil where it cannot be read.
+	server *x509.Certificate
+}
+
+// ServerIs reports whether the server's certificate is for a host name or address.
+func (c *Credentials) ServerIs(host string) bool {
+	return c.server != nil && c.server.VerifyHostname(host) == nil
+}
+
+// ServerName returns a name for which the server's certificate is; empty if it has none that
+// names a single host.
+func (c *Credentials) ServerName() string {
+	if c.server == nil {
+		return ""
+	}
+	for _, name := range c.server.DNSNames {
+		if !strings.Contains(name, "*") {
+			return strings.ToLower(name)
+		}
+	}
+	for _, ip := range c.server.IPAddresses {
+		return ip.String()
+	}
+	return ""
 }
 
 // Where certificates are unless libvirt is configured otherwise.
@@ -82,6 +110,9 @@ func MigrationCredentials(host fs.FS, config *QEMUConfig, now time.Time) *Creden
 	authorities := c.readAuthority(host, path.Join(dir, "ca-cert.pem"), now)
 	at := func(name string) string { return path.Join(dir, name) }
 	c.Server = readCertificate(host, at("server-cert.pem"), at("server-key.pem"), authorities, x509.ExtKeyUsageServerAuth, now)
+	if chain, _ := certificates(host, at("server-cert.pem")); len(chain) > 0 {
+		c.server = chain[0]
+	}
 	c.Client = readCertificate(host, at("client-cert.pem"), at("client-key.pem"), authorities, x509.ExtKeyUsageClientAuth, now)
 	return c
 }
@@ -107,6 +138,8 @@ func (c *Credentials) readAuthority(host fs.FS, file string, now time.Time) []*x
 	}
 	last := all[0]
 	for _, cert := range all {
+		sum := sha256.Sum256(cert.Raw)
+		c.Authorities = append(c.Authorities, hex.EncodeToString(sum[:]))
 		if cert.NotAfter.After(last.NotAfter) {
 			last = cert
 		}

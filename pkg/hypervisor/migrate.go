@@ -26,10 +26,40 @@ type MigrateParams struct {
 	BandwidthMiBps uint64
 	// PostCopy is whether StartPostCopy may switch the migration to post-copy.
 	PostCopy bool
+	// Transfer is how the guest is sent.
+	Transfer Transferral
 	// AutoConverge slows the guest down where it writes faster than is copied;
 	// nil does not.
 	AutoConverge *AutoConverge
 }
+
+// Transferral is how a guest is sent to its new host.
+type Transferral struct {
+	// TLS encrypts what the two hypervisors send each other, and TLSDestination is the name
+	// that the certificate of the destination's must have; empty is the host of MigrateURI.
+	TLS            bool
+	TLSDestination string
+	// ParallelConnections is how many connections the memory is sent over; zero is one that
+	// carries everything.
+	ParallelConnections uint32
+	// Compression is how the memory is compressed, and CompressionLevel how hard that tries;
+	// zero is the hypervisor's default.
+	Compression      Compression
+	CompressionLevel uint32
+	// ZeroCopy has the kernel send the memory from where it is.
+	ZeroCopy bool
+}
+
+// Compression is a method of compressing a guest's memory, by the hypervisor's name.
+type Compression string
+
+// The methods; NoCompression is none.
+const (
+	NoCompression     Compression = ""
+	CompressionXBZRLE Compression = "xbzrle"
+	CompressionZlib   Compression = "zlib"
+	CompressionZstd   Compression = "zstd"
+)
 
 // AutoConverge is by how much a guest is slowed down. Zero is the hypervisor's
 // default.

@@ -371,8 +371,11 @@ func explain(lm *v1alpha1.LiveMigration, end *v1alpha1.SourceEnd) (reason, messa
 	case end.ErrorMessage == "":
 		return v1alpha1.ReasonMigrationFailed, ", although libvirt reported success. Create another LiveMigration to try again"
 	default:
-		return v1alpha1.ReasonMigrationFailed, fmt.Sprintf("; libvirt reported an error: %s. Fix the cause, or ask an administrator to, and then create "+
-			"another LiveMigration", end.ErrorMessage)
+		remedy := "Fix the cause, or ask an administrator to"
+		if r := tlsRemedy(end.ErrorMessage, lm.Status.SourceNode, lm.Status.TargetNode); r != "" {
+			remedy = "Ask an administrator to " + r
+		}
+		return v1alpha1.ReasonMigrationFailed, fmt.Sprintf("; libvirt reported an error: %s. %s, and then create another LiveMigration", end.ErrorMessage, remedy)
 	}
 }
 

@@ -118,11 +118,12 @@ func (r *rule) check() error {
 
 // checkWords checks what stands for something else.
 func (r *rule) checkWords() error {
-	if !slices.Contains([]Effect{Warn, SkipCPUCheck, WithholdPostCopyResume}, r.Effect) {
+	if !slices.Contains([]Effect{Warn, Refuse, SkipCPUCheck, WithholdPostCopyResume}, r.Effect) {
 		return fmt.Errorf("there is no effect %q", r.Effect)
 	}
+	known := []Use{UsePostCopy, UseCPUThreads, UseVMX, UseLongEncryption, UseParallelCompression, UseZeroCopy}
 	for _, u := range r.Uses {
-		if u != UsePostCopy && u != UseCPUThreads && u != UseVMX {
+		if !slices.Contains(known, u) {
 			return fmt.Errorf("there is no use %q", u)
 		}
 	}

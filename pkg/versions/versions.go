@@ -26,6 +26,12 @@ const (
 	UseCPUThreads Use = "CPUThreads"
 	// UseVMX: the guest's CPU has Intel's virtualization.
 	UseVMX Use = "VMX"
+	// UseLongEncryption: so much may be sent by TLS that it changes its keys on the way.
+	UseLongEncryption Use = "LongEncryption"
+	// UseParallelCompression: what parallel connections send is compressed.
+	UseParallelCompression Use = "ParallelCompression"
+	// UseZeroCopy: the kernel sends the memory from where it is.
+	UseZeroCopy Use = "ZeroCopy"
 )
 
 // Effect is what a rule comes to.
@@ -35,6 +41,8 @@ type Effect string
 const (
 	// Warn: the user is told.
 	Warn Effect = "Warn"
+	// Refuse: the migration is refused before anything is touched.
+	Refuse Effect = "Refuse"
 	// SkipCPUCheck: the user is told, and the guest's CPU is not compared beforehand.
 	SkipCPUCheck Effect = "SkipCPUCheck"
 	// WithholdPostCopyResume: the user is told, and a post-copy that is interrupted is not

@@ -15,17 +15,19 @@ import (
 	"github.com/virtferry/virtferry/test/lab"
 )
 
-// TestDocumentedCertificates makes the hosts' certificates, and puts them into their places,
-// as docs/install.md has its reader do. libvirt takes them for what they are, and a guest
-// moves by TLS, the default of Virtferry's agents.
+// TestDocumentedCertificates makes the certificates of the hosts' libvirt and QEMU, and puts
+// them into their places, as docs/install.md has its reader do. libvirt takes them for what
+// they are, and a guest moves by TLS, the default of Virtferry's agents, and encrypted.
 func TestDocumentedCertificates(t *testing.T) {
 	l := lab.ForTest(t, lab.Options{Hosts: 2, ControlPlane: true, Transport: "tls"})
-	mine, roots := certificateCommands(t)
+	mine, roots := certificateCommands(t, "Certificates", "-keyout cakey.pem")
+	forQEMU, qemuRoots := certificateCommands(t, "Encryption of the guests' memory", "host=node-a")
 	dir := t.TempDir()
 	typeIn(t, dir, documented.Script(mine[:1])) // The authority, once.
 	for _, h := range l.Hosts() {
 		onHost := strings.NewReplacer("node-a", h.Name(), "192.0.2.11", h.Address(), " /etc/", " "+h.Path("/etc")+"/")
 		typeIn(t, dir, onHost.Replace(documented.Script(mine[1:])+documented.Script(roots)))
+		typeIn(t, dir, onHost.Replace(documented.Script(forQEMU)+documented.Script(qemuRoots)))
 		if info, err := os.Stat(h.Path("/etc/pki/libvirt/private/serverkey.pem")); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("the server's key: %v, %v", info, err)
 		}
@@ -55,24 +57,45 @@ func TestDocumentedCertificates(t *testing.T) {
 	if by := lm.Status.Target.Endpoint; by == nil || by.Transport != v1alpha1.TransportTLS {
 		t.Errorf("it went by %+v", by)
 	}
+	if plan := lm.Status.Source.Transfer; plan == nil || !plan.Encrypted || plan.TLSDestination != "" {
+		t.Errorf("it was sent as %+v", plan)
+	}
 	e.requireOn(t, g, e.b)
+
+	// Another authority's certificate on one of the hosts is found before anything is touched.
+	onHost := strings.NewReplacer("node-a", e.a.Name(), "192.0.2.11", e.a.Address(), " /etc/", " "+e.a.Path("/etc")+"/")
+	typeIn(t, t.TempDir(), onHost.Replace(documented.Script(forQEMU)+documented.Script(qemuRoots)))
+	back := v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: e.a.Name(), Options: &v1alpha1.MigrationOptions{
+		Transfer: &v1alpha1.TransferOptions{Encryption: v1alpha1.EncryptionRequired},
+	}}
+	lm = e.awaitPhase(t, e.migrate(t, back), v1alpha1.PhaseFailed)
+	if p := lm.Status.Source.Problem; p == nil || len(p.Blockers) != 1 || p.Blockers[0].Code != v1alpha1.BlockerEncryptionUnavailable {
+		t.Errorf("it is refused for %+v", p)
+	}
+	e.requireOn(t, g, e.b)
+	back.Options = nil
+	lm = e.awaitPhase(t, e.migrate(t, back), v1alpha1.PhaseSucceeded)
+	if plan := lm.Status.Source.Transfer; plan == nil || plan.Encrypted || !strings.Contains(plan.UnencryptedReason, "no certificate authority in common") {
+		t.Errorf("it was sent as %+v", plan)
+	}
+	e.requireOn(t, g, e.a)
 }
 
-// certificateCommands returns what docs/install.md has a user type to make certificates, and
-// what root types on a host to put them into their places.
-func certificateCommands(t *testing.T) (mine, roots []documented.Command) {
+// certificateCommands returns what docs/install.md has a user type below a heading to make
+// certificates, and what root types on a host to put them into their places.
+func certificateCommands(t *testing.T, heading, first string) (mine, roots []documented.Command) {
 	t.Helper()
 	for _, c := range installCommands(t) {
 		switch {
-		case c.Heading != "Certificates":
+		case c.Heading != heading:
 		case c.AsRoot:
 			roots = append(roots, c)
 		default:
 			mine = append(mine, c)
 		}
 	}
-	if len(mine) == 0 || !strings.Contains(mine[0].Text, "-keyout cakey.pem") {
-		t.Fatalf("docs/install.md does not begin with the authority: %+v", mine)
+	if len(mine) == 0 || !strings.Contains(mine[0].Text, first) {
+		t.Fatalf("docs/install.md does not begin with %s below %q: %+v", first, heading, mine)
 	}
 	return mine, roots
 }

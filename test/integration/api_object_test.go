@@ -434,7 +434,21 @@ func TestEndpointsOfTargets(t *testing.T) {
 	} {
 		requireRefused(t, set("tls", address), "status.target.endpoint.address", badAddress)
 	}
+	name := func(name string) error {
+		return applyStatus(t, b.client, v1alpha1.OwnerTargetAgent, lm, map[string]any{"target": map[string]any{
+			"host": map[string]any{"migrationTLS": map[string]any{"ready": true, "serverName": name}},
+		}})
+	}
+	for _, ok := range []string{"192.0.2.2", "2001:db8::1", "node-b.example.com"} {
+		if err := name(ok); err != nil {
+			t.Errorf("%q: %v", ok, err)
+		}
+	}
+	requireRefused(t, name("b?no_verify=1"), "status.target.host.migrationTLS.serverName", badServerName)
 	requireRefused(t, set("ext", "node-b"), "status.target.endpoint.transport", `supported values: "tls", "tcp", "ssh"`)
 }
 
-const badAddress = "address must be the IP address of a host, without brackets, or a DNS name in lower case"
+const (
+	badAddress    = "address must be the IP address of a host, without brackets, or a DNS name in lower case"
+	badServerName = "serverName must be an IP address or a DNS name in lower case"
+)

@@ -30,7 +30,7 @@ type createRule struct {
 // createRules returns the rules on new objects. Those of migrate data are tested
 // beside its types.
 func createRules() []createRule {
-	return slices.Concat(domainRules(), nodeRules(), numberRules(), steeringRules())
+	return slices.Concat(domainRules(), nodeRules(), numberRules(), steeringRules(), transferRules())
 }
 
 // steeringRules are those on the options that steer a migration.
@@ -330,6 +330,20 @@ func changeRules() map[string]changeRule {
 		"options.autoConverge (given later)": {
 			message: "options.autoConverge cannot be changed; create another LiveMigration",
 			before:  bare, changes: []string{"{domain: web, targetNode: b, options: {autoConverge: {}}}"},
+		},
+		"options.transfer": {
+			message: "options.transfer cannot be changed; create another LiveMigration", field: "spec.options.transfer",
+			before:  "{domain: web, targetNode: b, options: {transfer: {encryption: Required}}}",
+			changes: []string{"{domain: web, targetNode: b, options: {transfer: {encryption: Disabled}}}", "{domain: web, targetNode: b, options: {transfer: {}}}"},
+		},
+		"options.transfer (removed)": {
+			message: "options.transfer cannot be changed; create another LiveMigration",
+			before:  "{domain: web, targetNode: b, options: {transfer: {encryption: Required}}}",
+			changes: []string{"{domain: web, targetNode: b, options: {}}", bare},
+		},
+		"options.transfer (given later)": {
+			message: "options.transfer cannot be changed; create another LiveMigration",
+			before:  bare, changes: []string{"{domain: web, targetNode: b, options: {transfer: {encryption: Disabled}}}"},
 		},
 		"options.convergence": {
 			message: "options.convergence cannot be changed; create another LiveMigration", field: "spec.options.convergence",

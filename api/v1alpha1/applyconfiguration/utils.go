@@ -28,6 +28,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.BridgeInterfaceSourceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("CellPin"):
 		return &apiv1alpha1.CellPinApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("CompressionOptions"):
+		return &apiv1alpha1.CompressionOptionsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ConvergenceOptions"):
 		return &apiv1alpha1.ConvergenceOptionsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("CPUSharesMigrateData"):
@@ -130,6 +132,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.MigrateDataApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("MigrationOptions"):
 		return &apiv1alpha1.MigrationOptionsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("MigrationTLS"):
+		return &apiv1alpha1.MigrationTLSApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("NetworkFilter"):
 		return &apiv1alpha1.NetworkFilterApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("NetworkInterfaceSource"):
@@ -196,6 +200,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.TargetOfferApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TargetStatus"):
 		return &apiv1alpha1.TargetStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("TransferOptions"):
+		return &apiv1alpha1.TransferOptionsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("TransferPlan"):
+		return &apiv1alpha1.TransferPlanApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TransferStatus"):
 		return &apiv1alpha1.TransferStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("UnreadFact"):

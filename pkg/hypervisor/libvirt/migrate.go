@@ -182,7 +182,35 @@ func migrateArguments(params hypervisor.MigrateParams) (*lv.DomainMigrateParamet
 		parameters.AutoConvergeIncrementSet = slow.IncrementPercent != 0
 		parameters.AutoConvergeIncrement = int(slow.IncrementPercent)
 	}
-	return parameters, flags
+	return parameters, flags | transferArguments(params.Transfer, parameters)
+}
+
+// transferArguments sets how the guest is sent, and returns the flags for that.
+func transferArguments(t hypervisor.Transferral, parameters *lv.DomainMigrateParameters) lv.DomainMigrateFlags {
+	var flags lv.DomainMigrateFlags
+	if t.TLS {
+		flags |= lv.MIGRATE_TLS
+		parameters.TLSDestinationSet, parameters.TLSDestination = t.TLSDestination != "", t.TLSDestination
+	}
+	if t.ParallelConnections != 0 {
+		flags |= lv.MIGRATE_PARALLEL
+		parameters.ParallelConnectionsSet, parameters.ParallelConnections = true, int(t.ParallelConnections)
+	}
+	if t.ZeroCopy {
+		flags |= lv.MIGRATE_ZEROCOPY
+	}
+	if t.Compression != hypervisor.NoCompression {
+		flags |= lv.MIGRATE_COMPRESSED
+		parameters.CompressionSet, parameters.Compression = true, string(t.Compression)
+		leveled := t.CompressionLevel != 0
+		switch t.Compression { //nolint:exhaustive // The others have no level.
+		case hypervisor.CompressionZlib:
+			parameters.CompressionZlibLevelSet, parameters.CompressionZlibLevel = leveled, int(t.CompressionLevel)
+		case hypervisor.CompressionZstd:
+			parameters.CompressionZstdLevelSet, parameters.CompressionZstdLevel = leveled, int(t.CompressionLevel)
+		}
+	}
+	return flags
 }
 
 // recoverArguments translates the parameters of a migration for its recovery,

@@ -57,6 +57,48 @@ func TestMigrateArguments(t *testing.T) {
 			},
 			wantFlags: always | lv.MIGRATE_AUTO_CONVERGE,
 		},
+		{
+			name:      "encrypted",
+			params:    hypervisor.MigrateParams{LiveXML: "live", Transfer: hypervisor.Transferral{TLS: true}},
+			want:      lv.DomainMigrateParameters{DestXMLSet: true, DestXML: "live"},
+			wantFlags: always | lv.MIGRATE_TLS,
+		},
+		{
+			name: "encrypted, over several connections that compress",
+			params: hypervisor.MigrateParams{LiveXML: "live", Transfer: hypervisor.Transferral{
+				TLS: true, TLSDestination: "b.example", ParallelConnections: 4, Compression: hypervisor.CompressionZstd, CompressionLevel: 3,
+			}},
+			want: lv.DomainMigrateParameters{
+				DestXMLSet: true, DestXML: "live", TLSDestinationSet: true, TLSDestination: "b.example", ParallelConnectionsSet: true, ParallelConnections: 4,
+				CompressionSet: true, Compression: "zstd", CompressionZstdLevelSet: true, CompressionZstdLevel: 3,
+			},
+			wantFlags: always | lv.MIGRATE_TLS | lv.MIGRATE_PARALLEL | lv.MIGRATE_COMPRESSED,
+		},
+		{
+			name: "compressed by zlib",
+			params: hypervisor.MigrateParams{LiveXML: "live", Transfer: hypervisor.Transferral{
+				ParallelConnections: 1, Compression: hypervisor.CompressionZlib, CompressionLevel: 9,
+			}},
+			want: lv.DomainMigrateParameters{
+				DestXMLSet: true, DestXML: "live", ParallelConnectionsSet: true, ParallelConnections: 1,
+				CompressionSet: true, Compression: "zlib", CompressionZlibLevelSet: true, CompressionZlibLevel: 9,
+			},
+			wantFlags: always | lv.MIGRATE_PARALLEL | lv.MIGRATE_COMPRESSED,
+		},
+		{
+			name:      "compressed by what has changed",
+			params:    hypervisor.MigrateParams{LiveXML: "live", Transfer: hypervisor.Transferral{Compression: hypervisor.CompressionXBZRLE}},
+			want:      lv.DomainMigrateParameters{DestXMLSet: true, DestXML: "live", CompressionSet: true, Compression: "xbzrle"},
+			wantFlags: always | lv.MIGRATE_COMPRESSED,
+		},
+		{
+			name:   "sent from where it is",
+			params: hypervisor.MigrateParams{LiveXML: "live", Transfer: hypervisor.Transferral{ParallelConnections: 2, ZeroCopy: true}},
+			want: lv.DomainMigrateParameters{
+				DestXMLSet: true, DestXML: "live", ParallelConnectionsSet: true, ParallelConnections: 2,
+			},
+			wantFlags: always | lv.MIGRATE_PARALLEL | lv.MIGRATE_ZEROCOPY,
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -77,9 +119,12 @@ func TestRecoverArguments(t *testing.T) {
 	params := hypervisor.MigrateParams{
 		DestinationURI: "qemu+tcp://b/system", MigrateURI: "tcp://192.0.2.2", Persist: true, AllowUnsafe: true,
 		BandwidthMiBps: 100, AutoConverge: &hypervisor.AutoConverge{InitialPercent: 30},
+		Transfer: hypervisor.Transferral{TLS: true, TLSDestination: "b.example"},
 	}
 	got, flags := recoverArguments(params)
-	want := lv.DomainMigrateParameters{URISet: true, URI: "tcp://192.0.2.2", AutoConvergeInitialSet: true, AutoConvergeInitial: 30}
+	want := lv.DomainMigrateParameters{
+		URISet: true, URI: "tcp://192.0.2.2", AutoConvergeInitialSet: true, AutoConvergeInitial: 30, TLSDestinationSet: true, TLSDestination: "b.example",
+	}
 	if !reflect.DeepEqual(*got, want) {
 		t.Errorf("got  %+v\nwant %+v", *got, want)
 	}

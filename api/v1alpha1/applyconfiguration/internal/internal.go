@@ -123,6 +123,17 @@ var schemaYAML = typed.YAMLObject(`types:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.CPUSet
 - name: com.github.virtferry.virtferry.api.v1alpha1.CertificateState
   scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.CompressionMethod
+  scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.CompressionOptions
+  map:
+    fields:
+    - name: level
+      type:
+        scalar: numeric
+    - name: method
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.CompressionMethod
 - name: com.github.virtferry.virtferry.api.v1alpha1.ConvergenceOptions
   map:
     fields:
@@ -168,6 +179,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: state
       type:
         scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.Encryption
+  scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.EthernetInterfaceSource
   map:
     fields:
@@ -1087,6 +1100,27 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: skipCPUCheck
       type:
         scalar: boolean
+    - name: transfer
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.TransferOptions
+- name: com.github.virtferry.virtferry.api.v1alpha1.MigrationTLS
+  map:
+    fields:
+    - name: authorities
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: problem
+      type:
+        scalar: string
+    - name: ready
+      type:
+        scalar: boolean
+    - name: serverName
+      type:
+        scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.NUMAMigrateData
   map:
     fields:
@@ -1565,6 +1599,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: steering
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.SteeringStatus
+    - name: transfer
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.TransferPlan
     - name: warnings
       type:
         list:
@@ -1664,6 +1701,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: libvirtVersion
       type:
         scalar: string
+    - name: migrationTLS
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.MigrationTLS
     - name: numaNodes
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.CPUSet
@@ -1743,6 +1783,45 @@ var schemaYAML = typed.YAMLObject(`types:
   scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.Toggle
   scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.TransferOptions
+  map:
+    fields:
+    - name: compression
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.CompressionOptions
+    - name: encryption
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.Encryption
+    - name: parallelConnections
+      type:
+        scalar: numeric
+    - name: tlsDestination
+      type:
+        scalar: string
+    - name: zeroCopy
+      type:
+        scalar: boolean
+- name: com.github.virtferry.virtferry.api.v1alpha1.TransferPlan
+  map:
+    fields:
+    - name: compression
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.CompressionMethod
+    - name: encrypted
+      type:
+        scalar: boolean
+    - name: parallelConnections
+      type:
+        scalar: numeric
+    - name: tlsDestination
+      type:
+        scalar: string
+    - name: unencryptedReason
+      type:
+        scalar: string
+    - name: zeroCopy
+      type:
+        scalar: boolean
 - name: com.github.virtferry.virtferry.api.v1alpha1.TransferStatus
   map:
     fields:

@@ -27,6 +27,9 @@ type MigrationOptionsApplyConfiguration struct {
 	// the hypervisor's default. May be changed while the migration runs; if it is
 	// removed then, the last limit stays in force.
 	BandwidthMiBps *int64 `json:"bandwidthMiBps,omitempty"`
+	// transfer says how the guest is sent: encryption, connections, compression. Cannot be
+	// changed.
+	Transfer *TransferOptionsApplyConfiguration `json:"transfer,omitempty"`
 	// convergence says how the allowed downtime is raised to maxDowntimeMilliseconds
 	// while the guest is copied. Cannot be changed.
 	Convergence *ConvergenceOptionsApplyConfiguration `json:"convergence,omitempty"`
@@ -90,6 +93,14 @@ func (b *MigrationOptionsApplyConfiguration) WithMaxDowntimeMilliseconds(value i
 // If called multiple times, the BandwidthMiBps field is set to the value of the last call.
 func (b *MigrationOptionsApplyConfiguration) WithBandwidthMiBps(value int64) *MigrationOptionsApplyConfiguration {
 	b.BandwidthMiBps = &value
+	return b
+}
+
+// WithTransfer sets the Transfer field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Transfer field is set to the value of the last call.
+func (b *MigrationOptionsApplyConfiguration) WithTransfer(value *TransferOptionsApplyConfiguration) *MigrationOptionsApplyConfiguration {
+	b.Transfer = value
 	return b
 }
 

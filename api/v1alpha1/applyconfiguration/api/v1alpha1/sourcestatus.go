@@ -40,6 +40,8 @@ type SourceStatusApplyConfiguration struct {
 	// knownFaults are faults of the versions of libvirt and QEMU on the two hosts that the
 	// migration may meet, each with what to do about it. Set with warnings.
 	KnownFaults []string `json:"knownFaults,omitempty"`
+	// transfer is how the guest is sent. Set with warnings.
+	Transfer *TransferPlanApplyConfiguration `json:"transfer,omitempty"`
 	// jobStartedTime is when the migration job was first seen running.
 	JobStartedTime *v1.MicroTime `json:"jobStartedTime,omitempty"`
 	// steering is what the agent has done to the running job.
@@ -131,6 +133,14 @@ func (b *SourceStatusApplyConfiguration) WithKnownFaults(values ...string) *Sour
 	for i := range values {
 		b.KnownFaults = append(b.KnownFaults, values[i])
 	}
+	return b
+}
+
+// WithTransfer sets the Transfer field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Transfer field is set to the value of the last call.
+func (b *SourceStatusApplyConfiguration) WithTransfer(value *TransferPlanApplyConfiguration) *SourceStatusApplyConfiguration {
+	b.Transfer = value
 	return b
 }
 

@@ -23,6 +23,8 @@ type TargetHostApplyConfiguration struct {
 	LibvirtVersion *string `json:"libvirtVersion,omitempty"`
 	// hypervisorVersion is the version of the host's QEMU.
 	HypervisorVersion *string `json:"hypervisorVersion,omitempty"`
+	// migrationTLS is whether the host's QEMU can encrypt migrations.
+	MigrationTLS *MigrationTLSApplyConfiguration `json:"migrationTLS,omitempty"`
 }
 
 // TargetHostApplyConfiguration constructs a declarative configuration of the TargetHost type for use with
@@ -68,5 +70,13 @@ func (b *TargetHostApplyConfiguration) WithLibvirtVersion(value string) *TargetH
 // If called multiple times, the HypervisorVersion field is set to the value of the last call.
 func (b *TargetHostApplyConfiguration) WithHypervisorVersion(value string) *TargetHostApplyConfiguration {
 	b.HypervisorVersion = &value
+	return b
+}
+
+// WithMigrationTLS sets the MigrationTLS field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MigrationTLS field is set to the value of the last call.
+func (b *TargetHostApplyConfiguration) WithMigrationTLS(value *MigrationTLSApplyConfiguration) *TargetHostApplyConfiguration {
+	b.MigrationTLS = value
 	return b
 }

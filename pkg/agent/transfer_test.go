@@ -1,0 +1,170 @@
+package agent
+
+import (
+	"io/fs"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
+)
+
+// bubbleTime is when the time of a bubble begins.
+func bubbleTime() time.Time { return time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) }
+
+// without returns files without some of them.
+func without(files fstest.MapFS, names ...string) fstest.MapFS {
+	for _, name := range names {
+		delete(files, "etc/pki/qemu/"+name)
+	}
+	return files
+}
+
+func TestGuestsAreSentEncrypted(t *testing.T) {
+	ca, other := newAuthority(t, bubbleTime()), newAuthority(t, bubbleTime())
+	const off = "spec.options.transfer.encryption is Disabled"
+	for _, c := range []struct {
+		name           string
+		source, target fs.FS
+		encryption     v1alpha1.Encryption
+		encrypted      bool
+		destination    string
+		because        string // Part of why it is not encrypted, or not moved.
+		refused        bool
+	}{
+		{name: "both have certificates", source: ca.qemuHost("node-a"), target: ca.qemuHost("node-b"), encrypted: true},
+		{name: "the target's is for another name", source: ca.qemuHost("x"), target: ca.qemuHost("*.lan", "B.lan"), encrypted: true, destination: "b.lan"},
+		{name: "the target's is for its IP address", source: ca.qemuHost("x"), target: ca.qemuHost("192.0.2.9"), encrypted: true, destination: "192.0.2.9"},
+		{name: "the target's is for nobody", source: ca.qemuHost("x"), target: ca.qemuHost("*.lan"), because: "names neither node-b nor any other host"},
+		{name: "it is off", source: ca.qemuHost("a"), target: ca.qemuHost("node-b"), encryption: v1alpha1.EncryptionDisabled, because: off},
+		{name: "two authorities", source: ca.qemuHost("a"), target: other.qemuHost("node-b"), because: "no certificate authority in common"},
+		{
+			name: "the source has no key", source: without(ca.qemuHost("a"), "client-key.pem"), target: ca.qemuHost("node-b"),
+			because: "on node-a, QEMU's certificate /etc/pki/qemu/client-cert.pem has no key",
+		},
+		{
+			name: "the target has no certificate", source: ca.qemuHost("a"), target: without(ca.qemuHost("node-b"), "server-cert.pem"),
+			because: "on node-b, QEMU's certificate /etc/pki/qemu/server-cert.pem is missing",
+		},
+		{name: "nothing is seen", because: "the agent on node-b does not see its host's certificates"},
+		{name: "nothing is seen, but it is required", encryption: v1alpha1.EncryptionRequired, encrypted: true},
+		{
+			name: "it is required, and the target has no certificates", source: ca.qemuHost("a"), target: fstest.MapFS{"etc/libvirt/qemu.conf": {}},
+			encryption: v1alpha1.EncryptionRequired, refused: true, because: "on node-b, QEMU's certificate authority /etc/pki/qemu/ca-cert.pem is missing",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.a.files, w.b.files = c.source, c.target
+				w.a.restart()
+				w.b.restart()
+				lm := w.settle(w.migrateWith(guestUUID, func(lm *v1alpha1.LiveMigration) {
+					lm.Spec.Options = &v1alpha1.MigrationOptions{Transfer: &v1alpha1.TransferOptions{Encryption: c.encryption}}
+				}))
+				if c.refused {
+					w.requireEnd(lm, v1alpha1.PhaseFailed, v1alpha1.ReasonSourceCheckFailed, "")
+					w.requireCalls(fake.MethodMigrate, 0)
+					if p := lm.Status.Source.Problem; len(p.Blockers) != 1 || p.Blockers[0].Code != v1alpha1.BlockerEncryptionUnavailable || !strings.Contains(p.Message, c.because) {
+						t.Errorf("the problem is %+v", p)
+					}
+					return
+				}
+				w.requireEnd(lm, v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated, "")
+				plan := lm.Status.Source.Transfer
+				if plan == nil || plan.Encrypted != c.encrypted || plan.TLSDestination != c.destination || !strings.Contains(plan.UnencryptedReason, c.because) ||
+					plan.Encrypted != (plan.UnencryptedReason == "") {
+					t.Errorf("the status says %+v", plan)
+				}
+				for _, call := range w.fleet.Calls() {
+					if got := call.Params.Transfer; call.Method == fake.MethodMigrate && got != (hypervisor.Transferral{TLS: c.encrypted, TLSDestination: c.destination}) {
+						t.Errorf("libvirt was asked for %+v", got)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestAResumedPostCopyIsSentAsItBegan, whatever has become of the certificates and of the
+// agent: libvirt refuses other flags than the first.
+func TestAResumedPostCopyIsSentAsItBegan(t *testing.T) {
+	ca := newAuthority(t, bubbleTime())
+	inWorld(t, func(w *world) {
+		w.a.files, w.b.files = ca.qemuHost("a"), ca.qemuHost("b.lan")
+		w.a.restart()
+		w.b.restart()
+		w.busy()
+		w.fleet.ScriptNext(guestUUID, fake.Script{Ending: fake.EndsPostCopyBroken})
+		lm := w.migrateWith(guestUUID, keepGoing(true))
+		w.copying(lm)
+		w.a.files, w.b.files = nil, nil
+		w.a.restart()
+		w.b.restart()
+		w.ask(lm, v1alpha1.AnnotationForceComplete, "1")
+		w.requireEnd(w.settle(lm), v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated, "ForceComplete 1 Done")
+		var calls []hypervisor.Transferral
+		for _, call := range w.fleet.Calls() {
+			if call.Method == fake.MethodMigrate || call.Method == fake.MethodRecoverPostCopy {
+				calls = append(calls, call.Params.Transfer)
+			}
+		}
+		want := hypervisor.Transferral{TLS: true, TLSDestination: "b.lan"}
+		if len(calls) < 2 || calls[0] != want || calls[len(calls)-1] != want {
+			t.Errorf("libvirt was asked for %+v", calls)
+		}
+	})
+}
+
+// TestConnectionsAndCompression are handed over, and refused before anything is touched where
+// a version does not have them.
+func TestConnectionsAndCompression(t *testing.T) {
+	options := &v1alpha1.TransferOptions{
+		ParallelConnections: new(int32(4)), Compression: &v1alpha1.CompressionOptions{Method: v1alpha1.CompressionZstd, Level: new(int32(3))},
+	}
+	for _, c := range []struct{ name, source, target, refused string }{
+		{"both can", "9.4.0", "11.3.0", ""},
+		{"the source cannot", "9.0.0", "11.3.0", "9.0.0 on node-a"},
+		{"the target cannot", "11.3.0", "9.0.0", "9.0.0 on node-b"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.fleet.Host("node-a").SetVersions(c.source, "10.0.0")
+				w.fleet.Host("node-b").SetVersions(c.target, "10.0.0")
+				lm := w.settle(w.migrateWith(guestUUID, func(lm *v1alpha1.LiveMigration) {
+					lm.Spec.Options = &v1alpha1.MigrationOptions{Transfer: options}
+				}))
+				if c.refused != "" {
+					w.requireEnd(lm, v1alpha1.PhaseFailed, v1alpha1.ReasonSourceCheckFailed, "")
+					w.requireCalls(fake.MethodMigrate, 0)
+					if p := lm.Status.Source.Problem; p.Blockers[0].Code != v1alpha1.BlockerVersionUnsupported || !strings.Contains(p.Message, c.refused) {
+						t.Errorf("the problem is %+v", p)
+					}
+					return
+				}
+				w.requireEnd(lm, v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated, "")
+				for _, call := range w.fleet.Calls() {
+					if call.Method == fake.MethodMigrate && call.Params.Transfer != (hypervisor.Transferral{ParallelConnections: 4, Compression: hypervisor.CompressionZstd, CompressionLevel: 3}) {
+						t.Errorf("libvirt was asked for %+v", call.Params.Transfer)
+					}
+				}
+				if plan := lm.Status.Source.Transfer; plan == nil || plan.ParallelConnections != 4 || plan.Compression != v1alpha1.CompressionZstd {
+					t.Errorf("the status says %+v", plan)
+				}
+			})
+		})
+	}
+}
+
+// TestAServerNameIsCheckedBeforeItIsUsed: it comes from the target's agent.
+func TestAServerNameIsCheckedBeforeItIsUsed(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.api.spoil = func(section *v1alpha1.TargetStatus) {
+			section.Host.MigrationTLS = &v1alpha1.MigrationTLS{Ready: true, ServerName: "node-b?x=y"}
+		}
+		lm := w.settle(w.migrateWith(guestUUID, func(*v1alpha1.LiveMigration) {}))
+		w.requireEnd(lm, v1alpha1.PhaseFailed, v1alpha1.ReasonTargetCheckFailed, "")
+	})
+}
