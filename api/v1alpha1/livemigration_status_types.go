@@ -283,59 +283,6 @@ type SourceStatus struct {
 	Problem *Problem `json:"problem,omitempty"`
 }
 
-// GuestFacts are what the target has to know about a guest.
-type GuestFacts struct {
-	// name is the guest's libvirt name.
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=256
-	Name string `json:"name,omitempty"`
-	// hostUUID is the UUID of the source's libvirt.
-	// +optional
-	// +kubebuilder:validation:MaxLength=36
-	HostUUID string `json:"hostUUID,omitempty"`
-	// serialPorts is how many TCP ports the guest's serial consoles listen on.
-	// +optional
-	// +kubebuilder:validation:Minimum=0
-	// +kubebuilder:validation:Maximum=64
-	SerialPorts int32 `json:"serialPorts,omitempty"`
-	// secrets are the libvirt secrets to which the definitions for the target refer. The
-	// target's libvirt must have them.
-	// +optional
-	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=128
-	Secrets []SecretReference `json:"secrets,omitempty"`
-	// emulator is what runs the guest.
-	// +optional
-	Emulator *GuestEmulator `json:"emulator,omitempty"`
-}
-
-// GuestEmulator is what runs a guest. The target's libvirt is asked beforehand whether it can
-// do the same.
-type GuestEmulator struct {
-	// path is where it is to be on the target.
-	// +optional
-	// +kubebuilder:validation:MaxLength=4096
-	Path string `json:"path,omitempty"`
-	// virtType is the kind of virtualization, such as kvm.
-	// +optional
-	// +kubebuilder:validation:MaxLength=64
-	VirtType string `json:"virtType,omitempty"`
-	// arch is the guest's architecture, such as x86_64.
-	// +optional
-	// +kubebuilder:validation:MaxLength=64
-	Arch string `json:"arch,omitempty"`
-	// machine is the type of machine, such as pc-q35-7.2.
-	// +optional
-	// +kubebuilder:validation:MaxLength=64
-	Machine string `json:"machine,omitempty"`
-	// cpu is the guest's CPU, as an element of its definition. It is absent where only the
-	// emulator knows what the guest's CPU has, and then not compared.
-	// +optional
-	// +kubebuilder:validation:MaxLength=16384
-	CPU string `json:"cpu,omitempty"`
-}
-
 // SourceEnd is how the migration ended on the source.
 type SourceEnd struct {
 	// call is what libvirt's migrate call returned.

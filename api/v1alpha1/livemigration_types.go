@@ -127,6 +127,11 @@ type MigrationOptions struct {
 	// whatever is given here. May be changed until then.
 	// +optional
 	SkipCPUCheck *bool `json:"skipCPUCheck,omitempty"`
+	// skipMemoryCheck has the guest's memory not be compared with what is free on the target:
+	// for hosts that give their guests more than they have. Huge pages are compared all the
+	// same. May be changed until the migration is started.
+	// +optional
+	SkipMemoryCheck *bool `json:"skipMemoryCheck,omitempty"`
 	// maxDowntimeMilliseconds is the longest that the guest may be paused for
 	// its switch-over. Absent means 500. May be changed while the migration
 	// runs.

@@ -112,6 +112,14 @@ const (
 	BlockerEncryptionUnavailable BlockerCode = "EncryptionUnavailable"
 	// BlockerVersionUnsupported: a version of libvirt or QEMU cannot do what is asked for.
 	BlockerVersionUnsupported BlockerCode = "VersionUnsupported"
+	// BlockerMemoryInsufficient: the target has not enough memory free for the guest.
+	BlockerMemoryInsufficient BlockerCode = "MemoryInsufficient"
+	// BlockerHugePagesInsufficient: the target has not enough huge pages of the size free.
+	BlockerHugePagesInsufficient BlockerCode = "HugePagesInsufficient"
+	// BlockerNetworkMissing and BlockerNetworkInactive: a network of the guest is not there on
+	// the target, or not started.
+	BlockerNetworkMissing  BlockerCode = "NetworkMissing"
+	BlockerNetworkInactive BlockerCode = "NetworkInactive"
 	// BlockerMore: there are more than can be listed.
 	BlockerMore BlockerCode = "More"
 	// BlockerSecretRefused: the target's libvirt does not take a secret.

@@ -32,7 +32,8 @@ type Node struct {
 	// Files are the host's.
 	Files HostFiles
 
-	ports portPool
+	ports  portPool
+	claims claims
 	// loanEnds is told when a migration has ended for which secrets may have been lent.
 	loanEnds chan struct{}
 	// loanTrouble says why secrets that were lent cannot be taken back; nil where they can.
@@ -124,6 +125,12 @@ func (n *Node) note(domains []hypervisor.Domain, err error) {
 		}
 	}
 	n.shown.Store(v)
+}
+
+// keepPromises restores what an object tells of that its guest was promised.
+func (n *Node) keepPromises(lm *v1alpha1.LiveMigration) {
+	n.keepPorts(lm)
+	n.keepClaim(lm)
 }
 
 // keepPorts restores the promise of ports that an object tells of.

@@ -54,7 +54,7 @@ func NewSourceSessions(node *Node) *Sessions {
 
 // NewTargetSessions returns the sessions in which the node receives guests.
 func NewTargetSessions(node *Node) *Sessions {
-	return newSessions(node, side{run: runTarget, restore: node.keepPorts, release: node.releaseTarget})
+	return newSessions(node, side{run: runTarget, restore: node.keepPromises, release: node.releaseTarget})
 }
 
 func newSessions(node *Node, s side) *Sessions {

@@ -109,6 +109,7 @@ func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, e
 	}
 	return &v1alpha1.GuestFacts{
 		Name: seen.domain.Name, HostUUID: host.UUID, SerialPorts: int32(ports), Secrets: secrets, Emulator: emulator,
+		Resources: resourcesOf(definitions, s.lm.Spec.MigrateData),
 	}, allOf(problems)
 }
 

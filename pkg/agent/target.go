@@ -79,6 +79,7 @@ func (s *targetSession) refreshFacts() bool {
 		s.section = migration.CurrentTarget(lm).DeepCopy()
 		s.node.keepPorts(lm)
 	}
+	s.node.keepClaim(lm)
 	return !gone
 }
 
@@ -340,7 +341,7 @@ func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo) (
 				"Another guest named %q, with the UUID %s, is defined on %s. Ask an administrator to rename or undefine it, and then create another LiveMigration", d.Name, d.UUID, node))
 		}
 	}
-	problems = append(problems, s.checkEmulator(ctx, host, guest.Emulator))
+	problems = append(problems, s.checkEmulator(ctx, host, guest.Emulator), s.checkResources(ctx, guest.Resources))
 	ports, err := s.reservePorts(ctx, int(guest.SerialPorts), guests)
 	return known, ports, s.prepareSecrets(ctx, guest.Secrets, append(problems, err))
 }

@@ -60,6 +60,7 @@ type testAgent struct {
 	w      *world
 	name   string
 	files  fs.FS // The host's.
+	system fs.FS // The kernel's.
 	cancel context.CancelFunc
 	ended  sync.WaitGroup
 
@@ -87,7 +88,7 @@ func (a *testAgent) startWith(objects ...*v1alpha1.LiveMigration) {
 			ListenAddress: netip.MustParseAddr("192.0.2.1"), SerialPorts: PortRange{First: 10000, Last: 10009},
 		},
 		Clock: clock.RealClock{}, Log: logr.Discard(), Secrets: &memorySecrets{api: a.w.api},
-		Files: HostFiles{Host: a.files},
+		Files: HostFiles{Host: a.files, System: a.system},
 	}
 	loans := NewLoans(node)
 	ctx, cancel := context.WithCancel(context.Background())

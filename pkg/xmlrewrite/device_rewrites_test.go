@@ -1,6 +1,7 @@
 package xmlrewrite
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -270,7 +271,7 @@ func TestReadNeeds(t *testing.T) {
 		"others at an address of the host":    {graphics("dbus", here), Needs{}},
 	} {
 		got, err := ReadNeeds("<domain><devices>" + c.devices + "</devices></domain>")
-		if err != nil || got != c.want {
+		if err != nil || !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: got %+v, %v; want %+v", name, got, err, c.want)
 		}
 	}

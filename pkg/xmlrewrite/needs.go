@@ -1,5 +1,14 @@
 package xmlrewrite
 
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
+)
+
 // Needs is what a guest asks of its target, as far as the target's agent can
 // offer it. It is read from the source XML before there is a plan.
 type Needs struct {
@@ -22,6 +31,12 @@ type Needs struct {
 	// CPU is the guest's <cpu> if the emulator was held to it: the guest has exactly what
 	// it says. Of others, only the emulator knows what they have.
 	CPU string
+	// MemoryBytes is the memory that the guest has now, and HugePageBytes the size of the
+	// pages that all of it is in; zero where it is in ordinary ones, or not known. Such
+	// memory counts in full, whatever a balloon has given back.
+	MemoryBytes, HugePageBytes uint64
+	// Networks are the names of libvirt's networks to which it is connected, each once.
+	Networks []string
 }
 
 // maxSerialPorts bounds how many ports an agent is asked to reserve.
@@ -49,7 +64,70 @@ func ReadNeeds[Text ~string | ~[]byte](domainXML Text) (Needs, error) {
 	}
 	needs.readGraphics(doc)
 	needs.readCPU(doc)
+	needs.readMemory(doc)
+	for _, i := range doc.devices("interface") {
+		name := i.Child("source").Value("network")
+		if i.Value("type") == "network" && name != "" && !slices.Contains(needs.Networks, name) {
+			needs.Networks = append(needs.Networks, name)
+		}
+	}
 	return needs, nil
+}
+
+// ReadNeedsOnTarget reads what a guest will take of its target, from its definition as it
+// will be there but for what the target offers. It is not known of a guest that cannot be
+// rewritten, which is told when that is tried. The other definition is as in [Options].
+func ReadNeedsOnTarget[Text ~string | ~[]byte](domainXML, other Text, data *v1alpha1.MigrateData) (needs Needs, known bool) {
+	anywhere := "127.0.0.1"
+	offer := &v1alpha1.MigrateData{
+		Graphics: &v1alpha1.GraphicsMigrateData{VNCListenAddress: &anywhere, SPICEListenAddress: &anywhere, RDPListenAddress: &anywhere},
+		Serial:   &v1alpha1.SerialMigrateData{ListenAddress: &anywhere},
+	}
+	for i := range maxSerialPorts {
+		offer.Serial.Ports = append(offer.Serial.Ports, int32(10000+i))
+	}
+	plan, err := NewPlan(domainXML, data, Options{Offer: offer, Other: string(other)})
+	if err != nil {
+		return Needs{}, false
+	}
+	needs, err = ReadNeeds(plan.Apply())
+	return needs, err == nil
+}
+
+func (n *Needs) readMemory(doc *guest) {
+	whole, now := kibibytes(doc.Root.Child("memory")), kibibytes(doc.Root.Child("currentMemory"))
+	n.MemoryBytes = whole
+	if now != 0 && now < whole {
+		n.MemoryBytes = now
+	}
+	hugePages := doc.Root.Child("memoryBacking").Child("hugepages")
+	if hugePages == nil {
+		return
+	}
+	pages := hugePages.Children("page")
+	n.MemoryBytes = whole
+	if len(pages) != 1 || pages[0].Value("nodeset") != "" {
+		n.MemoryBytes = 0 // In pages of several sizes, or of the host's default one.
+		return
+	}
+	if n.HugePageBytes = kibibytesOf(pages[0].Value("size"), pages[0].Value("unit")); n.HugePageBytes == 0 {
+		n.MemoryBytes = 0
+	}
+}
+
+// kibibytes reads an amount of memory, in bytes; zero is unknown. Of a running guest, libvirt
+// gives it in KiB.
+func kibibytes(e *xmltree.Node) uint64 { return kibibytesOf(e.Text(), e.Value("unit")) }
+
+func kibibytesOf(number, unit string) uint64 {
+	if unit != "KiB" && unit != "" {
+		return 0
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(number), 10, 52)
+	if err != nil {
+		return 0
+	}
+	return n << 10
 }
 
 func (n *Needs) readCPU(doc *guest) {

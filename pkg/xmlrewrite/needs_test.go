@@ -1,6 +1,11 @@
 package xmlrewrite
 
-import "testing"
+import (
+	"slices"
+	"testing"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+)
 
 // TestNeedsOfTheCPU: what some versions of libvirt refuse.
 func TestNeedsOfTheCPU(t *testing.T) {
@@ -24,6 +29,69 @@ func TestNeedsOfTheCPU(t *testing.T) {
 		got, err := ReadNeeds("<domain>" + c.cpu + "<devices/></domain>")
 		if err != nil || got.CPUThreads != c.threads || got.VMX != c.vmx {
 			t.Errorf("%s: threads %t, vmx %t, %v", c.cpu, got.CPUThreads, got.VMX, err)
+		}
+	}
+}
+
+func TestNeedsOfMemory(t *testing.T) {
+	t.Parallel()
+	const gib, mib = 1 << 30, 1 << 20
+	for _, c := range []struct {
+		xml         string
+		bytes, page uint64
+	}{
+		{"<memory unit='KiB'>2097152</memory><currentMemory unit='KiB'>1048576</currentMemory>", gib, 0},
+		{"<memory>2097152</memory>", 2 * gib, 0},
+		{"<memory unit='KiB'>1048576</memory><currentMemory unit='KiB'>2097152</currentMemory>", gib, 0},
+		{"<memory unit='GiB'>2</memory>", 0, 0},
+		{"<memory unit='KiB'>99999999999999999999</memory>", 0, 0},
+		{"", 0, 0},
+		{
+			"<memory unit='KiB'>2097152</memory><currentMemory unit='KiB'>1048576</currentMemory>" +
+				"<memoryBacking><hugepages><page size='2048' unit='KiB'/></hugepages></memoryBacking>", 2 * gib, 2 * mib,
+		},
+		{"<memory unit='KiB'>2097152</memory><memoryBacking><hugepages/></memoryBacking>", 0, 0},
+		{"<memory unit='KiB'>2097152</memory><memoryBacking><hugepages><page size='2' unit='M'/></hugepages></memoryBacking>", 0, 0},
+		{"<memory unit='KiB'>2097152</memory><memoryBacking><hugepages><page size='2048' unit='KiB' nodeset='0'/></hugepages></memoryBacking>", 0, 0},
+	} {
+		got, err := ReadNeeds("<domain>" + c.xml + "<devices/></domain>")
+		if err != nil || got.MemoryBytes != c.bytes || got.HugePageBytes != c.page {
+			t.Errorf("%s: %d bytes in pages of %d, %v", c.xml, got.MemoryBytes, got.HugePageBytes, err)
+		}
+	}
+}
+
+// TestNeedsOnTheTarget are those of the rewritten guest, as far as it can be rewritten.
+func TestNeedsOnTheTarget(t *testing.T) {
+	t.Parallel()
+	const guest = "<domain type='kvm'><name>a</name><uuid>11111111-1111-4111-8111-111111111111</uuid><memory unit='KiB'>1024</memory><devices>" +
+		"<interface type='network'><mac address='52:54:00:00:00:01'/><source network='blue'/></interface>" +
+		"<interface type='network'><mac address='52:54:00:00:00:02'/><source network='green'/></interface>" +
+		"<interface type='network'><mac address='52:54:00:00:00:03'/><source network='green'/></interface>" +
+		"<graphics type='vnc' port='5900' autoport='yes' listen='192.0.2.1'><listen type='address' address='192.0.2.1'/></graphics></devices></domain>"
+	to := func(macs ...v1alpha1.MACAddress) *v1alpha1.MigrateData {
+		data := &v1alpha1.MigrateData{}
+		for i, mac := range macs {
+			entry := v1alpha1.InterfaceMigrateData{MACAddress: mac}
+			if i == 0 {
+				entry.Source = &v1alpha1.InterfaceSource{Network: &v1alpha1.NetworkInterfaceSource{Name: "red"}}
+			}
+			data.Interfaces = append(data.Interfaces, entry)
+		}
+		return data
+	}
+	for name, c := range map[string]struct {
+		data  *v1alpha1.MigrateData
+		want  []string
+		known bool
+	}{
+		"as it is":                        {nil, []string{"blue", "green"}, true},
+		"one is mapped":                   {to("52:54:00:00:00:01", "52:54:00:00:00:02", "52:54:00:00:00:03"), []string{"red", "green"}, true},
+		"one is mapped that is not there": {to("52:54:00:00:00:09"), nil, false},
+	} {
+		got, known := ReadNeedsOnTarget(guest, "", c.data)
+		if known != c.known || !slices.Equal(got.Networks, c.want) || known && got.MemoryBytes != 1<<20 {
+			t.Errorf("%s: %+v, %t", name, got, known)
 		}
 	}
 }

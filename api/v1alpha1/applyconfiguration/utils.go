@@ -48,6 +48,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.GuestEmulatorApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestFacts"):
 		return &apiv1alpha1.GuestFactsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("GuestHugePages"):
+		return &apiv1alpha1.GuestHugePagesApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("GuestResources"):
+		return &apiv1alpha1.GuestResourcesApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("HostAddress"):
 		return &apiv1alpha1.HostAddressApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("HostArchitecture"):

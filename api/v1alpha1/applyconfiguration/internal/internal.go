@@ -247,6 +247,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: name
       type:
         scalar: string
+    - name: resources
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestResources
     - name: secrets
       type:
         list:
@@ -256,6 +259,30 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: serialPorts
       type:
         scalar: numeric
+- name: com.github.virtferry.virtferry.api.v1alpha1.GuestHugePages
+  map:
+    fields:
+    - name: count
+      type:
+        scalar: numeric
+    - name: sizeBytes
+      type:
+        scalar: numeric
+- name: com.github.virtferry.virtferry.api.v1alpha1.GuestResources
+  map:
+    fields:
+    - name: hugePages
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestHugePages
+    - name: memoryBytes
+      type:
+        scalar: numeric
+    - name: networks
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
 - name: com.github.virtferry.virtferry.api.v1alpha1.HostAddress
   map:
     fields:
@@ -1098,6 +1125,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
     - name: skipCPUCheck
+      type:
+        scalar: boolean
+    - name: skipMemoryCheck
       type:
         scalar: boolean
     - name: transfer

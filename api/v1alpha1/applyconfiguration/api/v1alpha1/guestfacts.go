@@ -18,6 +18,8 @@ type GuestFactsApplyConfiguration struct {
 	Secrets []SecretReferenceApplyConfiguration `json:"secrets,omitempty"`
 	// emulator is what runs the guest.
 	Emulator *GuestEmulatorApplyConfiguration `json:"emulator,omitempty"`
+	// resources are what the guest takes of its host.
+	Resources *GuestResourcesApplyConfiguration `json:"resources,omitempty"`
 }
 
 // GuestFactsApplyConfiguration constructs a declarative configuration of the GuestFacts type for use with
@@ -68,5 +70,13 @@ func (b *GuestFactsApplyConfiguration) WithSecrets(values ...*SecretReferenceApp
 // If called multiple times, the Emulator field is set to the value of the last call.
 func (b *GuestFactsApplyConfiguration) WithEmulator(value *GuestEmulatorApplyConfiguration) *GuestFactsApplyConfiguration {
 	b.Emulator = value
+	return b
+}
+
+// WithResources sets the Resources field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Resources field is set to the value of the last call.
+func (b *GuestFactsApplyConfiguration) WithResources(value *GuestResourcesApplyConfiguration) *GuestFactsApplyConfiguration {
+	b.Resources = value
 	return b
 }

@@ -19,6 +19,10 @@ type MigrationOptionsApplyConfiguration struct {
 	// migration is started. libvirt compares once more when the target receives the guest,
 	// whatever is given here. May be changed until then.
 	SkipCPUCheck *bool `json:"skipCPUCheck,omitempty"`
+	// skipMemoryCheck has the guest's memory not be compared with what is free on the target:
+	// for hosts that give their guests more than they have. Huge pages are compared all the
+	// same. May be changed until the migration is started.
+	SkipMemoryCheck *bool `json:"skipMemoryCheck,omitempty"`
 	// maxDowntimeMilliseconds is the longest that the guest may be paused for
 	// its switch-over. Absent means 500. May be changed while the migration
 	// runs.
@@ -77,6 +81,14 @@ func (b *MigrationOptionsApplyConfiguration) WithAllowUnsafe(value bool) *Migrat
 // If called multiple times, the SkipCPUCheck field is set to the value of the last call.
 func (b *MigrationOptionsApplyConfiguration) WithSkipCPUCheck(value bool) *MigrationOptionsApplyConfiguration {
 	b.SkipCPUCheck = &value
+	return b
+}
+
+// WithSkipMemoryCheck sets the SkipMemoryCheck field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the SkipMemoryCheck field is set to the value of the last call.
+func (b *MigrationOptionsApplyConfiguration) WithSkipMemoryCheck(value bool) *MigrationOptionsApplyConfiguration {
+	b.SkipMemoryCheck = &value
 	return b
 }
 

@@ -1,0 +1,88 @@
+package v1alpha1
+
+// GuestFacts are what the target has to know about a guest.
+type GuestFacts struct {
+	// name is the guest's libvirt name.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Name string `json:"name,omitempty"`
+	// hostUUID is the UUID of the source's libvirt.
+	// +optional
+	// +kubebuilder:validation:MaxLength=36
+	HostUUID string `json:"hostUUID,omitempty"`
+	// serialPorts is how many TCP ports the guest's serial consoles listen on.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=64
+	SerialPorts int32 `json:"serialPorts,omitempty"`
+	// secrets are the libvirt secrets to which the definitions for the target refer. The
+	// target's libvirt must have them.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=128
+	Secrets []SecretReference `json:"secrets,omitempty"`
+	// emulator is what runs the guest.
+	// +optional
+	Emulator *GuestEmulator `json:"emulator,omitempty"`
+	// resources are what the guest takes of its host.
+	// +optional
+	Resources *GuestResources `json:"resources,omitempty"`
+}
+
+// GuestResources are what a guest takes of its host, as it is to be on the target. What is
+// absent is not known, and not checked.
+type GuestResources struct {
+	// memoryBytes is the memory that the guest has now; absent if it is in huge pages.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	MemoryBytes int64 `json:"memoryBytes,omitempty"`
+	// hugePages are what its memory is in.
+	// +optional
+	HugePages *GuestHugePages `json:"hugePages,omitempty"`
+	// networks are the networks of libvirt to which it is connected.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=256
+	Networks []string `json:"networks,omitempty"`
+}
+
+// GuestHugePages are huge pages of one size.
+type GuestHugePages struct {
+	// sizeBytes is the size of a page.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	SizeBytes int64 `json:"sizeBytes,omitempty"`
+	// count is how many there are.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	Count int64 `json:"count,omitempty"`
+}
+
+// GuestEmulator is what runs a guest. The target's libvirt is asked beforehand whether it can
+// do the same.
+type GuestEmulator struct {
+	// path is where it is to be on the target.
+	// +optional
+	// +kubebuilder:validation:MaxLength=4096
+	Path string `json:"path,omitempty"`
+	// virtType is the kind of virtualization, such as kvm.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	VirtType string `json:"virtType,omitempty"`
+	// arch is the guest's architecture, such as x86_64.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Arch string `json:"arch,omitempty"`
+	// machine is the type of machine, such as pc-q35-7.2.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Machine string `json:"machine,omitempty"`
+	// cpu is the guest's CPU, as an element of its definition. It is absent where only the
+	// emulator knows what the guest's CPU has, and then not compared.
+	// +optional
+	// +kubebuilder:validation:MaxLength=16384
+	CPU string `json:"cpu,omitempty"`
+}

@@ -1,0 +1,244 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hostfiles"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/migration"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite"
+)
+
+// As many networks of a guest as the API takes, and as long names.
+const maxGuestNetworks, longestNetwork = 64, 256
+
+// resourcesOf is what a guest will take of the target; nil where that is not known.
+func resourcesOf(definitions []hypervisor.DomainXML, data *v1alpha1.MigrateData) *v1alpha1.GuestResources {
+	var other hypervisor.DomainXML
+	if len(definitions) > 1 {
+		other = definitions[1]
+	}
+	needs, known := xmlrewrite.ReadNeedsOnTarget(definitions[0], other, data)
+	if !known {
+		return nil
+	}
+	out := &v1alpha1.GuestResources{}
+	switch size := needs.HugePageBytes; {
+	case needs.MemoryBytes == 0:
+	case size == 0:
+		out.MemoryBytes = bytesOf(needs.MemoryBytes)
+	default:
+		out.HugePages = &v1alpha1.GuestHugePages{SizeBytes: bytesOf(size), Count: bytesOf((needs.MemoryBytes + size - 1) / size)}
+	}
+	for _, name := range needs.Networks {
+		if fits(name, longestNetwork) && len(out.Networks) < maxGuestNetworks {
+			out.Networks = append(out.Networks, name)
+		}
+	}
+	return out
+}
+
+// claims are what guests that are on their way will take of a host.
+type claims struct {
+	mu    sync.Mutex
+	taken map[types.UID]claim
+}
+
+// claim is what one guest will take: memory, and huge pages of one size.
+type claim struct {
+	memoryBytes int64
+	hugePages   v1alpha1.GuestHugePages
+}
+
+// set notes what a guest will take; nothing, of one that is there or will not come.
+func (c *claims) set(uid types.UID, what claim) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.put(uid, what)
+}
+
+func (c *claims) put(uid types.UID, what claim) {
+	switch {
+	case what == claim{}:
+		delete(c.taken, uid)
+	case c.taken == nil:
+		c.taken = map[types.UID]claim{uid: what}
+	default:
+		c.taken[uid] = what
+	}
+}
+
+// take makes a claim if all others leave room for it.
+func (c *claims) take(uid types.UID, what claim, room func(others []claim) error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	others := make([]claim, 0, len(c.taken))
+	for other, claim := range c.taken {
+		if other != uid {
+			others = append(others, claim)
+		}
+	}
+	err := room(others)
+	if err == nil {
+		c.put(uid, what)
+	}
+	return err
+}
+
+// keepClaim follows what the guest of a migration will still take of the target, as its object
+// tells; nothing is known of that before the target is ready.
+func (n *Node) keepClaim(lm *v1alpha1.LiveMigration) {
+	source, target := migration.CurrentSource(lm), migration.CurrentTarget(lm)
+	if source == nil || source.Guest == nil || source.Guest.Resources == nil || target == nil || target.ReadyTime == nil {
+		return
+	}
+	n.claims.set(lm.UID, claimOf(lm, source, target))
+}
+
+func claimOf(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) claim {
+	if target.ArrivedTime != nil || source.End != nil || migration.DryRun(lm) || migration.Finished(lm) {
+		return claim{}
+	}
+	r := source.Guest.Resources
+	out := claim{memoryBytes: r.MemoryBytes}
+	if r.HugePages != nil && (target.Domain == nil || target.Domain.ID == 0) {
+		out.hugePages = *r.HugePages // QEMU takes all of them before anything arrives.
+	}
+	if p := lm.Status.Progress; p != nil && p.Memory != nil && p.Memory.TotalBytes > 0 {
+		out.memoryBytes = min(out.memoryBytes, p.Memory.RemainingBytes)
+	}
+	return out
+}
+
+// hostRoom is what a host has free at the moment. What is nil is not known.
+type hostRoom struct {
+	node     string
+	memory   *hostfiles.Memory
+	cells    []hypervisor.CellMemory
+	networks []hypervisor.Network
+}
+
+// checkResources refuses a guest that the host has no room for, or lacks networks of.
+func (s *targetSession) checkResources(ctx context.Context, r *v1alpha1.GuestResources) error {
+	if r == nil {
+		return nil // From an agent that does not tell.
+	}
+	var groups []hypervisor.FactGroup
+	if r.HugePages != nil {
+		groups = append(groups, hypervisor.FactsMemory)
+	}
+	if len(r.Networks) > 0 {
+		groups = append(groups, hypervisor.FactsNetworks)
+	}
+	have := hostRoom{node: s.node.Name}
+	if len(groups) > 0 {
+		facts, err := s.hv.HostFacts(ctx, groups...)
+		if err != nil {
+			return fmt.Errorf("reading what the host has: %w", err)
+		}
+		have.cells, have.networks = facts.Memory, facts.Networks
+	}
+	if s.node.Files.System != nil && !s.skipsMemoryCheck() {
+		have.memory = hostfiles.ReadMemory(s.node.Files.System)
+	}
+	problems := have.checkNetworks(r.Networks)
+	want := claim{memoryBytes: r.MemoryBytes}
+	if r.HugePages != nil {
+		want.hugePages = *r.HugePages
+	}
+	room := func(others []claim) error {
+		return allOf([]error{have.checkMemory(want, others), have.checkHugePages(want, others)})
+	}
+	taken := want
+	if migration.DryRun(s.lm) {
+		taken = claim{}
+	}
+	return allOf(append(problems, s.node.claims.take(s.lm.UID, taken, room)))
+}
+
+func (s *targetSession) skipsMemoryCheck() bool {
+	o := s.lm.Spec.Options
+	return o != nil && valueOr(o.SkipMemoryCheck, false)
+}
+
+func (o hostRoom) checkNetworks(names []string) []error {
+	if o.networks == nil {
+		return nil
+	}
+	var problems []error
+	for _, name := range names {
+		i := slices.IndexFunc(o.networks, func(n hypervisor.Network) bool { return n.Name == name })
+		switch {
+		case i < 0:
+			problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerNetworkMissing,
+				"libvirt on %s has no network %q. Ask an administrator to define it there, or create another LiveMigration that maps the guest's interface in spec.migrateData.interfaces%s",
+				o.node, name, o.others()))
+		case !o.networks[i].Active:
+			problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerNetworkInactive,
+				"The network %q on %s is not started. Ask an administrator to start it there with `virsh net-start`, and then create another LiveMigration", name, o.node))
+		}
+	}
+	return problems
+}
+
+// others names the networks that there are, if that is not too much.
+func (o hostRoom) others() string {
+	const few = 8
+	var names []string
+	for _, n := range o.networks {
+		if n.Active && fits(n.Name, maxWord) {
+			names = append(names, n.Name)
+		}
+	}
+	if len(names) == 0 || len(names) > few {
+		return ""
+	}
+	return " (it has " + strings.Join(names, ", ") + ")"
+}
+
+func (o hostRoom) checkMemory(want claim, others []claim) error {
+	if o.memory == nil || want.memoryBytes == 0 {
+		return nil
+	}
+	free := bytesOf(o.memory.AvailableBytes)
+	for _, other := range others {
+		free -= other.memoryBytes
+	}
+	if want.memoryBytes <= free {
+		return nil
+	}
+	return refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerMemoryInsufficient,
+		"The guest has %s of memory, and %s has %s free that no other guest on its way there will take. Choose another target, wait until there is room, or create another LiveMigration with options.skipMemoryCheck if the host may give its guests more than it has",
+		mebibytes(want.memoryBytes), o.node, mebibytes(max(free, 0)))
+}
+
+func (o hostRoom) checkHugePages(want claim, others []claim) error {
+	pages := want.hugePages
+	if o.cells == nil || pages.Count == 0 {
+		return nil
+	}
+	var free int64
+	for _, cell := range o.cells {
+		free += bytesOf(cell.FreePages[uint64(pages.SizeBytes)]) //nolint:gosec // Positive by validation.
+	}
+	for _, other := range others {
+		if other.hugePages.SizeBytes == pages.SizeBytes {
+			free -= other.hugePages.Count
+		}
+	}
+	if pages.Count <= free {
+		return nil
+	}
+	return refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerHugePagesInsufficient,
+		"The guest's memory is in %d huge pages of %d KiB, and %s has %d free that no other guest on its way there will take. Ask an administrator to provide more, or choose another target, and then create another LiveMigration",
+		pages.Count, pages.SizeBytes>>10, o.node, max(free, 0))
+}
+
+func mebibytes(n int64) string { return fmt.Sprintf("%d MiB", n>>20) }

@@ -1,0 +1,58 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/test/lab"
+)
+
+// TestNetworksOfTheTargetAreChecked: that the target lacks a network of the guest, or has not
+// started it, is told before anything is touched.
+func TestNetworksOfTheTargetAreChecked(t *testing.T) {
+	const name = "preflight"
+	network := func(h *lab.Host, commands ...string) {
+		t.Helper()
+		for _, command := range commands {
+			on := name
+			if command == "net-define" {
+				on = h.Path("/run/preflight.xml")
+				text := "<network><name>" + name + "</name><forward mode='bridge'/><bridge name='" + lab.LocalBridge + "'/></network>"
+				if err := os.WriteFile(on, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() {
+					_, _ = h.Virsh(context.Background(), "net-destroy", name)
+					_, _ = h.Virsh(context.Background(), "net-undefine", name)
+				})
+			}
+			if _, err := h.Virsh(t.Context(), command, on); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	network(env.a, "net-define", "net-start")
+	g := env.startGuest(t, env.a, lab.GuestConfig{ExtraDevices: "<interface type='network'><source network='" + name + "'/><model type='virtio'/></interface>"})
+	spec := v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: env.b.Name(), DryRun: new(true)}
+	refused := func(want v1alpha1.BlockerCode) {
+		t.Helper()
+		lm := env.awaitPhase(t, env.migrate(t, spec), v1alpha1.PhaseFailed)
+		if p := lm.Status.Target.Problem; p == nil || len(p.Blockers) != 1 || p.Blockers[0].Code != want {
+			t.Errorf("the problem is %+v, want %s", p, want)
+		}
+	}
+	refused(v1alpha1.BlockerNetworkMissing)
+	network(env.b, "net-define")
+	refused(v1alpha1.BlockerNetworkInactive)
+	network(env.b, "net-start")
+	spec.DryRun = nil
+	lm := env.awaitPhase(t, env.migrate(t, spec), v1alpha1.PhaseSucceeded)
+	if r := lm.Status.Source.Guest.Resources; r == nil || len(r.Networks) != 1 || r.MemoryBytes != 128<<20 {
+		t.Errorf("the guest takes %+v", r)
+	}
+	env.requireOn(t, g, env.b)
+}
