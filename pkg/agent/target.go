@@ -36,6 +36,8 @@ type targetSession struct {
 	// silentSince is since when libvirt's secret driver has not answered; zero while there is
 	// no sign of that.
 	silentSince time.Time
+	// noEmulatorSince is since when the emulator is not there; zero while it is.
+	noEmulatorSince time.Time
 }
 
 // runTarget runs a session until its migration is done or ctx ends.
