@@ -221,7 +221,7 @@ func hostNUMA(caps *hypervisor.HostCapabilities, free []hypervisor.CellMemory) *
 				if n, ok := pages[p.SizeBytes]; ok {
 					entry.Free = new(bytesOf(n))
 				}
-				return entry, true
+				return entry, entry.SizeBytes > 0
 			})
 			return out, true
 		}),
