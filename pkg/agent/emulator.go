@@ -100,6 +100,6 @@ func (s *targetSession) skipsCPUCheck(host hypervisor.HostInfo) bool {
 	if o := s.lm.Spec.Options; o != nil && valueOr(o.SkipCPUCheck, false) {
 		return true
 	}
-	found := versions.Check(versions.Host{}, versions.Host{Libvirt: host.LibvirtVersion, QEMU: host.HypervisorVersion})
+	found := foundFaults(s.lm, versions.Host{}, versions.Host{Libvirt: host.LibvirtVersion, QEMU: host.HypervisorVersion})
 	return slices.ContainsFunc(found, func(f versions.Finding) bool { return f.Effect == versions.SkipCPUCheck })
 }

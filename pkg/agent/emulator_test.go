@@ -24,6 +24,7 @@ func TestAGuestThatTheTargetCannotRunIsNotTouched(t *testing.T) {
 	machine := hypervisor.EmulatorFit{Unsupported: "the machine 'pc-q35-11.1' is not supported by emulator '/usr/bin/qemu-system-x86_64'"}
 	cpu := hypervisor.EmulatorFit{CPUProblem: "Host CPU does not provide required features: avx512f"}
 	skips := options(v1alpha1.MigrationOptions{SkipCPUCheck: new(true)})
+	mended := options(v1alpha1.MigrationOptions{IgnoreKnownFaults: []v1alpha1.KnownFault{v1alpha1.FaultCPURefused}})
 	dryRun := func(lm *v1alpha1.LiveMigration) { lm.Spec.DryRun = new(true) }
 	asIs := func(*v1alpha1.LiveMigration) {}
 	for _, c := range []struct {
@@ -39,6 +40,7 @@ func TestAGuestThatTheTargetCannotRunIsNotTouched(t *testing.T) {
 		{"it lacks one, in a dry run", cpu, "9.0.0", dryRun, []string{"required features: avx512f"}},
 		{"it seems to lack one", cpu, "9.0.0", skips, nil},
 		{"its libvirt is known to be wrong about that", cpu, "10.2.0", asIs, nil},
+		{"its libvirt is not wrong about that any more", cpu, "10.2.0", mended, []string{"required features: avx512f"}},
 		{"it lacks the machine type, which is not skipped", machine, "10.2.0", skips, []string{"is not supported by emulator"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
