@@ -180,12 +180,12 @@ func (r *HypervisorRecorder) RecordHypervisor(ctx context.Context, report agent.
 
 // without returns a status without fields that are named as in ".status.host"; false if one of
 // them is not of that kind.
-func without(status v1alpha1.HypervisorStatus, fields []string) (v1alpha1.HypervisorStatus, bool) {
+func without(status v1alpha1.HypervisorStatus, left []string) (v1alpha1.HypervisorStatus, bool) {
 	all, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&status)
 	if err != nil {
 		return status, false
 	}
-	for _, field := range fields {
+	for _, field := range left {
 		name, ok := strings.CutPrefix(field, ".status.")
 		if _, there := all[name]; !ok || !there {
 			return status, false

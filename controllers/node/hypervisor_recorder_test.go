@@ -29,7 +29,9 @@ type olderServer struct {
 	writes, refused    int
 }
 
-func (s *olderServer) List(context.Context, client.ObjectList, ...client.ListOption) error { return nil }
+func (s *olderServer) List(context.Context, client.ObjectList, ...client.ListOption) error {
+	return nil
+}
 
 // olderClient is a client of it.
 type olderClient struct {

@@ -31,13 +31,13 @@ func (o oddHost) fill(v reflect.Value) {
 			o.fill(v.Elem())
 		}
 	case reflect.Struct:
-		if at, ok := v.Addr().Interface().(*time.Time); ok {
+		if at, ok := reflect.TypeAssert[*time.Time](v.Addr()); ok {
 			*at = time.Unix(o.Int64N(1<<40)-1<<39, 0)
 			return
 		}
-		for i := range v.NumField() {
-			if v.Field(i).CanSet() {
-				o.fill(v.Field(i))
+		for _, field := range v.Fields() {
+			if field.CanSet() {
+				o.fill(field)
 			}
 		}
 	case reflect.Slice:

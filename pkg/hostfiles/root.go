@@ -82,7 +82,8 @@ func (r root) find(op, name string, last bool) (string, error) {
 		case err != nil:
 			return "", err
 		}
-		if links++; links > maxLinks {
+		links++
+		if links > maxLinks {
 			return "", &fs.PathError{Op: op, Path: name, Err: errManyLinks}
 		}
 		if path.IsAbs(target) {
