@@ -200,7 +200,7 @@ func (r *HypervisorReconciler) apply(ctx context.Context, hv *v1alpha1.Hyperviso
 	config := ac.Hypervisor(hv.Name).WithUID(hv.UID).WithStatus(status)
 	err := r.Client.Status().Apply(ctx, config, client.FieldOwner(v1alpha1.OwnerManager), client.ForceOwnership)
 	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("applying the conditions of the Hypervisor: %w", err)
+		return fmt.Errorf("applying the conditions of the Hypervisor: %w", applyconv.Explain(err))
 	}
 	return nil
 }

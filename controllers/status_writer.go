@@ -58,7 +58,7 @@ func (r *LiveMigrationReconciler) applyStatus(ctx context.Context, lm *v1alpha1.
 		}
 		return fmt.Errorf("applying the status: %w", err)
 	case err != nil:
-		return fmt.Errorf("applying the status: %w", err)
+		return fmt.Errorf("applying the status: %w", applyconv.Explain(err))
 	}
 	lm.Status = *next
 	if config.ResourceVersion != nil {

@@ -151,7 +151,8 @@ type HostCredentials struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	Directory string `json:"directory,omitempty"`
-	// authority is the authority that is trusted; of several, the one that ends last.
+	// authority is the authority that is trusted; of several, of those that are valid the one
+	// that ends last.
 	// +required
 	Authority HostCertificate `json:"authority,omitzero"`
 	// server is shown to those who connect to the host.
@@ -183,7 +184,8 @@ const (
 	CertificateExpired CertificateState = "Expired"
 	// CertificateNotYetValid: it has not begun.
 	CertificateNotYetValid CertificateState = "NotYetValid"
-	// CertificateUntrusted: it is not signed by the authority, or not for this use.
+	// CertificateUntrusted: it is not signed by the authority, though that is valid, or not for
+	// this use.
 	CertificateUntrusted CertificateState = "Untrusted"
 )
 

@@ -132,6 +132,14 @@ type MigrationOptions struct {
 	// same. May be changed until the migration is started.
 	// +optional
 	SkipMemoryCheck *bool `json:"skipMemoryCheck,omitempty"`
+	// ignoreKnownFaults are faults of libvirt's and QEMU's versions that the two hosts do not
+	// have although their versions say so, as where a distribution has mended one without a
+	// new number: the user is not told of them, and nothing is held back or left out for
+	// them. May be changed while the migration runs.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=16
+	IgnoreKnownFaults []KnownFault `json:"ignoreKnownFaults,omitempty"`
 	// maxDowntimeMilliseconds is the longest that the guest may be paused for
 	// its switch-over. Absent means 500. May be changed while the migration
 	// runs.
@@ -191,6 +199,37 @@ type MigrationOptions struct {
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="options.autoConverge cannot be changed; create another LiveMigration"
 	AutoConverge *AutoConvergeOptions `json:"autoConverge,omitempty"`
 }
+
+// KnownFault names a fault of certain versions of libvirt and QEMU.
+//
+// +k8s:enum
+type KnownFault string
+
+// The faults that are known.
+const (
+	// FaultPostCopyResumeCrashesTarget: the target's libvirt crashes when a post-copy that was
+	// interrupted is resumed towards it.
+	FaultPostCopyResumeCrashesTarget KnownFault = "PostCopyResumeCrashesTarget"
+	// FaultDaemonCrashesWhenRestarted: the source's libvirt crashes if it is restarted while a
+	// guest leaves.
+	FaultDaemonCrashesWhenRestarted KnownFault = "DaemonCrashesWhenRestarted"
+	// FaultVMXRefused: the target may refuse a guest with vmx for its CPU.
+	FaultVMXRefused KnownFault = "VMXRefused"
+	// FaultCPURefused: the target may refuse a guest for its CPU.
+	FaultCPURefused KnownFault = "CPURefused"
+	// FaultThreadsRefused: the target may refuse a guest whose CPU has several threads a core.
+	FaultThreadsRefused KnownFault = "ThreadsRefused"
+	// FaultLongEncryptionCrashesSource: a large guest that is sent encrypted may be lost.
+	FaultLongEncryptionCrashesSource KnownFault = "LongEncryptionCrashesSource"
+	// FaultParallelCompressionMissingOnSource, FaultParallelCompressionMissingOnTarget: libvirt
+	// there does not compress with several connections.
+	FaultParallelCompressionMissingOnSource KnownFault = "ParallelCompressionMissingOnSource"
+	FaultParallelCompressionMissingOnTarget KnownFault = "ParallelCompressionMissingOnTarget"
+	// FaultZeroCopyMissing, FaultZeroCopyMissingInQEMU: libvirt or QEMU does not send without
+	// copying.
+	FaultZeroCopyMissing       KnownFault = "ZeroCopyMissing"
+	FaultZeroCopyMissingInQEMU KnownFault = "ZeroCopyMissingInQEMU"
+)
 
 // ConvergenceOptions say how a migration is brought to its switch-over.
 //

@@ -95,7 +95,8 @@ const (
 	BlockerPathNotAllowed BlockerCode = "PathNotAllowed"
 	// BlockerPortsExhausted: the target has no port left for a serial console.
 	BlockerPortsExhausted BlockerCode = "PortsExhausted"
-	// BlockerEmulatorUnsupported: the target's emulator cannot run such a machine.
+	// BlockerEmulatorUnsupported: the target's emulator cannot run such a machine, or is not
+	// there.
 	BlockerEmulatorUnsupported BlockerCode = "EmulatorUnsupported"
 	// BlockerCPUIncompatible: the target cannot give the guest its CPU.
 	BlockerCPUIncompatible BlockerCode = "CPUIncompatible"

@@ -1643,6 +1643,11 @@ func (in *MigrationOptions) DeepCopyInto(out *MigrationOptions) {
 		*out = new(bool)
 		**out = **in
 	}
+	if in.IgnoreKnownFaults != nil {
+		in, out := &in.IgnoreKnownFaults, &out.IgnoreKnownFaults
+		*out = make([]KnownFault, len(*in))
+		copy(*out, *in)
+	}
 	if in.MaxDowntimeMilliseconds != nil {
 		in, out := &in.MaxDowntimeMilliseconds, &out.MaxDowntimeMilliseconds
 		*out = new(int64)

@@ -145,7 +145,7 @@ func (f *agentFlags) readCPUs(c *agent.ReceiveConfig) error {
 func (f *agentFlags) files() agent.HostFiles {
 	files := agent.HostFiles{System: os.DirFS("/")}
 	if f.hostRoot != "" {
-		files.Host = os.DirFS(f.hostRoot)
+		files.Host = hostfiles.Root(f.hostRoot)
 	}
 	return files
 }

@@ -195,13 +195,19 @@ func TestEveryAlertIsTested(t *testing.T) {
 	}
 }
 
-// TestLabelsOfTheMetricsAreKept: many who scrape pods give them a label node, which would
-// take the place of the node that an alert is about.
-func TestLabelsOfTheMetricsAreKept(t *testing.T) {
+// TestTheNodeOfAMetricIsKept: many who scrape pods give them a label node, which would take
+// the place of the node that an alert is about. Nor may what is scraped say which pod, job or
+// namespace it is of: whoever holds a node could speak for others.
+func TestTheNodeOfAMetricIsKept(t *testing.T) {
 	t.Parallel()
+	drop := regexp.MustCompile(`(?m)^ +(- )?action: labeldrop\n +regex: node$|^ +- regex: node\n +action: labeldrop$`)
 	for file, want := range map[string]int{"monitors.yaml": 2, "scrape.yaml": 1} {
-		if n := len(regexp.MustCompile(`(?m)^ +honor(_l|L)abels: true$`).FindAllString(read(t, file), -1)); n != want {
-			t.Errorf("%s keeps labels in %d places, not in %d", file, n, want)
+		text := read(t, file)
+		if n := len(drop.FindAllString(text, -1)); n != want {
+			t.Errorf("%s drops the targets' label node in %d places, not in %d", file, n, want)
+		}
+		if regexp.MustCompile(`honor(_l|L)abels`).MatchString(text) {
+			t.Errorf("%s has targets say what they are", file)
 		}
 	}
 }

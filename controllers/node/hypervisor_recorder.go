@@ -3,8 +3,10 @@ package node
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -25,6 +27,7 @@ import (
 	ac "github.com/virtferry/virtferry/api/v1alpha1/applyconfiguration/api/v1alpha1"
 	"github.com/virtferry/virtferry/internal/applyconv"
 	"github.com/virtferry/virtferry/pkg/agent"
+	"github.com/virtferry/virtferry/pkg/migration"
 )
 
 // +kubebuilder:rbac:groups=migration.virtferry.dev,resources=hypervisors,verbs=create;get;list;patch;watch
@@ -49,6 +52,10 @@ type HypervisorRecorder struct {
 	changes chan struct{}
 	// conditions are those written last, for their transition times.
 	conditions []metav1.Condition
+	// said is the status that was written last, taken what is stored of it, and takenTime when
+	// that was; all are unset where all of it is stored.
+	said, taken *v1alpha1.HypervisorStatus
+	takenTime   time.Time
 }
 
 var _ agent.HypervisorRecorder = (*HypervisorRecorder)(nil)
@@ -113,11 +120,14 @@ func (r *HypervisorRecorder) Shows(ctx context.Context, report agent.HypervisorR
 		return true
 	}
 	is := meta.FindStatusCondition(shown.Conditions, v1alpha1.ConditionLibvirtConnected)
-	want := connectedCondition(report, r.Clock.Now())
+	want := r.connectedCondition(report)
 	if is == nil || is.Status != want.Status || is.Reason != want.Reason || is.Message != want.Message {
 		return false
 	}
 	shown.Conditions = nil
+	if r.taken != nil && equality.Semantic.DeepEqual(*r.said, report.Status) && r.Clock.Since(r.takenTime) < olderInterval {
+		return equality.Semantic.DeepEqual(shown, *r.taken)
+	}
 	return equality.Semantic.DeepEqual(shown, report.Status)
 }
 
@@ -151,28 +161,113 @@ func read(ctx context.Context, reader client.Reader, name string) (v1alpha1.Hype
 	return hv.Status, nil
 }
 
-// RecordHypervisor implements agent.HypervisorRecorder.
+// RecordHypervisor implements agent.HypervisorRecorder. What the cluster's CRDs do not know is
+// left out: they may be older than the agent, and a node that is shown without its newest
+// fields is worth more than one that is shown as it was before the update.
 func (r *HypervisorRecorder) RecordHypervisor(ctx context.Context, report agent.HypervisorReport) error {
-	meta.SetStatusCondition(&r.conditions, connectedCondition(report, r.Clock.Now()))
-	content := report.Status
+	known := report.Status
+	err := r.apply(ctx, report, known)
+	for ok := true; ok && len(applyconv.Undeclared(err)) > 0; { // Each time, there is less of it.
+		if known, ok = without(known, applyconv.Undeclared(err)); ok {
+			err = r.apply(ctx, report, known)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("applying the Hypervisor's status: %w", applyconv.Explain(err))
+	}
+	return nil
+}
+
+// without returns a status without fields that are named as in ".status.host"; false if one of
+// them is not of that kind.
+func without(status v1alpha1.HypervisorStatus, left []string) (v1alpha1.HypervisorStatus, bool) {
+	all, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&status)
+	if err != nil {
+		return status, false
+	}
+	for _, field := range left {
+		name, ok := strings.CutPrefix(field, ".status.")
+		if _, there := all[name]; !ok || !there {
+			return status, false
+		}
+		delete(all, name)
+	}
+	out := v1alpha1.HypervisorStatus{}
+	return out, runtime.DefaultUnstructuredConverter.FromUnstructured(all, &out) == nil
+}
+
+// apply writes a part of a report, and remembers what became of it.
+func (r *HypervisorRecorder) apply(ctx context.Context, report agent.HypervisorReport, content v1alpha1.HypervisorStatus) error {
+	meta.SetStatusCondition(&r.conditions, r.connectedCondition(report))
 	content.Conditions = r.conditions
 	status, err := applyconv.To[ac.HypervisorStatusApplyConfiguration](&content)
 	if err != nil {
-		return fmt.Errorf("preparing the Hypervisor's status: %w", err)
+		return fmt.Errorf("preparing it: %w", err)
 	}
-	config := ac.Hypervisor(r.Node).WithStatus(status)
+	write := &hypervisorWrite{HypervisorApplyConfiguration: ac.Hypervisor(r.Node).WithStatus(status)}
 	owner := []client.SubResourceApplyOption{client.FieldOwner(v1alpha1.OwnerHypervisorAgent), client.ForceOwnership}
-	err = r.Client.Status().Apply(ctx, config, owner...)
+	err = r.Client.Status().Apply(ctx, write, owner...)
 	if apierrors.IsNotFound(err) {
 		if err := r.Client.Apply(ctx, ac.Hypervisor(r.Node), client.FieldOwner(v1alpha1.OwnerHypervisorAgent)); err != nil {
-			return fmt.Errorf("creating the Hypervisor: %w", err)
+			return fmt.Errorf("creating it: %w", err)
 		}
-		err = r.Client.Status().Apply(ctx, config, owner...)
+		err = r.Client.Status().Apply(ctx, write, owner...)
 	}
 	if err != nil {
-		return fmt.Errorf("applying the Hypervisor's status: %w", err)
+		return err
+	}
+	r.noteTaken(report.Status, write.taken)
+	return nil
+}
+
+// noteTaken remembers what the API server has made of a status, where that is something else.
+func (r *HypervisorRecorder) noteTaken(said v1alpha1.HypervisorStatus, taken *v1alpha1.HypervisorStatus) {
+	r.said, r.taken, r.takenTime = nil, nil, time.Time{}
+	if taken == nil {
+		return
+	}
+	taken.Conditions = nil
+	if !equality.Semantic.DeepEqual(*taken, said) {
+		r.said, r.taken, r.takenTime = &said, taken, r.Clock.Now()
+	}
+}
+
+// hypervisorWrite is a Hypervisor that is applied, and what the API server answers.
+type hypervisorWrite struct {
+	*ac.HypervisorApplyConfiguration
+	// taken is the status as it is stored; nil before, and if it does not decode.
+	taken *v1alpha1.HypervisorStatus
+}
+
+// MarshalJSON implements json.Marshaler.
+func (w *hypervisorWrite) MarshalJSON() ([]byte, error) {
+	return json.Marshal(w.HypervisorApplyConfiguration)
+}
+
+// UnmarshalJSON implements json.Unmarshaler. Read into what was applied, an answer would leave
+// there what the API server has left out.
+func (w *hypervisorWrite) UnmarshalJSON(answer []byte) error {
+	hv := &v1alpha1.Hypervisor{}
+	if json.Unmarshal(answer, hv) == nil {
+		w.taken = &hv.Status
 	}
 	return nil
+}
+
+// olderInterval is the time between two tries to write what the cluster's CRDs have not taken:
+// nothing tells the agent that they have been replaced.
+const olderInterval = 10 * time.Minute
+
+// olderCRDs is what the condition says where not all that the agent says is stored.
+const olderCRDs = "the cluster's CRDs are older than the agent and lack a part of what it says. Apply the CRDs of the agent's version"
+
+// connectedCondition is the condition LibvirtConnected.
+func (r *HypervisorRecorder) connectedCondition(report agent.HypervisorReport) metav1.Condition {
+	c := connectedCondition(report, r.Clock.Now())
+	if r.taken != nil {
+		c.Message = migration.Shorten(c.Message+"; "+olderCRDs, migration.MaxConditionMessage)
+	}
+	return c
 }
 
 func connectedCondition(report agent.HypervisorReport, now time.Time) metav1.Condition {

@@ -122,7 +122,7 @@ func (r *Recorder) apply(ctx context.Context, lm *v1alpha1.LiveMigration, status
 	case apierrors.IsConflict(err), apierrors.IsForbidden(err), apierrors.IsInvalid(err):
 		return r.refused(ctx, lm, w, err)
 	}
-	return fmt.Errorf("applying the status: %w", err)
+	return fmt.Errorf("applying the status: %w", applyconv.Explain(err))
 }
 
 // refused tells why a write was refused. The API server takes no report on another

@@ -2,7 +2,9 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"time"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
@@ -51,10 +53,15 @@ func (s *targetSession) checkEmulator(ctx context.Context, host hypervisor.HostI
 	}
 	fit, err := s.hv.CheckEmulator(ctx, needs)
 	node := s.node.Name
+	if err != nil || fit.Missing == "" {
+		s.noEmulatorSince = time.Time{}
+	}
 	switch {
 	case err != nil:
 		s.log.Error(err, "libvirt cannot be asked whether it can run the guest; it will say so itself")
 		return nil
+	case fit.Missing != "":
+		return s.noEmulator(guest, fit.Missing)
 	case fit.Unsupported != "":
 		return refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerEmulatorUnsupported,
 			"QEMU on %s cannot run the guest (%s, machine type %s): %s. Choose another target or update QEMU there; or shut the guest down, change its machine type, and start it again",
@@ -68,12 +75,31 @@ func (s *targetSession) checkEmulator(ctx context.Context, host hypervisor.HostI
 	}
 }
 
+// emulatorPatience is how long an emulator that is not there is waited for: its package may
+// be being replaced. It leaves room within migration.PrepareTimeout to say so.
+const emulatorPatience = 10 * time.Second
+
+// noEmulator refuses a guest whose emulator has not been there for too long. Before that, its
+// error is worth another try.
+func (s *targetSession) noEmulator(guest *v1alpha1.GuestEmulator, why string) error {
+	now := s.node.Clock.Now()
+	if s.noEmulatorSince.IsZero() {
+		s.noEmulatorSince = now
+	}
+	if now.Sub(s.noEmulatorSince) < emulatorPatience {
+		return fmt.Errorf("looking for the guest's emulator: %s", why)
+	}
+	return refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerEmulatorUnsupported,
+		"libvirt on %s does not find the guest's emulator: %s. If QEMU is elsewhere there, map %s to its path with migrateData.pathMappings; otherwise install it there, or choose another target",
+		s.node.Name, migration.Shorten(why, migration.MaxMessage), guest.Path)
+}
+
 // skipsCPUCheck reports whether the user does not want the guest's CPU to be compared, or the
 // host's libvirt is known to be wrong about that.
 func (s *targetSession) skipsCPUCheck(host hypervisor.HostInfo) bool {
 	if o := s.lm.Spec.Options; o != nil && valueOr(o.SkipCPUCheck, false) {
 		return true
 	}
-	found := versions.Check(versions.Host{}, versions.Host{Libvirt: host.LibvirtVersion, QEMU: host.HypervisorVersion})
+	found := foundFaults(s.lm, versions.Host{}, versions.Host{Libvirt: host.LibvirtVersion, QEMU: host.HypervisorVersion})
 	return slices.ContainsFunc(found, func(f versions.Finding) bool { return f.Effect == versions.SkipCPUCheck })
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 
@@ -23,6 +24,7 @@ func TestAGuestThatTheTargetCannotRunIsNotTouched(t *testing.T) {
 	machine := hypervisor.EmulatorFit{Unsupported: "the machine 'pc-q35-11.1' is not supported by emulator '/usr/bin/qemu-system-x86_64'"}
 	cpu := hypervisor.EmulatorFit{CPUProblem: "Host CPU does not provide required features: avx512f"}
 	skips := options(v1alpha1.MigrationOptions{SkipCPUCheck: new(true)})
+	mended := options(v1alpha1.MigrationOptions{IgnoreKnownFaults: []v1alpha1.KnownFault{v1alpha1.FaultCPURefused}})
 	dryRun := func(lm *v1alpha1.LiveMigration) { lm.Spec.DryRun = new(true) }
 	asIs := func(*v1alpha1.LiveMigration) {}
 	for _, c := range []struct {
@@ -38,6 +40,7 @@ func TestAGuestThatTheTargetCannotRunIsNotTouched(t *testing.T) {
 		{"it lacks one, in a dry run", cpu, "9.0.0", dryRun, []string{"required features: avx512f"}},
 		{"it seems to lack one", cpu, "9.0.0", skips, nil},
 		{"its libvirt is known to be wrong about that", cpu, "10.2.0", asIs, nil},
+		{"its libvirt is not wrong about that any more", cpu, "10.2.0", mended, []string{"required features: avx512f"}},
 		{"it lacks the machine type, which is not skipped", machine, "10.2.0", skips, []string{"is not supported by emulator"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -63,6 +66,47 @@ func TestAGuestThatTheTargetCannotRunIsNotTouched(t *testing.T) {
 				}
 				if n := w.fleet.Count(fake.MethodMigrate, uuid); n != 0 {
 					t.Errorf("%d migrations were started", n)
+				}
+			})
+		})
+	}
+}
+
+// TestAnEmulatorThatIsBeingReplaced is waited for, and one that stays away is not: the user
+// learns what helps.
+func TestAnEmulatorThatIsBeingReplaced(t *testing.T) {
+	away := hypervisor.EmulatorFit{Missing: "Cannot check QEMU binary /usr/bin/qemu-kvm: No such file or directory"}
+	for name, comesBack := range map[string]bool{"it comes back": true, "it stays away": false} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				b := w.fleet.Host("node-b")
+				b.SetEmulatorFit(away)
+				if comesBack {
+					time.AfterFunc(emulatorPatience-time.Second, func() { b.SetEmulatorFit(hypervisor.EmulatorFit{}) })
+				}
+				begun := time.Now()
+				lm := w.settle(w.migrate(guestUUID))
+				if comesBack {
+					if lm.Status.Phase != v1alpha1.PhaseSucceeded {
+						t.Errorf("the migration ends in %s: %+v", lm.Status.Phase, lm.Status.Conditions)
+					}
+					return
+				}
+				condition := meta.FindStatusCondition(lm.Status.Conditions, v1alpha1.ConditionSucceeded)
+				if lm.Status.Phase != v1alpha1.PhaseFailed || lm.Status.Target.Problem.Blockers[0].Code != v1alpha1.BlockerEmulatorUnsupported {
+					t.Fatalf("the migration ends in %s: %+v", lm.Status.Phase, condition)
+				}
+				for _, want := range []string{"No such file or directory", "migrateData.pathMappings", "install"} {
+					if !strings.Contains(condition.Message, want) {
+						t.Errorf("the message lacks %q: %s", want, condition.Message)
+					}
+				}
+				if waited := time.Since(begun); waited > emulatorPatience+10*time.Second {
+					t.Errorf("it took %s", waited)
+				}
+				// Each look may have libvirt start programs.
+				if n := w.fleet.Count(fake.MethodCheckEmulator, ""); n > 60 {
+					t.Errorf("libvirt was asked %d times", n)
 				}
 			})
 		})

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"maps"
 	"slices"
@@ -18,7 +19,12 @@ const (
 	factsInterval = time.Minute
 	// firstFacts is how long the first publication waits for what the host has.
 	firstFacts = 2 * time.Second
+	// filesPatience is how long files of the host may take: they may be on storage that does
+	// not respond.
+	filesPatience = 5 * time.Second
 )
+
+var errFilesHang = errors.New("a file of the host does not answer: ask an administrator to check what /etc/pki, and what links there lead to, is stored on")
 
 // HostFiles are the files of a node's host.
 type HostFiles struct {
@@ -36,6 +42,8 @@ var changing = []hypervisor.FactGroup{hypervisor.FactsMemory, hypervisor.FactsSt
 type known struct {
 	facts hypervisor.HostFacts
 	files hostfiles.Facts
+	// filesError is why the files could not be read the last time.
+	filesError error
 }
 
 // factReader reads what a node's host has and offers, beside everything else: what hangs
@@ -50,6 +58,10 @@ type factReader struct {
 	known atomic.Pointer[known]
 	// all is when everything was read last.
 	all time.Time
+	// files is what was read of files last, and reading brings what is being read; nil if
+	// nothing is.
+	files   hostfiles.Facts
+	reading chan hostfiles.Facts
 }
 
 func newFactReader(node *Node) *factReader {
@@ -104,12 +116,31 @@ func (f *factReader) read(ctx context.Context) {
 		f.all = time.Time{}
 		return
 	}
-	after := &known{facts: facts, files: hostfiles.Read(f.node.Files.System, f.node.Files.Host, now)}
+	after := &known{facts: facts}
+	after.files, after.filesError = f.readFiles(ctx, now)
 	if before != nil {
 		keepFacts(&after.facts, &before.facts, groups)
 	}
 	f.log(before, after)
 	f.known.Store(after)
+}
+
+// readFiles reads the files of the host. While that hangs, what was read last stays, and
+// nothing else is opened. Nobody can end a read that hangs, so nobody waits for its end.
+func (f *factReader) readFiles(ctx context.Context, now time.Time) (hostfiles.Facts, error) {
+	if f.reading == nil {
+		reading, files := make(chan hostfiles.Facts, 1), f.node.Files
+		f.reading = reading
+		go func() { reading <- hostfiles.Read(files.System, files.Host, now) }()
+	}
+	select {
+	case f.files = <-f.reading:
+		f.reading = nil
+		return f.files, nil
+	case <-f.node.Clock.After(filesPatience):
+	case <-ctx.Done():
+	}
+	return f.files, errFilesHang
 }
 
 // keepFacts takes over what was not asked for, and what libvirt did not answer in time: that is
@@ -143,6 +174,9 @@ func keepFacts(to, from *hypervisor.HostFacts, asked []hypervisor.FactGroup) {
 
 // log tells of what cannot be read any more.
 func (f *factReader) log(before, after *known) {
+	if after.filesError != nil && (before == nil || before.filesError == nil) {
+		f.node.Log.Info("Files of the host could not be read", "error", after.filesError.Error())
+	}
 	for group, err := range after.facts.Errors {
 		if before == nil || before.facts.Errors[group] == nil {
 			f.node.Log.Info("A fact of the host could not be read", "fact", group, "error", err.Error())

@@ -176,3 +176,41 @@ func TestFilesOfTheHostAreReadAgain(t *testing.T) {
 		}
 	})
 }
+
+// hangingFiles are files on storage that does not respond, until that is mended.
+type hangingFiles struct {
+	fs.FS
+	mended chan struct{}
+	opened atomic.Int32
+}
+
+func (h *hangingFiles) Open(name string) (fs.File, error) {
+	h.opened.Add(1)
+	<-h.mended
+	return h.FS.Open(name)
+}
+
+// TestFilesThatHang hold nothing else up, not even the agent's end.
+func TestFilesThatHang(t *testing.T) {
+	whilePublishing(t, func(p *publishing) {
+		host := &hangingFiles{FS: fstest.MapFS{"etc/passwd": {}}, mended: make(chan struct{})}
+		p.files = HostFiles{Host: host}
+		p.start()
+		p.pass(time.Minute)
+		shown := p.requireHost()
+		if shown.CPU == nil || shown.TLS != nil || len(shown.Unread) != 1 || shown.Unread[0].Fact != "Files" {
+			t.Errorf("the host is shown as %+v", shown)
+		}
+		p.stop()
+		p.start()
+		p.pass(time.Hour)
+		if n := host.opened.Load(); n > 2 {
+			t.Errorf("%d reads hang", n)
+		}
+		close(host.mended)
+		p.look()
+		if shown = p.requireHost(); shown.TLS == nil || len(shown.Unread) != 0 {
+			t.Errorf("the host is shown as %+v", shown)
+		}
+	})
+}

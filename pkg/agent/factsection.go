@@ -36,7 +36,7 @@ const (
 func hostSection(k known, receive ReceiveConfig, emulatorVersion string) *v1alpha1.HypervisorHost {
 	f := k.facts
 	host := &v1alpha1.HypervisorHost{
-		Unread:          unread(f.Errors),
+		Unread:          unread(f.Errors, k.filesError),
 		LibvirtSocket:   fitting(f.Socket, maxLongName),
 		KernelVersion:   fitting(k.files.Kernel, maxLongName),
 		CgroupVersion:   int32(k.files.CgroupVersion), //nolint:gosec // It is 2 at most.
@@ -100,7 +100,17 @@ func number(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) }
 // bytesOf converts a number of bytes.
 func bytesOf(n uint64) int64 { return int64(min(n, v1alpha1.MaxInteger)) }
 
-func unread(errs map[hypervisor.FactGroup]error) []v1alpha1.UnreadFact {
+// factFiles is how the files of the host are called where they could not be read.
+const factFiles = "Files"
+
+func unread(errs map[hypervisor.FactGroup]error, files error) []v1alpha1.UnreadFact {
+	if files != nil {
+		errs = maps.Clone(errs)
+		if errs == nil {
+			errs = map[hypervisor.FactGroup]error{}
+		}
+		errs[factFiles] = files
+	}
 	return entries(slices.Sorted(maps.Keys(errs)), maxUnread, func(group hypervisor.FactGroup) (v1alpha1.UnreadFact, bool) {
 		return v1alpha1.UnreadFact{Fact: string(group), Message: migration.Shorten(errs[group].Error(), maxUnreadMessage)}, true
 	})
@@ -211,7 +221,7 @@ func hostNUMA(caps *hypervisor.HostCapabilities, free []hypervisor.CellMemory) *
 				if n, ok := pages[p.SizeBytes]; ok {
 					entry.Free = new(bytesOf(n))
 				}
-				return entry, true
+				return entry, entry.SizeBytes > 0
 			})
 			return out, true
 		}),

@@ -34,6 +34,8 @@ type Node struct {
 
 	ports  portPool
 	claims claims
+	// certificates is held by who reads the host's certificates.
+	certificates turn
 	// loanEnds is told when a migration has ended for which secrets may have been lent.
 	loanEnds chan struct{}
 	// loanTrouble says why secrets that were lent cannot be taken back; nil where they can.

@@ -42,6 +42,9 @@ func resourcesOf(definitions []hypervisor.DomainXML, data *v1alpha1.MigrateData)
 			out.Networks = append(out.Networks, name)
 		}
 	}
+	if out.MemoryBytes == 0 && out.HugePages == nil && out.Networks == nil {
+		return nil
+	}
 	return out
 }
 

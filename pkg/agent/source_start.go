@@ -311,7 +311,7 @@ func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, e
 	if domain.State == hypervisor.StateRunning {
 		s.reason = domain.Reason
 	}
-	encryption := s.decideTransfer()
+	encryption := s.decideTransfer(ctx)
 	p := s.baseParams()
 	definitions, err := s.definitions(ctx, p.Persist)
 	if err != nil {

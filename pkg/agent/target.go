@@ -36,6 +36,8 @@ type targetSession struct {
 	// silentSince is since when libvirt's secret driver has not answered; zero while there is
 	// no sign of that.
 	silentSince time.Time
+	// noEmulatorSince is since when the emulator is not there; zero while it is.
+	noEmulatorSince time.Time
 }
 
 // runTarget runs a session until its migration is done or ctx ends.
@@ -283,7 +285,7 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 		section.ReadyTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
 		section.Endpoint = new(s.node.Receive.Endpoint)
 		section.Offer = s.node.Receive.offer(ports)
-		section.Host = s.hostFacts(host)
+		section.Host = s.hostFacts(ctx, host)
 		migration.SeeTarget(section, nil, migration.Observe(domain, hypervisor.JobStats{}))
 		section.DefinedBefore = new(section.Domain.Defined)
 	}
@@ -294,11 +296,11 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 
 // hostFacts are what pins and bindings are checked against. What cannot be read is
 // left out: then the hypervisor has the last word.
-func (s *targetSession) hostFacts(host hypervisor.HostInfo) *v1alpha1.TargetHost {
+func (s *targetSession) hostFacts(ctx context.Context, host hypervisor.HostInfo) *v1alpha1.TargetHost {
 	out := &v1alpha1.TargetHost{
 		CgroupVersion:  int32(s.node.Receive.CgroupVersion), //nolint:gosec // 1 or 2.
 		LibvirtVersion: host.LibvirtVersion, HypervisorVersion: host.HypervisorVersion,
-		MigrationTLS: receivingTLS(s.node.credentials(), s.node.Receive.Endpoint.Address),
+		MigrationTLS: receivingTLS(s.node.credentials(ctx), s.node.Receive.Endpoint.Address),
 	}
 	if host.Capabilities == "" {
 		return out

@@ -1,8 +1,12 @@
 package agent
 
 import (
+	"context"
 	"fmt"
 	"path"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hostfiles"
@@ -11,9 +15,9 @@ import (
 )
 
 // decideTransfer decides how the guest is sent, and notes it in section.
-func (s *sourceSession) decideTransfer() error {
+func (s *sourceSession) decideTransfer(ctx context.Context) error {
 	facts := migration.TransferFacts{
-		Options: transferOptions(s.lm), SourceNode: s.node.Name, TargetNode: s.lm.Status.TargetNode, Source: sendingTLS(s.node.credentials()),
+		Options: transferOptions(s.lm), SourceNode: s.node.Name, TargetNode: s.lm.Status.TargetNode, Source: sendingTLS(s.node.credentials(ctx)),
 	}
 	if target := migration.CurrentTarget(s.lm); target.Host != nil {
 		facts.Target = target.Host.MigrationTLS
@@ -58,13 +62,67 @@ func (s *sourceSession) transferral() hypervisor.Transferral {
 	return out
 }
 
+// credentialsPatience is how long a migration waits for the host's certificates to be read,
+// which takes milliseconds unless the storage that they are on hangs.
+const credentialsPatience = 2 * time.Second
+
 // credentials reads the certificates of the host's QEMU as they are now; nil where they are
-// not seen.
-func (n *Node) credentials() *hostfiles.Credentials {
-	if n.Files.Host == nil {
+// not seen. While a read hangs, which nobody can end, nothing else is opened, and nobody else
+// waits for it.
+func (n *Node) credentials(ctx context.Context) *hostfiles.Credentials {
+	if n.Files.Host == nil || n.certificates.hangs.Load() {
 		return nil
 	}
-	return hostfiles.MigrationCredentials(n.Files.Host, hostfiles.ReadQEMUConfig(n.Files.Host), n.Clock.Now())
+	timer := n.Clock.NewTimer(credentialsPatience)
+	defer timer.Stop()
+	files, now, read := n.Files.Host, n.Clock.Now(), make(chan *hostfiles.Credentials, 1)
+	select {
+	case n.certificates.take() <- struct{}{}:
+		go func() {
+			defer n.certificates.give()
+			read <- hostfiles.MigrationCredentials(files, hostfiles.ReadQEMUConfig(files), now)
+		}()
+	case <-timer.C():
+		return nil
+	case <-ctx.Done():
+		return nil
+	}
+	select {
+	case c := <-read:
+		return c
+	case <-ctx.Done():
+		return nil
+	case <-timer.C():
+	}
+	n.certificates.hangs.Store(true)
+	select {
+	case c := <-read: // At the last moment, so that it may be too late for give to say so.
+		n.certificates.hangs.Store(false)
+		return c
+	default:
+	}
+	n.Log.Info("The host's certificates cannot be read in time; they count as not known")
+	return nil
+}
+
+// turn lets one do something at a time. Its zero value is free.
+type turn struct {
+	once sync.Once
+	held chan struct{}
+	// hangs is whether who has it does not come to an end.
+	hangs atomic.Bool
+}
+
+// take returns a channel that can be sent to when it is the sender's turn.
+func (t *turn) take() chan<- struct{} {
+	t.once.Do(func() { t.held = make(chan struct{}, 1) })
+	return t.held
+}
+
+// give ends it.
+func (t *turn) give() {
+	t.hangs.Store(false)
+	<-t.held
 }
 
 // receivingTLS is whether a host can receive encrypted migrations at an address; nil is

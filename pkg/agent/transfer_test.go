@@ -7,6 +7,8 @@ import (
 	"testing/fstest"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
@@ -166,5 +168,29 @@ func TestAServerNameIsCheckedBeforeItIsUsed(t *testing.T) {
 		}
 		lm := w.settle(w.migrateWith(guestUUID, func(*v1alpha1.LiveMigration) {}))
 		w.requireEnd(lm, v1alpha1.PhaseFailed, v1alpha1.ReasonTargetCheckFailed, "")
+	})
+}
+
+// TestCertificatesThatCannotBeReadHoldNothingUp: they are not known then.
+func TestCertificatesThatCannotBeReadHoldNothingUp(t *testing.T) {
+	inWorld(t, func(w *world) {
+		files := &hangingFiles{FS: fstest.MapFS{}, mended: make(chan struct{})}
+		defer close(files.mended)
+		w.a.files, w.b.files = files, files
+		w.a.restart()
+		w.b.restart()
+		for _, uid := range []types.UID{"first", "second"} {
+			begun := time.Now()
+			lm := w.settle(w.migrateWith(guestUUID, func(lm *v1alpha1.LiveMigration) {
+				lm.UID, lm.Name = uid, string(uid)
+				if uid == "second" {
+					lm.Spec.TargetNode = "node-a"
+				}
+			}))
+			source := lm.Status.Source
+			if uid == "first" && (lm.Status.Phase != v1alpha1.PhaseSucceeded || source.Transfer == nil || source.Transfer.Encrypted) || time.Since(begun) > time.Minute {
+				t.Errorf("%s: %s after %s: %+v", uid, lm.Status.Phase, time.Since(begun), lm.Status)
+			}
+		}
 	})
 }

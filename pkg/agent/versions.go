@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"slices"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
@@ -23,7 +24,7 @@ func (s *sourceSession) versionFaults(ctx context.Context, live hypervisor.Domai
 	}
 	var faults []string
 	var refused []error
-	for _, f := range versions.Check(source, s.targetHost(), s.uses(live, memoryBytes)...) {
+	for _, f := range foundFaults(s.lm, source, s.targetHost(), s.uses(live, memoryBytes)...) {
 		if f.Effect == versions.Refuse {
 			refused = append(refused, refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerVersionUnsupported, "%s", f))
 			continue
@@ -56,12 +57,22 @@ func (s *sourceSession) uses(live hypervisor.DomainXML, memoryBytes uint64) []ve
 // withheldReason says why a post-copy that was interrupted must not be resumed; empty if it
 // may be.
 func (s *sourceSession) withheldReason() string {
-	for _, f := range versions.Check(versions.Host{Node: s.node.Name}, s.targetHost(), versions.UsePostCopy) {
+	for _, f := range foundFaults(s.lm, versions.Host{Node: s.node.Name}, s.targetHost(), versions.UsePostCopy) {
 		if f.Effect == versions.WithholdPostCopyResume {
 			return migration.Shorten(f.String(), migration.MaxMessage)
 		}
 	}
 	return ""
+}
+
+// foundFaults returns what goes wrong between two versions, but for what the user says does
+// not.
+func foundFaults(lm *v1alpha1.LiveMigration, source, target versions.Host, uses ...versions.Use) []versions.Finding {
+	found := versions.Check(source, target, uses...)
+	if o := lm.Spec.Options; o != nil {
+		found = slices.DeleteFunc(found, func(f versions.Finding) bool { return slices.Contains(o.IgnoreKnownFaults, v1alpha1.KnownFault(f.ID)) })
+	}
+	return found
 }
 
 // targetHost is what the target's agent has said last about its versions.

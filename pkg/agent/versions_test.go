@@ -50,6 +50,32 @@ func TestPostCopyIsNotResumedTowardsALibvirtThatCrashes(t *testing.T) {
 	}
 }
 
+// TestPostCopyIsResumedWhereTheUserSaysSo: a distribution may have mended the fault without a
+// new version.
+func TestPostCopyIsResumedWhereTheUserSaysSo(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.busy()
+		w.fleet.Host("node-b").SetVersions("11.3.0", "10.0.2")
+		w.fleet.ScriptNext(guestUUID, fake.Script{Ending: fake.EndsPostCopyBroken})
+		lm := w.migrateWith(guestUUID, keepGoing(true))
+		w.copying(lm)
+		w.ask(lm, v1alpha1.AnnotationForceComplete, "1")
+		w.awaitPhase(lm, v1alpha1.PhaseRecovering)
+		time.Sleep(time.Minute)
+		w.requireCalls(fake.MethodRecoverPostCopy, 0)
+		const how = "add PostCopyResumeCrashesTarget to options.ignoreKnownFaults"
+		if c := meta.FindStatusCondition(w.api.get(lm).Status.Conditions, v1alpha1.ConditionSucceeded); !strings.Contains(c.Message, how) {
+			t.Errorf("the message is %q", c.Message)
+		}
+		w.api.update(lm.UID, func(lm *v1alpha1.LiveMigration) {
+			lm.Spec.Options.IgnoreKnownFaults = []v1alpha1.KnownFault{v1alpha1.FaultPostCopyResumeCrashesTarget}
+		})
+		after := w.settle(lm)
+		w.requireEnd(after, v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated, "ForceComplete 1 Done")
+		w.requireOnce("node-b")
+	})
+}
+
 // TestKnownFaultsAreTold before the guest is moved, in a dry run as well, and only those
 // that concern it.
 func TestKnownFaultsAreTold(t *testing.T) {
@@ -65,6 +91,10 @@ func TestKnownFaultsAreTold(t *testing.T) {
 		{"no fault is known", "9.0.0", "9.0.0", "7.2.22", keepGoing(true), nil},
 		{"it may not be switched to post-copy", "9.0.0", "11.3.0", "10.0.2", func(*v1alpha1.LiveMigration) {}, []string{"threads a core"}},
 		{"it may be", "9.0.0", "11.3.0", "10.0.2", keepGoing(true), []string{"when a post-copy that was interrupted", "threads a core"}},
+		{"it may be, and one is ignored", "9.0.0", "11.3.0", "10.0.2", func(lm *v1alpha1.LiveMigration) {
+			keepGoing(true)(lm)
+			lm.Spec.Options.IgnoreKnownFaults = []v1alpha1.KnownFault{v1alpha1.FaultPostCopyResumeCrashesTarget, v1alpha1.FaultVMXRefused}
+		}, []string{"threads a core"}},
 		{"a dry run", "8.8.0", "10.1.0", "10.0.2", func(lm *v1alpha1.LiveMigration) { lm.Spec.DryRun = new(true) }, []string{"8.8.0 on node-a", "vmx", "threads a core"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

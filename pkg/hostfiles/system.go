@@ -1,6 +1,7 @@
 package hostfiles
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"io/fs"
@@ -14,13 +15,20 @@ import (
 // maxFile is how much of a file is read.
 const maxFile = 1 << 20
 
-// read returns a file's text, as far as it is of a reasonable length.
+// errNoFile is the error of what is no ordinary file.
+var errNoFile = errors.New("it is not a regular file")
+
+// read returns a file's text, as far as it is of a reasonable length. Devices and pipes are
+// not read: nobody knows for how long that would take.
 func read(fsys fs.FS, name string) (string, error) {
 	file, err := fsys.Open(name)
 	if err != nil {
 		return "", err
 	}
 	defer file.Close()
+	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+		return "", cmp.Or(err, errNoFile)
+	}
 	text, err := io.ReadAll(io.LimitReader(file, maxFile))
 	return string(text), err
 }

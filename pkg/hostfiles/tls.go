@@ -1,12 +1,14 @@
 package hostfiles
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -129,23 +131,34 @@ func exists(fsys fs.FS, name string) bool {
 }
 
 // readAuthority reads the authorities that are trusted. Of several, the one that ends last
-// counts, since the others are on their way out.
+// counts, since the others are on their way out; but one that is valid counts before those
+// that are not, since the next is put beside it before it begins. It returns them unless
+// none is valid: then nothing is signed by one that is.
 func (c *Credentials) readAuthority(host fs.FS, file string, now time.Time) []*x509.Certificate {
 	all, state := certificates(host, file)
 	c.Authority.State = state
 	if len(all) == 0 {
 		return nil
 	}
-	last := all[0]
 	for _, cert := range all {
 		sum := sha256.Sum256(cert.Raw)
 		c.Authorities = append(c.Authorities, hex.EncodeToString(sum[:]))
-		if cert.NotAfter.After(last.NotAfter) {
-			last = cert
-		}
 	}
+	last := slices.MaxFunc(all, func(a, b *x509.Certificate) int {
+		return cmp.Or(cmp.Compare(oneIfValid(a, now), oneIfValid(b, now)), a.NotAfter.Compare(b.NotAfter))
+	})
 	c.Authority = Certificate{State: validity(last, now), NotAfter: last.NotAfter.UTC()}
+	if c.Authority.State != CertificateReady {
+		return nil
+	}
 	return all
+}
+
+func oneIfValid(cert *x509.Certificate, now time.Time) int {
+	if validity(cert, now) == CertificateReady {
+		return 1
+	}
+	return 0
 }
 
 func validity(cert *x509.Certificate, now time.Time) CertificateState {
@@ -202,7 +215,7 @@ func readCertificate(host fs.FS, file, key string, authorities []*x509.Certifica
 	case err != nil && isMissing(host, key, err):
 		out.State = CertificateKeyMissing
 	case out.State != CertificateReady, authorities == nil:
-		// That the authority is missing, its own entry says.
+		// That the authority is missing or not valid, its own entry says.
 	case !trusted(chain, authorities, use, now):
 		out.State = CertificateUntrusted
 	}

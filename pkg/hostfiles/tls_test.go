@@ -34,12 +34,18 @@ type issuer struct {
 // newIssuer makes an authority, or one below another, which ends after a while.
 func newIssuer(t *testing.T, above *issuer, ends time.Duration) *issuer {
 	t.Helper()
+	return newIssuerFrom(t, above, -10*day, ends)
+}
+
+// newIssuerFrom makes one that begins later.
+func newIssuerFrom(t *testing.T, above *issuer, begins, ends time.Duration) *issuer {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: t.Name()}, NotBefore: now.Add(-10 * day), NotAfter: now.Add(ends),
+		SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: t.Name()}, NotBefore: now.Add(begins), NotAfter: now.Add(ends),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	out := &issuer{t: t, key: key}
@@ -87,7 +93,8 @@ const serverAuth = x509.ExtKeyUsageServerAuth
 func TestCertificates(t *testing.T) {
 	t.Parallel()
 	ca, other, old := newIssuer(t, nil, 100*day), newIssuer(t, nil, 100*day), newIssuer(t, nil, 5*day)
-	below := newIssuer(t, ca, 50*day)
+	below, belowEnded := newIssuer(t, ca, 50*day), newIssuer(t, ca, -day)
+	ended, next := newIssuer(t, nil, -day), newIssuerFrom(t, nil, day, 900*day)
 	server := func(i *issuer) string { return i.issue(-day, 9*day, x509.ExtKeyUsageServerAuth) }
 	ready := server(ca)
 	at := func(state CertificateState, ends time.Duration) Certificate {
@@ -103,6 +110,20 @@ func TestCertificates(t *testing.T) {
 		"an authority in between": {authority: ca.pem, server: server(below) + below.pem, wantAuthority: at(CertificateReady, 100*day), want: at(CertificateReady, 9*day)},
 		"an authority that is replaced": {
 			authority: old.pem + ca.pem, server: server(old), wantAuthority: at(CertificateReady, 100*day), want: at(CertificateReady, 9*day),
+		},
+		// That the authority has ended is said of the authority, once.
+		"an authority that has ended": {
+			authority: ended.pem, server: server(ended), wantAuthority: at(CertificateExpired, -day), want: at(CertificateReady, 9*day),
+		},
+		// The next one is there already, and does not count before it begins.
+		"an authority that is to come": {
+			authority: ca.pem + next.pem, server: ready, wantAuthority: at(CertificateReady, 100*day), want: at(CertificateReady, 9*day),
+		},
+		"an authority that has ended is still there": {
+			authority: ended.pem + ca.pem + next.pem, server: server(ended), wantAuthority: at(CertificateReady, 100*day), want: at(CertificateUntrusted, 9*day),
+		},
+		"an authority in between that has ended": {
+			authority: ca.pem, server: server(belowEnded) + belowEnded.pem, wantAuthority: at(CertificateReady, 100*day), want: at(CertificateUntrusted, 9*day),
 		},
 		"another authority's":   {authority: other.pem, server: ready, wantAuthority: at(CertificateReady, 100*day), want: at(CertificateUntrusted, 9*day)},
 		"for clients only":      {authority: ca.pem, server: ca.issue(-day, 9*day, x509.ExtKeyUsageClientAuth), wantAuthority: at(CertificateReady, 100*day), want: at(CertificateUntrusted, 9*day)},

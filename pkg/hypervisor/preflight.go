@@ -15,6 +15,9 @@ type EmulatorNeeds struct {
 
 // EmulatorFit is what a host says to that. What it has nothing against is empty.
 type EmulatorFit struct {
+	// Missing is why there is no such emulator to be asked, in libvirt's words. It may be about
+	// to be replaced.
+	Missing string
 	// Unsupported is why the emulator cannot run such a machine at all, in libvirt's words.
 	Unsupported string
 	// CPUProblem is why the host cannot give the guest its CPU.

@@ -58,8 +58,12 @@ type Finding struct {
 	Message, Remedy string
 }
 
-// String returns message and remedy as sentences, without the last full stop.
-func (f Finding) String() string { return sentence(f.Message) + ". " + sentence(f.Remedy) }
+// String returns message and remedy as sentences, and what to do if the finding is wrong,
+// without the last full stop.
+func (f Finding) String() string {
+	return sentence(f.Message) + ". " + sentence(f.Remedy) + ". If it has been mended without a new version, add " + f.ID +
+		" to options.ignoreKnownFaults"
+}
 
 func sentence(text string) string {
 	if strings.HasPrefix(text, "libvirt ") { // The project writes its name so.

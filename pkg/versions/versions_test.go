@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
 )
 
 func TestCheck(t *testing.T) {
@@ -77,11 +79,11 @@ func TestFindingsReadWell(t *testing.T) {
 	found := Check(hostOf("node-1", "8.8.0"), hostOf("node-2", "11.3.0/10.0.2"), UsePostCopy, UseCPUThreads)
 	want := []string{
 		"libvirt 11.3.0 on node-2 crashes when a post-copy that was interrupted is resumed towards it, so it is not resumed. " +
-			"Update libvirt on node-2 to 11.4.0 or newer, which can be done while the guest waits there",
+			"Update libvirt on node-2 to 11.4.0 or newer, which can be done while the guest waits there. If it has been mended without a new version, add PostCopyResumeCrashesTarget to options.ignoreKnownFaults",
 		"The daemon of libvirt 8.8.0 on node-1 crashes if it is restarted while a guest leaves. " +
-			"Do not restart or update libvirt on node-1 while the migration runs",
+			"Do not restart or update libvirt on node-1 while the migration runs. If it has been mended without a new version, add DaemonCrashesWhenRestarted to options.ignoreKnownFaults",
 		"libvirt 11.3.0 with QEMU 10.0.2 on node-2 may refuse a guest whose CPU has several threads a core, for the extra feature ht. " +
-			"Update libvirt on node-2 to 11.10.0 or newer if it does",
+			"Update libvirt on node-2 to 11.10.0 or newer if it does. If it has been mended without a new version, add ThreadsRefused to options.ignoreKnownFaults",
 	}
 	var got []string
 	for _, f := range found {
@@ -123,6 +125,24 @@ func TestEachRuleCanApply(t *testing.T) {
 				t.Errorf("%s applies without %s", r.ID, r.Uses[i])
 			}
 		}
+	}
+}
+
+// TestEachRuleCanBeIgnored: the API takes the names of all of them, and no others.
+func TestEachRuleCanBeIgnored(t *testing.T) {
+	t.Parallel()
+	var ids []v1alpha1.KnownFault
+	for _, r := range rules() {
+		ids = append(ids, v1alpha1.KnownFault(r.ID))
+	}
+	want := []v1alpha1.KnownFault{
+		v1alpha1.FaultPostCopyResumeCrashesTarget, v1alpha1.FaultDaemonCrashesWhenRestarted, v1alpha1.FaultVMXRefused,
+		v1alpha1.FaultCPURefused, v1alpha1.FaultThreadsRefused, v1alpha1.FaultLongEncryptionCrashesSource,
+		v1alpha1.FaultParallelCompressionMissingOnSource, v1alpha1.FaultParallelCompressionMissingOnTarget,
+		v1alpha1.FaultZeroCopyMissing, v1alpha1.FaultZeroCopyMissingInQEMU,
+	}
+	if !slices.Equal(ids, want) {
+		t.Errorf("the rules are %v, and the API has %v", ids, want)
 	}
 }
 

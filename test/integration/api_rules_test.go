@@ -402,6 +402,10 @@ func mutableFields() map[string][]string {
 			"{domain: web, targetNode: b}", "{domain: web, targetNode: b, options: {skipMemoryCheck: true}}",
 			"{domain: web, targetNode: b, options: {skipMemoryCheck: false}}", "{domain: web, targetNode: b, options: {}}",
 		},
+		"options.ignoreKnownFaults": {
+			"{domain: web, targetNode: b}", "{domain: web, targetNode: b, options: {ignoreKnownFaults: [CPURefused, VMXRefused]}}",
+			"{domain: web, targetNode: b, options: {ignoreKnownFaults: [VMXRefused]}}", "{domain: web, targetNode: b, options: {}}",
+		},
 		"options.allowPause": {
 			"{domain: web, targetNode: b}", "{domain: web, targetNode: b, options: {allowPause: true}}",
 			"{domain: web, targetNode: b, options: {allowPause: false}}", "{domain: web, targetNode: b}",

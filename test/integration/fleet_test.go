@@ -118,9 +118,10 @@ func TestGuestsMoveBetweenRealAgents(t *testing.T) {
 		if n := fleet.Count(fake.MethodMigrate, g.uuid); n != 1 {
 			t.Errorf("the migration of the guest %d was started %d times", i, n)
 		}
-		if p := lm.Status.Progress; p == nil || p.Percent != 100 {
-			t.Errorf("the progress of the guest %d is %+v", i, p)
-		}
+		// An agent that has missed the end of the copy completes the progress when it learns of it.
+		lm = moves[i].await("the whole progress", func(lm *v1alpha1.LiveMigration) bool {
+			return lm.Status.Progress != nil && lm.Status.Progress.Percent == 100
+		})
 		for _, call := range fleet.Calls() {
 			if call.UUID == g.uuid && call.Host != lm.Status.SourceNode && call.Host != lm.Status.TargetNode {
 				t.Errorf("the guest %d is of interest to %s: %s", i, call.Host, call.Method)

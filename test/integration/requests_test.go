@@ -255,6 +255,7 @@ func TestWhoMayOnlyPatchDoesNotEndAMigration(t *testing.T) {
 		{name: "none of the options", options: &pausing, patch: `{"spec":{"options":null}}`, cancels: "taking allowPause away"},
 		{name: "an owner", options: nil, patch: `{"metadata":{"ownerReferences":[` + owner("none") + `]}}`, cancels: "another owner"},
 		{name: "a pause", options: nil, patch: `{"spec":{"options":{"allowPause":true}}}`, forces: "allowPause"},
+		{name: "a known fault", options: nil, patch: `{"spec":{"options":{"ignoreKnownFaults":["CPURefused"]}}}`, forces: "more in ignoreKnownFaults"},
 		{name: "a lower bandwidth with a pause", options: &pausing, patch: `{"spec":{"options":{"bandwidthMiBps":1}}}`, cancels: "a lower bandwidthMiBps", forces: "a lower bandwidthMiBps"},
 		{name: "a timeout with post-copy", options: &postCopy, patch: `{"spec":{"options":{"progressTimeoutSeconds":5}}}`, cancels: "a shorter progressTimeoutSeconds", forces: "a shorter progressTimeoutSeconds"},
 		{name: "a lower downtime with post-copy", options: &postCopy, patch: `{"spec":{"options":{"maxDowntimeMilliseconds":1}}}`, cancels: "a lower maxDowntimeMilliseconds", forces: "a lower maxDowntimeMilliseconds"},

@@ -55,15 +55,18 @@ func TestE2ECheckEmulatorSaysNo(t *testing.T) {
 	cpu := func(inside string) string {
 		return "<cpu mode='custom' match='exact' check='full'>" + inside + "</cpu>"
 	}
+	host, err := b.HostInfo(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		change                  func(*hypervisor.EmulatorNeeds)
 		unsupported, cpuProblem string
 	}{
-		"all is well":      {func(*hypervisor.EmulatorNeeds) {}, "", ""},
-		"another machine":  {func(n *hypervisor.EmulatorNeeds) { n.Machine = "pc-i440fx-99.1" }, "the machine 'pc-i440fx-99.1' is not supported by emulator", ""},
-		"another arch":     {func(n *hypervisor.EmulatorNeeds) { n.Arch, n.Machine = "s390x", "s390-ccw-virtio" }, "unable to find any emulator to serve 's390x'", ""},
-		"no such emulator": {func(n *hypervisor.EmulatorNeeds) { n.Emulator = "/usr/bin/none" }, "Cannot check QEMU binary /usr/bin/none", ""},
-		"no KVM":           {func(n *hypervisor.EmulatorNeeds) { n.VirtType = "kvm" }, "the accel 'kvm' is not supported", ""},
+		"all is well":     {func(*hypervisor.EmulatorNeeds) {}, "", ""},
+		"another machine": {func(n *hypervisor.EmulatorNeeds) { n.Machine = "pc-i440fx-99.1" }, "the machine 'pc-i440fx-99.1' is not supported by emulator", ""},
+		"another arch":    {func(n *hypervisor.EmulatorNeeds) { n.Arch, n.Machine = "s390x", "s390-ccw-virtio" }, "unable to find any emulator to serve 's390x'", ""},
+		"no KVM":          {func(n *hypervisor.EmulatorNeeds) { n.VirtType = "kvm" }, "the accel 'kvm' is not supported", ""},
 		"a feature too many": {func(n *hypervisor.EmulatorNeeds) {
 			n.CPU = cpu("<model>Nehalem</model><feature policy='require' name='avx512f'/>")
 		}, "", "Host CPU does not provide required features: avx512f"},
@@ -71,9 +74,21 @@ func TestE2ECheckEmulatorSaysNo(t *testing.T) {
 	} {
 		needs := hypervisor.EmulatorNeeds{VirtType: "qemu", Arch: "x86_64", Machine: "pc-i440fx-7.2", CPU: cpu("<model>Nehalem</model>")}
 		c.change(&needs)
+		if needs.VirtType == "kvm" && strings.Contains(host.Capabilities, "<domain type='kvm'") {
+			continue // This machine has it.
+		}
 		fit, err := b.CheckEmulator(t.Context(), needs)
 		if err != nil || !says(fit.Unsupported, c.unsupported) || !says(fit.CPUProblem, c.cpuProblem) {
 			t.Errorf("%s: got %+v, %v", name, fit, err)
+		}
+	}
+	for emulator, want := range map[string]string{
+		"/usr/bin/none": "Cannot check QEMU binary /usr/bin/none: No such file or directory",
+		"/etc/passwd":   "QEMU binary /etc/passwd is not executable",
+	} {
+		fit, err := b.CheckEmulator(t.Context(), hypervisor.EmulatorNeeds{Emulator: emulator, VirtType: "qemu", Arch: "x86_64", Machine: "pc-i440fx-7.2"})
+		if err != nil || !says(fit.Missing, want) || fit.Unsupported != "" {
+			t.Errorf("%s: got %+v, %v", emulator, fit, err)
 		}
 	}
 	if _, err := b.CheckEmulator(t.Context(), hypervisor.EmulatorNeeds{VirtType: "qemu", Arch: "x86_64", Machine: "pc-i440fx-7.2", CPU: "<cpu"}); err == nil {

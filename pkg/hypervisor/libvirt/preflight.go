@@ -3,6 +3,7 @@ package libvirt
 import (
 	"context"
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -16,6 +17,9 @@ import (
 func (c *Client) CheckEmulator(ctx context.Context, needs hypervisor.EmulatorNeeds) (hypervisor.EmulatorFit, error) {
 	return call(ctx, c, "checking the emulator", "emulator", func(conn *lv.Connect) (hypervisor.EmulatorFit, error) {
 		_, err := conn.GetDomainCapabilities(needs.Emulator, needs.Arch, needs.Machine, needs.VirtType, 0)
+		if missing := missingEmulator(err); missing != "" {
+			return hypervisor.EmulatorFit{Missing: missing}, nil
+		}
 		if err != nil || needs.CPU == "" {
 			unsupported, err := saysNo(err, lv.ERR_INVALID_ARG, lv.ERR_CONFIG_UNSUPPORTED)
 			return hypervisor.EmulatorFit{Unsupported: unsupported}, err
@@ -26,9 +30,19 @@ func (c *Client) CheckEmulator(ctx context.Context, needs hypervisor.EmulatorNee
 	})
 }
 
+// missingEmulator returns the message of an error that says that there is no such emulator,
+// for which libvirt has no code; empty if it says something else.
+func missingEmulator(err error) string {
+	var e lv.Error
+	if !errors.As(err, &e) || !isMissingEmulator.MatchString(e.Message) {
+		return ""
+	}
+	return sanitize(e.Message)
+}
+
 // saysNo returns the message of an error that says no, which has one of these codes. libvirt
-// has none for an emulator that is not there, and for a model of CPU that it does not know.
-// That it does not know the question is no error.
+// has none for a model of CPU that it does not know. That it does not know the question is no
+// error.
 func saysNo(err error, codes ...lv.ErrorNumber) (string, error) {
 	var e lv.Error
 	switch {
@@ -36,7 +50,7 @@ func saysNo(err error, codes ...lv.ErrorNumber) (string, error) {
 		return "", err
 	case e.Code == lv.ERR_NO_SUPPORT:
 		return "", nil
-	case slices.Contains(codes, e.Code), strings.HasPrefix(e.Message, noEmulator), strings.Contains(e.Message, unknownModel):
+	case slices.Contains(codes, e.Code), strings.Contains(e.Message, unknownModel):
 		message := e.Message
 		for _, kind := range []string{"invalid argument: ", "unsupported configuration: ", "internal error: ", "the CPU is incompatible with host CPU: "} {
 			message = strings.TrimPrefix(message, kind)
@@ -47,8 +61,8 @@ func saysNo(err error, codes ...lv.ErrorNumber) (string, error) {
 	}
 }
 
-// What libvirt says of these.
-const (
-	noEmulator   = "Cannot check QEMU binary"
-	unknownModel = "Unknown CPU model"
-)
+// unknownModel is what libvirt says of a CPU model that it does not know.
+const unknownModel = "Unknown CPU model"
+
+// isMissingEmulator is what it says of an emulator that is not there, or that it must not run.
+var isMissingEmulator = regexp.MustCompile(`^(Cannot check QEMU binary |QEMU binary .* is not executable)`)

@@ -852,6 +852,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: trunk
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.Toggle
+- name: com.github.virtferry.virtferry.api.v1alpha1.KnownFault
+  scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.LiveMigration
   map:
     fields:
@@ -1115,6 +1117,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: convergence
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.ConvergenceOptions
+    - name: ignoreKnownFaults
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.KnownFault
+          elementRelationship: associative
     - name: maxDowntimeMilliseconds
       type:
         scalar: numeric

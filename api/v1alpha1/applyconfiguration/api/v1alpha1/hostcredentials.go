@@ -9,7 +9,8 @@ package v1alpha1
 type HostCredentialsApplyConfiguration struct {
 	// directory is where they are.
 	Directory *string `json:"directory,omitempty"`
-	// authority is the authority that is trusted; of several, the one that ends last.
+	// authority is the authority that is trusted; of several, of those that are valid the one
+	// that ends last.
 	Authority *HostCertificateApplyConfiguration `json:"authority,omitempty"`
 	// server is shown to those who connect to the host.
 	Server *HostCertificateApplyConfiguration `json:"server,omitempty"`

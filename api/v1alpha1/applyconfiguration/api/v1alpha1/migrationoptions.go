@@ -23,6 +23,11 @@ type MigrationOptionsApplyConfiguration struct {
 	// for hosts that give their guests more than they have. Huge pages are compared all the
 	// same. May be changed until the migration is started.
 	SkipMemoryCheck *bool `json:"skipMemoryCheck,omitempty"`
+	// ignoreKnownFaults are faults of libvirt's and QEMU's versions that the two hosts do not
+	// have although their versions say so, as where a distribution has mended one without a
+	// new number: the user is not told of them, and nothing is held back or left out for
+	// them. May be changed while the migration runs.
+	IgnoreKnownFaults []apiv1alpha1.KnownFault `json:"ignoreKnownFaults,omitempty"`
 	// maxDowntimeMilliseconds is the longest that the guest may be paused for
 	// its switch-over. Absent means 500. May be changed while the migration
 	// runs.
@@ -89,6 +94,16 @@ func (b *MigrationOptionsApplyConfiguration) WithSkipCPUCheck(value bool) *Migra
 // If called multiple times, the SkipMemoryCheck field is set to the value of the last call.
 func (b *MigrationOptionsApplyConfiguration) WithSkipMemoryCheck(value bool) *MigrationOptionsApplyConfiguration {
 	b.SkipMemoryCheck = &value
+	return b
+}
+
+// WithIgnoreKnownFaults adds the given value to the IgnoreKnownFaults field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the IgnoreKnownFaults field.
+func (b *MigrationOptionsApplyConfiguration) WithIgnoreKnownFaults(values ...apiv1alpha1.KnownFault) *MigrationOptionsApplyConfiguration {
+	for i := range values {
+		b.IgnoreKnownFaults = append(b.IgnoreKnownFaults, values[i])
+	}
 	return b
 }
 
