@@ -30,6 +30,8 @@ type source struct {
 	dir string
 	// when is the condition under which the chart has its objects; empty means always.
 	when string
+	// files are conditions of single files, which go before that.
+	files map[string]string
 }
 
 func sources() []source {
@@ -39,7 +41,10 @@ func sources() []source {
 		{dir: "policy"},
 		{dir: "manager"},
 		{dir: "agent"},
-		{dir: "prometheus", when: ".Values.prometheus.enabled"},
+		{dir: "prometheus", when: ".Values.prometheus.enabled", files: map[string]string{
+			// Metrics in plain are read by anybody.
+			"reader.yaml": "and .Values.prometheus.enabled .Values.metrics.secure",
+		}},
 		{dir: "grafana", when: ".Values.grafana.dashboards"},
 		{dir: "components/one-namespace", when: ".Values.oneNamespace"},
 		{dir: "components/network-policies", when: ".Values.networkPolicy.enabled"},
@@ -61,6 +66,8 @@ func generate(config, chart string) error {
 	values["IMAGE"] = fmt.Sprintf("%v:%v", repository, about["appVersion"])
 	transport, _ := lookUp(values, "agent.transport")
 	values["TRANSPORT"] = fmt.Sprintf("--transport=%v", transport)
+	serialPorts, _ := lookUp(values, "agent.serialPorts")
+	values["SERIALPORTS"] = fmt.Sprintf("--serial-ports=%v", serialPorts)
 
 	g := generator{config: config, chart: chart, values: values, edits: edits(), used: map[string]bool{}}
 	for _, s := range sources() {
@@ -124,10 +131,14 @@ func editsOf(file string) string {
 // frame says where a template is from, and when it counts.
 func (s source) frame(name, template string) string {
 	head := fmt.Sprintf("{{- /* Made from config/%s by make generate. */}}\n", name)
-	if s.when == "" {
+	when, own := s.files[strings.TrimPrefix(name, s.dir+"/")]
+	if !own {
+		when = s.when
+	}
+	if when == "" {
 		return head + template
 	}
-	return head + "{{- if " + s.when + " }}\n" + template + "{{- end }}\n"
+	return head + "{{- if " + when + " }}\n" + template + "{{- end }}\n"
 }
 
 // convert makes a template of a manifest.
