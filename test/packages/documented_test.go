@@ -31,15 +31,16 @@ func inTests() []string {
 // untyped has the commands that no test of this package types, by how they begin, and why.
 func untyped() map[string]string {
 	return map[string]string{
-		"systemctl ":                         "the services are the reader's own; the lab starts libvirtd without systemd",
-		"virsh -c qemu+tls:":                 "there is no libvirt here; test/e2e does",
-		"make docker-build ":                 "there is no Docker; make image builds the same Dockerfile",
-		"docker push ":                       "there is no registry",
-		"make image":                         "make test-image does",
-		"skopeo copy ":                       "there is no registry",
-		"kubectl get hypervisors":            "no agents run here",
-		"kubectl wait ":                      "no guest moves here",
-		"kubectl apply -k config/prometheus": "there is no Prometheus operator, whose kinds these are",
+		"systemctl ":              "the services are the reader's own; the lab starts libvirtd without systemd",
+		"virsh -c qemu+tls:":      "there is no libvirt here; test/e2e does",
+		"make docker-build ":      "there is no Docker; make image builds the same Dockerfile",
+		"docker push ":            "there is no registry",
+		"make image":              "make test-image does",
+		"skopeo copy ":            "there is no registry",
+		"kubectl get hypervisors": "no agents run here",
+		"kubectl wait ":           "no guest moves here",
+		"kubectl apply --server-side -k config/resource-state-metrics": "there is no resource-state-metrics, whose kind this is; make test-resource-state-metrics does",
+		"kubectl apply -k config/prometheus":                           "there is no Prometheus operator, whose kinds these are",
 	}
 }
 
