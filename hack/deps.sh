@@ -15,6 +15,9 @@ lab=(
 	libvirt-clients         # virsh
 	libvirt-daemon-system   # libvirtd
 	mount                   # mount
+	nftables                # nft
+	openssh-client          # ssh
+	openssh-server          # sshd, for hosts that reach each other by it.
 	qemu-system-x86         # qemu-system-x86_64
 	qemu-utils              # qemu-img
 	tini                    # The first process of each host.
@@ -30,6 +33,8 @@ lab_units=(
 	virtlogd.service virtlogd.socket virtlogd-admin.socket
 	virtlockd.service virtlockd.socket virtlockd-admin.socket
 	libvirt-guests.service
+	nftables.service
+	ssh.service ssh.socket sshd.service
 )
 image_units=(podman.service podman.socket podman-restart.service podman-auto-update.service podman-auto-update.timer)
 case ${1:-lab} in

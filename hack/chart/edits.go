@@ -65,7 +65,8 @@ func edits() map[string][]edit {
 			edit{at: "        - --serial-ports=", value: "SERIALPORTS", text: "        - --serial-ports={{ .Values.agent.serialPorts }}\n" + arguments("agent")},
 			edit{at: "        # Where the mounts below show the host's /etc/pki.", keep: true, text: unlessHidden(8)},
 			edit{at: "        - --host-root=", keep: true, text: "        {{- end }}\n" + metricsArguments},
-			edit{at: "        securityContext:", keep: true, text: frame(10, ".Values.agent.seLinuxType", "seLinuxOptions:", "  type: {{ . | quote }}")},
+			edit{at: "        securityContext:", keep: true, text: frame(10, ".Values.agent.seLinuxType", "seLinuxOptions:", "  type: {{ . | quote }}") +
+				frame(10, ".Values.agent.appArmorProfile", "appArmorProfile:", "  type: {{ . }}")},
 			edit{at: "        # When the certificates of the host end.", keep: true, text: unlessHidden(8)},
 			edit{at: "        - name: pki", keep: true, text: "        {{- end }}\n" + ifCertificate(8, certMount)},
 			edit{at: "      # A part of it that is not there must not be made: ", keep: true, text: unlessHidden(6)},

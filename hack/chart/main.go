@@ -1,7 +1,7 @@
-// Command chart makes the templates of the Helm chart from the manifests in config/, so
-// that there is one source of both. Every file that a kustomization names becomes a
-// template; what the chart's values decide is replaced in it, and has to be there with
-// the value that values.yaml gives it.
+// Command chart makes the templates of the Helm chart from the manifests in config/, and
+// its LICENSE from the one beside that, so that there is one source of both. Every file that
+// a kustomization names becomes a template; what the chart's values decide is replaced in
+// it, and has to be there with the value that values.yaml gives it.
 package main
 
 import (
@@ -74,6 +74,13 @@ func generate(config, chart string) error {
 		if err := g.generate(s); err != nil {
 			return err
 		}
+	}
+	licence, err := os.ReadFile(filepath.Join(config, "..", "LICENSE"))
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(chart, "LICENSE"), licence, 0o644); err != nil {
+		return err
 	}
 	for file := range g.edits {
 		if !g.used[file] {

@@ -97,6 +97,7 @@ func TestChartAndKustomizationsAreTheSame(t *testing.T) {
 		"by TCP":                 {values: []string{"agent.transport=tcp"}, resources: []string{"default"}, components: []string{"components/transport-tcp"}},
 		"one namespace":          {values: []string{"oneNamespace=virtferry-migrations"}, resources: []string{"default"}, components: []string{"components/one-namespace"}},
 		"SELinux":                {values: []string{"agent.seLinuxType=spc_t"}, resources: []string{"default"}, components: []string{"components/selinux"}},
+		"no AppArmor":            {values: []string{"agent.appArmorProfile=Unconfined"}, resources: []string{"default"}, components: []string{"components/apparmor-unconfined"}},
 		"network policy":         {values: []string{"networkPolicy.enabled=true"}, resources: []string{"default"}, components: []string{"components/network-policies"}},
 		"Prometheus operator":    {values: []string{"prometheus.enabled=true"}, resources: []string{"default", "prometheus"}},
 		"Grafana":                {values: []string{"grafana.dashboards=true"}, resources: []string{"default", "grafana"}},
