@@ -24,7 +24,8 @@ import (
 // those of test/e2e, for the hosts, and of this package.
 func inTests() []string {
 	return []string{
-		"Hosts", "Certificates", "SSH", "Ports between the hosts", "Cluster", "With Helm", "With kustomize", "Another namespace", "The first migration", "Metrics and alerts", "Dashboards",
+		"Hosts", "Certificates", "Encryption of the guests' memory", "SSH", "Ports between the hosts", "Cluster", "With Helm",
+		"With kustomize", "Another namespace", "The first migration", "Metrics and alerts", "Dashboards",
 		"Objects as metrics", "Removing",
 	}
 }
