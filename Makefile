@@ -75,6 +75,7 @@ test-oldest: ## Run the integration tests on the oldest Kubernetes that docs/ins
 
 .PHONY: test-e2e
 test-e2e: lab-deps controlplane ## Run the end-to-end tests, in which real guests move. Needs root.
+	hack/deps.sh e2e
 	go test -tags 'e2e,$(TAGS)' -count=1 -p 2 -timeout 40m ./test/... ./pkg/hypervisor/libvirt/ ./pkg/xmlrewrite/
 
 # How many worlds the simulation makes up, from which seed on, and what else its command takes.
