@@ -27,7 +27,7 @@ func TestTexts(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	write(t, dir, "LICENSE.txt", "NOTICE", "PATENTS", "LICENSE.go", "licenses.md", "README", "used/inner/LICENSE-BSD", "used/COPYING", "unused/LICENSE")
-	m := module{name: "example.com/m@v1.0.0", dir: dir, packages: []string{filepath.Join(dir, "used/inner"), filepath.Join(dir, "used"), dir}}
+	m := module{name: "example.com/m@v1.0.0", dir: dir, packages: []string{filepath.Join(dir, "used", "inner"), filepath.Join(dir, "used"), dir}}
 	got, err := m.texts()
 	if want := []string{"LICENSE.txt", "NOTICE", "PATENTS", "used/COPYING", "used/inner/LICENSE-BSD"}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("the texts are %q, %v, not %q", got, err, want)
@@ -36,7 +36,7 @@ func TestTexts(t *testing.T) {
 	if err := collect([]module{m}, to); err != nil {
 		t.Fatal(err)
 	}
-	if content, err := os.ReadFile(filepath.Join(to, "example.com/m@v1.0.0/used/COPYING")); err != nil || string(content) != "text of used/COPYING" {
+	if content, err := os.ReadFile(to + "/example.com/m@v1.0.0/used/COPYING"); err != nil || string(content) != "text of used/COPYING" {
 		t.Errorf("a text is %q, %v", content, err)
 	}
 }

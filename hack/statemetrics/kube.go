@@ -8,13 +8,13 @@ import (
 
 // configuration is what kube-state-metrics takes.
 func configuration() object {
-	var resources []object
+	resources := make([]object, 0, len(kinds()))
 	for _, k := range kinds() {
 		labels := object{k.label: path("metadata.name")}
 		if k.namespaced {
 			labels["namespace"] = path("metadata.namespace")
 		}
-		var metrics []object
+		metrics := make([]object, 0, len(k.metrics))
 		for _, m := range k.metrics {
 			metrics = append(metrics, m.forKubeStateMetrics())
 		}

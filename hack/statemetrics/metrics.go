@@ -71,11 +71,12 @@ func ofHypervisors() []metric {
 
 // phases returns all of a LiveMigration.
 func phases() []string {
-	var out []string
-	for _, p := range []v1alpha1.LiveMigrationPhase{
+	all := []v1alpha1.LiveMigrationPhase{
 		v1alpha1.PhasePending, v1alpha1.PhasePreparing, v1alpha1.PhaseMigrating, v1alpha1.PhasePostCopy, v1alpha1.PhaseRecovering,
 		v1alpha1.PhaseConfirming, v1alpha1.PhaseCancelling, v1alpha1.PhaseSucceeded, v1alpha1.PhaseFailed, v1alpha1.PhaseCancelled, v1alpha1.PhaseUnknown,
-	} {
+	}
+	out := make([]string, 0, len(all))
+	for _, p := range all {
 		out = append(out, string(p))
 	}
 	return out

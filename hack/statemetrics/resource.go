@@ -12,9 +12,9 @@ import (
 // monitor is the object that resource-state-metrics takes. It puts kube_customresource_
 // before the names of metrics, and adds the labels name, namespace, group, version and kind.
 func monitor() object {
-	var stores []object
+	stores := make([]object, 0, len(kinds()))
 	for _, k := range kinds() {
-		var families []object
+		families := make([]object, 0, len(k.metrics))
 		for _, m := range k.metrics {
 			name := k.prefix + "_" + m.name
 			families = append(families, object{
@@ -63,14 +63,14 @@ func (m metric) starlark() (value, samples string) {
 	case conditions:
 		return get("obj", m.field, "[]"), fmt.Sprintf("[metric(labels={%s, %q: s}, value=1.0 if s == %s else 0.0) for c in value for s in %s]",
 			m.starlarkLabels("c"), m.label, get("c", m.label, "None"), listOf(m.states))
-	default:
-		return value, onlyWithValue + "[metric(labels={}, value=float(value))]"
+	case number:
 	}
+	return value, onlyWithValue + "[metric(labels={}, value=float(value))]"
 }
 
 // starlarkLabels are the metric's, of fields of an object.
 func (m metric) starlarkLabels(of string) string {
-	var out []string
+	out := make([]string, 0, len(m.labels))
 	for _, label := range slices.Sorted(maps.Keys(m.labels)) {
 		out = append(out, fmt.Sprintf("%q: %s", label, get(of, m.labels[label], `""`)))
 	}
@@ -90,7 +90,7 @@ func get(of, field, missing string) string {
 }
 
 func listOf(values []string) string {
-	var out []string
+	out := make([]string, 0, len(values))
 	for _, v := range values {
 		out = append(out, fmt.Sprintf("%q", v))
 	}

@@ -201,11 +201,11 @@ func TestDocumentedKustomization(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var text string
+	var written strings.Builder
 	for block := range strings.SplitSeq(string(page), "```yaml\n") {
 		block, _, _ = strings.Cut(block, "```")
 		if strings.Contains(block, "\nkind: Kustomization\n") {
-			text += block
+			written.WriteString(block)
 		}
 	}
 	config, err := filepath.Abs(root + "/config")
@@ -216,7 +216,7 @@ func TestDocumentedKustomization(t *testing.T) {
 	if config, err = filepath.Rel(dir, config); err != nil {
 		t.Fatal(err)
 	}
-	text = strings.ReplaceAll(strings.ReplaceAll(text, "https://github.com/virtferry/virtferry//config", config), "?ref=main", "")
+	text := strings.ReplaceAll(strings.ReplaceAll(written.String(), "https://github.com/virtferry/virtferry//config", config), "?ref=main", "")
 	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +242,7 @@ func TestDocumentedNamespace(t *testing.T) {
 	if !strings.Contains(policy, "system:serviceaccount:moving:virtferry-agent") {
 		t.Errorf("the policy is for %s", policy)
 	}
-	must(t, "kubectl", "delete", "--wait=false", "-k", filepath.Join(dir, "config/overlays/mine"))
+	must(t, "kubectl", "delete", "--wait=false", "-k", dir+"/config/overlays/mine")
 	removeNamespace(t, "moving")
 	requireInventory(t, before)
 }
