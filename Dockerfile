@@ -22,11 +22,14 @@ ARG REVISION=unknown
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     CGO_ENABLED=1 GOARCH="${TARGETARCH}" CC=target-gcc GOMODCACHE=/go/pkg/mod \
     go build -trimpath -buildvcs=false -tags libvirt_dlopen \
-    -ldflags="-s -w -X main.version=${VERSION} -X main.revision=${REVISION}" -o /virtferry ./cmd/virtferry
+    -ldflags="-s -w -X main.version=${VERSION} -X main.revision=${REVISION}" -o /virtferry ./cmd/virtferry && \
+    GOMODCACHE=/go/pkg/mod go run -buildvcs=false ./hack/licences -arch "${TARGETARCH}" -tags libvirt_dlopen ./cmd/virtferry /licences
 
 FROM scratch
 COPY --from=libraries /image/ /
 COPY LICENSE /usr/share/doc/virtferry/LICENSE
+# The licences of what virtferry is compiled from; those of Debian's packages are there.
+COPY --from=build /licences /usr/share/doc/virtferry/third-party
 COPY --from=build /virtferry /usr/local/bin/virtferry
 ARG VERSION=unknown
 ARG REVISION=unknown

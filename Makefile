@@ -75,6 +75,7 @@ test-oldest: ## Run the integration tests on the oldest Kubernetes that docs/ins
 
 .PHONY: test-e2e
 test-e2e: lab-deps controlplane ## Run the end-to-end tests, in which real guests move. Needs root.
+	hack/deps.sh e2e
 	go test -tags 'e2e,$(TAGS)' -count=1 -p 2 -timeout 40m ./test/... ./pkg/hypervisor/libvirt/ ./pkg/xmlrewrite/
 
 # How many worlds the simulation makes up, from which seed on, and what else its command takes.
@@ -100,6 +101,9 @@ SABOTAGE_SEEDS ?= 300
 test-sabotages: ## Break the product in one way after the other, and require that the simulation notices. An hour, no set-up, no root.
 	go run ./hack/sabotage -tags '$(TAGS)' -only '$(SABOTAGES)' -seeds '$(SABOTAGE_SEEDS)'
 
+# Which of these tests are run; all where it is empty.
+PACKAGES_TESTS ?=
+
 .PHONY: test-packages
 test-packages: controlplane bin/virtferry ## Install, upgrade and remove the Helm chart and the kustomizations, by the real tools.
 	cd hack/packages && go mod tidy -diff
@@ -107,7 +111,16 @@ test-packages: controlplane bin/virtferry ## Install, upgrade and remove the Hel
 	export KUBEBUILDER_ASSETS="$$(hack/controlplane/build.sh)" VIRTFERRY="$(CURDIR)/bin/virtferry"; \
 		export HELM="$$($(PACKAGES) -n helm)" KUSTOMIZE="$$($(PACKAGES) -n kustomize)"; \
 		export KUBE_STATE_METRICS="$$(go tool -modfile=hack/kubestatemetrics/go.mod -n kube-state-metrics)"; \
-		go test -tags 'packages,$(TAGS)' -count=1 -timeout 15m ./test/packages
+		export RESOURCE_STATE_METRICS='$(RESOURCE_STATE_METRICS)'; \
+		go test -tags 'packages,$(TAGS)' -count=1 -timeout 15m -run '$(PACKAGES_TESTS)' ./test/packages
+
+# A directory with the source of resource-state-metrics.
+RESOURCE_STATE_METRICS ?=
+
+.PHONY: test-resource-state-metrics
+test-resource-state-metrics: controlplane ## Build resource-state-metrics from the source in RESOURCE_STATE_METRICS, and run it with our configuration.
+	@test -n '$(RESOURCE_STATE_METRICS)' || { echo "Set RESOURCE_STATE_METRICS to a directory with the source of resource-state-metrics." >&2; exit 2; }
+	$(MAKE) test-packages RESOURCE_STATE_METRICS='$(abspath $(RESOURCE_STATE_METRICS))' PACKAGES_TESTS=TestObjectsAsMetrics
 
 .PHONY: test-image
 test-image: image lab-deps controlplane ## Run the manager and the agents from the image, as their manifests say, and move a guest. Needs root.
@@ -191,7 +204,7 @@ generate: ## Generate Go code, CRDs, roles, what dashboards and Prometheus are g
 	$(CONTROLLER_GEN) rbac:roleName=virtferry-manager,fileName=manager_role.yaml paths=./controllers output:rbac:dir=config/rbac
 	$(CONTROLLER_GEN) rbac:roleName=virtferry-agent,fileName=agent_role.yaml paths=./controllers/node output:rbac:dir=config/rbac
 	go run ./hack/prometheusrule config/prometheus/alerts.yaml config/prometheus/prometheusrule.yaml
-	go run ./hack/statemetrics config/kube-state-metrics
+	go run ./hack/statemetrics config/kube-state-metrics config/resource-state-metrics
 	cd hack/dashboards && go run . ../../config/grafana
 	go run ./hack/chart config charts/virtferry
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing for test/lab, or with the argument
-# "image" those that the image is built, tested and released with. Says nothing when
-# there is nothing to do.
+# "e2e" those that some end-to-end tests need besides, or with "image" those that the
+# image is built, tested and released with. Says nothing when there is nothing to do.
 #
 # The lab runs its own libvirt daemons, and the image is built by programs that need no
 # service either. None must come to life on this machine just because its program is
@@ -20,6 +20,11 @@ lab=(
 	tini                    # The first process of each host.
 	util-linux              # flock
 )
+e2e=(
+	nftables       # A firewall as docs/install.md has it.
+	openssh-client # Hosts that reach each other by SSH.
+	openssh-server
+)
 image=(
 	crun       # What podman runs containers with.
 	mmdebstrap # The image that the build starts from.
@@ -31,12 +36,14 @@ lab_units=(
 	virtlockd.service virtlockd.socket virtlockd-admin.socket
 	libvirt-guests.service
 )
+e2e_units=(nftables.service ssh.service ssh.socket sshd.service)
 image_units=(podman.service podman.socket podman-restart.service podman-auto-update.service podman-auto-update.timer)
 case ${1:-lab} in
 lab) packages=("${lab[@]}") units=("${lab_units[@]}") ;;
+e2e) packages=("${e2e[@]}") units=("${e2e_units[@]}") ;;
 image) packages=("${image[@]}") units=("${image_units[@]}") ;;
 *)
-	echo "usage: deps.sh [lab|image]" >&2
+	echo "usage: deps.sh [lab|e2e|image]" >&2
 	exit 2
 	;;
 esac

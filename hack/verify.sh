@@ -25,7 +25,7 @@ fail() {
 }
 
 # What is generated from nothing any more has to go, too.
-rm -rf api/v1alpha1/applyconfiguration api/v1alpha1/zz_generated.* config/crd/bases config/rbac/{manager,agent}_role.yaml config/prometheus/prometheusrule.yaml config/kube-state-metrics/{config,configmap}.yaml config/grafana/{*.json,configmap.yaml} charts/virtferry/templates/*/ docs/{api,metrics}.md
+rm -rf api/v1alpha1/applyconfiguration api/v1alpha1/zz_generated.* config/crd/bases config/rbac/{manager,agent}_role.yaml config/prometheus/prometheusrule.yaml config/kube-state-metrics/{config,configmap}.yaml config/resource-state-metrics/monitor.yaml config/grafana/{*.json,configmap.yaml} charts/virtferry/templates/*/ charts/virtferry/LICENSE docs/{api,metrics}.md
 make --no-print-directory generate docs-gen >&2
 if ! git diff --exit-code || [[ -n $(git ls-files --others --exclude-standard) ]]; then
 	git ls-files --others --exclude-standard

@@ -1,7 +1,7 @@
-// Command chart makes the templates of the Helm chart from the manifests in config/, so
-// that there is one source of both. Every file that a kustomization names becomes a
-// template; what the chart's values decide is replaced in it, and has to be there with
-// the value that values.yaml gives it.
+// Command chart makes the templates of the Helm chart from the manifests in config/, and
+// its LICENSE from the one beside that, so that there is one source of both. Every file that
+// a kustomization names becomes a template; what the chart's values decide is replaced in
+// it, and has to be there with the value that values.yaml gives it.
 package main
 
 import (
@@ -30,6 +30,8 @@ type source struct {
 	dir string
 	// when is the condition under which the chart has its objects; empty means always.
 	when string
+	// files are conditions of single files, which go before that.
+	files map[string]string
 }
 
 func sources() []source {
@@ -39,7 +41,10 @@ func sources() []source {
 		{dir: "policy"},
 		{dir: "manager"},
 		{dir: "agent"},
-		{dir: "prometheus", when: ".Values.prometheus.enabled"},
+		{dir: "prometheus", when: ".Values.prometheus.enabled", files: map[string]string{
+			// Metrics in plain are read by anybody.
+			"reader.yaml": "and .Values.prometheus.enabled .Values.metrics.secure",
+		}},
 		{dir: "grafana", when: ".Values.grafana.dashboards"},
 		{dir: "components/one-namespace", when: ".Values.oneNamespace"},
 		{dir: "components/network-policies", when: ".Values.networkPolicy.enabled"},
@@ -61,12 +66,21 @@ func generate(config, chart string) error {
 	values["IMAGE"] = fmt.Sprintf("%v:%v", repository, about["appVersion"])
 	transport, _ := lookUp(values, "agent.transport")
 	values["TRANSPORT"] = fmt.Sprintf("--transport=%v", transport)
+	serialPorts, _ := lookUp(values, "agent.serialPorts")
+	values["SERIALPORTS"] = fmt.Sprintf("--serial-ports=%v", serialPorts)
 
 	g := generator{config: config, chart: chart, values: values, edits: edits(), used: map[string]bool{}}
 	for _, s := range sources() {
 		if err := g.generate(s); err != nil {
 			return err
 		}
+	}
+	licence, err := os.ReadFile(filepath.Join(config, "..", "LICENSE"))
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(chart, "LICENSE"), licence, 0o644); err != nil {
+		return err
 	}
 	for file := range g.edits {
 		if !g.used[file] {
@@ -124,10 +138,14 @@ func editsOf(file string) string {
 // frame says where a template is from, and when it counts.
 func (s source) frame(name, template string) string {
 	head := fmt.Sprintf("{{- /* Made from config/%s by make generate. */}}\n", name)
-	if s.when == "" {
+	when, own := s.files[strings.TrimPrefix(name, s.dir+"/")]
+	if !own {
+		when = s.when
+	}
+	if when == "" {
 		return head + template
 	}
-	return head + "{{- if " + s.when + " }}\n" + template + "{{- end }}\n"
+	return head + "{{- if " + when + " }}\n" + template + "{{- end }}\n"
 }
 
 // convert makes a template of a manifest.

@@ -46,7 +46,7 @@ for architecture in amd64 arm64; do
 	mv "$work/virtferry-$architecture.cdx.json" "$work/out/virtferry-$VERSION-image-$architecture.cdx.json"
 	mkdir "$work/program"
 	files=$($podman image mount "$tag")
-	cp "$files/usr/local/bin/virtferry" LICENSE "$work/program"
+	cp -r "$files/usr/local/bin/virtferry" "$files/usr/share/doc/virtferry/third-party" LICENSE "$work/program"
 	$podman image unmount "$tag" >/dev/null
 	# Nothing here may be able to run it.
 	go version -m "$work/program/virtferry" | grep -q "GOARCH=$architecture$" || fail "the program for $architecture is for another architecture"

@@ -1,6 +1,6 @@
 // Command sbom writes what is in an image, as a CycloneDX document: Debian's packages,
-// and the Go modules that virtferry was built from. It reads the image's files, and says
-// the same of the same files every time.
+// and the Go modules that virtferry was built from, with their licences. It reads the
+// image's files, and says the same of the same files every time.
 //
 //	sbom DIRECTORY VERSION >virtferry.cdx.json
 package main
@@ -50,7 +50,11 @@ func describe(root, version string) ([]byte, error) {
 		BOMRef: "virtferry", Type: cyclonedx.ComponentTypeContainer, Name: "virtferry", Version: version,
 		Licenses: &cyclonedx.Licenses{{License: &cyclonedx.License{ID: "Apache-2.0"}}},
 	}}
-	components := append(packages, goModules(info)...)
+	modules, err := goModules(root, info)
+	if err != nil {
+		return nil, err
+	}
+	components := append(packages, modules...)
 	bom.Components = &components
 	var refs []string
 	for _, c := range components {
@@ -75,15 +79,24 @@ func encode(bom *cyclonedx.BOM) ([]byte, error) {
 }
 
 // goModules returns the toolchain and the modules in the order of their names.
-func goModules(info *buildinfo.BuildInfo) []cyclonedx.Component {
+func goModules(root string, info *buildinfo.BuildInfo) ([]cyclonedx.Component, error) {
 	components := []cyclonedx.Component{component("golang/stdlib", strings.TrimPrefix(info.GoVersion, "go"), "stdlib", "")}
+	texts := []string{"stdlib"}
 	for _, m := range info.Deps {
 		if m.Replace != nil {
 			m = m.Replace
 		}
 		components = append(components, component("golang/"+m.Path, m.Version, m.Path, ""))
+		texts = append(texts, m.Path+"@"+m.Version)
 	}
-	return components
+	for i := range components {
+		licences, err := ofModule(filepath.Join(root, "usr/share/doc/virtferry/third-party", filepath.FromSlash(texts[i])))
+		if err != nil {
+			return nil, fmt.Errorf("the licences of %s: %w", texts[i], err)
+		}
+		components[i].Licenses = licences
+	}
+	return components, nil
 }
 
 // debianPackages returns those whose descriptions the image has, by name.
@@ -99,7 +112,11 @@ func debianPackages(root string) ([]cyclonedx.Component, error) {
 			return nil, err
 		}
 		qualifiers := "?arch=" + fields["Architecture"] + "&distro=debian-12"
-		components = append(components, component("deb/debian/"+fields["Package"], fields["Version"], fields["Package"], qualifiers))
+		c := component("deb/debian/"+fields["Package"], fields["Version"], fields["Package"], qualifiers)
+		if c.Licenses, err = ofPackage(filepath.Join(root, "usr/share/doc", fields["Package"], "copyright")); err != nil {
+			return nil, fmt.Errorf("the licences of %s: %w", fields["Package"], err)
+		}
+		components = append(components, c)
 	}
 	return components, nil
 }

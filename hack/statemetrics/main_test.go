@@ -58,38 +58,29 @@ func (s schema) at(path []string) (schema, bool) {
 // TestTheFieldsAreThere: what the metrics are made of is in the CRDs.
 func TestTheFieldsAreThere(t *testing.T) {
 	t.Parallel()
-	for plural, metrics := range map[string][]object{"livemigrations": ofLiveMigrations(), "hypervisors": ofHypervisors()} {
-		s := schemaOf(t, plural)
-		for _, m := range metrics {
-			for _, path := range paths(m) {
-				if _, known := s.at(path); !known && path[0] != "metadata" {
-					t.Errorf("%s: %s have no %s", m["name"], plural, strings.Join(path, "."))
+	for _, k := range kinds() {
+		s := schemaOf(t, k.plural)
+		for _, m := range k.metrics {
+			for _, field := range fields(m) {
+				if _, known := s.at(path(field)); !known && !strings.HasPrefix(field, "metadata.") {
+					t.Errorf("%s: %s have no %s", m.name, k.plural, field)
 				}
 			}
 		}
 	}
 }
 
-// paths returns the fields that a metric is made of.
-func paths(metric object) [][]string {
-	var out [][]string
-	add := func(base []string, labels any) {
-		of, _ := labels.(object)
-		for _, path := range of {
-			out = append(out, slices.Concat(base, path.([]string)))
-		}
+// fields returns those that a metric is made of.
+func fields(m metric) []string {
+	var out []string
+	if m.field != "" {
+		out = append(out, m.field)
 	}
-	add(nil, metric["labelsFromPath"])
-	each := metric["each"].(object)
-	for _, kind := range []string{"gauge", "info", "stateSet"} {
-		if of, is := each[kind].(object); is {
-			base, _ := of["path"].([]string)
-			value, _ := of["valueFrom"].([]string)
-			if len(base) > 0 {
-				out = append(out, slices.Concat(base, value))
-			}
-			add(base, of["labelsFromPath"])
+	for _, field := range m.labels {
+		if m.shape == conditions {
+			field = m.field + "." + field
 		}
+		out = append(out, field)
 	}
 	return out
 }
@@ -101,18 +92,10 @@ func TestEveryPhaseIsListed(t *testing.T) {
 	if len(phase.Enum) == 0 {
 		t.Fatal("the schema lists no phases")
 	}
-	for _, m := range ofLiveMigrations() {
-		if m["name"] != "phase" {
-			continue
-		}
-		var listed []string
-		for _, p := range m["each"].(object)["stateSet"].(object)["list"].([]v1alpha1.LiveMigrationPhase) {
-			listed = append(listed, string(p))
-		}
-		slices.Sort(listed)
-		slices.Sort(phase.Enum)
-		if !slices.Equal(listed, phase.Enum) {
-			t.Errorf("the phases are %q, and the states %q", phase.Enum, listed)
-		}
+	listed := phases()
+	slices.Sort(listed)
+	slices.Sort(phase.Enum)
+	if !slices.Equal(listed, phase.Enum) {
+		t.Errorf("the phases are %q, and the states %q", phase.Enum, listed)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,7 +18,8 @@ import (
 
 // TestDocumentedCertificates makes the certificates of the hosts' libvirt and QEMU, and puts
 // them into their places, as docs/install.md has its reader do. libvirt takes them for what
-// they are, and a guest moves by TLS, the default of Virtferry's agents, and encrypted.
+// they are, and a guest moves by TLS, the default of Virtferry's agents, encrypted, and
+// past a firewall with the rule of the page.
 func TestDocumentedCertificates(t *testing.T) {
 	l := lab.ForTest(t, lab.Options{Hosts: 2, ControlPlane: true, Transport: "tls"})
 	mine, roots := certificateCommands(t, "Certificates", "-keyout cakey.pem")
@@ -37,7 +39,9 @@ func TestDocumentedCertificates(t *testing.T) {
 		if err := h.StartLibvirtd(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		letInAsDocumented(t, h)
 	}
+	requireSameUser(t)
 	e, err := newEnvironment(t.Context(), l)
 	if err != nil {
 		t.Fatal(err)
@@ -81,6 +85,91 @@ func TestDocumentedCertificates(t *testing.T) {
 	e.requireOn(t, g, e.a)
 }
 
+// TestDocumentedSSH: with the keys that docs/install.md has its reader make, which may do
+// nothing but speak to libvirt, a guest moves by SSH.
+func TestDocumentedSSH(t *testing.T) {
+	l := lab.ForTest(t, lab.Options{Hosts: 2, ControlPlane: true, Transport: "ssh"})
+	commands := commandsBelow(t, "SSH")
+	if len(commands) != 6 || !strings.HasPrefix(commands[0].Text, "ssh-keygen ") {
+		t.Fatalf("docs/install.md has these commands about SSH: %+v", commands)
+	}
+	root := map[string]string{}
+	for _, h := range l.Hosts() {
+		root[h.Name()] = t.TempDir()
+		// The hosts share the machine's /root and, as its /etc, the keys of its sshd.
+		typeOn(t, h, "install -d -m 700 /root/.ssh && mount --bind "+root[h.Name()]+" /root/.ssh && chmod 700 /root/.ssh && install -d -m 755 /run/sshd && /usr/sbin/sshd -o ListenAddress="+h.Address())
+		typeOn(t, h, commands[0].Text)
+	}
+	hosts := l.Hosts()
+	for i, from := range hosts {
+		to := hosts[1-i]
+		names := strings.NewReplacer("node-a", from.Name(), "192.0.2.11", from.Address(), "192.0.2.12", to.Address())
+		key, err := os.ReadFile(root[from.Name()] + "/id_ed25519.pub")
+		if err != nil {
+			t.Fatal(err)
+		}
+		pub := names.Replace("node-a.pub")
+		if err := os.WriteFile(root[to.Name()]+"/"+pub, key, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		typeOn(t, to, "cd /root/.ssh\n"+names.Replace(documented.Script(commands[1:3])))
+		typeOn(t, from, names.Replace(documented.Script(commands[3:])))
+		if out, err := from.Exec(t.Context(), "ssh", "-o", "BatchMode=yes", to.Address(), "id"); err == nil && strings.Contains(out, "uid=0") {
+			t.Errorf("the key lets %s run anything on %s: %s", from.Name(), to.Name(), out)
+		}
+	}
+	e, err := newEnvironment(t.Context(), l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := e.startGuest(t, e.a, lab.GuestConfig{Persistent: true})
+	lm := e.awaitPhase(t, e.migrate(t, v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: e.b.Name()}), v1alpha1.PhaseSucceeded)
+	if by := lm.Status.Target.Endpoint; by == nil || by.Transport != v1alpha1.TransportSSH {
+		t.Errorf("it went by %+v", by)
+	}
+	e.requireOn(t, g, e.b)
+}
+
+// typeOn types a script as root of a host.
+func typeOn(t *testing.T, h *lab.Host, script string) {
+	t.Helper()
+	if out, err := h.Exec(t.Context(), "bash", "-euo", "pipefail", "-c", script); err != nil {
+		t.Fatalf("%v\n%s\n%s", err, script, out)
+	}
+}
+
+// commandsBelow returns those of docs/install.md below a heading.
+func commandsBelow(t *testing.T, heading string) []documented.Command {
+	t.Helper()
+	return slices.DeleteFunc(installCommands(t), func(c documented.Command) bool { return c.Heading != heading })
+}
+
+// letInAsDocumented gives a host a firewall that drops what it does not know, and the rule
+// that docs/install.md names.
+func letInAsDocumented(t *testing.T, h *lab.Host) {
+	t.Helper()
+	commands := commandsBelow(t, "Ports between the hosts")
+	if len(commands) == 0 || !strings.HasPrefix(commands[0].Text, "nft add rule inet filter input ") {
+		t.Fatalf("docs/install.md does not begin with a rule for nft: %+v", commands)
+	}
+	network := h.Address()[:strings.LastIndex(h.Address(), ".")] + ".0/24"
+	typeOn(t, h, "nft add table inet filter\nnft add chain inet filter input '{ type filter hook input priority 0; policy drop; }'\n"+
+		"nft add rule inet filter input ct state established,related accept\nnft add rule inet filter input iif lo accept\n"+
+		strings.ReplaceAll(commands[0].Text, "192.0.2.0/24", network))
+}
+
+// requireSameUser fails unless the commands by which docs/install.md compares QEMU's user
+// print a number each.
+func requireSameUser(t *testing.T) {
+	t.Helper()
+	for _, c := range commandsBelow(t, "Hosts") {
+		out, err := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", c.Text).Output()
+		if _, no := strconv.Atoi(strings.TrimSpace(string(out))); err != nil || no != nil {
+			t.Errorf("%q prints %q, %v", c.Text, out, err)
+		}
+	}
+}
+
 // certificateCommands returns what docs/install.md has a user type below a heading to make
 // certificates, and what root types on a host to put them into their places.
 func certificateCommands(t *testing.T, heading, first string) (mine, roots []documented.Command) {
@@ -104,7 +193,7 @@ func certificateCommands(t *testing.T, heading, first string) (mine, roots []doc
 func documentedURI(t *testing.T) string {
 	t.Helper()
 	all := installCommands(t)
-	i := slices.IndexFunc(all, func(c documented.Command) bool { return strings.HasPrefix(c.Text, "virsh -c ") })
+	i := slices.IndexFunc(all, func(c documented.Command) bool { return strings.HasPrefix(c.Text, "virsh -c qemu+tls:") })
 	if i < 0 {
 		t.Fatal("docs/install.md does not test the connection")
 	}

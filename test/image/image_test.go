@@ -4,6 +4,8 @@ package image
 
 import (
 	"context"
+	"debug/buildinfo"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -11,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -73,6 +76,60 @@ func TestTheImageSaysWhatItIs(t *testing.T) {
 		if out, err := podman(t.Context(), "image", "inspect", "--format", format, image); err != nil || out != want {
 			t.Errorf("the label %s is %q, %v, not %q", label, out, err, want)
 		}
+	}
+}
+
+// TestLicencesAreThere: with each module that the program in the image was compiled from come
+// the texts of its licence, and the list of what is in the image names one.
+func TestLicencesAreThere(t *testing.T) {
+	files, err := podman(t.Context(), "image", "mount", setting(t, "IMG"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := podman(context.WithoutCancel(t.Context()), "image", "unmount", setting(t, "IMG")); err != nil {
+			t.Error(err)
+		}
+	})
+	info, err := buildinfo.ReadFile(files + "/usr/local/bin/virtferry")
+	if err != nil {
+		t.Fatal(err)
+	}
+	modules := []string{"stdlib"}
+	for _, m := range info.Deps {
+		modules = append(modules, m.Path+"@"+m.Version)
+	}
+	for _, m := range modules {
+		if texts, err := os.ReadDir(files + "/usr/share/doc/virtferry/third-party/" + m); err != nil || len(texts) == 0 {
+			t.Errorf("%s has the licences %v, %v", m, texts, err)
+		}
+	}
+	text, err := os.ReadFile(root + "/bin/image/virtferry-" + runtime.GOARCH + ".cdx.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list struct {
+		Components []struct {
+			Name     string `json:"name"`
+			PURL     string `json:"purl"`
+			Licenses []any  `json:"licenses"`
+		} `json:"components"`
+	}
+	if err := json.Unmarshal(text, &list); err != nil {
+		t.Fatal(err)
+	}
+	listed := 0
+	for _, c := range list.Components {
+		if !strings.HasPrefix(c.PURL, "pkg:golang/") {
+			continue
+		}
+		listed++
+		if len(c.Licenses) == 0 {
+			t.Errorf("the list has no licence of %s", c.Name)
+		}
+	}
+	if listed != len(modules) {
+		t.Errorf("the list has %d modules, not %d", listed, len(modules))
 	}
 }
 

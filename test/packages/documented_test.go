@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,10 +21,11 @@ import (
 )
 
 // inTests are the headings of docs/install.md below which tests type what is not untyped:
-// those of test/e2e, for certificates, and of this package.
+// those of test/e2e, for the hosts, and of this package.
 func inTests() []string {
 	return []string{
-		"Certificates", "Cluster", "With Helm", "With kustomize", "The first migration", "Metrics and alerts", "Dashboards",
+		"Hosts", "Certificates", "Encryption of the guests' memory", "SSH", "Ports between the hosts", "Cluster", "With Helm",
+		"With kustomize", "Another namespace", "The first migration", "Metrics and alerts", "Dashboards",
 		"Objects as metrics", "Removing",
 	}
 }
@@ -31,15 +33,18 @@ func inTests() []string {
 // untyped has the commands that no test of this package types, by how they begin, and why.
 func untyped() map[string]string {
 	return map[string]string{
-		"systemctl ":                         "the services are the reader's own; the lab starts libvirtd without systemd",
-		"virsh -c qemu+tls:":                 "there is no libvirt here; test/e2e does",
-		"make docker-build ":                 "there is no Docker; make image builds the same Dockerfile",
-		"docker push ":                       "there is no registry",
-		"make image":                         "make test-image does",
-		"skopeo copy ":                       "there is no registry",
-		"kubectl get hypervisors":            "no agents run here",
-		"kubectl wait ":                      "no guest moves here",
-		"kubectl apply -k config/prometheus": "there is no Prometheus operator, whose kinds these are",
+		"systemctl ":              "the services are the reader's own; the lab starts libvirtd without systemd",
+		"virsh -c qemu+ssh:":      "there is no libvirt here; test/e2e does",
+		"firewall-cmd ":           "there is no firewalld; test/e2e has the same ports let in by nft",
+		"virsh -c qemu+tls:":      "there is no libvirt here; test/e2e does",
+		"make docker-build ":      "there is no Docker; make image builds the same Dockerfile",
+		"docker push ":            "there is no registry",
+		"make image":              "make test-image does",
+		"skopeo copy ":            "there is no registry",
+		"kubectl get hypervisors": "no agents run here",
+		"kubectl wait ":           "no guest moves here",
+		"kubectl apply --server-side -k config/resource-state-metrics": "there is no resource-state-metrics, whose kind this is; make test-resource-state-metrics does",
+		"kubectl apply -k config/prometheus":                           "there is no Prometheus operator, whose kinds these are",
 	}
 }
 
@@ -186,4 +191,58 @@ func removeAsDocumented(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
+}
+
+// TestDocumentedKustomization: the one that docs/install.md has its reader write does what it
+// says.
+func TestDocumentedKustomization(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(root + "/docs/install.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var written strings.Builder
+	for block := range strings.SplitSeq(string(page), "```yaml\n") {
+		block, _, _ = strings.Cut(block, "```")
+		if strings.Contains(block, "\nkind: Kustomization\n") {
+			written.WriteString(block)
+		}
+	}
+	config, err := filepath.Abs(root + "/config")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if config, err = filepath.Rel(dir, config); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.ReplaceAll(strings.ReplaceAll(written.String(), "https://github.com/virtferry/virtferry//config", config), "?ref=main", "")
+	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	all := parse(t, must(t, os.Getenv("KUSTOMIZE"), "build", dir))
+	rendered := parse(t, helm(t, "template", "virtferry", chart, "--namespace", systemNamespace, "--set", "manager.replicas=1", "--set", "agent.transport=ssh",
+		"--set", "networkPolicy.enabled=true", "--set", "networkPolicy.apiServerPorts={443,6443,16443}"))
+	if diff := cmp.Diff(all.comparable(), rendered.comparable()); diff != "" {
+		t.Errorf("it differs from the chart with the values that are named (-kustomization +chart):\n%s", diff)
+	}
+}
+
+// TestDocumentedNamespace installs into another namespace as docs/install.md says.
+func TestDocumentedNamespace(t *testing.T) {
+	before := inventory(t)
+	dir := t.TempDir()
+	must(t, "cp", "-r", root+"/config", root+"/Makefile", root+"/hack", root+"/go.mod", dir)
+	must(t, "bash", "-euo", "pipefail", "-c", "cd "+dir+"\n"+below(t, "Another namespace"))
+	agents := &appsv1.DaemonSet{}
+	if err := cluster.client.Get(t.Context(), client.ObjectKey{Namespace: "moving", Name: "virtferry-agent"}, agents); err != nil {
+		t.Fatal(err)
+	}
+	policy := must(t, "kubectl", "get", "validatingadmissionpolicy", "virtferry-agent-leases", "-o", "jsonpath={.spec.matchConditions[*].expression}")
+	if !strings.Contains(policy, "system:serviceaccount:moving:virtferry-agent") {
+		t.Errorf("the policy is for %s", policy)
+	}
+	must(t, "kubectl", "delete", "--wait=false", "-k", dir+"/config/overlays/mine")
+	removeNamespace(t, "moving")
+	requireInventory(t, before)
 }

@@ -122,7 +122,7 @@ func TestOverlaysAreAccepted(t *testing.T) {
 	first := apply(t, "default")
 	// One that is deleted before may stay for minutes.
 	must(t, "kubectl", "wait", "--for=condition=Established", "customresourcedefinition", livemigrations, "hypervisors."+v1alpha1.GroupName)
-	for _, component := range []string{"transport-ssh", "transport-tcp", "selinux", "network-policies"} {
+	for _, component := range []string{"transport-ssh", "transport-tcp", "selinux", "apparmor-unconfined", "network-policies", "without-host-certificates", "metrics-certificate", "metrics-plain"} {
 		t.Run(component, func(t *testing.T) { apply(t, "default", "components/"+component) })
 	}
 	other := apply(t, "overlays/other-namespace")

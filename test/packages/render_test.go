@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,6 +17,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/yaml"
 )
 
 // objects are those of some manifests, by what tells them from each other.
@@ -89,19 +91,36 @@ func TestChartAndKustomizationsAreTheSame(t *testing.T) {
 		values                []string
 		resources, components []string
 	}{
-		"as they are":         {resources: []string{"default"}},
-		"another namespace":   {namespace: "virtferry", resources: []string{"overlays/other-namespace"}},
-		"by SSH":              {values: []string{"agent.transport=ssh"}, resources: []string{"default"}, components: []string{"components/transport-ssh"}},
-		"by TCP":              {values: []string{"agent.transport=tcp"}, resources: []string{"default"}, components: []string{"components/transport-tcp"}},
-		"one namespace":       {values: []string{"oneNamespace=virtferry-migrations"}, resources: []string{"default"}, components: []string{"components/one-namespace"}},
-		"SELinux":             {values: []string{"agent.seLinuxType=spc_t"}, resources: []string{"default"}, components: []string{"components/selinux"}},
-		"network policy":      {values: []string{"networkPolicy.enabled=true"}, resources: []string{"default"}, components: []string{"components/network-policies"}},
-		"Prometheus operator": {values: []string{"prometheus.enabled=true"}, resources: []string{"default", "prometheus"}},
-		"Grafana":             {values: []string{"grafana.dashboards=true"}, resources: []string{"default", "grafana"}},
+		"as they are":            {resources: []string{"default"}},
+		"another namespace":      {namespace: "virtferry", resources: []string{"overlays/other-namespace"}},
+		"by SSH":                 {values: []string{"agent.transport=ssh"}, resources: []string{"default"}, components: []string{"components/transport-ssh"}},
+		"by TCP":                 {values: []string{"agent.transport=tcp"}, resources: []string{"default"}, components: []string{"components/transport-tcp"}},
+		"one namespace":          {values: []string{"oneNamespace=virtferry-migrations"}, resources: []string{"default"}, components: []string{"components/one-namespace"}},
+		"SELinux":                {values: []string{"agent.seLinuxType=spc_t"}, resources: []string{"default"}, components: []string{"components/selinux"}},
+		"no AppArmor":            {values: []string{"agent.appArmorProfile=Unconfined"}, resources: []string{"default"}, components: []string{"components/apparmor-unconfined"}},
+		"network policy":         {values: []string{"networkPolicy.enabled=true"}, resources: []string{"default"}, components: []string{"components/network-policies"}},
+		"Prometheus operator":    {values: []string{"prometheus.enabled=true"}, resources: []string{"default", "prometheus"}},
+		"Grafana":                {values: []string{"grafana.dashboards=true"}, resources: []string{"default", "grafana"}},
+		"no host's certificates": {values: []string{"agent.hostCertificates=false"}, resources: []string{"default"}, components: []string{"components/without-host-certificates"}},
+		"metrics with a certificate": {
+			values:    []string{"metrics.certSecret=virtferry-metrics-certificate", "metrics.serverName=virtferry-metrics", "prometheus.enabled=true"},
+			resources: []string{"default", "prometheus"}, components: []string{"components/metrics-certificate"},
+		},
+		"metrics in plain": {values: []string{"metrics.secure=false"}, resources: []string{"default"}, components: []string{"components/metrics-plain"}},
+		"metrics in plain, for the Prometheus operator": {
+			values:    []string{"metrics.secure=false", "prometheus.enabled=true"},
+			resources: []string{"default", "prometheus"}, components: []string{"components/metrics-plain"},
+		},
 		"all together": {
-			values:     []string{"agent.transport=ssh", "oneNamespace=virtferry-migrations", "networkPolicy.enabled=true", "prometheus.enabled=true", "grafana.dashboards=true"},
-			resources:  []string{"default", "prometheus", "grafana"},
-			components: []string{"components/transport-ssh", "components/one-namespace", "components/network-policies"},
+			values: []string{
+				"agent.transport=ssh", "oneNamespace=virtferry-migrations", "networkPolicy.enabled=true", "prometheus.enabled=true", "grafana.dashboards=true",
+				"agent.hostCertificates=false", "metrics.certSecret=virtferry-metrics-certificate", "metrics.serverName=virtferry-metrics",
+			},
+			resources: []string{"default", "prometheus", "grafana"},
+			components: []string{
+				"components/transport-ssh", "components/one-namespace", "components/network-policies", "components/without-host-certificates",
+				"components/metrics-certificate",
+			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -140,9 +159,10 @@ func TestValuesAreHeeded(t *testing.T) {
 		"image.pullPolicy=Always":                         {"imagePullPolicy: Always"},
 		"image.pullSecrets={registry}":                    {"imagePullSecrets:\n      - name: \"registry\"\n"},
 		"manager.args={--max-migrations=4}":               {"- manager\n        - \"--max-migrations=4\"\n"},
-		"agent.args={--serial-ports=20000-20999}":         {"- --transport=tls\n        - \"--serial-ports=20000-20999\"\n"},
+		"agent.args={--allowed-paths=/srv/images}":        {"\n        - \"--allowed-paths=/srv/images\"\n"},
+		"manager.args={--metrics-bind-address=0}":         {"- \"--metrics-bind-address=0\"\n"},
 		"manager.resources.limits.memory=1Gi":             {"memory: 1Gi"},
-		"manager.priorityClassName=mine":                  {"priorityClassName: mine"},
+		"manager.priorityClassName=mine":                  {"priorityClassName: \"mine\""},
 		"manager.nodeSelector.role=system":                {"nodeSelector:\n        role: system\n"},
 		"manager.tolerations[0].key=role":                 {"tolerations:\n        - key: role\n"},
 		"agent.maxUnavailable=1":                          {"maxUnavailable: 1\n"},
@@ -150,11 +170,15 @@ func TestValuesAreHeeded(t *testing.T) {
 		"agent.resources.limits.memory=128e6":             {"memory: \"128e6\""},
 		// What a parent chart's condition for this one is commonly called.
 		"enabled=true": {"kind: DaemonSet"},
-		"networkPolicy.enabled=true,networkPolicy.apiServerPorts={9}":                                           {"- port: 9\n"},
-		"networkPolicy.enabled=true,networkPolicy.serialPorts.first=20000,networkPolicy.serialPorts.last=20999": {"- port: 20000\n      endPort: 20999\n"},
-		"prometheus.enabled=true,prometheus.labels.release=monitor":                                             {"kind: PrometheusRule", "release: monitor"},
+		"networkPolicy.enabled=true,networkPolicy.apiServerPorts={9}":          {"- port: 9\n"},
+		"networkPolicy.enabled=true,agent.serialPorts=20000-20999":             {"- --serial-ports=20000-20999\n", "- port: 20000\n      endPort: 20999\n"},
+		"prometheus.enabled=true,prometheus.labels.release=monitor":            {"kind: PrometheusRule", "release: monitor"},
+		"prometheus.enabled=true,metrics.certSecret=mine":                      {"secretName: \"mine\"", "insecureSkipVerify: true"},
+		`prometheus.enabled=true,prometheus.labels.app\.kubernetes\.io/name=a`: {"app.kubernetes.io/component: agent\n    app.kubernetes.io/name: a\n"},
+		`grafana.dashboards=true,grafana.labels.app\.kubernetes\.io/name=a`:    {"app.kubernetes.io/name: a\n    grafana_dashboard: \"1\"\n"},
 	} {
 		rendered := helm(t, "template", "virtferry", chart, "--set", value)
+		requireNoKeyTwice(t, value, rendered)
 		for _, text := range want {
 			if !strings.Contains(rendered, text) {
 				t.Errorf("with %s, this is missing:\n%s", value, text)
@@ -189,23 +213,111 @@ func TestASingleManagerMayBeEvicted(t *testing.T) {
 func TestWrongValuesAreRefused(t *testing.T) {
 	t.Parallel()
 	for value, field := range map[string]string{
-		"agent.transport=quic":              "/agent/transport",
-		"agent.maxUnavailable=0%":           "/agent/maxUnavailable",
-		"agent.nodeSelector=null":           "/agent",
-		"agent.libvirtURI=qemu:///system":   "libvirtURI",
-		"manager.replicas=two":              "/manager/replicas",
-		"manager.args={max-migrations=1}":   "/manager/args/0",
-		"image.digest=latest":               "/image/digest",
-		"image.tag=a b":                     "/image/tag",
-		"oneNamespace=Not_A_Name":           "/oneNamespace",
-		"networkPolicy.apiServerPorts={0}":  "/networkPolicy/apiServerPorts/0",
-		"networkPolicy.serialPorts.last=0":  "/networkPolicy/serialPorts/last",
-		"manager.resources.limits.memory=x": "/manager/resources/limits/memory",
-		"metrics.enabled=true":              "metrics",
+		"agent.transport=quic":                                            "/agent/transport",
+		"agent.maxUnavailable=0%":                                         "/agent/maxUnavailable",
+		"agent.nodeSelector=null":                                         "/agent",
+		"agent.libvirtURI=qemu:///system":                                 "libvirtURI",
+		"manager.replicas=two":                                            "/manager/replicas",
+		"manager.args={max-migrations=1}":                                 "/manager/args/0",
+		"image.digest=latest":                                             "/image/digest",
+		"image.tag=a b":                                                   "/image/tag",
+		"oneNamespace=Not_A_Name":                                         "/oneNamespace",
+		"networkPolicy.apiServerPorts={0}":                                "/networkPolicy/apiServerPorts/0",
+		"agent.serialPorts=10000":                                         "/agent/serialPorts",
+		"agent.serialPorts=20000-10999":                                   "agent.serialPorts is 20000-10999: give the first and the last port",
+		"agent.serialPorts=60000-65536":                                   "agent.serialPorts is 60000-65536",
+		"agent.args={--serial-ports=1-2}":                                 "agent.args has --serial-ports: set agent.serialPorts instead",
+		"agent.args={--transport=ssh}":                                    "set agent.transport instead",
+		"agent.args={--host-root=/x}":                                     "set agent.hostCertificates instead",
+		"manager.args={--metrics-secure=false}":                           "set metrics.secure instead",
+		"manager.args={--metrics-bind-address=:9}":                        "cannot be changed",
+		"manager.args={--metrics-bind-address=0},prometheus.enabled=true": "there is nothing to scrape",
+		"metrics.certSecret=x,metrics.secure=false":                       "metrics.certSecret needs metrics.secure",
+		"metrics.serverName=x":                                            "metrics.serverName needs metrics.certSecret",
+		"prometheus.labels.a=b c":                                         "/prometheus/labels/a",
+		"image.pullSecrets={a,a}":                                         "/image/pullSecrets",
+		"manager.resources.limits.memory=x":                               "/manager/resources/limits/memory",
+		"metrics.enabled=true":                                            "metrics",
 	} {
 		out, err := try(t, os.Getenv("HELM"), "template", "virtferry", chart, "--set", value)
 		if err == nil || !strings.Contains(out, field) {
 			t.Errorf("%s: the answer is %v, and does not name %s:\n%s", value, err, field, out)
 		}
+	}
+}
+
+// requireNoKeyTwice fails if a map has a key twice: the API server takes the last one, other
+// readers refuse it.
+func requireNoKeyTwice(t *testing.T, value, rendered string) {
+	t.Helper()
+	for document := range strings.SplitSeq(rendered, "\n---\n") {
+		if err := yaml.UnmarshalStrict([]byte(document), new(map[string]any)); err != nil {
+			t.Errorf("with %s: %v", value, err)
+		}
+	}
+}
+
+// TestNullsAreRefusedOrMeanNothing: Helm drops what is set to null, with all that is in it.
+// What the templates need is then refused, by its name; of the rest, nothing is rendered.
+func TestNullsAreRefusedOrMeanNothing(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(chart + "/values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var values map[string]any
+	if err := yaml.Unmarshal(text, &values); err != nil {
+		t.Fatal(err)
+	}
+	const all = "prometheus.enabled=true,grafana.dashboards=true,networkPolicy.enabled=true,"
+	for _, path := range pathsOf("", values) {
+		section, _, _ := strings.Cut(path, ".")
+		others := slices.DeleteFunc(strings.Split(all, ","), func(set string) bool { return strings.HasPrefix(set, section+".") && !strings.Contains(path, ".") })
+		out, err := try(t, os.Getenv("HELM"), "template", "virtferry", chart, "--set", strings.Join(others, ",")+path+"=null")
+		name := path[strings.LastIndex(path, ".")+1:]
+		switch {
+		case err != nil && !strings.Contains(out, "missing property '"+name+"'"):
+			t.Errorf("%s is null, and the answer is %v:\n%s", path, err, out)
+		case err == nil:
+			requireNoNulls(t, path, out)
+		}
+	}
+}
+
+// pathsOf returns the paths of all values, sections included, as Helm's --set takes them.
+func pathsOf(prefix string, values map[string]any) []string {
+	var out []string
+	for key, value := range values {
+		path := prefix + strings.ReplaceAll(key, ".", `\.`)
+		out = append(out, path)
+		if inner, is := value.(map[string]any); is && !strings.HasSuffix(path, "abels") && !strings.HasSuffix(path, "nodeSelector") {
+			out = append(out, pathsOf(path+".", inner)...)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// requireNoNulls fails if an object has a field without a value: of a rule of a network
+// policy, that would mean everything.
+func requireNoNulls(t *testing.T, path, rendered string) {
+	t.Helper()
+	var walk func(where string, value any)
+	walk = func(where string, value any) {
+		switch value := value.(type) {
+		case nil:
+			t.Errorf("with %s=null, this has no value: %s", path, where)
+		case map[string]any:
+			for key, inner := range value {
+				walk(where+"."+key, inner)
+			}
+		case []any:
+			for _, inner := range value {
+				walk(where+"[]", inner)
+			}
+		}
+	}
+	for key, o := range parse(t, rendered) {
+		walk(key, o.Object)
 	}
 }

@@ -36,6 +36,87 @@ func TestObjectsAsMetrics(t *testing.T) {
 	must(t, "kubectl", "create", "namespace", systemNamespace)
 	must(t, "kubectl", "apply", "--server-side", "-k", filepath.Join(root, config))
 	must(t, "kubectl", "create", "clusterrolebinding", "ksm", "--clusterrole=virtferry-kube-state-metrics", "--user=ksm")
+	recorded := createObserved(t)
+	address := startKubeStateMetrics(t, filepath.Join(root, config, "config.yaml"))
+	var families map[string]*dto.MetricFamily
+	await(t, "all objects are there as metrics", func() bool {
+		families = scrape(t, address)
+		return len(families["virtferry_livemigration_info"].GetMetric()) == len(recorded) && len(families["virtferry_hypervisor_object_info"].GetMetric()) == 2
+	})
+	for _, name := range metricNames(t, filepath.Join(root, config, "config.yaml")) {
+		if len(families[name].GetMetric()) == 0 {
+			t.Errorf("there is no %s", name)
+		}
+	}
+	requireNoneTwice(t, families)
+	exporter{migration: "livemigration", node: "hypervisor"}.requireMetrics(t, families, recorded)
+
+	must(t, "kubectl", "delete", "clusterrolebinding", "ksm")
+	must(t, "kubectl", "delete", "-k", filepath.Join(root, config))
+	must(t, "kubectl", "delete", "-k", root+"/config/crd")
+	must(t, "kubectl", "delete", "namespace", systemNamespace, "--wait=false")
+	removeNamespace(t, systemNamespace)
+	requireInventory(t, before)
+}
+
+// TestObjectsAsMetricsOfResourceStateMetrics is the same by that program, where somebody
+// has its source: nobody serves it as a Go module.
+func TestObjectsAsMetricsOfResourceStateMetrics(t *testing.T) {
+	source := os.Getenv("RESOURCE_STATE_METRICS")
+	if source == "" {
+		t.Skip("RESOURCE_STATE_METRICS is not set: name a directory with the source of resource-state-metrics")
+	}
+	before := inventory(t)
+	const config = root + "/config/resource-state-metrics"
+	program := filepath.Join(t.TempDir(), "resource-state-metrics")
+	must(t, "go", "-C", source, "build", "-o", program, ".")
+	manifests := filepath.Join(source, "manifests")
+	for _, file := range []string{"custom-resource-definition.yaml", "cluster-role.yaml", "cluster-role-aggregated.yaml"} {
+		must(t, "kubectl", "apply", "--server-side", "-f", filepath.Join(manifests, file))
+	}
+	must(t, "kubectl", "apply", "--server-side", "-k", root+"/config/crd")
+	must(t, "kubectl", "create", "namespace", systemNamespace)
+	must(t, "kubectl", "wait", "--for=condition=Established", "customresourcedefinition", "--all")
+	must(t, "kubectl", "apply", "--server-side", "-k", config)
+	// The controller that aggregates roles is not part of this control plane.
+	for _, role := range []string{"resource-state-metrics", "virtferry-resource-state-metrics"} {
+		must(t, "kubectl", "create", "clusterrolebinding", role, "--clusterrole="+role, "--user=rsm")
+	}
+	recorded := createObserved(t)
+
+	port, telemetry := freePort(t), freePort(t)
+	start(t, program, "--kubeconfig="+kubeconfigOfUser(t, "rsm"), "--main-host=127.0.0.1", "--main-port="+port, "--self-host=127.0.0.1", "--self-port="+telemetry)
+	const prefix = "kube_customresource_"
+	var families map[string]*dto.MetricFamily
+	await(t, "all objects are there as metrics", func() bool {
+		families = scrape(t, "http://127.0.0.1:"+port+"/metrics")
+		return len(families[prefix+"virtferry_livemigration_info"].GetMetric()) == len(recorded) &&
+			len(families[prefix+"virtferry_hypervisor_object_info"].GetMetric()) == 2
+	})
+	// Both configurations are of one list.
+	for _, name := range metricNames(t, root+"/config/kube-state-metrics/config.yaml") {
+		if len(families[prefix+name].GetMetric()) == 0 {
+			t.Errorf("there is no %s", name)
+		}
+	}
+	requireNoneTwice(t, families)
+	exporter{prefix: prefix, migration: "name", node: "name"}.requireMetrics(t, families, recorded)
+
+	must(t, "kubectl", "delete", "clusterrolebinding", "resource-state-metrics", "virtferry-resource-state-metrics")
+	must(t, "kubectl", "delete", "-k", config)
+	must(t, "kubectl", "delete", "-k", root+"/config/crd")
+	for _, file := range []string{"custom-resource-definition.yaml", "cluster-role.yaml", "cluster-role-aggregated.yaml"} {
+		must(t, "kubectl", "delete", "-f", filepath.Join(manifests, file))
+	}
+	must(t, "kubectl", "delete", "namespace", systemNamespace, "--wait=false")
+	removeNamespace(t, systemNamespace)
+	requireInventory(t, before)
+}
+
+// createObserved creates what metrics are made of: the objects that were recorded, which it
+// returns, and two Hypervisors.
+func createObserved(t *testing.T) []v1alpha1.LiveMigration {
+	t.Helper()
 	recorded := createRecorded(t)
 	hypervisor := &v1alpha1.Hypervisor{ObjectMeta: metav1.ObjectMeta{Name: "node-a"}}
 	if err := cluster.client.Create(t.Context(), hypervisor); err != nil {
@@ -56,38 +137,31 @@ func TestObjectsAsMetrics(t *testing.T) {
 	if err := cluster.client.Status().Update(t.Context(), empty); err != nil {
 		t.Fatal(err)
 	}
+	return recorded
+}
 
-	address := startKubeStateMetrics(t, filepath.Join(root, config, "config.yaml"))
-	var families map[string]*dto.MetricFamily
-	await(t, "all objects are there as metrics", func() bool {
-		families = scrape(t, address)
-		return len(families["virtferry_livemigration_info"].GetMetric()) == len(recorded) && len(families["virtferry_hypervisor_object_info"].GetMetric()) == 2
-	})
-	for _, name := range metricNames(t, filepath.Join(root, config, "config.yaml")) {
-		if len(families[name].GetMetric()) == 0 {
-			t.Errorf("there is no %s", name)
-		}
-	}
-	requireNoneTwice(t, families)
+// exporter makes metrics of objects.
+type exporter struct {
+	// prefix is before our names of metrics; migration and node are the labels with an
+	// object's name.
+	prefix, migration, node string
+}
+
+// requireMetrics fails unless the metrics say what the objects do that createObserved made.
+func (e exporter) requireMetrics(t *testing.T, families map[string]*dto.MetricFamily, recorded []v1alpha1.LiveMigration) {
+	t.Helper()
 	for node, want := range map[string]float64{"node-a": 12, "node-empty": 0} {
-		if is, found := find(families["virtferry_hypervisor_object_domains"], []string{"hypervisor=" + node}); !found || is != want {
+		if is, found := find(families[e.prefix+"virtferry_hypervisor_object_domains"], []string{e.node + "=" + node}); !found || is != want {
 			t.Errorf("%s has %v guests, not %v (found: %t)", node, is, want, found)
 		}
 	}
 	for i := range recorded {
-		requireMetrics(t, families, &recorded[i])
+		e.requireMigration(t, families, &recorded[i])
 	}
-
-	must(t, "kubectl", "delete", "clusterrolebinding", "ksm")
-	must(t, "kubectl", "delete", "-k", filepath.Join(root, config))
-	must(t, "kubectl", "delete", "-k", root+"/config/crd")
-	must(t, "kubectl", "delete", "namespace", systemNamespace, "--wait=false")
-	removeNamespace(t, systemNamespace)
-	requireInventory(t, before)
 }
 
-// requireMetrics fails unless the metrics of a migration say what its status does.
-func requireMetrics(t *testing.T, families map[string]*dto.MetricFamily, lm *v1alpha1.LiveMigration) {
+// requireMigration fails unless the metrics of a migration say what its status does.
+func (e exporter) requireMigration(t *testing.T, families map[string]*dto.MetricFamily, lm *v1alpha1.LiveMigration) {
 	t.Helper()
 	want := map[string]float64{
 		`virtferry_livemigration_phase phase=` + string(lm.Status.Phase):                           1,
@@ -110,7 +184,7 @@ func requireMetrics(t *testing.T, families map[string]*dto.MetricFamily, lm *v1a
 	}
 	for key, value := range want {
 		name, rest, _ := strings.Cut(key, " ")
-		is, found := find(families[name], append(strings.Fields(rest), "livemigration="+lm.Name))
+		is, found := find(families[e.prefix+name], append(strings.Fields(rest), e.migration+"="+lm.Name))
 		if (lm.Status.Phase != "" || name == "virtferry_livemigration_info") && (!found || is != value) {
 			t.Errorf("%s: %s is %v, not %v (found: %t)", lm.Name, key, is, value, found)
 		}
@@ -123,7 +197,7 @@ func requireNoneTwice(t *testing.T, families map[string]*dto.MetricFamily) {
 	t.Helper()
 	seen := map[string]float64{}
 	for name, family := range families {
-		if !strings.HasPrefix(name, "virtferry_") {
+		if !strings.Contains(name, "virtferry_") {
 			continue
 		}
 		for _, m := range family.GetMetric() {
@@ -195,19 +269,32 @@ func createRecorded(t *testing.T) []v1alpha1.LiveMigration {
 // startKubeStateMetrics runs it with a configuration, and returns where it serves.
 func startKubeStateMetrics(t *testing.T, config string) string {
 	t.Helper()
+	port, telemetry := freePort(t), freePort(t)
+	start(t, os.Getenv("KUBE_STATE_METRICS"), "--kubeconfig="+kubeconfigOfUser(t, "ksm"), "--host=127.0.0.1", "--port="+port,
+		"--telemetry-host=127.0.0.1", "--telemetry-port="+telemetry, "--custom-resource-state-only", "--custom-resource-state-config-file="+config)
+	return "http://127.0.0.1:" + port + "/metrics"
+}
+
+// kubeconfigOfUser writes a kubeconfig of a user, and returns its path.
+func kubeconfigOfUser(t *testing.T, user string) string {
+	t.Helper()
 	kubeconfig, err := clientcmd.LoadFromFile(cluster.kubeconfig)
 	if err != nil {
 		t.Fatal(err)
 	}
-	kubeconfig.AuthInfos[kubeconfig.Contexts[kubeconfig.CurrentContext].AuthInfo].Impersonate = "ksm"
+	kubeconfig.AuthInfos[kubeconfig.Contexts[kubeconfig.CurrentContext].AuthInfo].Impersonate = user
 	path := filepath.Join(t.TempDir(), "kubeconfig")
 	if err := clientcmd.WriteToFile(*kubeconfig, path); err != nil {
 		t.Fatal(err)
 	}
+	return path
+}
+
+// start runs a program until the test ends.
+func start(t *testing.T, program string, args ...string) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	port, telemetry := freePort(t), freePort(t)
-	cmd := exec.CommandContext(ctx, os.Getenv("KUBE_STATE_METRICS"), "--kubeconfig="+path, "--host=127.0.0.1", "--port="+port,
-		"--telemetry-host=127.0.0.1", "--telemetry-port="+telemetry, "--custom-resource-state-only", "--custom-resource-state-config-file="+config)
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Stderr = t.Output()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -216,7 +303,6 @@ func startKubeStateMetrics(t *testing.T, config string) string {
 		cancel()
 		_ = cmd.Wait()
 	})
-	return "http://127.0.0.1:" + port + "/metrics"
 }
 
 func freePort(t *testing.T) string {

@@ -8,3 +8,8 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+
+{{/* Labels: the user's, the first of a list, and ours, of which the user's replace some. */}}
+{{- define "virtferry.labels" -}}
+{{- toYaml (merge (dict) (index . 0 | default dict) (index . 1)) -}}
+{{- end -}}
