@@ -111,7 +111,7 @@ func TestGuestsMoveBetweenRealAgents(t *testing.T) {
 		stops[letter] = w.runAgent(sims[letter], fleet.Host(w.node(letter)))
 	}
 	for i, g := range guests {
-		lm := moves[i].awaitReason(v1alpha1.ReasonMigrated)
+		moves[i].awaitReason(v1alpha1.ReasonMigrated)
 		if on := fleet.RunningOn(g.uuid); !slices.Equal(on, []string{w.node(targets[g])}) {
 			t.Errorf("the guest %d runs on %v, not on %s", i, on, targets[g])
 		}
@@ -119,7 +119,7 @@ func TestGuestsMoveBetweenRealAgents(t *testing.T) {
 			t.Errorf("the migration of the guest %d was started %d times", i, n)
 		}
 		// An agent that has missed the end of the copy completes the progress when it learns of it.
-		lm = moves[i].await("the whole progress", func(lm *v1alpha1.LiveMigration) bool {
+		lm := moves[i].await("the whole progress", func(lm *v1alpha1.LiveMigration) bool {
 			return lm.Status.Progress != nil && lm.Status.Progress.Percent == 100
 		})
 		for _, call := range fleet.Calls() {

@@ -76,9 +76,10 @@ func TestTimeToLive(t *testing.T) {
 	shortened.setTTL(soon)
 	lengthened.setTTL(late)
 	lifted.setTTL(nil)
-	// Times have whole seconds: the object may go one second early.
-	at(tick - 1100*time.Millisecond)
-	if due.isGone() {
+	// Times have whole seconds: the object may go one second early. A busy machine may look late.
+	const early = tick - time.Second
+	at(early - 100*time.Millisecond)
+	if due.isGone() && time.Since(begin) < early {
 		t.Error("the object was removed too early")
 	}
 	due.awaitGone()
