@@ -168,3 +168,28 @@ func TestADefinitionMadeWhileItWaitedStays(t *testing.T) {
 		}
 	})
 }
+
+// TestASuccessorTakesNothingBack that its predecessor has reported, although what it is told
+// first is older, and the guest is not there any more to be asked.
+func TestASuccessorTakesNothingBack(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.busy()
+		lm := w.migrateWith(guestUUID, keepGoing(false))
+		var early *v1alpha1.LiveMigration
+		for now := lm; now.Status.Progress == nil || now.Status.Progress.Percent < 50; now = w.api.get(lm) {
+			if early == nil && now.Status.Progress != nil {
+				early = now
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if early == nil || early.Status.Progress.Percent >= 50 {
+			t.Fatal("there was no progress in between")
+		}
+		w.a.stop()
+		if !w.fleet.Host("node-a").Destroy(guestUUID) {
+			t.Fatal("the guest cannot be destroyed")
+		}
+		w.a.startWith(early)
+		w.settle(lm) // The API of this world takes no progress that falls.
+	})
+}
