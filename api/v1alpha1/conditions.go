@@ -61,6 +61,9 @@ const (
 	ReasonConfirming = "Confirming"
 	// ReasonCancelling: the migration is being aborted on request.
 	ReasonCancelling = "Cancelling"
+	// ReasonCleaningUp: the migration ends without having been started, and what was made for
+	// it on the nodes is being removed.
+	ReasonCleaningUp = "CleaningUp"
 )
 
 // Reasons of success (Succeeded=True).

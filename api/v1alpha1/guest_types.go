@@ -25,6 +25,12 @@ type GuestFacts struct {
 	// emulator is what runs the guest.
 	// +optional
 	Emulator *GuestEmulator `json:"emulator,omitempty"`
+	// disks are those that options.storageCopy is about.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	Disks []GuestDisk `json:"disks,omitempty"`
 	// resources are what the guest takes of its host.
 	// +optional
 	Resources *GuestResources `json:"resources,omitempty"`

@@ -194,9 +194,13 @@ type AttemptStatus struct {
 	// +optional
 	ConfirmationSeenTime *metav1.MicroTime `json:"confirmationSeenTime,omitempty"`
 	// cleanUpTime is when nothing but cleaning up was left to do: resuming a guest that
-	// was paused for its migration, or removing a definition that is left over.
+	// was paused for its migration, or removing a definition or images that are left over.
 	// +optional
 	CleanUpTime *metav1.MicroTime `json:"cleanUpTime,omitempty"`
+	// abandonedTime is when the manager gave the attempt up before it was started, and there
+	// was something on one of the nodes to be removed first. It is not started any more.
+	// +optional
+	AbandonedTime *metav1.MicroTime `json:"abandonedTime,omitempty"`
 	// sourceMissingTime is when the source node was first seen to have no Hypervisor:
 	// somebody has deleted it to say that the node is gone. Set only once the migration
 	// may have started.
@@ -266,6 +270,9 @@ type SourceStatus struct {
 	// transfer is how the guest is sent. Set with warnings.
 	// +optional
 	Transfer *TransferPlan `json:"transfer,omitempty"`
+	// storage is what the agent does about the guest's disks.
+	// +optional
+	Storage *SourceStorage `json:"storage,omitempty"`
 	// jobStartedTime is when the migration job was first seen running.
 	// +optional
 	JobStartedTime *metav1.MicroTime `json:"jobStartedTime,omitempty"`
@@ -374,6 +381,13 @@ type TargetStatus struct {
 	// host is what pins and bindings in the guest's definition are checked against.
 	// +optional
 	Host *TargetHost `json:"host,omitempty"`
+	// images are what becomes of the disks that options.storageCopy is about. One that is to be
+	// made is recorded before it is, and removed if the guest does not come.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	Images []TargetImage `json:"images,omitempty"`
 	// definedBefore is whether the domain had a persistent definition on this side
 	// before the migration. One that came with a failed migration is removed.
 	// +optional

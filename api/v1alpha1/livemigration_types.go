@@ -59,6 +59,7 @@ type LiveMigrationList struct {
 // +kubebuilder:validation:XValidation:rule="(has(self.options) && has(self.options.allowUnsafe) && self.options.allowUnsafe) == (has(oldSelf.options) && has(oldSelf.options.allowUnsafe) && oldSelf.options.allowUnsafe)",message="options.allowUnsafe cannot be changed; create another LiveMigration"
 // +kubebuilder:validation:XValidation:rule="(has(self.options) && has(self.options.allowPostCopy) && self.options.allowPostCopy) == (has(oldSelf.options) && has(oldSelf.options.allowPostCopy) && oldSelf.options.allowPostCopy)",message="options.allowPostCopy cannot be changed; create another LiveMigration"
 // +kubebuilder:validation:XValidation:rule="(has(self.options) && has(self.options.autoConverge)) == (has(oldSelf.options) && has(oldSelf.options.autoConverge))",message="options.autoConverge cannot be changed; create another LiveMigration"
+// +kubebuilder:validation:XValidation:rule="(has(self.options) && has(self.options.storageCopy)) == (has(oldSelf.options) && has(oldSelf.options.storageCopy))",message="options.storageCopy cannot be changed; create another LiveMigration"
 // +kubebuilder:validation:XValidation:rule="(has(self.options) && has(self.options.convergence)) == (has(oldSelf.options) && has(oldSelf.options.convergence))",message="options.convergence cannot be changed; create another LiveMigration"
 // +kubebuilder:validation:XValidation:rule="(has(self.options) && has(self.options.transfer)) == (has(oldSelf.options) && has(oldSelf.options.transfer))",message="options.transfer cannot be changed; create another LiveMigration"
 // +kubebuilder:validation:XValidation:rule="(has(self.dryRun) && self.dryRun) == (has(oldSelf.dryRun) && oldSelf.dryRun)",message="dryRun cannot be changed; create another LiveMigration"
@@ -198,6 +199,11 @@ type MigrationOptions struct {
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="options.autoConverge cannot be changed; create another LiveMigration"
 	AutoConverge *AutoConvergeOptions `json:"autoConverge,omitempty"`
+	// storageCopy has disks copied that only the source has. Absent means that none is: the
+	// target must see all of the guest's disks. Cannot be changed.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="options.storageCopy cannot be changed; create another LiveMigration"
+	StorageCopy *StorageCopyOptions `json:"storageCopy,omitempty"`
 }
 
 // KnownFault names a fault of certain versions of libvirt and QEMU.

@@ -121,6 +121,16 @@ const (
 	// the target, or not started.
 	BlockerNetworkMissing  BlockerCode = "NetworkMissing"
 	BlockerNetworkInactive BlockerCode = "NetworkInactive"
+	// BlockerDiskUnknown: a disk that is to be copied is none of the guest's.
+	BlockerDiskUnknown BlockerCode = "DiskUnknown"
+	// BlockerDiskNotCopyable: a disk has to be copied and cannot be.
+	BlockerDiskNotCopyable BlockerCode = "DiskNotCopyable"
+	// BlockerImageExists: there is a file on the target where a disk's image is to be made.
+	BlockerImageExists BlockerCode = "ImageExists"
+	// BlockerImagePlaceUnusable: libvirt cannot make images in a directory of one of the hosts.
+	BlockerImagePlaceUnusable BlockerCode = "ImagePlaceUnusable"
+	// BlockerNoSpaceForImages: there is not enough space on the target for what is copied.
+	BlockerNoSpaceForImages BlockerCode = "NoSpaceForImages"
 	// BlockerMore: there are more than can be listed.
 	BlockerMore BlockerCode = "More"
 	// BlockerSecretRefused: the target's libvirt does not take a secret.

@@ -141,7 +141,7 @@ func afterSabotages() []sabotage {
 			answersFile, "return !asked.IsZero() && now.Sub(asked) < AnswerAge", "return true",
 		}}},
 		{"source-asks-not", "the source acts without having asked the target", []change{
-			{sourceFile, "case f.Domain == nil || !TargetAnswers(f.Section, target):", "case f.Domain == nil:"},
+			{sourceFile, "\tcase !TargetAnswers(f.Section, target):\n\t\treturn SourceWait\n", ""},
 			{sourceFile, "if action != SourceWait && !recent(f.Asked, now) {", "if action != SourceWait && f.Domain == nil {"},
 		}},
 		{"target-asks-not", "the target acts without having asked the source", []change{

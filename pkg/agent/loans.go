@@ -34,6 +34,7 @@ func NewLoans(node *Node) *Loans {
 func (n *Node) releaseTarget(uid types.UID) {
 	n.ports.release(uid)
 	n.claims.set(uid, claim{})
+	n.space.release(uid)
 	select {
 	case n.loanEnds <- struct{}{}:
 	default:

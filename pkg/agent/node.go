@@ -36,6 +36,7 @@ type Node struct {
 	claims claims
 	// certificates is held by who reads the host's certificates.
 	certificates turn
+	space        spacePool
 	// loanEnds is told when a migration has ended for which secrets may have been lent.
 	loanEnds chan struct{}
 	// loanTrouble says why secrets that were lent cannot be taken back; nil where they can.
@@ -133,6 +134,7 @@ func (n *Node) note(domains []hypervisor.Domain, err error) {
 func (n *Node) keepPromises(lm *v1alpha1.LiveMigration) {
 	n.keepPorts(lm)
 	n.keepClaim(lm)
+	n.space.note(lm, migration.CurrentTarget(lm))
 }
 
 // keepPorts restores the promise of ports that an object tells of.

@@ -62,6 +62,8 @@ type sourceSession struct {
 	pausing  bool
 	recorded bool
 	evidence evidence
+	// markersKept is whether markers could not be removed.
+	markersKept bool
 	// reason is libvirt's reason for the guest to run before the start.
 	reason hypervisor.Reason
 }
@@ -292,6 +294,8 @@ func (s *sourceSession) act(ctx context.Context, action migration.SourceAction, 
 	switch action {
 	case migration.SourceCheck:
 		return s.check(ctx)
+	case migration.SourceRemoveMarkers:
+		return s.removeMarkers(ctx)
 	case migration.SourcePlan:
 		return s.plan(ctx)
 	case migration.SourceStart:
@@ -309,7 +313,7 @@ func (s *sourceSession) act(ctx context.Context, action migration.SourceAction, 
 	case migration.SourceWait, migration.SourceDone:
 		return s.pause(now)
 	case migration.SourceUndefine, migration.SourceResume, migration.SourceDestroyStale, migration.SourcePauseCopy,
-		migration.SourceObserve, migration.SourceAsk:
+		migration.SourceRemoveImages, migration.SourceObserve, migration.SourceAsk:
 		return s.cleanUp(ctx, action)
 	}
 	s.log.Error(errors.New("unknown action"), "Cannot carry out an unknown action", "action", action)
@@ -325,6 +329,8 @@ func (s *sourceSession) cleanUp(ctx context.Context, action migration.SourceActi
 		s.settle(ctx, "Resuming the guest, which was paused for its migration", s.hv.Resume)
 	case migration.SourceDestroyStale:
 		s.settle(ctx, "Removing the old copy of the guest, which runs on the target", s.hv.DestroyStale)
+	case migration.SourceRemoveImages:
+		return s.removeImages(ctx)
 	case migration.SourcePauseCopy:
 		return s.pauseCopy(ctx)
 	case migration.SourceObserve:
@@ -346,7 +352,7 @@ func (s *sourceSession) pause(now time.Time) time.Duration {
 		return 0
 	}
 	switch out := migration.Judge(s.lm, now); {
-	case out.UndefineSource, out.ResumeSource, out.DestroySource, out.PauseSource && migration.PauseDue(s.section.End):
+	case out.UndefineSource, out.ResumeSource, out.DestroySource, out.RemoveSourceImages, out.PauseSource && migration.PauseDue(s.section.End):
 		return retryInterval
 	default:
 		return afterEndInterval
@@ -358,7 +364,7 @@ func (s *sourceSession) facts() migration.SourceFacts {
 		Object: s.lm, Section: s.section, Call: s.callState(),
 		Seen: s.now.seen, Domain: s.now.domain, Job: s.now.job, Foreign: s.now.foreign,
 		QuietSince: s.quietSince, WholeSince: s.wholeSince, LastAbort: s.lastAbort, LastRecover: s.lastRecover,
-		Asked: s.asked, Pausing: s.pausing,
+		Asked: s.asked, Pausing: s.pausing, MarkersKept: s.markersKept,
 	}
 }
 

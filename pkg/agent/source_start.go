@@ -35,7 +35,10 @@ func refuse(reason string, code v1alpha1.BlockerCode, format string, args ...any
 // know of it.
 func (s *sourceSession) check(ctx context.Context) time.Duration {
 	section := &v1alpha1.SourceStatus{AttemptID: s.lm.Status.Attempt.ID}
-	facts, err := s.guestFacts(ctx)
+	facts, markers, err := s.guestFacts(ctx)
+	if err == nil || facts != nil && migration.DryRun(s.lm) {
+		section.Storage, err = s.mark(ctx, facts, markers, err)
+	}
 	if err == nil || migration.DryRun(s.lm) {
 		section.Guest = facts // So that a dry run learns of the target as well.
 	}
@@ -62,20 +65,21 @@ func (s *sourceSession) refuseOrRetry(section *v1alpha1.SourceStatus, err error)
 	return 0
 }
 
-// guestFacts returns what the target has to know, and a refusal. There are facts as well if
-// it is for what can be put right without the guest being another one.
-func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, error) {
+// guestFacts returns what the target has to know, which markers it will look for, and a
+// refusal. There are facts as well if that is for what can be put right without the guest
+// being another one.
+func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, []string, error) {
 	node, uuid := s.node.Name, s.lm.Status.DomainUUID
 	seen := look(ctx, s.hv, uuid)
 	observed := migration.Observe(seen.domain, seen.job)
 	switch side := migration.SideOf(&observed); {
 	case !seen.seen:
-		return nil, errors.New("reading the guest failed")
+		return nil, nil, errors.New("reading the guest failed")
 	case seen.domain == nil, !seen.domain.Active():
-		return nil, refuse(v1alpha1.ReasonDomainNotOnSource, v1alpha1.BlockerDomainNotOnSource,
+		return nil, nil, refuse(v1alpha1.ReasonDomainNotOnSource, v1alpha1.BlockerDomainNotOnSource,
 			"The guest %s no longer runs on %s. Create another LiveMigration, without sourceNode, to move it from where it runs now", s.lm.Spec.Domain, node)
 	case side != migration.SideLive:
-		return nil, refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerJobRunning,
+		return nil, nil, refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerJobRunning,
 			"The guest %s is already being migrated on %s (%s/%s), by something else. Wait until that has ended, and then create another LiveMigration", s.lm.Spec.Domain, node, observed.State, observed.Reason)
 	}
 	var problems []error
@@ -86,17 +90,17 @@ func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, e
 	problems = append(problems, s.checkSnapshots(ctx))
 	host, err := s.hv.HostInfo(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("reading the host: %w", err)
+		return nil, nil, fmt.Errorf("reading the host: %w", err)
 	}
 	definitions, err := s.definitions(ctx, seen.domain.Persistent)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	ports, emulator := 0, (*v1alpha1.GuestEmulator)(nil)
 	for i, xml := range definitions {
 		needs, err := xmlrewrite.ReadNeeds([]byte(xml))
 		if err != nil {
-			return nil, s.unreadable(err)
+			return nil, nil, s.unreadable(err)
 		}
 		ports = max(ports, needs.SerialPorts)
 		if i == 0 { // The running guest's.
@@ -105,12 +109,13 @@ func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, e
 	}
 	secrets, err := s.secretsOf(definitions)
 	if err != nil {
-		return nil, s.unreadable(err)
+		return nil, nil, s.unreadable(err)
 	}
+	disks, markers, err := s.disksOf(ctx, definitions[0])
 	return &v1alpha1.GuestFacts{
 		Name: seen.domain.Name, HostUUID: host.UUID, SerialPorts: int32(ports), Secrets: secrets, Emulator: emulator,
-		Resources: resourcesOf(definitions, s.lm.Spec.MigrateData),
-	}, allOf(problems)
+		Resources: resourcesOf(definitions, s.lm.Spec.MigrateData), Disks: disks,
+	}, markers, allOf(append(problems, err))
 }
 
 // unreadable refuses a guest because of its definition.
@@ -271,6 +276,7 @@ func (s *sourceSession) baseParams() hypervisor.MigrateParams {
 	target, o := migration.CurrentTarget(s.lm), s.lm.Spec.Options
 	p := hypervisor.MigrateParams{Persist: s.section.GuestPersistent, Transfer: s.transferral()}
 	p.DestinationURI, p.MigrateURI = endpointURIs(target.Endpoint)
+	p.Copy = migration.DiskCopy(s.lm, s.section)
 	if o == nil {
 		return p
 	}
@@ -327,6 +333,10 @@ func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, e
 	if p.Persist {
 		p.PersistentXML = rewritten[1]
 	}
+	if err := s.planCopy(ctx, definitions[0]); err != nil {
+		return p, err
+	}
+	p.Copy = migration.DiskCopy(s.lm, s.section)
 	s.section.Warnings = migration.Warnings(warnings)
 	s.section.KnownFaults = faults
 	return p, nil

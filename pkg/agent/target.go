@@ -38,6 +38,9 @@ type targetSession struct {
 	silentSince time.Time
 	// noEmulatorSince is since when the emulator is not there; zero while it is.
 	noEmulatorSince time.Time
+	// maybeMade is whether images may be there that were planned: another process may have
+	// made them, or a call has had no answer.
+	maybeMade bool
 }
 
 // runTarget runs a session until its migration is done or ctx ends.
@@ -79,9 +82,13 @@ func (s *targetSession) refreshFacts() bool {
 	}
 	if attempt != nil && (s.section == nil || s.section.AttemptID != attempt.ID) {
 		s.section = migration.CurrentTarget(lm).DeepCopy()
+		s.maybeMade = s.section != nil // By another process.
 		s.node.keepPorts(lm)
 	}
 	s.node.keepClaim(lm)
+	if s.section != nil {
+		s.node.space.note(lm, s.section)
+	}
 	return !gone
 }
 
@@ -109,13 +116,15 @@ func (s *targetSession) await(ctx context.Context, events <-chan hypervisor.Even
 // session.
 func (s *targetSession) step(ctx context.Context) (wait time.Duration, done bool) {
 	facts := migration.TargetFacts{Object: s.lm, Section: s.section, Asked: s.asked}
-	switch action := migration.DecideTarget(facts, s.node.Clock.Now()); action {
+	switch action := migration.DecideTarget(facts, s.node.Clock.Now()); action { //nolint:exhaustive // All others clean up.
 	case migration.TargetDone:
 		return 0, true
 	case migration.TargetWait:
 		return 0, false
 	case migration.TargetPrepare:
 		return s.prepare(ctx), false
+	case migration.TargetMakeImages:
+		return s.makeImages(ctx), false
 	case migration.TargetLook:
 		return s.lookOnly(ctx), false
 	case migration.TargetObserve:
@@ -128,16 +137,26 @@ func (s *targetSession) step(ctx context.Context) (wait time.Duration, done bool
 		s.asked = s.node.Clock.Now()
 		s.out.report(s.section, atOnce)
 		return followInterval, false
+	default:
+		return s.cleanUp(ctx, action), false
+	}
+}
+
+// cleanUp removes what is left here of a guest that does not come, or resumes one that has.
+func (s *targetSession) cleanUp(ctx context.Context, action migration.TargetAction) time.Duration {
+	switch action { //nolint:exhaustive // All others come before the end.
+	case migration.TargetRemoveImages:
+		return s.removeImages(ctx)
 	case migration.TargetRemoveIncoming:
-		return s.settle(ctx, "Removing the incomplete copy that the migration left here; the guest runs on the source", s.hv.DestroyIncoming), false
+		return s.settle(ctx, "Removing the incomplete copy that the migration left here; the guest runs on the source", s.hv.DestroyIncoming)
 	case migration.TargetResume:
 		// The hypervisor does so itself, unless the pause came too late for it to know.
-		return s.settle(ctx, "Resuming the guest, which was paused for its migration", s.hv.Resume), false
+		return s.settle(ctx, "Resuming the guest, which was paused for its migration", s.hv.Resume)
 	case migration.TargetUndefine:
-		return s.settle(ctx, "Removing the definition that the migration left here", s.hv.Undefine), false
+		return s.settle(ctx, "Removing the definition that the migration left here", s.hv.Undefine)
 	default:
 		s.log.Error(errors.New("unknown action"), "Cannot carry out an unknown action", "action", action)
-		return followInterval, false
+		return followInterval
 	}
 }
 
@@ -273,6 +292,8 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 		return retryInterval
 	}
 	domain, ports, err := s.receive(ctx, host)
+	images, imagesErr := s.planImages(ctx)
+	err = allOf([]error{err, imagesErr})
 	var r *refusal
 	switch {
 	case errors.As(err, &r):
@@ -282,7 +303,10 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 		s.log.Error(err, "Querying the hypervisor failed; trying again", "after", retryInterval)
 		return retryInterval
 	default:
-		section.ReadyTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
+		section.Images = images
+		if !migration.MakesImages(s.lm, section) {
+			section.ReadyTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
+		}
 		section.Endpoint = new(s.node.Receive.Endpoint)
 		section.Offer = s.node.Receive.offer(ports)
 		section.Host = s.hostFacts(ctx, host)
@@ -291,6 +315,9 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 	}
 	s.section = section
 	s.out.report(section, atOnce)
+	if r == nil && section.ReadyTime == nil {
+		return s.makeImages(ctx)
+	}
 	return 0
 }
 

@@ -86,6 +86,7 @@ func (a *testAgent) startWith(objects ...*v1alpha1.LiveMigration) {
 		Receive: ReceiveConfig{
 			Endpoint:      v1alpha1.TargetEndpoint{Address: a.name, Transport: v1alpha1.TransportTCP},
 			ListenAddress: netip.MustParseAddr("192.0.2.1"), SerialPorts: PortRange{First: 10000, Last: 10009},
+			AllowedPaths: []string{"/images", "/shared"},
 		},
 		Clock: clock.RealClock{}, Log: logr.Discard(), Secrets: &memorySecrets{api: a.w.api},
 		Files: HostFiles{Host: a.files, System: a.system},

@@ -162,5 +162,6 @@ type Hypervisor interface {
 	Steerer
 	Cleaner
 	SecretKeeper
+	ImageKeeper
 	Receiver
 }

@@ -31,6 +31,8 @@ type MigrateParams struct {
 	// AutoConverge slows the guest down where it writes faster than is copied;
 	// nil does not.
 	AutoConverge *AutoConverge
+	// Copy is which disks are copied as well.
+	Copy DiskCopy
 }
 
 // Transferral is how a guest is sent to its new host.

@@ -61,6 +61,10 @@ type Outcome struct {
 	// UndefineTarget tells the target's agent to remove the definition that the
 	// migration left there: the source has the guest's own.
 	UndefineTarget bool
+	// RemoveImages tells the target's agent to remove the images that it has made for the guest,
+	// which has never come, and RemoveSourceImages the source's to remove those that the
+	// guest has left.
+	RemoveImages, RemoveSourceImages bool
 	// Recheck is when a pending outcome has to be judged again even if nothing
 	// new is reported; zero means that there is no need.
 	Recheck time.Time
@@ -143,6 +147,9 @@ func stayedUnconfirmed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus
 	out := failed(lm, source)
 	out.Message += fmt.Sprintf(". %s has not reported since. When it is back, ask an administrator to check there with `virsh list --all` that "+
 		"nothing of the guest is left", lm.Status.TargetNode)
+	if left := imagesLeft(lm, CurrentTarget(lm)); len(left) > 0 {
+		out.Message += imagesRemain(lm, left)
+	}
 	return out
 }
 
@@ -181,13 +188,13 @@ func judgeRecovery(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, ta
 func (row outcomeRow) outcome(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now time.Time) Outcome {
 	switch row.verdict {
 	case VerdictSucceeded:
-		return succeeded(lm, source, now)
+		return withoutSourceImages(lm, source, succeeded(lm, source, now), now)
 	case VerdictFailed:
 		out := stayed(lm, source, now)
 		if row.reason == v1alpha1.ReasonGuestStopped {
 			out = guestStopped(lm, source)
 		}
-		return withoutDefinition(lm, source, out, now)
+		return withoutImages(lm, source, withoutDefinition(lm, source, out, now), now)
 	case VerdictPending, VerdictCancelled, VerdictUnknown:
 	}
 	return Outcome{Verdict: VerdictUnknown, Reason: v1alpha1.ReasonOutcomeUnknown, Message: sight(lm, row.meaning)}
@@ -296,7 +303,7 @@ func (out Outcome) final() bool {
 // cleansUp reports whether an agent has something to do before the migration can be
 // settled.
 func (out Outcome) cleansUp() bool {
-	return out.UndefineSource || out.UndefineTarget || out.ResumeSource || out.ResumeTarget
+	return out.UndefineSource || out.UndefineTarget || out.ResumeSource || out.ResumeTarget || out.RemoveImages || out.RemoveSourceImages
 }
 
 // stayed says why the guest is still on the source. It pends while the guest

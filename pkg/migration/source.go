@@ -83,6 +83,8 @@ type SourceFacts struct {
 	// Asked is when this process last told the target of something new after the end, or
 	// asked it to look again; zero if it has not.
 	Asked time.Time
+	// MarkersKept is whether this process has tried in vain to remove the markers.
+	MarkersKept bool
 	// Pausing is whether this process has recorded that it pauses its copy, and has not
 	// tried to yet.
 	Pausing bool
@@ -97,6 +99,10 @@ const (
 	SourceWait SourceAction = "Wait"
 	// SourceCheck: check the guest and report what the target must know.
 	SourceCheck SourceAction = "Check"
+	// SourceRemoveMarkers: remove the files by which the target could tell shared disks.
+	SourceRemoveMarkers SourceAction = "RemoveMarkers"
+	// SourceRemoveImages: remove the images that the guest has left.
+	SourceRemoveImages SourceAction = "RemoveImages"
 	// SourcePlan: rewrite the definition for a dry run, and report that or the problem.
 	SourcePlan SourceAction = "Plan"
 	// SourceStart: rewrite the definition, record the intent, and start.
@@ -139,9 +145,11 @@ func DecideSource(f SourceFacts, now time.Time) SourceAction {
 		return decideSourceStarted(f, now)
 	case Finished(lm):
 		return SourceDone
-	case CancelRequested(lm), lm.Status.Attempt == nil:
+	case markersDue(lm, section) && !f.MarkersKept:
+		return SourceRemoveMarkers
+	case CancelRequested(lm), Abandoned(lm), lm.Status.Attempt == nil:
 		return SourceWait
-	case section == nil:
+	case section == nil, section.Guest == nil && section.Problem == nil:
 		return SourceCheck
 	default:
 		return decideSourceChecked(lm, section)
@@ -284,7 +292,7 @@ func decideSourceAfterEnd(f SourceFacts, now time.Time) SourceAction {
 		return SourceObserve
 	case target != nil && !SourceAnswers(f.Section, target) && !Judge(withSource(f.Object, f.Section), now).final():
 		return SourceObserve
-	case f.Domain == nil || !TargetAnswers(f.Section, target):
+	case !TargetAnswers(f.Section, target):
 		return SourceWait
 	}
 	action := cleanUpSource(f, Judge(withSource(f.Object, f.Section), now))
@@ -323,15 +331,28 @@ func PauseDue(end *v1alpha1.SourceEnd) bool {
 // cleanUpSource chooses what to do about the domain that is left here.
 func cleanUpSource(f SourceFacts, out Outcome) SourceAction {
 	d := f.Domain
+	if d == nil || !d.Active() {
+		return cleanUpInactive(d, out)
+	}
 	switch {
-	case out.UndefineSource && !d.Active():
-		return SourceUndefine
 	case out.ResumeSource && d.State == hypervisor.StatePaused:
 		return SourceResume
-	case out.DestroySource && d.Active():
+	case out.DestroySource:
 		return SourceDestroyStale
 	case out.PauseSource && d.State == hypervisor.StateRunning && (PauseDue(f.Section.End) || f.Pausing && f.Section.End.CopySettledTime == nil):
 		return SourcePauseCopy
+	default:
+		return SourceWait
+	}
+}
+
+// cleanUpInactive chooses what to do about what is left here of a guest that is not active.
+func cleanUpInactive(d *hypervisor.Domain, out Outcome) SourceAction {
+	switch {
+	case out.UndefineSource && d != nil:
+		return SourceUndefine
+	case out.RemoveSourceImages:
+		return SourceRemoveImages
 	default:
 		return SourceWait
 	}

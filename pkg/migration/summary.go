@@ -137,12 +137,12 @@ func (s *summarizer) beforeStart() {
 	case CancelRequested(s.lm):
 		s.finish(VerdictCancelled, v1alpha1.ReasonCancelled, cancelledBefore)
 	case s.agentsRefuse(source, target, deadline):
-	case limited && !s.now.Before(deadline):
+	case limited && !s.now.Before(deadline), Abandoned(s.lm):
 		s.finish(VerdictFailed, v1alpha1.ReasonNodeNotReady, s.unprepared(source, target))
 	default:
 		s.preparing(source, ready)
 	}
-	if st := &s.out.Status; limited && st.CompletionTime == nil && st.Attempt != nil {
+	if st := &s.out.Status; limited && st.CompletionTime == nil && st.Attempt != nil && st.Attempt.AbandonedTime == nil {
 		s.out.Recheck = deadline
 	}
 }
@@ -405,6 +405,12 @@ func (s *summarizer) recordDowntime() {
 // finish settles the migration for good.
 func (s *summarizer) finish(v Verdict, reason, message string) {
 	st := &s.out.Status
+	if v != VerdictSucceeded && !Started(s.lm) {
+		var wait bool
+		if message, wait = s.clearUp(message); wait {
+			return
+		}
+	}
 	goesOnNoMore(st, v == VerdictSucceeded)
 	st.CompletionTime = &metav1.Time{Time: s.now}
 	status := metav1.ConditionFalse

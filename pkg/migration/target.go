@@ -31,6 +31,10 @@ const (
 	TargetWait TargetAction = "Wait"
 	// TargetPrepare: check the host and offer its facts.
 	TargetPrepare TargetAction = "Prepare"
+	// TargetMakeImages: make the images that were planned.
+	TargetMakeImages TargetAction = "MakeImages"
+	// TargetRemoveImages: remove those that were made for a guest that does not come.
+	TargetRemoveImages TargetAction = "RemoveImages"
 	// TargetObserve: read the guest and report it where it has changed.
 	TargetObserve TargetAction = "Observe"
 	// TargetLook: read and report a guest that is said to be here already.
@@ -59,18 +63,38 @@ func DecideTarget(f TargetFacts, now time.Time) TargetAction {
 		return TargetDone
 	case LooksOnly(lm):
 		return decideLook(section)
+	case Abandoned(lm):
+		return decideAbandoned(lm, section)
 	case lm.Status.Attempt == nil, source == nil, source.Guest == nil, section != nil && section.Problem != nil:
 		return TargetWait
-	case section == nil && CancelRequested(lm):
-		return TargetWait
-	case section == nil:
-		return TargetPrepare
+	case section == nil, MakesImages(lm, section):
+		return decideUnready(lm, section)
 	case source.End == nil:
 		return TargetObserve
 	case !TargetAnswers(source, section):
 		return TargetConfirm
 	}
 	return decideTargetAfterEnd(f, source, now)
+}
+
+// decideAbandoned leaves nothing behind of an attempt that is not started any more.
+func decideAbandoned(lm *v1alpha1.LiveMigration, section *v1alpha1.TargetStatus) TargetAction {
+	if len(imagesLeft(lm, section)) > 0 {
+		return TargetRemoveImages
+	}
+	return TargetWait
+}
+
+// decideUnready prepares the host, unless the guest is not to come any more.
+func decideUnready(lm *v1alpha1.LiveMigration, section *v1alpha1.TargetStatus) TargetAction {
+	switch {
+	case CancelRequested(lm):
+		return TargetWait
+	case section == nil:
+		return TargetPrepare
+	default:
+		return TargetMakeImages
+	}
 }
 
 // decideTargetAfterEnd does nothing because of what the source shows unless the source
@@ -107,6 +131,8 @@ func cleanUpTarget(out Outcome, section *v1alpha1.TargetStatus, now time.Time) T
 		return TargetRemoveIncoming
 	case out.UndefineTarget:
 		return TargetUndefine
+	case out.RemoveImages:
+		return TargetRemoveImages
 	case out.ResumeTarget:
 		return TargetResume
 	default:

@@ -30,7 +30,7 @@ type createRule struct {
 // createRules returns the rules on new objects. Those of migrate data are tested
 // beside its types.
 func createRules() []createRule {
-	return slices.Concat(domainRules(), nodeRules(), numberRules(), steeringRules(), transferRules())
+	return slices.Concat(domainRules(), nodeRules(), numberRules(), steeringRules(), storageRules(), transferRules())
 }
 
 // steeringRules are those on the options that steer a migration.
@@ -344,6 +344,23 @@ func changeRules() map[string]changeRule {
 		"options.transfer (given later)": {
 			message: "options.transfer cannot be changed; create another LiveMigration",
 			before:  bare, changes: []string{"{domain: web, targetNode: b, options: {transfer: {encryption: Disabled}}}"},
+		},
+		"options.storageCopy": {
+			message: "options.storageCopy cannot be changed; create another LiveMigration", field: "spec.options.storageCopy",
+			before: "{domain: web, targetNode: b, options: {storageCopy: {mode: Full, disks: [vda]}}}",
+			changes: []string{
+				"{domain: web, targetNode: b, options: {storageCopy: {mode: Incremental, disks: [vda]}}}", "{domain: web, targetNode: b, options: {storageCopy: {mode: Full}}}",
+				"{domain: web, targetNode: b, options: {storageCopy: {mode: Full, disks: [vda], sourceImages: Remove}}}",
+			},
+		},
+		"options.storageCopy (removed)": {
+			message: "options.storageCopy cannot be changed; create another LiveMigration",
+			before:  "{domain: web, targetNode: b, options: {storageCopy: {mode: Full}}}",
+			changes: []string{"{domain: web, targetNode: b, options: {}}", bare},
+		},
+		"options.storageCopy (given later)": {
+			message: "options.storageCopy cannot be changed; create another LiveMigration",
+			before:  bare, changes: []string{"{domain: web, targetNode: b, options: {storageCopy: {mode: Full}}}"},
 		},
 		"options.convergence": {
 			message: "options.convergence cannot be changed; create another LiveMigration", field: "spec.options.convergence",

@@ -36,6 +36,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.CPUSharesMigrateDataApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("DirectInterfaceSource"):
 		return &apiv1alpha1.DirectInterfaceSourceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("DiskBacking"):
+		return &apiv1alpha1.DiskBackingApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("DomainObservation"):
 		return &apiv1alpha1.DomainObservationApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("EthernetInterfaceSource"):
@@ -44,6 +46,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.FilterParameterApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GraphicsMigrateData"):
 		return &apiv1alpha1.GraphicsMigrateDataApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("GuestDisk"):
+		return &apiv1alpha1.GuestDiskApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestEmulator"):
 		return &apiv1alpha1.GuestEmulatorApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestFacts"):
@@ -188,18 +192,26 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.SerialMigrateDataApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SourceEnd"):
 		return &apiv1alpha1.SourceEndApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SourceImage"):
+		return &apiv1alpha1.SourceImageApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SourceStatus"):
 		return &apiv1alpha1.SourceStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SourceStorage"):
+		return &apiv1alpha1.SourceStorageApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SteeringStatus"):
 		return &apiv1alpha1.SteeringStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SteeringStep"):
 		return &apiv1alpha1.SteeringStepApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("StorageCopyOptions"):
+		return &apiv1alpha1.StorageCopyOptionsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("StoragePoolSource"):
 		return &apiv1alpha1.StoragePoolSourceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TargetEndpoint"):
 		return &apiv1alpha1.TargetEndpointApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TargetHost"):
 		return &apiv1alpha1.TargetHostApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("TargetImage"):
+		return &apiv1alpha1.TargetImageApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TargetOffer"):
 		return &apiv1alpha1.TargetOfferApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TargetStatus"):

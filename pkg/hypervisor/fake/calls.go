@@ -41,6 +41,10 @@ const (
 	MethodDestroyIncoming   Method = "DestroyIncoming"
 	MethodDestroyStale      Method = "DestroyStale"
 	MethodCheckEmulator     Method = "CheckEmulator"
+	MethodLookAtImage       Method = "LookAtImage"
+	MethodMakeImage         Method = "MakeImage"
+	MethodRemoveImage       Method = "RemoveImage"
+	MethodDiskSize          Method = "DiskSize"
 )
 
 // operations are what errors call the methods.
@@ -71,6 +75,10 @@ var operations = map[Method]string{ //nolint:gosec // No credentials: names of m
 	MethodDestroyIncoming:   "destroying the incoming domain",
 	MethodDestroyStale:      "destroying the stale domain",
 	MethodCheckEmulator:     "checking the emulator",
+	MethodLookAtImage:       "looking at an image",
+	MethodMakeImage:         "making an image",
+	MethodRemoveImage:       "removing an image",
+	MethodDiskSize:          "reading the size of a disk",
 }
 
 // Call is one call to a host.

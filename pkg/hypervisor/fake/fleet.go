@@ -49,7 +49,9 @@ type Fleet struct {
 	migrations map[*migration]bool
 	gates      map[gateKey]*Gate
 	scripts    map[string]Script
-	calls      []*Call
+	// shared are the directories that all hosts see.
+	shared map[string]files
+	calls  []*Call
 	// boots counts how often guests were started.
 	boots int
 }
@@ -79,7 +81,7 @@ func NewFleet(options ...Option) *Fleet {
 		speed: 1, callTimeout: defaultCallTimeout, bandwidth: defaultBandwidth,
 		workers: defaultWorkers, priorityWorkers: defaultPriorityWorkers,
 		hosts: map[string]*Host{}, aliases: map[string]*Host{}, migrations: map[*migration]bool{},
-		gates: map[gateKey]*Gate{}, scripts: map[string]Script{}, onStage: func(string, Stage) {},
+		gates: map[gateKey]*Gate{}, scripts: map[string]Script{}, shared: map[string]files{}, onStage: func(string, Stage) {},
 	}
 	for _, option := range options {
 		option(f)

@@ -44,6 +44,8 @@ type Host struct {
 	// All below is guarded by the fleet's mutex.
 	domains     map[string]*domain
 	secrets     map[hypervisor.SecretName]*secret
+	images      files
+	space       uint64
 	subscribers map[chan hypervisor.Event]string
 	dropping    bool
 	latency     time.Duration
@@ -118,6 +120,7 @@ func newHost(f *Fleet, name string) *Host {
 		facts:       defaultFacts(),
 		domains:     map[string]*domain{},
 		secrets:     map[hypervisor.SecretName]*secret{},
+		images:      files{},
 		subscribers: map[chan hypervisor.Event]string{},
 		failures:    map[Method][]error{},
 		hangs:       map[Method]*hang{},

@@ -133,6 +133,9 @@ func (h *Host) begin(uuid string, params hypervisor.MigrateParams) (*migrateCall
 	if err := target.accept(h, d); err != nil {
 		return nil, err
 	}
+	if err := target.mayCopy(h, d, params); err != nil {
+		return nil, err
+	}
 	m := &migration{
 		fleet: h.fleet, source: h, target: target, uuid: uuid, params: params, script: h.fleet.scripts[uuid],
 		begun: time.Now(), maxDowntime: d.maxDowntime, bandwidth: h.fleet.limit(cmp.Or(params.BandwidthMiBps<<20, d.bandwidth)),

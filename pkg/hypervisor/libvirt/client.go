@@ -62,6 +62,9 @@ type Client struct {
 	// loans is held while it is read and written to whom secrets are lent.
 	loans sync.Mutex
 
+	// images is held while a directory is looked at and changed.
+	images sync.Mutex
+
 	abandoned atomic.Uint64
 	events    attempts
 

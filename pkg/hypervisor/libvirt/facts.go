@@ -222,7 +222,7 @@ func readPools(conn *lv.Connect) ([]hypervisor.StoragePool, error) {
 	if err != nil {
 		return nil, err
 	}
-	return each(handles, (*lv.StoragePool).Free, func(handle *lv.StoragePool) (hypervisor.StoragePool, error) {
+	pools, err := each(handles, (*lv.StoragePool).Free, func(handle *lv.StoragePool) (hypervisor.StoragePool, error) {
 		info, err := handle.GetInfo()
 		if err != nil {
 			return hypervisor.StoragePool{}, err
@@ -235,7 +235,11 @@ func readPools(conn *lv.Connect) ([]hypervisor.StoragePool, error) {
 		pool.State = poolState(info.State)
 		return pool, err
 	}, lv.ERR_NO_STORAGE_POOL)
+	return slices.DeleteFunc(pools, isOwnPool), err
 }
+
+// isOwnPool reports whether a pool is there for a call of ours only.
+func isOwnPool(pool hypervisor.StoragePool) bool { return strings.HasPrefix(pool.Name, ownPools) }
 
 func readMediatedTypes(conn *lv.Connect) ([]hypervisor.MediatedType, error) {
 	handles, err := conn.ListAllNodeDevices(lv.CONNECT_LIST_NODE_DEVICES_CAP_MDEV_TYPES)

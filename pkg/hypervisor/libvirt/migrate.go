@@ -182,7 +182,7 @@ func migrateArguments(params hypervisor.MigrateParams) (*lv.DomainMigrateParamet
 		parameters.AutoConvergeIncrementSet = slow.IncrementPercent != 0
 		parameters.AutoConvergeIncrement = int(slow.IncrementPercent)
 	}
-	return parameters, flags | transferArguments(params.Transfer, parameters)
+	return parameters, flags | transferArguments(params.Transfer, parameters) | copyDisks(parameters, params.Copy)
 }
 
 // transferArguments sets how the guest is sent, and returns the flags for that.

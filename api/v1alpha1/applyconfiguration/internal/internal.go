@@ -28,6 +28,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.virtferry.virtferry.api.v1alpha1.AttemptStatus
   map:
     fields:
+    - name: abandonedTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
     - name: admittedTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
@@ -161,6 +164,17 @@ var schemaYAML = typed.YAMLObject(`types:
   scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.DiscardMode
   scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.DiskBacking
+  map:
+    fields:
+    - name: format
+      type:
+        scalar: string
+    - name: path
+      type:
+        scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.DiskName
+  scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.DomainObservation
   map:
     fields:
@@ -217,6 +231,33 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.GuestAddress
   scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.GuestDisk
+  map:
+    fields:
+    - name: allocatedBytes
+      type:
+        scalar: numeric
+    - name: backing
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.DiskBacking
+    - name: capacityBytes
+      type:
+        scalar: numeric
+    - name: format
+      type:
+        scalar: string
+    - name: marker
+      type:
+        scalar: string
+    - name: name
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.DiskName
+    - name: obstacle
+      type:
+        scalar: string
+    - name: path
+      type:
+        scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.GuestEmulator
   map:
     fields:
@@ -238,6 +279,14 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.virtferry.virtferry.api.v1alpha1.GuestFacts
   map:
     fields:
+    - name: disks
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestDisk
+          elementRelationship: associative
+          keys:
+          - name
     - name: emulator
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestEmulator
@@ -1138,6 +1187,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: skipMemoryCheck
       type:
         scalar: boolean
+    - name: storageCopy
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.StorageCopyOptions
     - name: transfer
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.TransferOptions
@@ -1592,6 +1644,23 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: time
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+- name: com.github.virtferry.virtferry.api.v1alpha1.SourceImage
+  map:
+    fields:
+    - name: error
+      type:
+        scalar: string
+    - name: name
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.DiskName
+    - name: path
+      type:
+        scalar: string
+    - name: removedTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+- name: com.github.virtferry.virtferry.api.v1alpha1.SourceImagePolicy
+  scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.SourceStatus
   map:
     fields:
@@ -1637,6 +1706,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: steering
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.SteeringStatus
+    - name: storage
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.SourceStorage
     - name: transfer
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.TransferPlan
@@ -1646,6 +1718,23 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: string
           elementRelationship: atomic
+- name: com.github.virtferry.virtferry.api.v1alpha1.SourceStorage
+  map:
+    fields:
+    - name: images
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.SourceImage
+          elementRelationship: associative
+          keys:
+          - name
+    - name: markers
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
 - name: com.github.virtferry.virtferry.api.v1alpha1.SteeringStatus
   map:
     fields:
@@ -1700,6 +1789,26 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: time
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+- name: com.github.virtferry.virtferry.api.v1alpha1.StorageCopyMode
+  scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.StorageCopyOptions
+  map:
+    fields:
+    - name: disks
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.DiskName
+          elementRelationship: associative
+    - name: mode
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.StorageCopyMode
+    - name: sourceImages
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.SourceImagePolicy
+    - name: synchronousWrites
+      type:
+        scalar: boolean
 - name: com.github.virtferry.virtferry.api.v1alpha1.StoragePoolMode
   scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.StoragePoolSource
@@ -1748,6 +1857,29 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: onlineCPUs
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.CPUSet
+- name: com.github.virtferry.virtferry.api.v1alpha1.TargetImage
+  map:
+    fields:
+    - name: availableBytes
+      type:
+        scalar: numeric
+    - name: error
+      type:
+        scalar: string
+    - name: name
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.DiskName
+    - name: path
+      type:
+        scalar: string
+    - name: plannedTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: state
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.TargetImageState
+- name: com.github.virtferry.virtferry.api.v1alpha1.TargetImageState
+  scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.TargetOffer
   map:
     fields:
@@ -1787,6 +1919,14 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: host
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.TargetHost
+    - name: images
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.TargetImage
+          elementRelationship: associative
+          keys:
+          - name
     - name: incomingEndedTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime

@@ -25,8 +25,11 @@ type AttemptStatusApplyConfiguration struct {
 	// confirmationSeenTime is when the manager first saw target.confirmedTime.
 	ConfirmationSeenTime *v1.MicroTime `json:"confirmationSeenTime,omitempty"`
 	// cleanUpTime is when nothing but cleaning up was left to do: resuming a guest that
-	// was paused for its migration, or removing a definition that is left over.
+	// was paused for its migration, or removing a definition or images that are left over.
 	CleanUpTime *v1.MicroTime `json:"cleanUpTime,omitempty"`
+	// abandonedTime is when the manager gave the attempt up before it was started, and there
+	// was something on one of the nodes to be removed first. It is not started any more.
+	AbandonedTime *v1.MicroTime `json:"abandonedTime,omitempty"`
 	// sourceMissingTime is when the source node was first seen to have no Hypervisor:
 	// somebody has deleted it to say that the node is gone. Set only once the migration
 	// may have started.
@@ -86,6 +89,14 @@ func (b *AttemptStatusApplyConfiguration) WithConfirmationSeenTime(value v1.Micr
 // If called multiple times, the CleanUpTime field is set to the value of the last call.
 func (b *AttemptStatusApplyConfiguration) WithCleanUpTime(value v1.MicroTime) *AttemptStatusApplyConfiguration {
 	b.CleanUpTime = &value
+	return b
+}
+
+// WithAbandonedTime sets the AbandonedTime field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the AbandonedTime field is set to the value of the last call.
+func (b *AttemptStatusApplyConfiguration) WithAbandonedTime(value v1.MicroTime) *AttemptStatusApplyConfiguration {
+	b.AbandonedTime = &value
 	return b
 }
 

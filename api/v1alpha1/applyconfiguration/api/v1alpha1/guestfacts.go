@@ -18,6 +18,8 @@ type GuestFactsApplyConfiguration struct {
 	Secrets []SecretReferenceApplyConfiguration `json:"secrets,omitempty"`
 	// emulator is what runs the guest.
 	Emulator *GuestEmulatorApplyConfiguration `json:"emulator,omitempty"`
+	// disks are those that options.storageCopy is about.
+	Disks []GuestDiskApplyConfiguration `json:"disks,omitempty"`
 	// resources are what the guest takes of its host.
 	Resources *GuestResourcesApplyConfiguration `json:"resources,omitempty"`
 }
@@ -70,6 +72,19 @@ func (b *GuestFactsApplyConfiguration) WithSecrets(values ...*SecretReferenceApp
 // If called multiple times, the Emulator field is set to the value of the last call.
 func (b *GuestFactsApplyConfiguration) WithEmulator(value *GuestEmulatorApplyConfiguration) *GuestFactsApplyConfiguration {
 	b.Emulator = value
+	return b
+}
+
+// WithDisks adds the given value to the Disks field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Disks field.
+func (b *GuestFactsApplyConfiguration) WithDisks(values ...*GuestDiskApplyConfiguration) *GuestFactsApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithDisks")
+		}
+		b.Disks = append(b.Disks, *values[i])
+	}
 	return b
 }
 

@@ -65,6 +65,9 @@ type MigrationOptionsApplyConfiguration struct {
 	// autoConverge lets the hypervisor slow the guest's CPUs down, step by step, while
 	// the guest writes to its memory too fast. Absent means never. Cannot be changed.
 	AutoConverge *AutoConvergeOptionsApplyConfiguration `json:"autoConverge,omitempty"`
+	// storageCopy has disks copied that only the source has. Absent means that none is: the
+	// target must see all of the guest's disks. Cannot be changed.
+	StorageCopy *StorageCopyOptionsApplyConfiguration `json:"storageCopy,omitempty"`
 }
 
 // MigrationOptionsApplyConfiguration constructs a declarative configuration of the MigrationOptions type for use with
@@ -184,5 +187,13 @@ func (b *MigrationOptionsApplyConfiguration) WithAllowPause(value bool) *Migrati
 // If called multiple times, the AutoConverge field is set to the value of the last call.
 func (b *MigrationOptionsApplyConfiguration) WithAutoConverge(value *AutoConvergeOptionsApplyConfiguration) *MigrationOptionsApplyConfiguration {
 	b.AutoConverge = value
+	return b
+}
+
+// WithStorageCopy sets the StorageCopy field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the StorageCopy field is set to the value of the last call.
+func (b *MigrationOptionsApplyConfiguration) WithStorageCopy(value *StorageCopyOptionsApplyConfiguration) *MigrationOptionsApplyConfiguration {
+	b.StorageCopy = value
 	return b
 }

@@ -42,6 +42,8 @@ type SourceStatusApplyConfiguration struct {
 	KnownFaults []string `json:"knownFaults,omitempty"`
 	// transfer is how the guest is sent. Set with warnings.
 	Transfer *TransferPlanApplyConfiguration `json:"transfer,omitempty"`
+	// storage is what the agent does about the guest's disks.
+	Storage *SourceStorageApplyConfiguration `json:"storage,omitempty"`
 	// jobStartedTime is when the migration job was first seen running.
 	JobStartedTime *v1.MicroTime `json:"jobStartedTime,omitempty"`
 	// steering is what the agent has done to the running job.
@@ -141,6 +143,14 @@ func (b *SourceStatusApplyConfiguration) WithKnownFaults(values ...string) *Sour
 // If called multiple times, the Transfer field is set to the value of the last call.
 func (b *SourceStatusApplyConfiguration) WithTransfer(value *TransferPlanApplyConfiguration) *SourceStatusApplyConfiguration {
 	b.Transfer = value
+	return b
+}
+
+// WithStorage sets the Storage field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Storage field is set to the value of the last call.
+func (b *SourceStatusApplyConfiguration) WithStorage(value *SourceStorageApplyConfiguration) *SourceStatusApplyConfiguration {
+	b.Storage = value
 	return b
 }
 

@@ -27,6 +27,9 @@ type TargetStatusApplyConfiguration struct {
 	Offer *TargetOfferApplyConfiguration `json:"offer,omitempty"`
 	// host is what pins and bindings in the guest's definition are checked against.
 	Host *TargetHostApplyConfiguration `json:"host,omitempty"`
+	// images are what becomes of the disks that options.storageCopy is about. One that is to be
+	// made is recorded before it is, and removed if the guest does not come.
+	Images []TargetImageApplyConfiguration `json:"images,omitempty"`
 	// definedBefore is whether the domain had a persistent definition on this side
 	// before the migration. One that came with a failed migration is removed.
 	DefinedBefore *bool `json:"definedBefore,omitempty"`
@@ -119,6 +122,19 @@ func (b *TargetStatusApplyConfiguration) WithOffer(value *TargetOfferApplyConfig
 // If called multiple times, the Host field is set to the value of the last call.
 func (b *TargetStatusApplyConfiguration) WithHost(value *TargetHostApplyConfiguration) *TargetStatusApplyConfiguration {
 	b.Host = value
+	return b
+}
+
+// WithImages adds the given value to the Images field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Images field.
+func (b *TargetStatusApplyConfiguration) WithImages(values ...*TargetImageApplyConfiguration) *TargetStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithImages")
+		}
+		b.Images = append(b.Images, *values[i])
+	}
 	return b
 }
 

@@ -1,0 +1,73 @@
+package agent
+
+import (
+	"path"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/migration"
+)
+
+// spacePool knows how much space the disks will take that are on their way here, so that no
+// two migrations count on the same. Its zero value is ready.
+type spacePool struct {
+	mu sync.Mutex
+	// promised is in bytes, by migration and directory.
+	promised map[types.UID]map[string]int64
+}
+
+// note takes in what an object says of the images of its attempt. They take less the more has
+// been copied, as what was copied is not left in the directory either.
+func (p *spacePool) note(lm *v1alpha1.LiveMigration, section *v1alpha1.TargetStatus) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.set(lm.UID, migration.SpaceToCome(lm, section))
+}
+
+// set is note with the lock held.
+func (p *spacePool) set(uid types.UID, byDirectory map[string]int64) {
+	if len(byDirectory) == 0 {
+		delete(p.promised, uid)
+		return
+	}
+	if p.promised == nil {
+		p.promised = map[types.UID]map[string]int64{}
+	}
+	p.promised[uid] = byDirectory
+}
+
+// release gives back what was promised to a migration.
+func (p *spacePool) release(uid types.UID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.promised, uid)
+}
+
+// plan decides with what the others have been promised taken from what is available, and
+// promises what was decided.
+func (p *spacePool) plan(lm *v1alpha1.LiveMigration, disks []v1alpha1.GuestDisk, places []migration.ImagePlace,
+	decide func([]migration.ImagePlace) ([]v1alpha1.TargetImage, []v1alpha1.Blocker),
+) ([]v1alpha1.TargetImage, []v1alpha1.Blocker) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range places {
+		places[i].Image = p.left(lm.UID, path.Dir(disks[i].Path), places[i].Image)
+	}
+	images, blockers := decide(places)
+	if len(blockers) == 0 {
+		p.set(lm.UID, migration.SpaceToCome(lm, &v1alpha1.TargetStatus{Images: images}))
+	}
+	return images, blockers
+}
+
+func (p *spacePool) left(uid types.UID, dir string, sight hypervisor.ImageSight) hypervisor.ImageSight {
+	for other, byDirectory := range p.promised {
+		if other != uid {
+			sight.AvailableBytes -= min(sight.AvailableBytes, uint64(byDirectory[dir])) //nolint:gosec // Never negative.
+		}
+	}
+	return sight
+}

@@ -1,0 +1,224 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/migration"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite"
+)
+
+// What the source's agent does about disks.
+
+// fileNamePart is what may become a part of the name of a file.
+var fileNamePart = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
+
+// markerBytes is the size of a marker: there are no smaller disks.
+const markerBytes = 512
+
+// markerName is the name of the files by which the target tells whether it sees the same
+// directories. No other attempt has the same.
+func markerName(attempt string) (string, error) {
+	if !fileNamePart.MatchString(attempt) {
+		return "", fmt.Errorf("the attempt %q cannot be a part of a file's name", attempt)
+	}
+	return "virtferry-" + attempt + ".marker", nil
+}
+
+// diskFacts returns what there is to know of the running guest's disks. Only of those that can
+// be copied, the size is asked.
+func (s *sourceSession) diskFacts(ctx context.Context, live hypervisor.DomainXML) ([]migration.DiskFacts, error) {
+	disks, err := xmlrewrite.ReadDisks([]byte(live), s.lm.Spec.MigrateData, xmlrewrite.Options{})
+	if err != nil {
+		return nil, s.unreadable(err)
+	}
+	facts := make([]migration.DiskFacts, 0, len(disks))
+	for _, d := range disks {
+		fact := migration.DiskFacts{
+			Name: d.Name, Type: d.Type, Format: d.Format, SourcePath: d.SourcePath, Path: d.Path, Writable: d.Writable,
+			Chained: d.Chained, BackingPath: d.BackingPath, BackingFormat: d.BackingFormat, Obstacle: d.Obstacle,
+		}
+		if d.Writable && d.Path != "" {
+			size, err := s.hv.DiskSize(ctx, s.lm.Status.DomainUUID, d.Name)
+			if err != nil && !refusedByLibvirt(err) {
+				return nil, fmt.Errorf("reading the size of the disk %s: %w", d.Name, err)
+			}
+			fact.Size = size
+		}
+		facts = append(facts, fact)
+	}
+	return facts, nil
+}
+
+// refusedByLibvirt reports whether an error about images is libvirt's last word.
+func refusedByLibvirt(err error) bool {
+	switch hypervisor.KindOf(err) { //nolint:exhaustive // All others are worth another try.
+	case hypervisor.KindOther, hypervisor.KindOperationInvalid, hypervisor.KindConfigUnsupported:
+		return true
+	default:
+		return false
+	}
+}
+
+// disksOf returns the disks that are to be copied, and the markers that the target is to look
+// for. There are disks as well if the error is a refusal.
+func (s *sourceSession) disksOf(ctx context.Context, live hypervisor.DomainXML) (disks []v1alpha1.GuestDisk, markers []string, err error) {
+	o := migration.StorageCopy(s.lm)
+	if o == nil {
+		return nil, nil, nil
+	}
+	name, err := markerName(s.lm.Status.Attempt.ID)
+	if err != nil {
+		return nil, nil, err
+	}
+	facts, err := s.diskFacts(ctx, live)
+	if err != nil {
+		return nil, nil, err
+	}
+	disks, blockers := migration.ChooseDisks(o, facts, name)
+	for _, d := range disks {
+		at := slices.IndexFunc(facts, func(f migration.DiskFacts) bool { return f.Name == string(d.Name) })
+		if d.Marker == "" {
+			continue
+		}
+		if marker := path.Join(path.Dir(facts[at].SourcePath), name); !slices.Contains(markers, marker) {
+			markers = append(markers, marker)
+		}
+	}
+	return disks, markers, refuseFor(v1alpha1.ReasonSourceCheckFailed, blockers)
+}
+
+// refuseFor makes a refusal of what stands in the way; nil if nothing does.
+func refuseFor(reason string, blockers []v1alpha1.Blocker) error {
+	problems := make([]error, 0, len(blockers))
+	for _, b := range blockers {
+		problems = append(problems, refuse(reason, b.Code, "%s", b.Message))
+	}
+	return allOf(problems)
+}
+
+// mark makes the markers, and returns what is to be said of them, with what was wrong before
+// and is now. They are recorded first, so that whoever comes next removes them.
+//
+// Without them, the target cannot tell anything of the disks, which are left out then.
+func (s *sourceSession) mark(ctx context.Context, facts *v1alpha1.GuestFacts, markers []string, before error) (*v1alpha1.SourceStorage, error) {
+	if len(markers) == 0 {
+		return nil, before
+	}
+	storage := &v1alpha1.SourceStorage{Markers: markers}
+	s.section = &v1alpha1.SourceStatus{AttemptID: s.lm.Status.Attempt.ID, Storage: storage}
+	s.report(atOnce)
+	if !s.out.flush(ctx, recordPatience) {
+		return storage, errors.New("the markers could not be recorded")
+	}
+	for _, marker := range markers {
+		if err := s.makeMarker(ctx, marker); err != nil {
+			facts.Disks = nil
+			return storage, allOf([]error{before, err})
+		}
+	}
+	return storage, before
+}
+
+// makeMarker makes a marker, unless it is there: no other attempt has the same name.
+func (s *sourceSession) makeMarker(ctx context.Context, marker string) error {
+	err := s.hv.MakeImage(ctx, hypervisor.NewImage{Path: marker, Format: "raw", CapacityBytes: markerBytes})
+	switch {
+	case err == nil, errors.Is(err, hypervisor.ErrImageExists):
+		return nil
+	case refusedByLibvirt(err):
+		return refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerImagePlaceUnusable,
+			"libvirt on %s cannot make a file in %s, by which %s could tell whether it sees the guest's disks: %s. Name the disks that are to be copied in options.storageCopy.disks of another LiveMigration",
+			s.node.Name, path.Dir(marker), s.lm.Status.TargetNode, messageOf(err))
+	default:
+		return fmt.Errorf("making a marker: %w", err)
+	}
+}
+
+// removeMarkers takes the markers away again. What libvirt refuses to remove stays listed, and
+// keeps nobody from going on.
+func (s *sourceSession) removeMarkers(ctx context.Context) time.Duration {
+	var left []string
+	for _, marker := range s.section.Storage.Markers {
+		err := s.hv.RemoveImage(ctx, marker)
+		switch {
+		case err == nil:
+			continue
+		case refusedByLibvirt(err):
+			s.log.Error(err, "Removing a marker failed; it stays", "marker", marker)
+			s.markersKept = true
+		default:
+			s.log.Error(err, "Removing a marker failed; trying again", "after", retryInterval)
+			return retryInterval
+		}
+		left = append(left, marker)
+	}
+	s.noteStorage(left, s.section.Storage.Images)
+	s.report(atOnce)
+	return noWait
+}
+
+// noteStorage notes what there is to say of the disks. Nothing at all is left out: the API
+// server takes no section without contents.
+func (s *sourceSession) noteStorage(markers []string, images []v1alpha1.SourceImage) {
+	s.section.Storage = nil
+	if len(markers)+len(images) > 0 {
+		s.section.Storage = &v1alpha1.SourceStorage{Markers: markers, Images: images}
+	}
+}
+
+// planCopy decides which disks are copied, and notes that in the section.
+func (s *sourceSession) planCopy(ctx context.Context, live hypervisor.DomainXML) error {
+	if len(s.section.Guest.Disks) == 0 {
+		return nil
+	}
+	facts, err := s.diskFacts(ctx, live)
+	if err != nil {
+		return err
+	}
+	images, err := migration.CopyPlan(s.lm, facts)
+	if err != nil {
+		return refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerDiskNotCopyable,
+			"The guest's disks cannot be copied to %s: %s. Create another LiveMigration, once the agents on both nodes are of the same version", s.lm.Status.TargetNode, err)
+	}
+	var markers []string
+	if s.section.Storage != nil {
+		markers = s.section.Storage.Markers
+	}
+	s.noteStorage(markers, images)
+	return nil
+}
+
+// removeImages removes the images that the guest has left: it runs on the target, from
+// others, which were made for it.
+func (s *sourceSession) removeImages(ctx context.Context) time.Duration {
+	if s.now.domain != nil && s.now.domain.Active() {
+		return followInterval
+	}
+	section := s.section.DeepCopy()
+	for i := range section.Storage.Images {
+		image := &section.Storage.Images[i]
+		if image.RemovedTime != nil {
+			continue
+		}
+		s.log.Info("Removing an image that the guest has left", "disk", image.Name, "image", image.Path)
+		if err := s.hv.RemoveImage(ctx, image.Path); err != nil {
+			s.log.Error(err, "Removing the image failed; trying again", "after", followInterval)
+			image.Error = messageOf(err)
+			continue
+		}
+		image.RemovedTime, image.Error = new(metav1.NewMicroTime(s.node.Clock.Now())), ""
+	}
+	s.section = section
+	s.report(atOnce)
+	return followInterval
+}

@@ -1,0 +1,202 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/migration"
+)
+
+// What the target's agent does about disks.
+
+// planImages looks at where the guest's disks are to be, and decides which have to be copied. The
+// error is a refusal, or one that is worth another try.
+func (s *targetSession) planImages(ctx context.Context) ([]v1alpha1.TargetImage, error) {
+	disks := migration.CurrentSource(s.lm).Guest.Disks
+	places := make([]migration.ImagePlace, len(disks))
+	for i, d := range disks {
+		var err error
+		if places[i], err = s.lookAtPlace(ctx, d); err != nil {
+			return nil, err
+		}
+	}
+	now := s.node.Clock.Now()
+	images, blockers := s.node.space.plan(s.lm, disks, places, func(places []migration.ImagePlace) ([]v1alpha1.TargetImage, []v1alpha1.Blocker) {
+		return migration.PlanImages(s.node.Name, disks, places, now)
+	})
+	return images, refuseFor(v1alpha1.ReasonTargetCheckFailed, blockers)
+}
+
+// lookAtPlace looks at where the image of a disk is to be. libvirt looks at no place that it
+// must not use.
+func (s *targetSession) lookAtPlace(ctx context.Context, d v1alpha1.GuestDisk) (migration.ImagePlace, error) {
+	place := migration.ImagePlace{Allowed: s.node.Receive.mayHold(d)}
+	if !place.Allowed {
+		return place, nil
+	}
+	files := []string{d.Path}
+	if d.Marker != "" && d.Marker == path.Base(d.Marker) {
+		files = append(files, path.Join(path.Dir(d.Path), d.Marker))
+	}
+	for i, file := range files {
+		sight, err := s.hv.LookAtImage(ctx, file)
+		switch {
+		case err != nil && refusedByLibvirt(err):
+			place.Problem = messageOf(err)
+			return place, nil
+		case err != nil:
+			return place, fmt.Errorf("looking at where the disk %s is to be: %w", d.Name, err)
+		case i == 0:
+			place.Image = sight
+		default:
+			place.MarkerSeen = sight.Exists
+		}
+	}
+	return place, nil
+}
+
+// mayHold reports whether the image of a disk, and what it is based on, may be where they are
+// to be. The paths come from another node.
+func (c ReceiveConfig) mayHold(d v1alpha1.GuestDisk) bool {
+	paths := []string{d.Path}
+	if d.Backing != nil {
+		paths = append(paths, d.Backing.Path)
+	}
+	return !slices.ContainsFunc(paths, func(p string) bool { return !path.IsAbs(p) || path.Clean(p) != p || !c.allowsPath(p) })
+}
+
+// makeImages makes the images that were planned, once that is recorded: whoever comes next
+// must know that they may be there.
+func (s *targetSession) makeImages(ctx context.Context) time.Duration {
+	if !s.out.flush(ctx, recordPatience) {
+		return retryInterval
+	}
+	section := s.section.DeepCopy()
+	defer func() {
+		s.section = section
+		s.out.report(section, atOnce)
+	}()
+	for i := range section.Images {
+		if section.Images[i].State != v1alpha1.TargetImagePlanned {
+			continue
+		}
+		err := s.makeImage(ctx, &section.Images[i])
+		var r *refusal
+		switch {
+		case errors.As(err, &r):
+			s.log.Info("Refusing the guest", "reason", r.Reason)
+			section.Problem = r.problem()
+			return 0
+		case err != nil:
+			s.log.Error(err, "Making an image failed; trying again", "after", retryInterval)
+			return retryInterval
+		}
+	}
+	section.ReadyTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
+	return 0
+}
+
+// makeImage makes an image. What is found in its place is ours only if it may be: an earlier
+// try, by whatever process, had no answer, and it is what that one would have made.
+func (s *targetSession) makeImage(ctx context.Context, image *v1alpha1.TargetImage) error {
+	disks := migration.CurrentSource(s.lm).Guest.Disks
+	at := slices.IndexFunc(disks, func(d v1alpha1.GuestDisk) bool { return d.Name == image.Name && d.Path == image.Path })
+	if at < 0 || !s.node.Receive.mayHold(disks[at]) {
+		return refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerDiskNotCopyable,
+			"The source does not report the disk %s any more. Create another LiveMigration", image.Name)
+	}
+	d := disks[at]
+	wanted := hypervisor.NewImage{Path: d.Path, Format: d.Format, CapacityBytes: uint64(d.CapacityBytes)} //nolint:gosec // Positive by the plan.
+	if d.Backing != nil {
+		wanted.BackingPath, wanted.BackingFormat = d.Backing.Path, d.Backing.Format
+	}
+	s.log.Info("Making an image for the guest", "disk", d.Name, "image", d.Path)
+	err := s.hv.MakeImage(ctx, wanted)
+	if errors.Is(err, hypervisor.ErrImageExists) && s.maybeMade {
+		sight, lookErr := s.hv.LookAtImage(ctx, d.Path)
+		if lookErr != nil {
+			return fmt.Errorf("looking at the image of the disk %s: %w", d.Name, lookErr)
+		}
+		if migration.IsOurs(d, *image, sight) {
+			err = nil
+		}
+	}
+	switch {
+	case err == nil:
+		image.State = v1alpha1.TargetImageMade
+		return nil
+	case errors.Is(err, hypervisor.ErrImageExists):
+		image.State = v1alpha1.TargetImageNotOurs
+		return refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerImageExists,
+			"Somebody else has made the file %s on %s, where an image for the disk %s was to be made. Ask an administrator to remove it if nobody needs it, and then create another LiveMigration", d.Path, s.node.Name, d.Name)
+	case refusedByLibvirt(err):
+		return refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerImagePlaceUnusable,
+			"libvirt on %s cannot make an image for the disk %s at %s: %s. Ask an administrator to fix that, and then create another LiveMigration", s.node.Name, d.Name, d.Path, messageOf(err))
+	default:
+		s.maybeMade = true
+		return fmt.Errorf("making the image of the disk %s: %w", d.Name, err)
+	}
+}
+
+// removeImages removes the images that were made for a guest that does not come. The guest is
+// looked at once more: whatever is active here may write to them.
+func (s *targetSession) removeImages(ctx context.Context) time.Duration {
+	seen := look(ctx, s.hv, s.lm.Status.DomainUUID)
+	switch {
+	case !seen.seen:
+		return retryInterval
+	case seen.domain != nil && seen.domain.Active():
+		if s.section.Domain != nil && migration.Started(s.lm) {
+			return s.observe(ctx, true)
+		}
+		return retryInterval
+	}
+	section := s.section.DeepCopy()
+	for i := range section.Images {
+		image := &section.Images[i]
+		if image.State != v1alpha1.TargetImageMade && image.State != v1alpha1.TargetImagePlanned {
+			continue
+		}
+		if err := s.removeImage(ctx, image); err != nil {
+			s.log.Error(err, "Removing an image failed; trying again", "image", image.Path, "after", followInterval)
+			image.Error = messageOf(err)
+		}
+	}
+	s.section = section
+	s.out.report(section, atOnce)
+	return followInterval
+}
+
+// removeImage removes an image that was made for the guest. Of one that may not have been, it
+// must be certain that it was.
+func (s *targetSession) removeImage(ctx context.Context, image *v1alpha1.TargetImage) error {
+	if image.State == v1alpha1.TargetImagePlanned {
+		disks := migration.CurrentSource(s.lm).Guest.Disks
+		at := slices.IndexFunc(disks, func(d v1alpha1.GuestDisk) bool { return d.Name == image.Name && d.Path == image.Path })
+		sight, err := s.hv.LookAtImage(ctx, image.Path)
+		switch {
+		case err != nil:
+			return err //nolint:wrapcheck // The caller says what it is about.
+		case !sight.Exists:
+			image.State, image.Error = v1alpha1.TargetImageRemoved, ""
+			return nil
+		case at < 0 || !migration.IsOurs(disks[at], *image, sight):
+			image.State, image.Error = v1alpha1.TargetImageNotOurs, ""
+			return nil
+		}
+	}
+	s.log.Info("Removing an image that was made for the guest, which has not come", "disk", image.Name, "image", image.Path)
+	if err := s.hv.RemoveImage(ctx, image.Path); err != nil {
+		return err //nolint:wrapcheck // The same.
+	}
+	image.State, image.Error = v1alpha1.TargetImageRemoved, ""
+	return nil
+}

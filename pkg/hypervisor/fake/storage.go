@@ -1,0 +1,145 @@
+package fake
+
+import (
+	"cmp"
+	"context"
+	"encoding/xml"
+	"maps"
+	"path"
+	"time"
+
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+)
+
+// defaultSpace is how much space there is in a directory.
+const defaultSpace = 1 << 40
+
+// files are the images by their paths. Directories that several hosts see are the fleet's.
+type files map[string]hypervisor.ImageSight
+
+// ShareDirectory makes all hosts see the same files in a directory.
+func (f *Fleet) ShareDirectory(dir string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.shared[dir] = files{}
+}
+
+// AddImage puts a file on the host.
+func (h *Host) AddImage(file string, image hypervisor.ImageSight) {
+	h.fleet.mu.Lock()
+	defer h.fleet.mu.Unlock()
+	image.Exists = true
+	h.filesAt(file)[file] = image
+}
+
+// Images returns the files on the host, but for those in directories that are shared.
+func (h *Host) Images() map[string]hypervisor.ImageSight {
+	h.fleet.mu.Lock()
+	defer h.fleet.mu.Unlock()
+	return maps.Clone(h.images)
+}
+
+// SetSpace sets how much space there is in each directory, but for shared ones.
+func (h *Host) SetSpace(bytes uint64) {
+	h.fleet.mu.Lock()
+	defer h.fleet.mu.Unlock()
+	h.space = bytes
+}
+
+// filesAt returns the files among which a path is. The fleet's mutex is held.
+func (h *Host) filesAt(file string) files {
+	if shared, ok := h.fleet.shared[path.Dir(file)]; ok {
+		return shared
+	}
+	return h.images
+}
+
+// LookAtImage implements hypervisor.ImageKeeper.
+func (h *Host) LookAtImage(ctx context.Context, file string) (hypervisor.ImageSight, error) {
+	return invoke(ctx, h, &Call{Method: MethodLookAtImage}, func() (hypervisor.ImageSight, error) {
+		sight := h.filesAt(file)[file]
+		sight.AvailableBytes = cmp.Or(h.space, defaultSpace)
+		return sight, nil
+	})
+}
+
+// MakeImage implements hypervisor.ImageKeeper.
+func (h *Host) MakeImage(ctx context.Context, image hypervisor.NewImage) error {
+	_, err := invoke(ctx, h, &Call{Method: MethodMakeImage}, func() (struct{}, error) {
+		at := h.filesAt(image.Path)
+		if at[image.Path].Exists {
+			return struct{}{}, &hypervisor.Error{
+				Op: operations[MethodMakeImage], Kind: hypervisor.KindOther, Message: image.Path + " exists already", Err: hypervisor.ErrImageExists,
+			}
+		}
+		at[image.Path] = hypervisor.ImageSight{Exists: true, Format: image.Format, CapacityBytes: image.CapacityBytes, Changed: time.Now()}
+		return struct{}{}, nil
+	})
+	return err
+}
+
+// RemoveImage implements hypervisor.ImageKeeper.
+func (h *Host) RemoveImage(ctx context.Context, file string) error {
+	_, err := invoke(ctx, h, &Call{Method: MethodRemoveImage}, func() (struct{}, error) {
+		delete(h.filesAt(file), file)
+		return struct{}{}, nil
+	})
+	return err
+}
+
+// DiskSize implements hypervisor.ImageKeeper.
+func (h *Host) DiskSize(ctx context.Context, uuid, disk string) (hypervisor.DiskSize, error) {
+	return invoke(ctx, h, &Call{Method: MethodDiskSize, UUID: uuid}, func() (hypervisor.DiskSize, error) {
+		d := h.domains[uuid]
+		if d == nil {
+			return hypervisor.DiskSize{}, noDomain(MethodDiskSize, uuid)
+		}
+		file, ok := diskFiles(d.live)[disk]
+		if !ok {
+			return hypervisor.DiskSize{}, fault(MethodDiskSize, hypervisor.KindOther, "invalid path "+disk+" not assigned to domain")
+		}
+		image := h.filesAt(file)[file]
+		return hypervisor.DiskSize{CapacityBytes: image.CapacityBytes, AllocatedBytes: image.AllocatedBytes}, nil
+	})
+}
+
+// diskFiles returns the files of a domain's disks.
+func diskFiles(text hypervisor.DomainXML) map[string]string {
+	var def struct {
+		Disks []struct {
+			Source struct {
+				File string `xml:"file,attr"`
+			} `xml:"source"`
+			Target struct {
+				Dev string `xml:"dev,attr"`
+			} `xml:"target"`
+		} `xml:"devices>disk"`
+	}
+	out := map[string]string{}
+	if xml.Unmarshal([]byte(text), &def) != nil {
+		return out
+	}
+	for _, d := range def.Disks {
+		out[d.Target.Dev] = d.Source.File
+	}
+	return out
+}
+
+// mayCopy returns why disks cannot be copied to here. The fleet's mutex is held.
+func (h *Host) mayCopy(from *Host, leaving *domain, params hypervisor.MigrateParams) error {
+	here, there := diskFiles(params.LiveXML), diskFiles(leaving.live)
+	for _, disk := range params.Copy.Disks {
+		file, ok := here[disk]
+		if !ok {
+			return fault(MethodMigrate, hypervisor.KindOther, "invalid argument: disk target "+disk+" not found")
+		}
+		image := h.filesAt(file)[file]
+		if !image.Exists {
+			return fault(MethodMigrate, hypervisor.KindOther, "Storage pool not found: no storage pool with matching target path '"+path.Dir(file)+"'")
+		}
+		if image.CapacityBytes != from.filesAt(there[disk])[there[disk]].CapacityBytes {
+			return fault(MethodMigrate, hypervisor.KindOther, "operation failed: migration of disk "+disk+" failed: Source and target image have different sizes")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,308 @@
+package libvirt
+
+import (
+	"context"
+	"errors"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	lv "libvirt.org/go/libvirt"
+	"libvirt.org/go/libvirtxml"
+
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+)
+
+// copyDisks adds the disks to the parameters, and returns the flags for them.
+func copyDisks(parameters *lv.DomainMigrateParameters, disks hypervisor.DiskCopy) lv.DomainMigrateFlags {
+	if len(disks.Disks) == 0 {
+		return 0
+	}
+	parameters.MigrateDisksSet, parameters.MigrateDisks = true, disks.Disks
+	flags := lv.MIGRATE_NON_SHARED_DISK
+	if disks.Incremental {
+		flags = lv.MIGRATE_NON_SHARED_INC
+	}
+	if disks.SynchronousWrites {
+		flags |= lv.MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES
+	}
+	return flags
+}
+
+// ownPools begins the names of pools that are there for one call only.
+const ownPools = "virtferry-temporary-"
+
+// imagesSubject is what calls about images are about: they may have to wait for a file
+// server, and that is not to keep the host from being asked.
+const imagesSubject = "images"
+
+// callImages makes a call on the pool of a path's directory, with its name in it. What is seen
+// there must not change before it is acted on by us, so such calls go one by one; an
+// abandoned call, too, is waited for.
+func callImages[T any](ctx context.Context, c *Client, op, file string, fn func(pool *lv.StoragePool, name string) (T, error)) (T, error) {
+	return call(ctx, c, op, imagesSubject, func(conn *lv.Connect) (T, error) {
+		c.images.Lock()
+		defer c.images.Unlock()
+		var none T
+		pool, leave, err := enterPool(conn, op, path.Dir(file))
+		if err != nil {
+			return none, err
+		}
+		defer leave()
+		return fn(pool, path.Base(file))
+	})
+}
+
+// enterPool returns the pool that has a directory, as it is now. Where there is none, one is
+// made, which is gone when it is left: so is one that an earlier process could not leave. No
+// two pools can have the same directory.
+func enterPool(conn *lv.Connect, op, dir string) (pool *lv.StoragePool, leave func(), err error) {
+	pool, err = findPool(conn, op, dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	if pool != nil {
+		if err := pool.Refresh(0); err != nil {
+			_ = pool.Free() // It fails only for a handle that is none.
+			return nil, nil, asBusy(op, err)
+		}
+	} else {
+		def := &libvirtxml.StoragePool{
+			Type: "dir", Name: ownPools + strconv.FormatInt(time.Now().UnixNano(), 36),
+			Target: &libvirtxml.StoragePoolTarget{Path: dir},
+		}
+		text, err := def.Marshal()
+		if err != nil {
+			return nil, nil, errNoXML
+		}
+		if pool, err = conn.StoragePoolCreateXML(text, 0); err != nil {
+			return nil, nil, err
+		}
+	}
+	return pool, func() { leavePool(pool) }, nil
+}
+
+// findPool returns the pool that has a directory; nil if there is none.
+func findPool(conn *lv.Connect, op, dir string) (*lv.StoragePool, error) {
+	pools, err := conn.ListAllStoragePools(0)
+	if err != nil {
+		return nil, err
+	}
+	var found *lv.StoragePool
+	for i := range pools {
+		if found == nil && hasDirectory(&pools[i], dir) {
+			found = &pools[i]
+			continue
+		}
+		_ = pools[i].Free() // It fails only for a handle that is none.
+	}
+	if found == nil {
+		return nil, nil //nolint:nilnil // There is none.
+	}
+	name, err := found.GetName()
+	active := false
+	if err == nil {
+		active, err = found.IsActive()
+	}
+	if err == nil && !active {
+		err = fault(op, hypervisor.KindOther, "the storage pool "+name+", which has the directory "+dir+", is not active; start it with `virsh pool-start`")
+	}
+	if err != nil {
+		_ = found.Free()
+		return nil, err
+	}
+	return found, nil
+}
+
+// hasDirectory reports whether a pool consists of the files of a directory. One that has gone
+// meanwhile does not.
+func hasDirectory(pool *lv.StoragePool, dir string) bool {
+	text, err := pool.GetXMLDesc(0)
+	if err != nil {
+		return false
+	}
+	var def libvirtxml.StoragePool
+	if parse(text, &def) != nil || def.Target == nil {
+		return false
+	}
+	switch def.Type {
+	case "dir", "fs", "netfs":
+		return path.Clean(def.Target.Path) == dir
+	default:
+		return false
+	}
+}
+
+// leavePool ends a pool of ours. What is in its directory stays.
+func leavePool(pool *lv.StoragePool) {
+	name, err := pool.GetName()
+	if err == nil && strings.HasPrefix(name, ownPools) {
+		if persistent, err := pool.IsPersistent(); err == nil && !persistent {
+			_ = pool.Destroy() // The next call finds it, and tries again.
+		}
+	}
+	_ = pool.Free()
+}
+
+// asBusy says of a pool in which something is being made that it can be asked later.
+func asBusy(op string, err error) error {
+	if e := (lv.Error{}); errors.As(err, &e) && strings.Contains(e.Message, "asynchronous jobs running") {
+		return fault(op, hypervisor.KindBusy, sanitize(e.Message))
+	}
+	return err
+}
+
+// LookAtImage implements hypervisor.ImageKeeper.
+func (c *Client) LookAtImage(ctx context.Context, file string) (hypervisor.ImageSight, error) {
+	return callImages(ctx, c, "looking at an image", file, func(pool *lv.StoragePool, name string) (hypervisor.ImageSight, error) {
+		var sight hypervisor.ImageSight
+		info, err := pool.GetInfo()
+		if err != nil {
+			return sight, err
+		}
+		sight.AvailableBytes = info.Available
+		volume, err := pool.LookupStorageVolByName(name)
+		switch {
+		case errors.Is(err, lv.ERR_NO_STORAGE_VOL):
+			return sight, nil
+		case err != nil:
+			return sight, err
+		}
+		defer func() { _ = volume.Free() }()
+		text, err := volume.GetXMLDesc(0)
+		if err != nil {
+			return sight, err
+		}
+		err = readVolume(text, &sight)
+		return sight, err
+	})
+}
+
+// readVolume reads what libvirt says of a file.
+func readVolume(text string, into *hypervisor.ImageSight) error {
+	var def libvirtxml.StorageVolume
+	if err := parse(text, &def); err != nil {
+		return err
+	}
+	into.Exists = true
+	if s := def.Capacity; s != nil {
+		into.CapacityBytes = inBytes(s.Value, s.Unit)
+	}
+	if s := def.Allocation; s != nil {
+		into.AllocatedBytes = inBytes(s.Value, s.Unit)
+	}
+	if t := def.Target; t != nil {
+		if t.Format != nil {
+			into.Format = t.Format.Type
+		}
+		if t.Timestamps != nil {
+			into.Changed = readTimestamp(t.Timestamps.Mtime)
+		}
+	}
+	return nil
+}
+
+// readTimestamp reads seconds and, behind a point, nanoseconds.
+func readTimestamp(text string) time.Time {
+	whole, part, _ := strings.Cut(text, ".")
+	seconds, err := strconv.ParseInt(whole, 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	const digits = 9
+	if part += strings.Repeat("0", digits); len(part) > digits {
+		part = part[:digits]
+	}
+	nanoseconds, err := strconv.ParseInt(part, 10, 64)
+	if err != nil {
+		nanoseconds = 0
+	}
+	return time.Unix(seconds, nanoseconds)
+}
+
+// MakeImage implements hypervisor.ImageKeeper. libvirt makes some formats in steps of 1024
+// bytes; an image that has become too large for that is taken away again.
+func (c *Client) MakeImage(ctx context.Context, image hypervisor.NewImage) error {
+	const op = "making an image"
+	_, err := callImages(ctx, c, op, image.Path, func(pool *lv.StoragePool, name string) (struct{}, error) {
+		var none struct{}
+		there, err := pool.LookupStorageVolByName(name)
+		if err == nil {
+			_ = there.Free()
+			return none, &hypervisor.Error{Op: op, Kind: hypervisor.KindOther, Message: image.Path + " exists already", Err: hypervisor.ErrImageExists}
+		}
+		if !errors.Is(err, lv.ERR_NO_STORAGE_VOL) {
+			return none, err
+		}
+		text, err := volumeDefinition(name, image).Marshal()
+		if err != nil {
+			return none, errNoXML
+		}
+		volume, err := pool.StorageVolCreateXML(text, 0)
+		if err != nil {
+			return none, asExists(op, image.Path, err)
+		}
+		defer func() { _ = volume.Free() }()
+		info, err := volume.GetInfo()
+		if err == nil && info.Capacity != image.CapacityBytes {
+			_ = volume.Delete(0)
+			err = fault(op, hypervisor.KindOther, "libvirt cannot make an image of exactly "+strconv.FormatUint(image.CapacityBytes, 10)+
+				" bytes in the format "+image.Format+", only in steps of 1024 bytes")
+		}
+		return none, err
+	})
+	return err
+}
+
+// asExists tells of a file that has come between a look and the making.
+func asExists(op, file string, err error) error {
+	e := (lv.Error{})
+	if errors.As(err, &e) && (e.Code == lv.ERR_STORAGE_VOL_EXIST || strings.Contains(e.Message, "already exists")) {
+		return &hypervisor.Error{Op: op, Kind: hypervisor.KindOther, Code: int(e.Code), Domain: int(e.Domain), Message: file + " exists already", Err: hypervisor.ErrImageExists}
+	}
+	return err
+}
+
+// volumeDefinition describes an image in which nothing is allocated.
+func volumeDefinition(name string, image hypervisor.NewImage) *libvirtxml.StorageVolume {
+	def := &libvirtxml.StorageVolume{
+		Name:       name,
+		Allocation: &libvirtxml.StorageVolumeSize{Unit: "bytes", Value: 0},
+		Capacity:   &libvirtxml.StorageVolumeSize{Unit: "bytes", Value: image.CapacityBytes},
+		Target:     &libvirtxml.StorageVolumeTarget{Format: &libvirtxml.StorageVolumeTargetFormat{Type: image.Format}},
+	}
+	if image.BackingPath != "" {
+		def.BackingStore = &libvirtxml.StorageVolumeBackingStore{
+			Path: image.BackingPath, Format: &libvirtxml.StorageVolumeTargetFormat{Type: image.BackingFormat},
+		}
+	}
+	return def
+}
+
+// RemoveImage implements hypervisor.ImageKeeper.
+func (c *Client) RemoveImage(ctx context.Context, file string) error {
+	_, err := callImages(ctx, c, "removing an image", file, func(pool *lv.StoragePool, name string) (struct{}, error) {
+		volume, err := pool.LookupStorageVolByName(name)
+		if err == nil {
+			err = volume.Delete(0)
+			_ = volume.Free()
+		}
+		if errors.Is(err, lv.ERR_NO_STORAGE_VOL) {
+			err = nil
+		}
+		return struct{}{}, err
+	})
+	return err
+}
+
+// DiskSize implements hypervisor.ImageKeeper.
+func (c *Client) DiskSize(ctx context.Context, uuid, disk string) (hypervisor.DiskSize, error) {
+	return onDomain(ctx, c, "reading the size of a disk", uuid, func(domain *lv.Domain) (hypervisor.DiskSize, error) {
+		info, err := domain.GetBlockInfo(disk, 0)
+		if err != nil {
+			return hypervisor.DiskSize{}, err
+		}
+		return hypervisor.DiskSize{CapacityBytes: info.Capacity, AllocatedBytes: info.Allocation}, nil
+	})
+}

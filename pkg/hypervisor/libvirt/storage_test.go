@@ -1,0 +1,78 @@
+package libvirt
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	lv "libvirt.org/go/libvirt"
+
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+)
+
+// TestDisksAreCopiedOnlyByName: libvirt takes an empty list for all disks.
+func TestDisksAreCopiedOnlyByName(t *testing.T) {
+	const plain = lv.MIGRATE_LIVE | lv.MIGRATE_PEER2PEER
+	for name, c := range map[string]struct {
+		disks hypervisor.DiskCopy
+		want  lv.DomainMigrateFlags
+	}{
+		"none":                      {hypervisor.DiskCopy{}, plain},
+		"none, however it is asked": {hypervisor.DiskCopy{Disks: []string{}, Incremental: true, SynchronousWrites: true}, plain},
+		"in full":                   {hypervisor.DiskCopy{Disks: []string{"vda"}}, plain | lv.MIGRATE_NON_SHARED_DISK},
+		"incrementally":             {hypervisor.DiskCopy{Disks: []string{"vda"}, Incremental: true}, plain | lv.MIGRATE_NON_SHARED_INC},
+		"synchronously": {
+			hypervisor.DiskCopy{Disks: []string{"vda"}, SynchronousWrites: true}, plain | lv.MIGRATE_NON_SHARED_DISK | lv.MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES,
+		},
+	} {
+		parameters, flags := migrateArguments(hypervisor.MigrateParams{Copy: c.disks})
+		if flags != c.want || !slices.Equal(parameters.MigrateDisks, c.disks.Disks) || parameters.MigrateDisksSet != (len(c.disks.Disks) > 0) {
+			t.Errorf("%s: flags %b, disks %v (%v)", name, flags, parameters.MigrateDisks, parameters.MigrateDisksSet)
+		}
+	}
+}
+
+// TestReadVolume as libvirt 9.0 describes a file.
+func TestReadVolume(t *testing.T) {
+	var got hypervisor.ImageSight
+	err := readVolume(`<volume type='file'><name>web.qcow2</name><key>/images/web.qcow2</key>
+		<capacity unit='bytes'>67108864</capacity><allocation unit='bytes'>200704</allocation><physical unit='bytes'>196616</physical>
+		<target><path>/images/web.qcow2</path><format type='qcow2'/>
+		<timestamps><atime>1700000001.5</atime><mtime>1700000002.000000012</mtime><ctime>1700000003.1</ctime></timestamps></target></volume>`, &got)
+	want := hypervisor.ImageSight{Exists: true, Format: "qcow2", CapacityBytes: 64 << 20, AllocatedBytes: 200704, Changed: time.Unix(1700000002, 12)}
+	if err != nil || got != want {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if readVolume("<volume", &got) == nil {
+		t.Error("what is no volume is read")
+	}
+	for text, want := range map[string]time.Time{"": {}, "soon": {}, "7": time.Unix(7, 0), "7.5": time.Unix(7, 500_000_000), "7.x": time.Unix(7, 0)} {
+		if got := readTimestamp(text); !got.Equal(want) {
+			t.Errorf("%q is %s", text, got)
+		}
+	}
+}
+
+// TestErrorsAboutImages: a file that is there, and a pool that can be asked later.
+func TestErrorsAboutImages(t *testing.T) {
+	for _, e := range []lv.Error{
+		{Code: lv.ERR_STORAGE_VOL_EXIST, Message: "storage volume name 'a' already in use"},
+		{Code: lv.ERR_INTERNAL_ERROR, Message: "volume target path '/images/a' already exists"},
+	} {
+		if err := asExists("making", "/images/a", e); !errors.Is(err, hypervisor.ErrImageExists) {
+			t.Errorf("%v is %v", e, err)
+		}
+	}
+	full := lv.Error{Code: lv.ERR_SYSTEM_ERROR, Message: "No space left on device"}
+	if err := asExists("making", "/images/a", full); errors.Is(err, hypervisor.ErrImageExists) {
+		t.Errorf("a full disk is %v", err)
+	}
+	busy := lv.Error{Code: lv.ERR_INTERNAL_ERROR, Message: "pool 'images' has asynchronous jobs running."}
+	if kind := hypervisor.KindOf(asBusy("looking", busy)); kind != hypervisor.KindBusy {
+		t.Errorf("a busy pool is %s", kind)
+	}
+	if kind := hypervisor.KindOf(convert("looking", asBusy("looking", full))); kind != hypervisor.KindOther {
+		t.Errorf("a full disk is %s", kind)
+	}
+}

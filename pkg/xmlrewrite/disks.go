@@ -1,0 +1,90 @@
+package xmlrewrite
+
+import (
+	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
+)
+
+// Disk is a disk of a guest, as far as copying it goes.
+type Disk struct {
+	// Name is its target device, such as vda.
+	Name string
+	// Type is that of its source on the target, such as file or network, and Format the
+	// image's, such as qcow2.
+	Type, Format string
+	// SourcePath is its file on the source, and Path where that is on the target. Both are
+	// empty for what is no file, or has no medium.
+	SourcePath, Path string
+	// Writable is whether the guest may write to it.
+	Writable bool
+	// Chained is whether its image is based on another one, which BackingPath and
+	// BackingFormat tell if it is a file, as it is on the target.
+	Chained                    bool
+	BackingPath, BackingFormat string
+	// Obstacle is why it cannot be copied into a new image; empty where it can.
+	Obstacle string
+}
+
+// ReadDisks returns the disks of a running guest, in the order of its definition, with where
+// the migrate data put them. What is wrong with the migrate data is left to [NewPlan]. The
+// error is [Problems].
+func ReadDisks[Text ~string | ~[]byte](domainXML Text, data *v1alpha1.MigrateData, opts Options) ([]Disk, error) {
+	p, err := newPlanner(string(domainXML), data, opts)
+	if err != nil {
+		return nil, err
+	}
+	planVolumes(p)
+	after, err := parseGuest(p.doc.Render().String())
+	if err != nil {
+		return nil, err
+	}
+	var disks []Disk
+	targets := after.devices("disk")
+	for i, disk := range p.devices("disk") {
+		disks = append(disks, readDisk(disk, targets[i], data))
+	}
+	return disks, nil
+}
+
+// readDisk reads a disk as it is on the source and becomes on the target.
+func readDisk(disk, target *xmltree.Node, data *v1alpha1.MigrateData) Disk {
+	d := Disk{
+		Name: disk.Child("target").Value("dev"), Type: target.Value("type"), Format: target.Child("driver").Value("type"),
+		Writable: writesTo(disk), Obstacle: copyObstacle(target),
+	}
+	if disk.Value("type") == "file" && d.Type == "file" {
+		d.SourcePath = disk.Child("source").Value("file")
+		if d.Path = target.Child("source").Value("file"); d.Path == d.SourcePath {
+			d.Path = MapPath(data, d.Path)
+		}
+	}
+	if backing := target.Child("backingStore"); backing.Child("source") != nil {
+		d.Chained = true
+		if backing.Value("type") == "file" {
+			d.BackingPath = MapPath(data, backing.Child("source").Value("file"))
+			d.BackingFormat = backing.Child("format").Value("type")
+		}
+	}
+	return d
+}
+
+// copyObstacle says why a disk cannot be copied into an image that libvirt makes.
+func copyObstacle(disk *xmltree.Node) string {
+	source := disk.Child("source")
+	switch {
+	case !isOneOf(disk.Child("driver").Value("type"), "raw", "qcow2"):
+		return "its image is neither raw nor qcow2"
+	case encryptionOf(disk) != nil:
+		return "its image is encrypted"
+	case disk.Child("shareable") != nil:
+		return "several guests may write to it"
+	case disk.Child("transient") != nil:
+		return "what is written to it is not kept"
+	case source.Child("dataStore") != nil:
+		return "its data are in a file of their own"
+	case source.Child("slices") != nil:
+		return "it is but a part of its image"
+	default:
+		return ""
+	}
+}
