@@ -145,6 +145,15 @@ mutate: ## Break the rules of MUTATE one at a time, and count how many of these 
 test-faults: lab-deps controlplane ## Kill and cut off each part at each phase of a migration, FAULT_RUNS times at random. Needs root.
 	go run -tags '$(TAGS)' ./test/faults
 
+# Which releases of Debian the hosts run.
+GENERATIONS ?= bookworm,trixie,forky
+
+.PHONY: test-generations
+test-generations: lab-deps controlplane ## Move guests between hosts of several releases of Debian, from each to each other, in every way. Needs root.
+	hack/deps.sh generations
+	go test -tags 'e2e,$(TAGS)' -c -o bin/generations.test ./test/e2e
+	cd test/e2e && ../../bin/generations.test -test.v -test.run '^TestGenerations' -test.parallel 2 -test.timeout 60m -generations '$(GENERATIONS)'
+
 .PHONY: test-storm
 test-storm: lab-deps controlplane ## Move dozens of guests both ways at once, and cancel some of them meanwhile. Needs root.
 	go run -tags '$(TAGS)' ./test/storm

@@ -16,7 +16,7 @@ import (
 )
 
 // systemEtc is, outside the host, the /etc of the system that the host runs.
-func (h *Host) systemEtc() string { return filepath.Join("/", h.root, "etc") }
+func (h *Host) systemEtc() string { return h.root + "/etc" }
 
 // fillEtc makes the host's /etc: links to all that its system's own holds,
 // except for what is the host's alone. A private directory, because libvirt looks

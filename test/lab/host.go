@@ -77,7 +77,7 @@ func (h *Host) Path(inside string) string {
 	case slices.ContainsFunc(privateDirs, within):
 		return filepath.Join(h.dir, inside)
 	default:
-		return filepath.Join("/", h.root, inside)
+		return h.root + inside
 	}
 }
 
