@@ -33,6 +33,14 @@ help: ## Show this list.
 demo: ## Move a real guest between two real libvirt hosts on this machine, and show it. Needs root.
 	@hack/demo.sh
 
+# Which releases of Debian the hosts run where they do not run this machine's own.
+GENERATIONS ?= bookworm,trixie,forky
+
+.PHONY: demo-generations
+demo-generations: ## Move a guest from Debian 12's libvirt to 13's, the next one's, and back, and show it. Needs root.
+	@hack/deps.sh generations
+	@hack/demo.sh -generations '$(GENERATIONS)'
+
 .PHONY: lab-up
 lab-up: lab-deps bin/lab ## Start that lab and leave it running, to play with. Needs root.
 	bin/lab up
@@ -144,6 +152,12 @@ mutate: ## Break the rules of MUTATE one at a time, and count how many of these 
 .PHONY: test-faults
 test-faults: lab-deps controlplane ## Kill and cut off each part at each phase of a migration, FAULT_RUNS times at random. Needs root.
 	go run -tags '$(TAGS)' ./test/faults
+
+.PHONY: test-generations
+test-generations: lab-deps controlplane ## Move guests between hosts of several releases of Debian, from each to each other, in every way. Needs root.
+	hack/deps.sh generations
+	go test -tags 'e2e,$(TAGS)' -c -o bin/generations.test ./test/e2e
+	cd test/e2e && ../../bin/generations.test -test.v -test.run '^TestGenerations' -test.parallel 2 -test.timeout 60m -generations '$(GENERATIONS)'
 
 .PHONY: test-storm
 test-storm: lab-deps controlplane ## Move dozens of guests both ways at once, and cancel some of them meanwhile. Needs root.

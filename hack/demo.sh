@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prepares the demonstration, all parts side by side, and runs it. What has been built
-# before is not built again.
+# Prepares the demonstration, all parts side by side, and runs it with the arguments that it
+# is given. What has been built before is not built again.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -98,7 +98,7 @@ done
 KUBEBUILDER_ASSETS=$(hack/controlplane/build.sh 2>/dev/null)
 export KUBEBUILDER_ASSETS
 echo
-echo "==> Step 2 of 2: the demonstration, about a minute; $(clock $SECONDS) have passed"
+echo "==> Step 2 of 2: the demonstration, a minute or two; $(clock $SECONDS) have passed"
 stop
 # Without this shell between them, whoever stops the command stops the lab.
-exec bin/lab demo -binary bin/virtferry
+exec bin/lab demo -binary bin/virtferry "$@"

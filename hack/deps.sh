@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing for test/lab, or with the argument
-# "e2e" those that some end-to-end tests need besides, or with "image" those that the
-# image is built, tested and released with. Says nothing when there is nothing to do.
+# "e2e" those that some end-to-end tests need besides, with "image" those that the image
+# is built, tested and released with, or with "generations" those that roots of other
+# releases are made with. Says nothing when there is nothing to do.
 #
 # The lab runs its own libvirt daemons, and the image is built by programs that need no
 # service either. None must come to life on this machine just because its program is
@@ -30,6 +31,10 @@ image=(
 	mmdebstrap # The image that the build starts from.
 	podman
 )
+generations=(
+	debian-archive-keyring
+	mmdebstrap
+)
 lab_units=(
 	libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirtd-tcp.socket libvirtd-tls.socket
 	virtlogd.service virtlogd.socket virtlogd-admin.socket
@@ -42,8 +47,9 @@ case ${1:-lab} in
 lab) packages=("${lab[@]}") units=("${lab_units[@]}") ;;
 e2e) packages=("${e2e[@]}") units=("${e2e_units[@]}") ;;
 image) packages=("${image[@]}") units=("${image_units[@]}") ;;
+generations) packages=("${generations[@]}") units=() ;;
 *)
-	echo "usage: deps.sh [lab|e2e|image]" >&2
+	echo "usage: deps.sh [lab|e2e|image|generations]" >&2
 	exit 2
 	;;
 esac

@@ -235,6 +235,10 @@ const (
 	// copying.
 	FaultZeroCopyMissing       KnownFault = "ZeroCopyMissing"
 	FaultZeroCopyMissingInQEMU KnownFault = "ZeroCopyMissingInQEMU"
+	// FaultVirtioQueuesRefused, FaultVirtioQueuesRefusedInPostCopy: the target's QEMU may refuse
+	// the queues of the guest's virtio devices, and in post-copy the guest would be lost by that.
+	FaultVirtioQueuesRefused           KnownFault = "VirtioQueuesRefused"
+	FaultVirtioQueuesRefusedInPostCopy KnownFault = "VirtioQueuesRefusedInPostCopy"
 )
 
 // ConvergenceOptions say how a migration is brought to its switch-over.

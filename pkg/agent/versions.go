@@ -50,6 +50,7 @@ func (s *sourceSession) uses(live hypervisor.DomainXML, memoryBytes uint64) []ve
 	if needs, err := xmlrewrite.ReadNeeds(live); err == nil {
 		note(needs.CPUThreads, versions.UseCPUThreads)
 		note(needs.VMX, versions.UseVMX)
+		note(needs.Virtio, versions.UseVirtioDevices)
 	}
 	return uses
 }

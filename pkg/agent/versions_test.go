@@ -76,6 +76,33 @@ func TestPostCopyIsResumedWhereTheUserSaysSo(t *testing.T) {
 	})
 }
 
+// TestKnownFaultThatCostsAGuestIsRefused, where post-copy is allowed, and told otherwise.
+func TestKnownFaultThatCostsAGuestIsRefused(t *testing.T) {
+	const uuid = "33333333-3333-4333-8333-333333333333"
+	for devices, refused := range map[string]bool{"": false, "<rng model='virtio'/>": true} {
+		xml := hypervisor.DomainXML(`<domain type='kvm'><name>queues</name><uuid>` + uuid + `</uuid><devices>` + devices + `</devices></domain>`)
+		inWorld(t, func(w *world) {
+			w.fleet.Host("node-a").SetVersions("11.3.0", "10.0.13")
+			w.fleet.Host("node-b").SetVersions("12.8.0", "11.1.2")
+			w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: uuid, Name: "queues", LiveXML: xml})
+			lm := w.settle(w.migrateWith(uuid, keepGoing(true)))
+			if (lm.Status.Phase == v1alpha1.PhaseFailed) != refused {
+				t.Fatalf("with %q the migration ends in %s: %+v", devices, lm.Status.Phase, lm.Status.Conditions)
+			}
+			if !refused {
+				return
+			}
+			if p := lm.Status.Source.Problem; len(p.Blockers) != 1 || p.Blockers[0].Code != v1alpha1.BlockerVersionUnsupported || lm.Status.Source.StartRequestedTime != nil {
+				t.Errorf("it is refused for %+v", p)
+			}
+			lm = w.settle(w.migrateWith(uuid, func(*v1alpha1.LiveMigration) {}))
+			if faults := lm.Status.Source.KnownFaults; lm.Status.Phase != v1alpha1.PhaseSucceeded || len(faults) != 1 || !strings.Contains(faults[0], "virtio queues") {
+				t.Errorf("without post-copy it ends in %s, and %q is told", lm.Status.Phase, faults)
+			}
+		})
+	}
+}
+
 // TestKnownFaultsAreTold before the guest is moved, in a dry run as well, and only those
 // that concern it.
 func TestKnownFaultsAreTold(t *testing.T) {

@@ -32,6 +32,8 @@ const (
 	UseParallelCompression Use = "ParallelCompression"
 	// UseZeroCopy: the kernel sends the memory from where it is.
 	UseZeroCopy Use = "ZeroCopy"
+	// UseVirtioDevices: the guest has devices of this kind.
+	UseVirtioDevices Use = "VirtioDevices"
 )
 
 // Effect is what a rule comes to.

@@ -52,6 +52,11 @@ func TestCheck(t *testing.T) {
 		{"8.4.0/7.1.0", "8.0.0", []Use{UseZeroCopy}, []string{"ZeroCopyMissing"}},
 		{"8.5.0/7.0.0", "8.5.0", []Use{UseZeroCopy}, []string{"ZeroCopyMissingInQEMU"}},
 		{"8.5.0/7.1.0", "8.5.0", []Use{UseZeroCopy}, nil},
+		{"11.3.0/10.0.13", "12.8.0/11.1.2", []Use{UseVirtioDevices}, []string{"VirtioQueuesRefused"}},
+		{"11.3.0/10.0.13", "12.8.0/11.1.2", []Use{UseVirtioDevices, UsePostCopy}, []string{"VirtioQueuesRefused", "VirtioQueuesRefusedInPostCopy"}},
+		{"11.3.0/10.0.13", "12.8.0/11.1.2", []Use{UsePostCopy}, nil},
+		{"11.3.0/10.0.12", "12.8.0/11.1.2", []Use{UseVirtioDevices, UsePostCopy}, nil},
+		{"11.3.0/10.0.13", "9.0.0/7.2.22", []Use{UseVirtioDevices, UsePostCopy}, nil},
 		{"", "11.3.0", []Use{UsePostCopy}, []string{resume}},
 		{"", "9.10.0", []Use{UseVMX}, nil},
 		{"9.0.0", "", []Use{UsePostCopy}, nil},
@@ -139,7 +144,7 @@ func TestEachRuleCanBeIgnored(t *testing.T) {
 		v1alpha1.FaultPostCopyResumeCrashesTarget, v1alpha1.FaultDaemonCrashesWhenRestarted, v1alpha1.FaultVMXRefused,
 		v1alpha1.FaultCPURefused, v1alpha1.FaultThreadsRefused, v1alpha1.FaultLongEncryptionCrashesSource,
 		v1alpha1.FaultParallelCompressionMissingOnSource, v1alpha1.FaultParallelCompressionMissingOnTarget,
-		v1alpha1.FaultZeroCopyMissing, v1alpha1.FaultZeroCopyMissingInQEMU,
+		v1alpha1.FaultZeroCopyMissing, v1alpha1.FaultZeroCopyMissingInQEMU, v1alpha1.FaultVirtioQueuesRefused, v1alpha1.FaultVirtioQueuesRefusedInPostCopy,
 	}
 	if !slices.Equal(ids, want) {
 		t.Errorf("the rules are %v, and the API has %v", ids, want)

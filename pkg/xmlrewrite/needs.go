@@ -26,6 +26,8 @@ type Needs struct {
 	// CPUThreads is whether the guest's CPU has several threads a core, and VMX whether it
 	// is said to have Intel's virtualization.
 	CPUThreads, VMX bool
+	// Virtio is whether the guest has virtio devices.
+	Virtio bool
 	// Emulator, VirtType, Arch and Machine are what runs the guest, as it is on the source.
 	Emulator, VirtType, Arch, Machine string
 	// CPU is the guest's <cpu> if the emulator was held to it: the guest has exactly what
@@ -71,6 +73,7 @@ func ReadNeeds[Text ~string | ~[]byte](domainXML Text) (Needs, error) {
 			needs.Networks = append(needs.Networks, name)
 		}
 	}
+	needs.Virtio = isVirtio(doc.Root.Child("devices"))
 	return needs, nil
 }
 
@@ -143,6 +146,25 @@ func (n *Needs) readCPU(doc *guest) {
 	for _, f := range cpu.Children("feature") {
 		n.VMX = n.VMX || f.Value("name") == "vmx" && isOneOf(f.Value("policy"), "require", "force", "")
 	}
+}
+
+// isVirtio reports whether a device, or one inside it, is a virtio device: its model, type or
+// bus is called virtio or so, as in virtio-scsi and virtio-non-transitional.
+func isVirtio(device *xmltree.Node) bool {
+	for name, value := range device.Attrs() {
+		if strings.HasPrefix(value, "virtio") && isOneOf(name, "model", "type", "bus") {
+			return true
+		}
+	}
+	if device == nil {
+		return false
+	}
+	for child := device.FirstChild; child != nil; child = child.NextSibling {
+		if !child.Foreign && isVirtio(child) {
+			return true
+		}
+	}
+	return false
 }
 
 func (n *Needs) readGraphics(doc *guest) {

@@ -95,3 +95,30 @@ func TestNeedsOnTheTarget(t *testing.T) {
 		}
 	}
 }
+
+// TestNeedsOfVirtio: what some versions of QEMU refuse.
+func TestNeedsOfVirtio(t *testing.T) {
+	t.Parallel()
+	for devices, want := range map[string]bool{
+		"": false,
+		"<interface type='bridge'><source bridge='virtio'/><model type='e1000'/></interface>": false,
+		"<disk type='file'><source file='virtio.img'/><target dev='sda' bus='sata'/></disk>":  false,
+		"<interface xmlns='urn:x'><model type='virtio'/></interface>":                         false,
+		"<interface type='bridge'><model type='virtio'/></interface>":                         true,
+		"<interface type='bridge'><model type='virtio-non-transitional'/></interface>":        true,
+		"<disk type='file'><target dev='vda' bus='virtio'/></disk>":                           true,
+		"<controller type='virtio-serial' index='0'/>":                                        true,
+		"<controller type='scsi' index='0' model='virtio-scsi'/>":                             true,
+		"<rng model='virtio'/>":                 true,
+		"<memballoon model='virtio'/>":          true,
+		"<video><model type='virtio'/></video>": true,
+		"<input type='tablet' bus='virtio'/>":   true,
+		"<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>":                     true,
+		"<filesystem type='mount'><driver type='virtiofs'/><source dir='/srv'/><target dir='share'/></filesystem>": true,
+	} {
+		got, err := ReadNeeds("<domain><devices>" + devices + "</devices></domain>")
+		if err != nil || got.Virtio != want {
+			t.Errorf("%s: %t, %v", devices, got.Virtio, err)
+		}
+	}
+}

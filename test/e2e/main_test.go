@@ -6,9 +6,11 @@ package e2e
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -21,17 +23,30 @@ import (
 // env is the lab that all stories share.
 var env *environment
 
+// generations has hosts of several generations take the place of two that are like this
+// machine. Any story can be told between the first two of them.
+var generations = flag.String("generations", "",
+	"the hosts run these releases of Debian, such as bookworm,trixie,forky; empty means two hosts that run this machine's own system")
+
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	flag.Parse()
 	log.SetLogger(logr.Discard()) // Of the client's; the tests speak for themselves.
-	l, err := lab.Start(ctx, lab.Options{
+	options := lab.Options{
 		Hosts: 2, ControlPlane: true,
 		KeepState: os.Getenv("KEEP_LAB") != "",
 		Log:       func(format string, args ...any) { fmt.Printf("lab: "+format+"\n", args...) },
-	})
+	}
+	if *generations != "" {
+		for name := range strings.SplitSeq(*generations, ",") {
+			options.Generations = append(options.Generations, lab.Generation(name))
+		}
+		options.Hosts = len(options.Generations)
+	}
+	l, err := lab.Start(ctx, options)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "starting the lab:", err)
 		return 1
@@ -45,5 +60,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "starting Virtferry:", err)
 		return 1
 	}
-	return m.Run()
+	code := m.Run()
+	moves.report()
+	return code
 }

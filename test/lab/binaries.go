@@ -22,12 +22,22 @@ func controlPlaneBinaries(ctx context.Context, log func(format string, args ...a
 	if dir := os.Getenv("KUBEBUILDER_ASSETS"); dir != "" {
 		return dir, nil
 	}
+	dir, err := cachingScript(ctx, log, "controlplane/build.sh")
+	if err != nil {
+		return "", fmt.Errorf("building the control plane (or set KUBEBUILDER_ASSETS): %w", err)
+	}
+	return dir, nil
+}
+
+// cachingScript runs a script below hack that makes something once and prints where it
+// is. What it says meanwhile is logged.
+func cachingScript(ctx context.Context, log func(format string, args ...any), name string, args ...string) (string, error) {
 	root, err := moduleRoot(ctx)
 	if err != nil {
-		return "", fmt.Errorf("finding hack/controlplane (or set KUBEBUILDER_ASSETS): %w", err)
+		return "", fmt.Errorf("finding hack/%s: %w", name, err)
 	}
-	script := filepath.Join(root, "hack", "controlplane", "build.sh")
-	cmd := groupCommand(ctx, script)
+	script := filepath.Join(root, "hack", filepath.FromSlash(name))
+	cmd := groupCommand(ctx, script, args...)
 	cache, err := CacheDir()
 	if err != nil {
 		return "", err
@@ -48,7 +58,7 @@ func controlPlaneBinaries(ctx context.Context, log func(format string, args ...a
 		log("%s", last)
 	}
 	if err := cmd.Wait(); err != nil {
-		return "", fmt.Errorf("building the control plane by %s: %w: %s", script, err, last)
+		return "", fmt.Errorf("running %s: %w: %s", script, err, last)
 	}
 	return strings.TrimSpace(directory.String()), nil
 }

@@ -23,12 +23,21 @@ func (h *Host) warmCapabilities(ctx context.Context) error {
 	if _, err := h.Virsh(ctx, "domcapabilities", "--virttype", "qemu", "--machine", machineType); err != nil {
 		return fmt.Errorf("probing QEMU: %w", err)
 	}
-	return copyCapabilities(h.Path(capabilitiesDir), h.lab.capabilitiesCache)
+	return copyCapabilities(h.Path(capabilitiesDir), h.capabilitiesCache())
 }
 
 // loadCapabilities gives the host what earlier ones have found out.
 func (h *Host) loadCapabilities() error {
-	return copyCapabilities(h.lab.capabilitiesCache, h.Path(capabilitiesDir))
+	return copyCapabilities(h.capabilitiesCache(), h.Path(capabilitiesDir))
+}
+
+// capabilitiesCache is what hosts of this host's generation share: libvirtd names
+// its files by the path of QEMU, which is the same for all.
+func (h *Host) capabilitiesCache() string {
+	if h.root == "" {
+		return h.lab.capabilitiesCache
+	}
+	return h.lab.capabilitiesCache + "-" + filepath.Base(h.root)
 }
 
 // copyCapabilities copies the files of one directory to another.

@@ -16,6 +16,10 @@
 // Host.Delay, Host.CutOff). A delay is made by the lab's own process, which carries
 // the packets, and ends with it.
 //
+// Hosts run the machine's own libvirt and QEMU, or those of other releases of Debian
+// (Options.Generations): each release has a root file system, which hack/generations makes once
+// and which all its hosts have mounted read-only.
+//
 // Guests are emulated, since a machine may have /dev/kvm and still be unable to
 // run a guest. They boot in three seconds with 128 MiB, print a numbered tick
 // once a second, dirty memory and a disk at a chosen rate, and tell when memory is

@@ -15,29 +15,32 @@ import (
 	"github.com/google/uuid"
 )
 
-// fillEtc makes the host's /etc: links to all that the machine's own holds,
+// systemEtc is, outside the host, the /etc of the system that the host runs.
+func (h *Host) systemEtc() string { return h.root + "/etc" }
+
+// fillEtc makes the host's /etc: links to all that its system's own holds,
 // except for what is the host's alone. A private directory, because libvirt looks
 // for its certificates below /etc/pki and nowhere else, and making that on the
-// machine would leave a trace.
+// machine, or in a root that hosts share, would leave a trace.
 func (h *Host) fillEtc() error {
-	entries, err := os.ReadDir("/etc")
+	entries, err := os.ReadDir(h.systemEtc())
 	if err != nil {
-		return fmt.Errorf("reading the machine's /etc: %w", err)
+		return fmt.Errorf("reading the system's /etc: %w", err)
 	}
 	own := map[string]bool{"libvirt": true, "pki": true, "hosts": true}
 	for _, entry := range entries {
 		if own[entry.Name()] {
 			continue
 		}
-		target := filepath.Join(machineEtc, entry.Name())
+		target := filepath.Join(systemEtc, entry.Name())
 		if entry.Type()&os.ModeSymlink != 0 {
 			// A relative link means what it meant only in the same place.
-			if target, err = os.Readlink("/etc/" + entry.Name()); err != nil {
-				return fmt.Errorf("reading the machine's /etc: %w", err)
+			if target, err = os.Readlink(filepath.Join(h.systemEtc(), entry.Name())); err != nil {
+				return fmt.Errorf("reading the system's /etc: %w", err)
 			}
 		}
 		if err := os.Symlink(target, filepath.Join(h.Path("/etc"), entry.Name())); err != nil {
-			return fmt.Errorf("linking to the machine's /etc: %w", err)
+			return fmt.Errorf("linking to the system's /etc: %w", err)
 		}
 	}
 	files := h.libvirtConfig()

@@ -4,6 +4,7 @@ package lab
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ type GuestConfig struct {
 	UUID       string        // Empty means a new one.
 	MemoryMiB  int           // 0 means 128, and 16 for a tiny guest.
 	VCPUs      int           // 0 means 1.
+	Machine    string        // Empty means pc-i440fx-7.2, which all generations have.
 	Persistent bool          // Defined, then started; otherwise it is gone when it ends.
 	TickPeriod time.Duration // 0 means a second.
 	Load       Load
@@ -193,6 +195,7 @@ func (c GuestConfig) withDefaults() (GuestConfig, error) {
 		}
 	}
 	c.VCPUs = max(c.VCPUs, 1)
+	c.Machine = cmp.Or(c.Machine, machineType)
 	return c.withDevices(), nil
 }
 

@@ -11,7 +11,8 @@ import (
 	"text/template"
 )
 
-// machineType is fixed, so that guests are the same whatever QEMU is newest.
+// machineType is that of guests unless they say otherwise. It is fixed, so that they
+// are the same whatever QEMU is newest, and one that all generations have.
 const machineType = "pc-i440fx-7.2"
 
 // controlSerial is the serial port on which guests take commands: the last one
@@ -29,7 +30,7 @@ var domainTemplate = template.Must(template.New("domain").Funcs(template.FuncMap
   <memory unit='MiB'>{{.MemoryMiB}}</memory>
   <vcpu placement='static'>{{.VCPUs}}</vcpu>
   <os>
-    <type arch='x86_64' machine='` + machineType + `'>hvm</type>
+    <type arch='x86_64' machine='{{xml .Machine}}'>hvm</type>
     <kernel>{{.Kernel}}</kernel>
 {{- if not .Tiny}}
     <initrd>{{.Initrd}}</initrd>

@@ -27,7 +27,7 @@ const (
 
 	consoleDir = "/var/log/libvirt/console" // Consoles of guests, private to each host.
 	controlDir = "/run/libvirt/control"     // Control sockets of guests, private to each host.
-	machineEtc = "/var/lib/libvirt/etc"     // The machine's own /etc.
+	systemEtc  = "/var/lib/libvirt/etc"     // The /etc of the system that the host runs: the machine's own, or its generation's.
 	imageDir   = "/var/lib/libvirt/boot"    // The guests' kernel and initial RAM disk, the same on all hosts.
 )
 
@@ -41,8 +41,12 @@ type Host struct {
 	name    string
 	address netip.Addr
 	dir     string
-	init    *Process
-	inside  *spawner
+	// generation is which system the host runs, and root its root file system; both are
+	// empty for the machine's own.
+	generation Generation
+	root       string
+	init       *Process
+	inside     *spawner
 
 	mu       sync.Mutex
 	libvirtd *Process
@@ -62,7 +66,8 @@ func (h *Host) Address() string { return h.address.String() }
 
 // Path returns where a path inside the host lies outside of it. Only what is
 // below the host's private directories, such as PrivateDir and /run/libvirt, or
-// below SharedDir, has such a place; other paths are the same for all.
+// below SharedDir, has such a place; other paths are the same for all hosts of a
+// generation, and read-only unless that is the machine's own.
 func (h *Host) Path(inside string) string {
 	inside = filepath.Clean(inside)
 	within := func(dir string) bool { return inside == dir || strings.HasPrefix(inside, dir+"/") }
@@ -72,17 +77,25 @@ func (h *Host) Path(inside string) string {
 	case slices.ContainsFunc(privateDirs, within):
 		return filepath.Join(h.dir, inside)
 	default:
-		return inside
+		return h.root + inside
 	}
 }
 
 // startHost makes the host's namespaces and network, and starts libvirtd there.
 func (l *Lab) startHost(ctx context.Context, h *Host) error {
+	h.root = l.roots[h.generation]
 	binds, err := h.prepareDirs()
 	if err != nil {
 		return err
 	}
-	h.init, err = startHostInit(ctx, l.spawner, h.name, filepath.Join(l.logDir, h.name+".log"), binds)
+	var root bind
+	if h.root != "" {
+		root = bind{h.root, filepath.Join(h.dir, "root")}
+		if err := os.Mkdir(root.target, 0o755); err != nil {
+			return fmt.Errorf("making a place for the root of host %s: %w", h.name, err)
+		}
+	}
+	h.init, err = startHostInit(ctx, l.spawner, h.name, filepath.Join(l.logDir, h.name+".log"), root, binds)
 	if err != nil {
 		return err
 	}
@@ -110,7 +123,7 @@ func (h *Host) prepareDirs() ([]bind, error) {
 	}
 	// The mount points lie inside a private directory, so making them leaves no
 	// trace on the machine.
-	mounts := []bind{{h.lab.SharedDir(), SharedDir}, {h.lab.images.Dir, imageDir}, {"/etc", machineEtc}}
+	mounts := []bind{{h.lab.SharedDir(), SharedDir}, {h.lab.images.Dir, imageDir}, {h.systemEtc(), systemEtc}}
 	for _, m := range mounts {
 		if err := os.MkdirAll(filepath.Join(h.dir, m.target), 0o755); err != nil {
 			return nil, fmt.Errorf("making a mount point of host %s: %w", h.name, err)

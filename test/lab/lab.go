@@ -31,6 +31,10 @@ const stopTimeout = 10 * time.Second
 type Options struct {
 	// Hosts is the number of libvirt hosts to start with; AddHost adds more.
 	Hosts int
+	// Generations are the systems that the hosts run, in their order. A host beyond them,
+	// or of an empty one, runs the machine's own. Making the root file systems that are
+	// needed takes some minutes, once.
+	Generations []Generation
 	// ControlPlane starts etcd and kube-apiserver.
 	ControlPlane bool
 	// Manifests are directories and files whose objects are applied to the
@@ -67,8 +71,10 @@ type Lab struct {
 	network *network
 	// authority signs the hosts' certificates.
 	authority *authority
-	// capabilitiesCache holds what libvirtd found out about QEMU.
+	// capabilitiesCache holds what libvirtd found out about QEMU on the machine's own system.
 	capabilitiesCache string
+	// roots are the root file systems of the hosts' generations, but for the machine's own.
+	roots map[Generation]string
 
 	mu           sync.Mutex
 	starting     []*Host // All that AddHost began with, for Stop.
@@ -153,6 +159,9 @@ func (l *Lab) startHosts(ctx context.Context, count int) error {
 		return err
 	}
 	l.capabilitiesCache = filepath.Join(cache, "qemu-capabilities")
+	if l.roots, err = prepareRoots(ctx, l.options.Generations, l.options.Log); err != nil {
+		return err
+	}
 	if err := os.WriteFile(l.hostsFile(), nil, 0o644); err != nil {
 		return fmt.Errorf("making the hosts file: %w", err)
 	}
@@ -225,7 +234,11 @@ func newHost(l *Lab, index int) *Host {
 		address = address.Next()
 	}
 	name := fmt.Sprintf("node-%c", 'a'+index)
-	return &Host{lab: l, name: name, address: address, dir: filepath.Join(l.dir, name)}
+	h := &Host{lab: l, name: name, address: address, dir: filepath.Join(l.dir, name)}
+	if index < len(l.options.Generations) {
+		h.generation = l.options.Generations[index]
+	}
+	return h
 }
 
 // Hosts returns the hosts in the order of their names.

@@ -21,22 +21,49 @@ import (
 const hostNamespaces = unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC
 
 // hostInit prepares a host's mounts and then becomes its first process. It gets
-// the host's name, then pairs of directory and place; it reports on descriptor 3.
+// the host's name, the root file system of its generation and the place for it, both
+// of which are empty for the machine's own, then pairs of directory and place; it
+// reports on descriptor 3.
 //
 // Mount propagation is cut before anything is mounted, so nothing ever shows in
 // the machine's own mount table. /sys is mounted anew because network interfaces
-// in it are those of the namespace that mounted it.
+// in it are those of the namespace that mounted it. A root of its own is mounted
+// read-only, since hosts share it, and gets only those devices that QEMU needs for a
+// guest that is emulated: where KVM is seen, newer libvirts wait long for one that hangs.
 const hostInit = `set -e
 mount --make-rprivate /
 mount -t proc proc /proc
-umount -l -R /sys
-mount -t sysfs sysfs /sys
-echo "$1" >/proc/sys/kernel/hostname
-shift
+name=$1 root=$2 new=$3
+shift 3
+if [ "$root" ]; then
+	mount --bind -o ro "$root" "$new"
+	mount -t tmpfs -o mode=755 dev "$new/dev"
+	mkdir "$new/dev/net" "$new/dev/pts" "$new/dev/shm"
+	for device in null zero full random urandom tty net/tun; do
+		[ -e "/dev/$device" ] || continue
+		touch "$new/dev/$device"
+		mount --bind "/dev/$device" "$new/dev/$device"
+	done
+	mount -t devpts -o newinstance,ptmxmode=666 devpts "$new/dev/pts"
+	ln -s pts/ptmx "$new/dev/ptmx"
+	ln -s /proc/self/fd "$new/dev/fd"
+	mount -t tmpfs shm "$new/dev/shm"
+	mount -t tmpfs tmp "$new/tmp"
+	mount -t proc proc "$new/proc"
+else
+	umount -l -R /sys
+fi
+mount -t sysfs sysfs "$new/sys"
+echo "$name" >/proc/sys/kernel/hostname
 while [ $# -gt 0 ]; do
-	mount --bind "$1" "$2"
+	mount --bind "$1" "$new$2"
 	shift 2
 done
+if [ "$root" ]; then
+	cd "$new"
+	pivot_root . mnt
+	umount -l /mnt
+fi
 ip link set lo up
 echo ready >&3
 exec 3>&-
@@ -47,9 +74,10 @@ exec tini -- sleep infinity
 type bind struct{ source, target string }
 
 // startHostInit starts the first process of a host and waits until its mounts
-// are in place.
-func startHostInit(ctx context.Context, s *spawner, name, logPath string, binds []bind) (*Process, error) {
-	args := slices.Grow([]string{"-c", hostInit, "host-init", name}, 2*len(binds))
+// are in place. root is the host's root file system, bound to a place outside of it;
+// none is the machine's own.
+func startHostInit(ctx context.Context, s *spawner, name, logPath string, root bind, binds []bind) (*Process, error) {
+	args := slices.Grow([]string{"-c", hostInit, "host-init", name, root.source, root.target}, 2*len(binds))
 	for _, b := range binds {
 		args = append(args, b.source, b.target)
 	}

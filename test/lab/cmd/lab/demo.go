@@ -34,16 +34,20 @@ const clockSlack = 150 * time.Millisecond
 // demo runs a lab of its own, moves its guest by a LiveMigration, shows it, and
 // takes the lab down. It fails if anything is not as it was promised.
 func demo(ctx context.Context, c config) error {
-	steps := &steps{began: time.Now()}
+	show := demoIn
+	steps := &steps{began: time.Now(), of: demoSteps}
+	if c.generations != "" {
+		show, steps.of = upgradeIn, upgradeSteps+len(wayThrough(c.hosts))
+	}
 	steps.say("Starting a control plane and %d libvirt hosts on this machine", c.hosts)
 	l, err := lab.Start(ctx, lab.Options{
-		Hosts: c.hosts, ControlPlane: true, Binary: c.binary,
+		Hosts: c.hosts, Generations: c.systems(), ControlPlane: true, Binary: c.binary,
 		Log: func(format string, args ...any) { fmt.Printf("    "+format+"\n", args...) },
 	})
 	if err != nil {
 		return err
 	}
-	err = demoIn(ctx, l, steps)
+	err = show(ctx, l, steps)
 	if err != nil && ctx.Err() == nil {
 		l.DumpLogs(failureLines, func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) })
 	}
@@ -91,14 +95,14 @@ const demoSteps = 8
 
 // steps counts them.
 type steps struct {
-	began time.Time
-	done  int
+	began    time.Time
+	done, of int
 }
 
 // say announces a step, and how long the ones before took.
 func (s *steps) say(format string, args ...any) {
 	s.done++
-	fmt.Printf("\n==> %d of %d, after %s: %s\n", s.done, demoSteps, time.Since(s.began).Round(time.Second), fmt.Sprintf(format, args...))
+	fmt.Printf("\n==> %d of %d, after %s: %s\n", s.done, s.of, time.Since(s.began).Round(time.Second), fmt.Sprintf(format, args...))
 }
 
 // kubectl runs a command as a user would, and shows it.
@@ -129,7 +133,7 @@ func (d *demonstration) migrate(ctx context.Context) error {
 	watching, stopWatching := context.WithCancel(ctx)
 	watched := make(chan error, 1)
 	go func() { watched <- d.kubectl(watching, "get", "livemigration", "demo", "--watch") }()
-	lm, err := d.awaitEnd(ctx)
+	lm, err := d.awaitEnd(ctx, "demo")
 	stopWatching()
 	<-watched //nolint:errcheck // It ends with the error of a command that was stopped.
 	if err != nil {
@@ -141,9 +145,9 @@ func (d *demonstration) migrate(ctx context.Context) error {
 	return nil
 }
 
-// awaitEnd returns the LiveMigration when it has ended and its watchers have had
+// awaitEnd returns a LiveMigration when it has ended and its watchers have had
 // a moment to see it.
-func (d *demonstration) awaitEnd(ctx context.Context) (*v1alpha1.LiveMigration, error) {
+func (d *demonstration) awaitEnd(ctx context.Context, name string) (*v1alpha1.LiveMigration, error) {
 	api, err := d.lab.ControlPlane().NewClient()
 	if err != nil {
 		return nil, err
@@ -151,7 +155,7 @@ func (d *demonstration) awaitEnd(ctx context.Context) (*v1alpha1.LiveMigration, 
 	const moment = time.Second
 	lm := &v1alpha1.LiveMigration{}
 	for {
-		err := api.Get(ctx, client.ObjectKey{Namespace: "default", Name: "demo"}, lm)
+		err := api.Get(ctx, client.ObjectKey{Namespace: "default", Name: name}, lm)
 		if err == nil && lm.Status.CompletionTime != nil && time.Since(lm.Status.CompletionTime.Time) > moment {
 			return lm, nil
 		}
@@ -196,7 +200,7 @@ func (d *demonstration) proveTicks(ctx context.Context) error {
 	if err := d.guest.Ticks().Check(); err != nil {
 		return err
 	}
-	lm, err := d.awaitEnd(ctx)
+	lm, err := d.awaitEnd(ctx, "demo")
 	if err != nil {
 		return err
 	}

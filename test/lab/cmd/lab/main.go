@@ -7,7 +7,8 @@
 //	lab status   says whether a lab runs, and how to use it
 //	lab down     stops it
 //	lab serve    runs it in the foreground, until interrupted
-//	lab demo     moves a guest in a lab of its own, and shows it
+//	lab demo     moves a guest in a lab of its own, and shows it; with -generations,
+//	             from each release of Debian to the next, and back
 //
 // The lab lives as long as the serving process, however that ends.
 package main
@@ -24,6 +25,8 @@ import (
 
 	"github.com/go-logr/logr"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/virtferry/virtferry/test/lab"
 )
 
 func main() {
@@ -70,11 +73,13 @@ func run(ctx context.Context, args []string) error {
 
 // config is what the flags say.
 type config struct {
-	name       string
-	hosts      int
-	binary     string
-	components bool
-	guest      string
+	name  string
+	hosts int
+	// generations are the releases of Debian that the hosts run, if they are not this machine's.
+	generations string
+	binary      string
+	components  bool
+	guest       string
 }
 
 // parseFlags reads the flags, which are the same for all subcommands.
@@ -83,6 +88,8 @@ func parseFlags(command string, args []string) (config, error) {
 	flags := flag.NewFlagSet("lab "+command, flag.ContinueOnError)
 	flags.StringVar(&c.name, "name", "default", "name of the lab; several may run at once")
 	flags.IntVar(&c.hosts, "hosts", 2, "number of libvirt hosts")
+	flags.StringVar(&c.generations, "generations", "",
+		"the hosts run these releases of Debian, such as bookworm,trixie,forky, one each; empty means this machine's own")
 	flags.StringVar(&c.binary, "binary", "", "virtferry executable; empty means ${VIRTFERRY_BINARY}, or one built from source")
 	flags.BoolVar(&c.components, "components", true, "run Virtferry's manager and agents")
 	flags.StringVar(&c.guest, "guest", "demo", "name of the guest to start; empty means none")
@@ -95,16 +102,31 @@ func parseFlags(command string, args []string) (config, error) {
 	if c.name == "" || strings.ContainsAny(c.name, "/.") {
 		return config{}, fmt.Errorf("%q cannot name a lab", c.name)
 	}
+	if c.generations != "" {
+		c.hosts = len(c.systems())
+	}
 	if c.guest != "" && c.hosts < 1 {
 		return config{}, errors.New("a guest needs a host")
 	}
 	return c, nil
 }
 
+// systems are the generations, one for each host; none if all run this machine's own.
+func (c config) systems() []lab.Generation {
+	if c.generations == "" {
+		return nil
+	}
+	var all []lab.Generation
+	for name := range strings.SplitSeq(c.generations, ",") {
+		all = append(all, lab.Generation(name))
+	}
+	return all
+}
+
 // flags returns the arguments that make parseFlags return the same again.
 func (c config) flags() []string {
 	return []string{
-		"-name=" + c.name, fmt.Sprintf("-hosts=%d", c.hosts), "-binary=" + c.binary,
+		"-name=" + c.name, fmt.Sprintf("-hosts=%d", c.hosts), "-generations=" + c.generations, "-binary=" + c.binary,
 		fmt.Sprintf("-components=%t", c.components), "-guest=" + c.guest,
 	}
 }

@@ -24,7 +24,7 @@ func serve(ctx context.Context, c config) error {
 	}
 	fmt.Fprintf(os.Stderr, "starting %d hosts and a control plane\n", c.hosts)
 	l, err := lab.Start(ctx, lab.Options{
-		Hosts: c.hosts, ControlPlane: true, Binary: c.binary,
+		Hosts: c.hosts, Generations: c.systems(), ControlPlane: true, Binary: c.binary,
 		Log: func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) },
 	})
 	if err != nil {

@@ -1,0 +1,170 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/test/lab"
+)
+
+// TestGenerationsAreTold: the versions are the daemons', not those of the
+// library that the agents talk to them with.
+func TestGenerationsAreTold(t *testing.T) {
+	requireGenerations(t)
+	begins := map[lab.Generation]string{lab.Bookworm: "9.0.0 7.2.", lab.Trixie: "11.3.0 10.0.", lab.Forky: ""}
+	for _, h := range env.lab.Hosts() {
+		hv := &v1alpha1.Hypervisor{}
+		if err := env.client.Get(t.Context(), client.ObjectKey{Name: h.Name()}, hv); err != nil {
+			t.Fatal(err)
+		}
+		said, err := h.Virsh(t.Context(), "version", "--daemon")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s has libvirt %s and QEMU %s", h.Generation(), hv.Status.LibvirtVersion, hv.Status.HypervisorVersion)
+		if !strings.Contains(said, "against daemon: "+hv.Status.LibvirtVersion) || !strings.Contains(said, "QEMU "+hv.Status.HypervisorVersion) ||
+			!strings.HasPrefix(hv.Status.LibvirtVersion+" "+hv.Status.HypervisorVersion, begins[h.Generation()]) {
+			t.Errorf("of %s, virsh says %s", h.Generation(), said)
+		}
+		if host := hv.Status.Host; host == nil || len(host.Unread) > 0 {
+			t.Errorf("of %s, this is known: %+v", h.Generation(), host)
+		}
+	}
+}
+
+// TestGenerationsLeaveTheirRootsAlone: hosts share them, and this machine does not see them mounted.
+func TestGenerationsLeaveTheirRootsAlone(t *testing.T) {
+	h := hostOf(t, lab.Forky)
+	if out, err := h.Exec(t.Context(), "touch", "/usr/lib/trace", "/var/lib/trace"); err == nil {
+		t.Errorf("the root can be written to: %s", out)
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil || strings.Contains(string(mounts), h.Path("/")) || strings.Contains(string(mounts), env.lab.Dir()) {
+		t.Errorf("a mount of the lab's shows (%v): %s", err, mounts)
+	}
+}
+
+// TestGenerationsDifferInHostModel: what a CPU is made of differs between emulators.
+func TestGenerationsDifferInHostModel(t *testing.T) {
+	from, to := hostOf(t, lab.Bookworm), hostOf(t, lab.Trixie)
+	g := env.startGuest(t, from, lab.GuestConfig{ExtraXML: "<cpu mode='host-model'/>"})
+	requireRefused(t, g, from, to, nil, v1alpha1.BlockerCPUIncompatible, to.Name(), "pcommit")
+}
+
+// TestGenerationsDifferInMachineTypes are too new, or too old.
+func TestGenerationsDifferInMachineTypes(t *testing.T) {
+	for _, c := range []struct {
+		machine  string
+		from, to lab.Generation
+	}{
+		{"pc-i440fx-10.0", lab.Trixie, lab.Bookworm},
+		{"pc-q35-11.1", lab.Forky, lab.Trixie},
+		{"pc-i440fx-2.12", lab.Bookworm, lab.Forky},
+	} {
+		t.Run(c.machine, func(t *testing.T) {
+			from, to := hostOf(t, c.from), hostOf(t, c.to)
+			g := env.startGuest(t, from, lab.GuestConfig{Machine: c.machine})
+			requireRefused(t, g, from, to, nil, v1alpha1.BlockerEmulatorUnsupported, to.Name(), c.machine)
+		})
+	}
+}
+
+// TestGenerationsDifferInCompression, on both sides.
+func TestGenerationsDifferInCompression(t *testing.T) {
+	old, from, to := hostOf(t, lab.Bookworm), hostOf(t, lab.Trixie), hostOf(t, lab.Forky)
+	options := &v1alpha1.MigrationOptions{Transfer: &v1alpha1.TransferOptions{
+		ParallelConnections: new(int32(2)), Compression: &v1alpha1.CompressionOptions{Method: v1alpha1.CompressionZstd},
+	}}
+	g := env.startGuest(t, from, lab.GuestConfig{Load: slowLoad()})
+	requireRefused(t, g, from, old, options, v1alpha1.BlockerVersionUnsupported, old.Name(), "9.4.0")
+	lm := env.migrate(t, v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: to.Name(), Options: options})
+	lm = env.awaitPhase(t, lm, v1alpha1.PhaseSucceeded)
+	env.requireOn(t, g, to)
+	if plan := lm.Status.Source.Transfer; plan == nil || plan.ParallelConnections != 2 || plan.Compression != v1alpha1.CompressionZstd {
+		t.Errorf("it was sent as %+v", plan)
+	}
+	g = env.startGuest(t, old, lab.GuestConfig{Name: "-old"})
+	requireRefused(t, g, old, from, options, v1alpha1.BlockerVersionUnsupported, old.Name(), "9.4.0")
+}
+
+// TestGenerationsDifferInQueues: Debian 13's QEMU makes the queues of virtio devices larger than
+// the next one takes. Only with the device states, at the end, is that found: in post-copy, the
+// guest would be lost.
+func TestGenerationsDifferInQueues(t *testing.T) {
+	from, to := hostOf(t, lab.Trixie), hostOf(t, lab.Forky)
+	g := env.startGuest(t, from, lab.GuestConfig{Persistent: true, NICs: []lab.NIC{{}}})
+	requireRefused(t, g, from, to, &v1alpha1.MigrationOptions{AllowPostCopy: new(true)}, v1alpha1.BlockerVersionUnsupported, to.Name(), "allowPostCopy")
+
+	lm := env.migrate(t, v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: to.Name()})
+	lm = env.awaitFinished(t, lm)
+	requireTold(t, lm, "virtio queues")
+	if lm.Status.Phase == v1alpha1.PhaseSucceeded {
+		t.Log("it was taken: versions have changed, so that rules.yaml may be told of those that take it")
+		env.requireOn(t, g, to)
+		return
+	}
+	env.requireOn(t, g, from)
+	env.requireAbsent(t, g, to)
+}
+
+// requireTold fails unless a notice about the versions has these words.
+func requireTold(t *testing.T, lm *v1alpha1.LiveMigration, words string) {
+	t.Helper()
+	for _, n := range lm.Status.Notices {
+		if n.Reason == v1alpha1.NoticeKnownFaults && strings.Contains(n.Message, words) {
+			return
+		}
+	}
+	t.Errorf("its user is not told: %s", describe(lm))
+}
+
+// TestGenerationsThatCrashAreNotResumedTo: a libvirt that crashes each time that a
+// post-copy is resumed towards it is left alone, and the user is told beforehand.
+func TestGenerationsThatCrashAreNotResumedTo(t *testing.T) {
+	from, to := hostOf(t, lab.Bookworm), hostOf(t, lab.Trixie)
+	g := env.startGuest(t, from, lab.GuestConfig{Persistent: true, Load: busyLoad()})
+	// Post-copy knows no limit but that of the link.
+	if err := from.LimitBandwidth(t.Context(), 4); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := from.ClearShaping(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}()
+	daemon := to.LibvirtdPID()
+	lm := env.migrate(t, v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: to.Name(), Options: endless(true)})
+	env.awaitCopying(t, lm)
+	env.ask(t, lm, v1alpha1.AnnotationForceComplete, "now")
+	env.awaitPhase(t, lm, v1alpha1.PhasePostCopy)
+	lm = env.await(t, lm, "the guest on the target", func(now *v1alpha1.LiveMigration) bool {
+		d := now.Status.Target.Domain
+		return d != nil && d.State == "Running" && d.Reason == "Postcopy"
+	})
+	requireTold(t, lm, "11.4.0")
+	if err := to.CutOff(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	lm = env.awaitPhase(t, lm, v1alpha1.PhaseRecovering)
+	if err := to.Reconnect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// As long as an agent waits before it resumes one.
+	time.Sleep(20 * time.Second)
+	if err := env.client.Get(t.Context(), client.ObjectKeyFromObject(lm), lm); err != nil {
+		t.Fatal(err)
+	}
+	if r := lm.Status.Source.Recovery; r == nil || r.Attempts != 0 || !strings.Contains(r.WithheldReason, "11.4.0") {
+		t.Errorf("it is treated as %+v", r)
+	}
+	if now := to.LibvirtdPID(); now == 0 || now != daemon {
+		t.Errorf("libvirtd was process %d, and is %d", daemon, now)
+	}
+}
