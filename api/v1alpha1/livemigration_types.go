@@ -239,6 +239,13 @@ const (
 	// the queues of the guest's virtio devices, and in post-copy the guest would be lost by that.
 	FaultVirtioQueuesRefused           KnownFault = "VirtioQueuesRefused"
 	FaultVirtioQueuesRefusedInPostCopy KnownFault = "VirtioQueuesRefusedInPostCopy"
+	// FaultDiskCopyBroken: the source's libvirt cannot copy disks.
+	FaultDiskCopyBroken KnownFault = "DiskCopyBroken"
+	// FaultDisksUnencrypted: disks are copied as they are although the memory is encrypted.
+	FaultDisksUnencrypted KnownFault = "DisksUnencrypted"
+	// FaultEncryptedDiskCopyWithPostCopy: the target's certificate may be refused where disks
+	// are copied and the migration may be switched to post-copy.
+	FaultEncryptedDiskCopyWithPostCopy KnownFault = "EncryptedDiskCopyWithPostCopy"
 )
 
 // ConvergenceOptions say how a migration is brought to its switch-over.

@@ -44,7 +44,9 @@ func (s *sourceSession) uses(live hypervisor.DomainXML, memoryBytes uint64) []ve
 	}
 	note(s.mayPostCopy(), versions.UsePostCopy)
 	t := s.transferral()
+	note(t.TLS, versions.UseEncryption)
 	note(t.TLS && memoryBytes >= largeGuest, versions.UseLongEncryption)
+	note(slices.ContainsFunc(migration.CurrentTarget(s.lm).Images, func(i v1alpha1.TargetImage) bool { return i.State != v1alpha1.TargetImageShared }), versions.UseCopiedDisks)
 	note(t.ZeroCopy, versions.UseZeroCopy)
 	note(t.Compression == hypervisor.CompressionZlib || t.Compression == hypervisor.CompressionZstd, versions.UseParallelCompression)
 	if needs, err := xmlrewrite.ReadNeeds(live); err == nil {

@@ -34,6 +34,10 @@ const (
 	UseZeroCopy Use = "ZeroCopy"
 	// UseVirtioDevices: the guest has devices of this kind.
 	UseVirtioDevices Use = "VirtioDevices"
+	// UseCopiedDisks: disks of the guest are copied.
+	UseCopiedDisks Use = "CopiedDisks"
+	// UseEncryption: QEMU encrypts what it sends.
+	UseEncryption Use = "Encryption"
 )
 
 // Effect is what a rule comes to.

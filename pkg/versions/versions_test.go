@@ -52,6 +52,12 @@ func TestCheck(t *testing.T) {
 		{"8.4.0/7.1.0", "8.0.0", []Use{UseZeroCopy}, []string{"ZeroCopyMissing"}},
 		{"8.5.0/7.0.0", "8.5.0", []Use{UseZeroCopy}, []string{"ZeroCopyMissingInQEMU"}},
 		{"8.5.0/7.1.0", "8.5.0", []Use{UseZeroCopy}, nil},
+		{"8.7.0", "9.0.0", []Use{UseCopiedDisks}, []string{"DiskCopyBroken"}},
+		{"8.8.0", "8.7.0", []Use{UseCopiedDisks}, []string{"DaemonCrashesWhenRestarted"}},
+		{"8.1.0", "9.0.0", []Use{UseCopiedDisks, UseEncryption}, []string{"DisksUnencrypted"}},
+		{"8.2.0", "9.0.0", []Use{UseCopiedDisks, UseEncryption}, nil},
+		{"10.2.0", "11.1.0", []Use{UseCopiedDisks, UseEncryption, UsePostCopy}, []string{"EncryptedDiskCopyWithPostCopy"}},
+		{"10.3.0", "11.1.0", []Use{UseCopiedDisks, UseEncryption, UsePostCopy}, nil},
 		{"11.3.0/10.0.13", "12.8.0/11.1.2", []Use{UseVirtioDevices}, []string{"VirtioQueuesRefused"}},
 		{"11.3.0/10.0.13", "12.8.0/11.1.2", []Use{UseVirtioDevices, UsePostCopy}, []string{"VirtioQueuesRefused", "VirtioQueuesRefusedInPostCopy"}},
 		{"11.3.0/10.0.13", "12.8.0/11.1.2", []Use{UsePostCopy}, nil},
@@ -145,6 +151,7 @@ func TestEachRuleCanBeIgnored(t *testing.T) {
 		v1alpha1.FaultCPURefused, v1alpha1.FaultThreadsRefused, v1alpha1.FaultLongEncryptionCrashesSource,
 		v1alpha1.FaultParallelCompressionMissingOnSource, v1alpha1.FaultParallelCompressionMissingOnTarget,
 		v1alpha1.FaultZeroCopyMissing, v1alpha1.FaultZeroCopyMissingInQEMU, v1alpha1.FaultVirtioQueuesRefused, v1alpha1.FaultVirtioQueuesRefusedInPostCopy,
+		v1alpha1.FaultDiskCopyBroken, v1alpha1.FaultDisksUnencrypted, v1alpha1.FaultEncryptedDiskCopyWithPostCopy,
 	}
 	if !slices.Equal(ids, want) {
 		t.Errorf("the rules are %v, and the API has %v", ids, want)
