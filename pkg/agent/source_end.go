@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
@@ -96,4 +97,27 @@ func (s *sourceSession) undefine(ctx context.Context) time.Duration {
 	s.see(now)
 	s.report(atOnce)
 	return 0
+}
+
+// linger ends the session of a migration that is done, after a wait for the
+// final statistics where some are to come.
+func (s *sourceSession) linger(now time.Time) (wait time.Duration, done bool) {
+	s.completeProgress()
+	if s.section == nil || s.section.End == nil || s.section.End.Call != v1alpha1.CallSucceeded ||
+		s.progress != nil && s.progress.DowntimeMilliseconds != nil {
+		return 0, true
+	}
+	wait = s.section.End.Time.Add(statsGrace).Sub(now)
+	return wait, wait <= 0
+}
+
+// completeProgress says that everything is copied of a guest that has moved, where this
+// side could not tell: it had gone by the time that anybody looked.
+func (s *sourceSession) completeProgress() {
+	moved := meta.IsStatusConditionTrue(s.lm.Status.Conditions, v1alpha1.ConditionSucceeded)
+	if !moved || s.section == nil || s.section.End == nil || s.progress != nil && s.progress.Percent == 100 {
+		return
+	}
+	s.progress = migration.NoteSwitchover(migration.Complete(s.progress), s.section)
+	s.report(atOnce)
 }
