@@ -73,6 +73,9 @@ func collectNode(l *agent.Load, send sender) {
 	send(defConnected, oneIf(l.Connected))
 	send(defGuests, float64(l.Active), "active")
 	send(defGuests, float64(l.Inactive), "inactive")
+	for _, c := range l.Certificates {
+		send(defCertificateEnd, float64(c.End.Unix()), c.Use, c.Certificate)
+	}
 }
 
 func collectContact(c hypervisor.Contact, send sender) {

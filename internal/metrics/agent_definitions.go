@@ -49,6 +49,8 @@ var (
 		help: "LiveMigrations that the agent takes part in, waiting ones included, by the node's side"}
 	defGuests = definition{name: "virtferry_agent_guests", kind: gauge, labels: []string{labelState},
 		help: "Guests that the node's libvirt knows; while libvirt is away, those that it knew last"}
+	defCertificateEnd = definition{name: "virtferry_agent_certificate_end_timestamp_seconds", kind: gauge, labels: []string{labelUse, labelCertificate},
+		help: "When a certificate of the host ends, as Unix time: the authority's, the server's or the client's, for control between libvirts or for migrations between QEMUs; none for one that cannot be read"}
 	defConnected = definition{name: "virtferry_agent_libvirt_connected", kind: gauge,
 		help: "Whether libvirt answered the agent's last query (1) or not (0)"}
 	defReconnects = definition{name: "virtferry_agent_libvirt_reconnects_total", kind: counter, labels: []string{labelConnection},
@@ -64,7 +66,7 @@ var (
 func agentDefinitions() []definition {
 	return []definition{
 		defJobs, defJobsRemaining, defJobsDirty, defJobsTransfer, defJobsThrottle, defJobsStandstill, defSent, defSessions, defGuests,
-		defConnected, defReconnects, defConnectFailures, defAbandoned, defHung,
+		defCertificateEnd, defConnected, defReconnects, defConnectFailures, defAbandoned, defHung,
 	}
 }
 

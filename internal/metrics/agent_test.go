@@ -17,7 +17,9 @@ func newAgent(nameGuests bool, jobs ...agent.Job) *Agent {
 	return &Agent{
 		Node: "node-a", NameGuests: nameGuests, Clock: testingclock.NewFakePassiveClock(epoch),
 		Load: func() agent.Load {
-			return agent.Load{Sending: 3, Receiving: 2, Jobs: jobs, SentBytes: 1 << 40, Connected: true, Active: 12, Inactive: 5}
+			return agent.Load{Sending: 3, Receiving: 2, Jobs: jobs, SentBytes: 1 << 40, Connected: true, Active: 12, Inactive: 5, Certificates: []agent.CertificateEnd{
+				{Use: "migration", Certificate: "server", End: time.Unix(1700000000, 0)},
+			}}
 		},
 		Contact: func() hypervisor.Contact {
 			return hypervisor.Contact{
@@ -50,7 +52,7 @@ func TestWhatAnAgentTells(t *testing.T) {
 		"agent_guests{node-a,active}": 12, "agent_guests{node-a,inactive}": 5, "agent_libvirt_connected{node-a}": 1,
 		"agent_libvirt_reconnects_total{calls,node-a}": 1, "agent_libvirt_reconnects_total{events,node-a}": 2,
 		"agent_libvirt_connect_failures_total{events,node-a}": 7, "agent_libvirt_calls_abandoned_total{node-a}": 4,
-		"agent_libvirt_calls_hung{node-a}": 1,
+		"agent_libvirt_calls_hung{node-a}": 1, "agent_certificate_end_timestamp_seconds{server,node-a,migration}": 1700000000,
 	}
 	if diff := cmp.Diff(want, values(t, newAgent(false, twoJobs()...))); diff != "" {
 		t.Errorf("what is told differs (-want +got):\n%s", diff)

@@ -13,20 +13,22 @@ var (
 
 // The labels.
 const (
-	labelPhase      = "phase"
-	labelOutcome    = "outcome"
-	labelReason     = "reason"
-	labelKind       = "kind"
-	labelState      = "state"
-	labelNode       = "node"
-	labelWaitingFor = "waiting_for"
-	labelSwitchover = "switchover"
-	labelStep       = "step"
-	labelCache      = "cache"
-	labelSide       = "side"
-	labelConnection = "connection"
-	labelSourceNode = "source_node"
-	labelTargetNode = "target_node"
+	labelPhase       = "phase"
+	labelOutcome     = "outcome"
+	labelReason      = "reason"
+	labelKind        = "kind"
+	labelState       = "state"
+	labelNode        = "node"
+	labelWaitingFor  = "waiting_for"
+	labelSwitchover  = "switchover"
+	labelStep        = "step"
+	labelCache       = "cache"
+	labelSide        = "side"
+	labelConnection  = "connection"
+	labelUse         = "use"
+	labelCertificate = "certificate"
+	labelSourceNode  = "source_node"
+	labelTargetNode  = "target_node"
 )
 
 // What the manager shows of migrations that have not ended, of the queue and of nodes.

@@ -34,6 +34,8 @@ type Node struct {
 
 	ports  portPool
 	claims claims
+	// certificateEnds are those that were read last; nil before.
+	certificateEnds atomic.Pointer[[]CertificateEnd]
 	// certificates is held by who reads the host's certificates.
 	certificates turn
 	space        spacePool
@@ -102,12 +104,17 @@ type Load struct {
 	// Active and Inactive are how many guests libvirt knew then; they stay as they were
 	// while it is away.
 	Active, Inactive int
+	// Certificates are the ends of the host's, as far as they can be read.
+	Certificates []CertificateEnd
 }
 
 // Load returns what there is at the moment. It costs the jobs.
 func (n *Node) Load() Load {
 	load := Load{Sending: int(n.sending.Load()), Receiving: int(n.receiving.Load())}
 	load.Jobs, load.SentBytes = n.jobs.all()
+	if ends := n.certificateEnds.Load(); ends != nil {
+		load.Certificates = *ends
+	}
 	if v := n.shown.Load(); v != nil {
 		load.Connected, load.Active, load.Inactive = v.connected, v.active, v.inactive
 	}

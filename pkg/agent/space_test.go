@@ -46,8 +46,8 @@ func TestTwoGuestsDoNotGetTheSameSpace(t *testing.T) {
 						lm.Annotations = map[string]string{v1alpha1.AnnotationCancel: "now"}
 					})
 					w.settle(first)
+					w.api.full = false
 				}
-				w.api.full = false
 				second := w.settle(w.migrateWith(other, copies(v1alpha1.StorageCopyOptions{})))
 				if second.Status.Phase != c.want {
 					t.Errorf("the second ends in %s: %+v", second.Status.Phase, second.Status.Conditions)

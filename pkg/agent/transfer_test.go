@@ -2,6 +2,7 @@ package agent
 
 import (
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -191,6 +192,23 @@ func TestCertificatesThatCannotBeReadHoldNothingUp(t *testing.T) {
 			if uid == "first" && (lm.Status.Phase != v1alpha1.PhaseSucceeded || source.Transfer == nil || source.Transfer.Encrypted) || time.Since(begun) > time.Minute {
 				t.Errorf("%s: %s after %s: %+v", uid, lm.Status.Phase, time.Since(begun), lm.Status)
 			}
+		}
+	})
+}
+
+// TestEndsOfCertificatesAreTold to whoever watches the node's load.
+func TestEndsOfCertificatesAreTold(t *testing.T) {
+	ca := newAuthority(t, bubbleTime())
+	whilePublishing(t, func(p *publishing) {
+		p.files = HostFiles{Host: without(ca.qemuHost("node-a"), "client-cert.pem")}
+		p.start()
+		p.pass(time.Second)
+		want := []CertificateEnd{
+			{Use: "migration", Certificate: "authority", End: bubbleTime().Add(certificateValidity)},
+			{Use: "migration", Certificate: "server", End: bubbleTime().Add(certificateValidity)},
+		}
+		if got := p.node.Load().Certificates; !slices.Equal(got, want) {
+			t.Errorf("they are %v, want %v", got, want)
 		}
 	})
 }
