@@ -144,6 +144,23 @@ func tellsOfPause(lm *v1alpha1.LiveMigration) bool {
 	return strings.Contains(short(lm), "resume") || strings.Contains(short(lm), "destroy the paused one")
 }
 
+// takenAway reports whether somebody has moved a guest, in the middle of a migration of ours,
+// to a host that has nothing to do with that: its user is told that the outcome is not known,
+// and nobody of ours sees where it is.
+func (o *observer) takenAway(g *watched, host string) bool {
+	taken := false
+	for _, lm := range o.moves {
+		if lm.Status.DomainUUID != g.uuid || !migration.Started(lm) {
+			continue
+		}
+		if lm.Status.SourceNode == host || lm.Status.TargetNode == host {
+			return false
+		}
+		taken = taken || lm.Status.Phase == v1alpha1.PhaseUnknown
+	}
+	return taken
+}
+
 // judgePaused: a guest that stands paused was paused by its user, or its user was told.
 func (o *observer) judgePaused(g *watched) {
 	copies := g.sights[len(g.sights)-1].copies
@@ -151,7 +168,7 @@ func (o *observer) judgePaused(g *watched) {
 		return
 	}
 	for host, d := range copies {
-		if d.State != hypervisor.StatePaused || !whole(d) {
+		if d.State != hypervisor.StatePaused || !whole(d) || o.takenAway(g, host) {
 			continue
 		}
 		told := slices.ContainsFunc(slices.Collect(maps.Values(o.moves)), func(lm *v1alpha1.LiveMigration) bool {

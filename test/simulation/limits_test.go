@@ -83,15 +83,17 @@ func (o *observer) noteStage(uuid string, stage fake.Stage) {
 }
 
 // countJobs holds the jobs to the limits. Of a migration whose outcome is not known, nothing
-// is copied any more, though libvirt may keep the job of a half that nobody can complete.
+// is copied any more, though libvirt may keep the job of a half that nobody can complete; nor
+// of one whose source has seen the end, though the target may still be taking its half away.
 func (o *observer) countJobs() {
-	unknown := map[types.UID]bool{}
+	over := map[types.UID]bool{}
 	for _, lm := range o.moves {
-		unknown[lm.UID] = lm.Status.Phase == v1alpha1.PhaseUnknown
+		source := migration.CurrentSource(lm)
+		over[lm.UID] = lm.Status.Phase == v1alpha1.PhaseUnknown || source != nil && source.End != nil
 	}
 	from, to, all := map[string]int{}, map[string]int{}, 0
 	for _, j := range o.jobs.running {
-		if !unknown[j.uid] {
+		if !over[j.uid] {
 			from[j.from]++
 			to[j.to]++
 			all++
