@@ -23,7 +23,8 @@ const (
 // time, a disk that both hosts see, and a medium that both have.
 func (e *environment) diskGuest(t *testing.T) (g *lab.Guest, local string) {
 	t.Helper()
-	local = localDisk + strings.ToLower(t.Name()) + ".qcow2"
+	name := strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-"))
+	local = localDisk + name + ".qcow2"
 	medium := localDisk + "medium.iso"
 	for _, h := range []*lab.Host{e.a, e.b} {
 		if err := os.MkdirAll(h.Path(localDisk), 0o755); err != nil {
@@ -34,7 +35,7 @@ func (e *environment) diskGuest(t *testing.T) (g *lab.Guest, local string) {
 		}
 		t.Cleanup(func() { _ = os.Remove(h.Path(local)) })
 	}
-	shared := lab.Disk{Path: lab.SharedDir + "/" + strings.ToLower(t.Name()) + ".img", SizeMiB: 16}
+	shared := lab.Disk{Path: lab.SharedDir + "/" + name + ".img", SizeMiB: 16}
 	t.Cleanup(func() { _ = os.Remove(e.a.Path(shared.Path)) })
 	g = e.startGuest(t, e.a, lab.GuestConfig{
 		Persistent: true, Load: lab.Load{DiskMiBps: 4},
@@ -72,20 +73,23 @@ func requireImages(t *testing.T, h *lab.Host, want ...string) {
 
 // TestLocalDisksMove: the disk that only the source has goes along, with everything that the
 // guest has written to it until the end; the others are where they were.
-func TestLocalDisksMove(t *testing.T) {
-	g, local := env.diskGuest(t)
-	lm, _ := env.apply(t, v1alpha1.LiveMigrationSpec{
-		Domain: g.Name(), TargetNode: env.b.Name(),
+func TestLocalDisksMove(t *testing.T) { env.moveDisks(t) }
+
+func (e *environment) moveDisks(t *testing.T) {
+	t.Helper()
+	g, local := e.diskGuest(t)
+	lm, _ := e.apply(t, v1alpha1.LiveMigrationSpec{
+		Domain: g.Name(), TargetNode: e.b.Name(),
 		Options: &v1alpha1.MigrationOptions{
 			AllowUnsafe: new(true), // For the shared disk, which is on no file system that libvirt knows to be shared.
 			StorageCopy: &v1alpha1.StorageCopyOptions{Mode: v1alpha1.StorageCopyFull, SourceImages: v1alpha1.SourceImagesRemove},
 		},
 	})
-	lm = env.awaitPhase(t, lm, v1alpha1.PhaseSucceeded)
-	env.requireOn(t, g, env.b)
-	env.requireAbsent(t, g, env.a)
-	requireImages(t, env.a)
-	requireImages(t, env.b, filepath.Base(local))
+	lm = e.awaitPhase(t, lm, v1alpha1.PhaseSucceeded)
+	e.requireOn(t, g, e.b)
+	e.requireAbsent(t, g, e.a)
+	requireImages(t, e.a)
+	requireImages(t, e.b, filepath.Base(local))
 	states := map[v1alpha1.DiskName]v1alpha1.TargetImageState{}
 	for _, image := range lm.Status.Target.Images {
 		states[image.Name] = image.State
@@ -93,16 +97,20 @@ func TestLocalDisksMove(t *testing.T) {
 	if len(states) != 2 || states["vda"] != v1alpha1.TargetImageMade || states["vdb"] != v1alpha1.TargetImageShared {
 		t.Errorf("the images are %v", states)
 	}
-	if disk := lm.Status.Progress.Disk; disk == nil || disk.TotalBytes < diskMiB<<20 {
+	least := int64(diskMiB << 20)
+	if e.a.Generation() == lab.Forky { // Newer versions count what is allocated only.
+		least = 1
+	}
+	if disk := lm.Status.Progress.Disk; disk == nil || disk.TotalBytes < least {
 		t.Errorf("the disks' progress is %+v", disk)
 	}
-	if _, err := g.Ticks().Wait(t.Context(), env.b.Name(), 3); err != nil {
+	if _, err := g.Ticks().Wait(t.Context(), e.b.Name(), 3); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := env.b.Virsh(t.Context(), "destroy", g.UUID()); err != nil {
+	if _, err := e.b.Virsh(t.Context(), "destroy", g.UUID()); err != nil {
 		t.Fatal(err)
 	}
-	disk, err := env.b.ReadDisk(t.Context(), local)
+	disk, err := e.b.ReadDisk(t.Context(), local)
 	if err != nil {
 		t.Fatal(err)
 	}
