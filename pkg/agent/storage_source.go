@@ -25,13 +25,13 @@ var fileNamePart = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
 // markerBytes is the size of a marker: there are no smaller disks.
 const markerBytes = 512
 
-// markerName is the name of the files by which the target tells whether it sees the same
+// markerName begins the names of the files by which the target tells whether it sees the same
 // directories. No other attempt has the same.
 func markerName(attempt string) (string, error) {
 	if !fileNamePart.MatchString(attempt) {
 		return "", fmt.Errorf("the attempt %q cannot be a part of a file's name", attempt)
 	}
-	return "virtferry-" + attempt + ".marker", nil
+	return "virtferry-" + attempt, nil
 }
 
 // diskFacts returns what there is to know of the running guest's disks. Only of those that can
@@ -90,7 +90,7 @@ func (s *sourceSession) disksOf(ctx context.Context, live hypervisor.DomainXML) 
 		if d.Marker == "" {
 			continue
 		}
-		if marker := path.Join(path.Dir(facts[at].SourcePath), name); !slices.Contains(markers, marker) {
+		if marker := path.Join(path.Dir(facts[at].SourcePath), d.Marker); !slices.Contains(markers, marker) {
 			markers = append(markers, marker)
 		}
 	}

@@ -249,6 +249,35 @@ func TestWhatKeepsDisksFromBeingCopied(t *testing.T) {
 	}
 }
 
+// TestAnotherFileIsNotTheGuestsDisk, though a marker is beside it: it has another name, or the
+// marker is that of another disk's directory. The guest would go on with what is in it.
+func TestAnotherFileIsNotTheGuestsDisk(t *testing.T) {
+	for name, c := range map[string]struct{ disk, to string }{
+		"another name":        {"vdb", "/shared/copy.raw"},
+		"another's directory": {"vda", "/shared/web.qcow2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.diskGuest()
+				w.fleet.Host("node-a").AddImage(c.to, hypervisor.ImageSight{Format: "qcow2", CapacityBytes: 8 << 30, AllocatedBytes: 5})
+				lm := w.settle(w.migrateWith(guestUUID, func(lm *v1alpha1.LiveMigration) {
+					copies(v1alpha1.StorageCopyOptions{})(lm)
+					lm.Spec.MigrateData = &v1alpha1.MigrateData{Volumes: []v1alpha1.VolumeMigrateData{{
+						TargetDevice: new(c.disk), Source: &v1alpha1.VolumeSource{File: &v1alpha1.PathSource{Path: c.to}},
+					}}}
+				}))
+				p := targetProblem(lm)
+				if lm.Status.Phase != v1alpha1.PhaseFailed || p == nil || p.Blockers[0].Code != v1alpha1.BlockerImageExists {
+					t.Errorf("the migration ends in %s: %+v", lm.Status.Phase, lm.Status.Conditions)
+				}
+				if n := w.fleet.Count(fake.MethodMigrate, guestUUID); n != 0 {
+					t.Errorf("%d migrations were started", n)
+				}
+			})
+		})
+	}
+}
+
 func targetProblem(lm *v1alpha1.LiveMigration) *v1alpha1.Problem {
 	if lm.Status.Target == nil {
 		return nil

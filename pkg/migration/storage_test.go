@@ -24,7 +24,7 @@ func codesOf(blockers []v1alpha1.Blocker) []v1alpha1.BlockerCode {
 // looked for.
 func TestChooseDisks(t *testing.T) {
 	file := DiskFacts{
-		Name: "vda", Type: "file", Format: "qcow2", SourcePath: "/a", Path: "/b", Writable: true,
+		Name: "vda", Type: "file", Format: "qcow2", SourcePath: "/a/disk", Path: "/b/disk", Writable: true,
 		Size: hypervisor.DiskSize{CapacityBytes: 100, AllocatedBytes: 30},
 	}
 	with := func(change func(*DiskFacts)) DiskFacts {
@@ -62,7 +62,7 @@ func TestChooseDisks(t *testing.T) {
 			var names []string
 			for _, d := range chosen {
 				names = append(names, string(d.Name))
-				if (d.Marker != "") != c.marker || d.Path != "/b" || d.CapacityBytes != 100 {
+				if (d.Marker != "") != c.marker || d.Path != "/b/disk" || d.CapacityBytes != 100 {
 					t.Errorf("chosen is %+v", d)
 				}
 			}
@@ -84,6 +84,23 @@ func TestChooseDisks(t *testing.T) {
 	}
 	if chosen, blockers := ChooseDisks(&v1alpha1.StorageCopyOptions{}, slices.Repeat([]DiskFacts{file}, 65), "m"); len(chosen) != 0 || len(blockers) != 1 {
 		t.Errorf("of 65 disks, %d are chosen, and %v", len(chosen), blockers)
+	}
+}
+
+// TestMarkers: there is one for each directory, and none for a disk that gets another name.
+func TestMarkers(t *testing.T) {
+	disk := func(name, from, to string) DiskFacts {
+		return DiskFacts{Name: name, Type: "file", SourcePath: from, Path: to, Writable: true}
+	}
+	chosen, _ := ChooseDisks(&v1alpha1.StorageCopyOptions{}, []DiskFacts{
+		disk("vda", "/a/one", "/a/one"), disk("vdb", "/b/two", "/a/two"), disk("vdc", "/a/three", "/a/four"), disk("vdd", "/a/five", "/c/five"),
+	}, "m")
+	var markers []string
+	for _, d := range chosen {
+		markers = append(markers, d.Marker)
+	}
+	if want := []string{"m.0.marker", "m.1.marker", "", "m.0.marker"}; !slices.Equal(markers, want) {
+		t.Errorf("the markers are %q, want %q", markers, want)
 	}
 }
 
