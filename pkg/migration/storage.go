@@ -120,7 +120,7 @@ func guestDisk(mode v1alpha1.StorageCopyMode, d DiskFacts, marker string) v1alph
 	case len(d.Path) > maxPath:
 		out.Path, out.Obstacle = d.Path[:maxPath], "its path is too long"
 	case incremental && d.BackingPath == "" && out.Obstacle == "":
-		out.Obstacle = "its image is based on something that is no file, which cannot be given to the copy"
+		out.Obstacle = "its image is based on something that is no file, or that the target's libvirt is to find, which cannot be given to the copy"
 	case incremental && d.BackingPath != "":
 		out.Backing = &v1alpha1.DiskBacking{Path: d.BackingPath, Format: d.BackingFormat}
 	case d.Chained:
@@ -182,7 +182,7 @@ func blocked(node string, d v1alpha1.GuestDisk, place ImagePlace, taken bool) *v
 	switch {
 	case !place.Allowed:
 		return &v1alpha1.Blocker{Code: v1alpha1.BlockerPathNotAllowed, Message: fmt.Sprintf(
-			"%s does not allow guests to have images at %q, where the disk %s is to be copied to. Give it another place by migrateData.pathMappings or migrateData.volumes, or ask an administrator to extend the agent's --allowed-paths, %s",
+			"%s does not allow guests to have images at %q, where the disk %s is to be copied to. Give it another place by migrateData.volumes, or ask an administrator to extend the agent's --allowed-paths, %s",
 			node, d.Path, d.Name, again)}
 	case place.Problem != "":
 		return &v1alpha1.Blocker{Code: v1alpha1.BlockerImagePlaceUnusable, Message: fmt.Sprintf(

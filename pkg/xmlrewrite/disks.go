@@ -18,7 +18,8 @@ type Disk struct {
 	// Writable is whether the guest may write to it.
 	Writable bool
 	// Chained is whether its image is based on another one, which BackingPath and
-	// BackingFormat tell if it is a file, as it is on the target.
+	// BackingFormat tell if it is a file, as it is on the target. They are empty as well if the
+	// target's libvirt is to find it.
 	Chained                    bool
 	BackingPath, BackingFormat string
 	// Obstacle is why it cannot be copied into a new image; empty where it can.
@@ -53,17 +54,13 @@ func readDisk(disk, target *xmltree.Node, data *v1alpha1.MigrateData) Disk {
 		Writable: writesTo(disk), Obstacle: copyObstacle(target),
 	}
 	if disk.Value("type") == "file" && d.Type == "file" {
-		d.SourcePath = disk.Child("source").Value("file")
-		if d.Path = target.Child("source").Value("file"); d.Path == d.SourcePath {
-			d.Path = MapPath(data, d.Path)
-		}
+		// pathMappings are not for the images themselves, but for what they are based on.
+		d.SourcePath, d.Path = disk.Child("source").Value("file"), target.Child("source").Value("file")
 	}
-	if backing := target.Child("backingStore"); backing.Child("source") != nil {
-		d.Chained = true
-		if backing.Value("type") == "file" {
-			d.BackingPath = MapPath(data, backing.Child("source").Value("file"))
-			d.BackingFormat = backing.Child("format").Value("type")
-		}
+	d.Chained = disk.Child("backingStore").Child("source") != nil
+	if backing := target.Child("backingStore"); backing.Child("source") != nil && backing.Value("type") == "file" {
+		d.BackingPath = MapPath(data, backing.Child("source").Value("file"))
+		d.BackingFormat = backing.Child("format").Value("type")
 	}
 	return d
 }

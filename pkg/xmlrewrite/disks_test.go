@@ -16,6 +16,9 @@ func TestReadDisks(t *testing.T) {
 	toServer := &v1alpha1.MigrateData{Volumes: []v1alpha1.VolumeMigrateData{{
 		TargetDevice: new("vda"), Source: &v1alpha1.VolumeSource{Block: &v1alpha1.PathSource{Path: "/dev/vg/web"}},
 	}}}
+	detected := &v1alpha1.MigrateData{Volumes: []v1alpha1.VolumeMigrateData{{
+		TargetDevice: new("vda"), BackingStore: new(v1alpha1.BackingStoreDetect),
+	}}}
 	const target = `<target dev='vda' bus='virtio'/></disk>`
 	const qcow2 = `<driver name='qemu' type='qcow2'/>`
 	const source = `<source file='/images/web.qcow2'/>`
@@ -30,9 +33,9 @@ func TestReadDisks(t *testing.T) {
 		data *v1alpha1.MigrateData
 		want Disk
 	}{
-		"a file":                      {`<disk type='file' device='disk'>` + qcow2 + source + target, nil, plain},
-		"a file whose path is mapped": {`<disk type='file' device='disk'>` + qcow2 + source + target, mapped, with(func(d *Disk) { d.Path = "/srv/guests/web.qcow2" })},
-		"a file that goes elsewhere":  {`<disk type='file' device='disk'>` + qcow2 + source + target, moved, with(func(d *Disk) { d.Path = "/other/web.qcow2" })},
+		"a file":                               {`<disk type='file' device='disk'>` + qcow2 + source + target, nil, plain},
+		"a file in a directory that is mapped": {`<disk type='file' device='disk'>` + qcow2 + source + target, mapped, plain},
+		"a file that goes elsewhere":           {`<disk type='file' device='disk'>` + qcow2 + source + target, moved, with(func(d *Disk) { d.Path = "/other/web.qcow2" })},
 		"a file that is no file on the target": {`<disk type='file' device='disk'>` + qcow2 + source + target, toServer, with(func(d *Disk) {
 			d.Type, d.SourcePath, d.Path = "block", "", ""
 		})},
@@ -59,7 +62,10 @@ func TestReadDisks(t *testing.T) {
 			d.Obstacle = "its data are in a file of their own"
 		})},
 		"one of a chain": {`<disk type='file' device='disk'>` + qcow2 + source + `<backingStore type='file'><format type='raw'/><source file='/images/base'/><backingStore/></backingStore>` + target, mapped, with(func(d *Disk) {
-			d.Path, d.Chained, d.BackingPath, d.BackingFormat = "/srv/guests/web.qcow2", true, "/srv/guests/base", "raw"
+			d.Chained, d.BackingPath, d.BackingFormat = true, "/srv/guests/base", "raw"
+		})},
+		"one of a chain that the target is to find": {`<disk type='file' device='disk'>` + qcow2 + source + `<backingStore type='file'><format type='raw'/><source file='/images/base'/><backingStore/></backingStore>` + target, detected, with(func(d *Disk) {
+			d.Chained = true
 		})},
 		"the end of a chain": {`<disk type='file' device='disk'>` + qcow2 + source + `<backingStore/>` + target, nil, plain},
 		"one based on a server's": {`<disk type='file' device='disk'>` + qcow2 + source + `<backingStore type='network'><format type='raw'/><source protocol='nbd' name='x'><host name='h'/></source></backingStore>` + target, nil, with(func(d *Disk) {
