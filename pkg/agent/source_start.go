@@ -333,7 +333,7 @@ func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, e
 	if p.Persist {
 		p.PersistentXML = rewritten[1]
 	}
-	if err := s.planCopy(ctx, definitions[0]); err != nil {
+	if err := s.planCopy(ctx, definitions[0], rewritten[0]); err != nil {
 		return p, err
 	}
 	p.Copy = migration.DiskCopy(s.lm, s.section)

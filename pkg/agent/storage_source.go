@@ -176,10 +176,15 @@ func (s *sourceSession) noteStorage(markers []string, images []v1alpha1.SourceIm
 	}
 }
 
-// planCopy decides which disks are copied, and notes that in the section.
-func (s *sourceSession) planCopy(ctx context.Context, live hypervisor.DomainXML) error {
+// planCopy decides which disks are copied, and notes that in the section. The definition that
+// the target gets must have them where the target has looked: libvirt copies to what that
+// says, over whatever is there.
+func (s *sourceSession) planCopy(ctx context.Context, live, rewritten hypervisor.DomainXML) error {
 	if len(s.section.Guest.Disks) == 0 {
 		return nil
+	}
+	if err := s.checkPlaces(rewritten); err != nil {
+		return err
 	}
 	facts, err := s.diskFacts(ctx, live)
 	if err != nil {
@@ -195,6 +200,20 @@ func (s *sourceSession) planCopy(ctx context.Context, live hypervisor.DomainXML)
 		markers = s.section.Storage.Markers
 	}
 	s.noteStorage(markers, images)
+	return nil
+}
+
+func (s *sourceSession) checkPlaces(rewritten hypervisor.DomainXML) error {
+	there, err := xmlrewrite.ReadDisks([]byte(rewritten), nil, xmlrewrite.Options{})
+	if err != nil {
+		return s.unreadable(err)
+	}
+	for _, d := range s.section.Guest.Disks {
+		if !slices.ContainsFunc(there, func(t xmlrewrite.Disk) bool { return t.Name == string(d.Name) && t.Path == d.Path }) {
+			return refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerDiskNotCopyable,
+				"The disk %s is not at %s in the guest's definition for %s, where it was to be copied to. Create another LiveMigration", d.Name, d.Path, s.lm.Status.TargetNode)
+		}
+	}
 	return nil
 }
 

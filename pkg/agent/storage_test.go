@@ -278,6 +278,22 @@ func TestAnotherFileIsNotTheGuestsDisk(t *testing.T) {
 	}
 }
 
+// TestADiskIsCopiedToWhereTheGuestWillHaveIt, and nowhere else: libvirt copies to what the
+// definition says.
+func TestADiskIsCopiedToWhereTheGuestWillHaveIt(t *testing.T) {
+	const there = hypervisor.DomainXML(`<domain type='kvm'><name>web</name><devices><disk type='file' device='disk'>` +
+		`<driver name='qemu' type='qcow2'/><source file='/images/web.qcow2'/><target dev='vda' bus='virtio'/></disk></devices></domain>`)
+	for path, fits := range map[string]bool{"/images/web.qcow2": true, "/srv/web.qcow2": false} {
+		s := &sourceSession{
+			lm:      &v1alpha1.LiveMigration{},
+			section: &v1alpha1.SourceStatus{Guest: &v1alpha1.GuestFacts{Disks: []v1alpha1.GuestDisk{{Name: "vda", Path: path}}}},
+		}
+		if err := s.checkPlaces(there); (err == nil) != fits {
+			t.Errorf("a disk that is to be copied to %s: %v", path, err)
+		}
+	}
+}
+
 func targetProblem(lm *v1alpha1.LiveMigration) *v1alpha1.Problem {
 	if lm.Status.Target == nil {
 		return nil
