@@ -2,6 +2,7 @@ package agent
 
 import (
 	"path"
+	"slices"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -11,12 +12,14 @@ import (
 	"github.com/virtferry/virtferry/pkg/migration"
 )
 
-// spacePool knows how much space the disks will take that are on their way here, so that no
-// two migrations count on the same. Its zero value is ready.
+// spacePool knows where the disks will be that are on their way here, and how much space they
+// will take, so that no two migrations count on the same. Its zero value is ready.
 type spacePool struct {
 	mu sync.Mutex
 	// promised is in bytes, by migration and directory.
 	promised map[types.UID]map[string]int64
+	// places are the paths of images, by migration.
+	places map[types.UID][]string
 }
 
 // note takes in what an object says of the images of its attempt. They take less the more has
@@ -25,6 +28,20 @@ func (p *spacePool) note(lm *v1alpha1.LiveMigration, section *v1alpha1.TargetSta
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.set(lm.UID, migration.SpaceToCome(lm, section))
+	p.occupy(lm.UID, migration.ImagesLeft(lm, section))
+}
+
+// occupy notes which places a migration has, with the lock held. It has them for as long as it
+// may take away again what is there.
+func (p *spacePool) occupy(uid types.UID, paths []string) {
+	if len(paths) == 0 {
+		delete(p.places, uid)
+		return
+	}
+	if p.places == nil {
+		p.places = map[types.UID][]string{}
+	}
+	p.places[uid] = paths
 }
 
 // set is note with the lock held.
@@ -44,10 +61,12 @@ func (p *spacePool) release(uid types.UID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.promised, uid)
+	delete(p.places, uid)
 }
 
 // plan decides with what the others have been promised taken from what is available, and
-// promises what was decided.
+// promises what was decided. Where the image of another is to be, there is one already:
+// neither could tell it from its own.
 func (p *spacePool) plan(lm *v1alpha1.LiveMigration, disks []v1alpha1.GuestDisk, places []migration.ImagePlace,
 	decide func([]migration.ImagePlace) ([]v1alpha1.TargetImage, []v1alpha1.Blocker),
 ) ([]v1alpha1.TargetImage, []v1alpha1.Blocker) {
@@ -55,10 +74,13 @@ func (p *spacePool) plan(lm *v1alpha1.LiveMigration, disks []v1alpha1.GuestDisk,
 	defer p.mu.Unlock()
 	for i := range places {
 		places[i].Image = p.left(lm.UID, path.Dir(disks[i].Path), places[i].Image)
+		places[i].Image.Exists = places[i].Image.Exists || p.isTaken(lm.UID, disks[i].Path)
 	}
 	images, blockers := decide(places)
 	if len(blockers) == 0 {
-		p.set(lm.UID, migration.SpaceToCome(lm, &v1alpha1.TargetStatus{Images: images}))
+		section := &v1alpha1.TargetStatus{Images: images}
+		p.set(lm.UID, migration.SpaceToCome(lm, section))
+		p.occupy(lm.UID, migration.ImagesLeft(lm, section))
 	}
 	return images, blockers
 }
@@ -70,4 +92,13 @@ func (p *spacePool) left(uid types.UID, dir string, sight hypervisor.ImageSight)
 		}
 	}
 	return sight
+}
+
+func (p *spacePool) isTaken(uid types.UID, file string) bool {
+	for other, paths := range p.places {
+		if other != uid && slices.Contains(paths, file) {
+			return true
+		}
+	}
+	return false
 }

@@ -60,3 +60,35 @@ func TestTwoGuestsDoNotGetTheSameSpace(t *testing.T) {
 		})
 	}
 }
+
+// TestTwoGuestsDoNotGetTheSamePlace, though there is nothing there yet: after a restart, or a
+// call without an answer, each would take the other's image for its own.
+func TestTwoGuestsDoNotGetTheSamePlace(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.diskGuest()
+		const other = "55555555-5555-4555-8555-555555555555"
+		w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: other, Name: "db", LiveXML: hypervisor.DomainXML(
+			`<domain type='kvm'><name>db</name><uuid>` + other + `</uuid><os><type arch='x86_64' machine='pc-q35-7.2'>hvm</type></os><devices>` +
+				`<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='/images/db.qcow2'/><target dev='vda' bus='virtio'/></disk></devices></domain>`)})
+		w.fleet.Host("node-a").AddImage("/images/db.qcow2", hypervisor.ImageSight{Format: "qcow2", CapacityBytes: 8 << 30, AllocatedBytes: 1 << 30})
+		w.api.full = true // The first waits for its slot.
+		lost := &hypervisor.Error{Kind: hypervisor.KindConnectionLost, Message: "the connection was lost"}
+		w.fleet.Host("node-b").FailNext(fake.MethodMakeImage, lost, lost, lost, lost, lost, lost)
+		first := w.migrateWith(guestUUID, copies(v1alpha1.StorageCopyOptions{}))
+		time.Sleep(time.Second / 2)
+		second := w.migrateWith(other, func(lm *v1alpha1.LiveMigration) {
+			copies(v1alpha1.StorageCopyOptions{})(lm)
+			lm.Spec.MigrateData = &v1alpha1.MigrateData{Volumes: []v1alpha1.VolumeMigrateData{{
+				TargetDevice: new("vda"), Source: &v1alpha1.VolumeSource{File: &v1alpha1.PathSource{Path: "/images/web.qcow2"}},
+			}}}
+		})
+		time.Sleep(20 * time.Second)
+		if got := w.api.get(first).Status.Target; got == nil || got.ReadyTime == nil {
+			t.Errorf("the target of the first is %+v", got)
+		}
+		if got := w.api.get(second).Status.Target; got == nil || got.Problem == nil || got.Problem.Blockers[0].Code != v1alpha1.BlockerImageExists {
+			t.Errorf("the target of the second is %+v", got)
+		}
+		w.requireFiles("node-b", "/images/web.qcow2")
+	})
+}

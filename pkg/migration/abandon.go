@@ -17,7 +17,7 @@ import (
 // says what is left in the end.
 func (s *summarizer) clearUp(message string) (said string, wait bool) {
 	a := s.out.Status.Attempt
-	images, markers := imagesLeft(s.lm, CurrentTarget(s.lm)), markersLeft(CurrentSource(s.lm))
+	images, markers := ImagesLeft(s.lm, CurrentTarget(s.lm)), markersLeft(CurrentSource(s.lm))
 	if a == nil || len(images)+len(markers) == 0 {
 		return message, false
 	}

@@ -147,7 +147,7 @@ func stayedUnconfirmed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus
 	out := failed(lm, source)
 	out.Message += fmt.Sprintf(". %s has not reported since. When it is back, ask an administrator to check there with `virsh list --all` that "+
 		"nothing of the guest is left", lm.Status.TargetNode)
-	if left := imagesLeft(lm, CurrentTarget(lm)); len(left) > 0 {
+	if left := ImagesLeft(lm, CurrentTarget(lm)); len(left) > 0 {
 		out.Message += imagesRemain(lm, left)
 	}
 	return out

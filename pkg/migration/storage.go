@@ -256,9 +256,9 @@ func IsOurs(d v1alpha1.GuestDisk, image v1alpha1.TargetImage, sight hypervisor.I
 		sight.AllocatedBytes < emptyImage && !sight.Changed.Before(image.PlannedTime.Add(-timestampTolerance))
 }
 
-// imagesLeft are the images on the target that were made for the migration, or may have been,
+// ImagesLeft are the images on the target that were made for the migration, or may have been,
 // and not removed.
-func imagesLeft(lm *v1alpha1.LiveMigration, target *v1alpha1.TargetStatus) []string {
+func ImagesLeft(lm *v1alpha1.LiveMigration, target *v1alpha1.TargetStatus) []string {
 	var left []string
 	if target == nil || DryRun(lm) {
 		return nil
@@ -276,7 +276,7 @@ func imagesLeft(lm *v1alpha1.LiveMigration, target *v1alpha1.TargetStatus) []str
 // nothing once the copy has ended.
 func SpaceToCome(lm *v1alpha1.LiveMigration, target *v1alpha1.TargetStatus) map[string]int64 {
 	source := CurrentSource(lm)
-	if len(imagesLeft(lm, target)) == 0 || source == nil || source.Guest == nil || source.End != nil || Finished(lm) {
+	if len(ImagesLeft(lm, target)) == 0 || source == nil || source.Guest == nil || source.End != nil || Finished(lm) {
 		return nil
 	}
 	share, out := shareLeft(lm), map[string]int64{}
@@ -311,7 +311,7 @@ func Abandoned(lm *v1alpha1.LiveMigration) bool {
 
 // MakesImages reports whether the target is still to make images.
 func MakesImages(lm *v1alpha1.LiveMigration, section *v1alpha1.TargetStatus) bool {
-	return section.ReadyTime == nil && len(imagesLeft(lm, section)) > 0
+	return section.ReadyTime == nil && len(ImagesLeft(lm, section)) > 0
 }
 
 // markersDue reports whether the source's markers have served: the target has looked, or will
@@ -342,7 +342,7 @@ func cameNever(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) boo
 // withoutImages makes a failure pend while the target has images that were made for the
 // migration.
 func withoutImages(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, out Outcome, now time.Time) Outcome {
-	left := imagesLeft(lm, CurrentTarget(lm))
+	left := ImagesLeft(lm, CurrentTarget(lm))
 	if len(left) == 0 {
 		return out
 	}

@@ -79,7 +79,7 @@ func DecideTarget(f TargetFacts, now time.Time) TargetAction {
 
 // decideAbandoned leaves nothing behind of an attempt that is not started any more.
 func decideAbandoned(lm *v1alpha1.LiveMigration, section *v1alpha1.TargetStatus) TargetAction {
-	if len(imagesLeft(lm, section)) > 0 {
+	if len(ImagesLeft(lm, section)) > 0 {
 		return TargetRemoveImages
 	}
 	return TargetWait
