@@ -74,10 +74,21 @@ func (c ReceiveConfig) mayHold(d v1alpha1.GuestDisk) bool {
 }
 
 // makeImages makes the images that were planned, once that is recorded: whoever comes next
-// must know that they may be there.
+// must know that they may be there. A record that came too late keeps nobody from ending the
+// migration, so the object is read once more.
 func (s *targetSession) makeImages(ctx context.Context) time.Duration {
 	if !s.out.flush(ctx, recordPatience) {
 		return retryInterval
+	}
+	lm, err := s.node.Recorder.Refresh(ctx, s.lm)
+	switch {
+	case errors.Is(err, ErrGone):
+		return 0
+	case err != nil:
+		s.log.Error(err, "Reading the object again failed; trying again", "after", retryInterval)
+		return retryInterval
+	case migration.Finished(lm), migration.Abandoned(lm), migration.CancelRequested(lm), migration.AttemptID(lm) != s.section.AttemptID:
+		return 0 // It is about to be heard of.
 	}
 	section := s.section.DeepCopy()
 	defer func() {

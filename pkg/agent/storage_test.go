@@ -294,6 +294,21 @@ func TestADiskIsCopiedToWhereTheGuestWillHaveIt(t *testing.T) {
 	}
 }
 
+// TestNoImageIsMadeForAMigrationThatIsOver: nobody would remove it.
+func TestNoImageIsMadeForAMigrationThatIsOver(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.diskGuest()
+		release := w.fleet.Host("node-b").Hang(fake.MethodLookAtImage)
+		lm := w.settle(w.migrateWith(guestUUID, copies(v1alpha1.StorageCopyOptions{Disks: []v1alpha1.DiskName{"vda"}})))
+		if lm.Status.Phase != v1alpha1.PhaseFailed {
+			t.Fatalf("the migration ends in %s: %+v", lm.Status.Phase, lm.Status.Conditions)
+		}
+		release()
+		time.Sleep(10 * time.Second)
+		w.requireFiles("node-b", "")
+	})
+}
+
 func targetProblem(lm *v1alpha1.LiveMigration) *v1alpha1.Problem {
 	if lm.Status.Target == nil {
 		return nil
