@@ -161,6 +161,41 @@ func TestConnectionsAndCompression(t *testing.T) {
 	}
 }
 
+// TestDisksAreNotSentInPlainWhereEncryptionIsRequired: a libvirt that encrypts only the memory
+// copies none then.
+func TestDisksAreNotSentInPlainWhereEncryptionIsRequired(t *testing.T) {
+	for _, c := range []struct {
+		version    string
+		encryption v1alpha1.Encryption
+		ignored    []v1alpha1.KnownFault
+		refused    bool
+	}{
+		{"8.1.0", v1alpha1.EncryptionRequired, nil, true},
+		{"8.2.0", v1alpha1.EncryptionRequired, nil, false},
+		{"8.1.0", v1alpha1.EncryptionRequired, []v1alpha1.KnownFault{v1alpha1.FaultDisksUnencrypted}, false},
+		{"8.1.0", v1alpha1.EncryptionAuto, nil, false},
+	} {
+		inWorld(t, func(w *world) {
+			w.diskGuest()
+			w.fleet.Host("node-a").SetVersions(c.version, "7.2.0")
+			lm := w.settle(w.migrateWith(guestUUID, func(lm *v1alpha1.LiveMigration) {
+				copies(v1alpha1.StorageCopyOptions{})(lm)
+				lm.Spec.Options.Transfer = &v1alpha1.TransferOptions{Encryption: c.encryption}
+				lm.Spec.Options.IgnoreKnownFaults = c.ignored
+			}))
+			if !c.refused {
+				w.requireEnd(lm, v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated, "")
+				return
+			}
+			w.requireEnd(lm, v1alpha1.PhaseFailed, v1alpha1.ReasonSourceCheckFailed, "")
+			w.requireCalls(fake.MethodMigrate, 0)
+			if p := lm.Status.Source.Problem; p.Blockers[0].Code != v1alpha1.BlockerEncryptionUnavailable {
+				t.Errorf("the problem is %+v", p)
+			}
+		})
+	}
+}
+
 // TestAServerNameIsCheckedBeforeItIsUsed: it comes from the target's agent.
 func TestAServerNameIsCheckedBeforeItIsUsed(t *testing.T) {
 	inWorld(t, func(w *world) {

@@ -25,13 +25,24 @@ func (s *sourceSession) versionFaults(ctx context.Context, live hypervisor.Domai
 	var faults []string
 	var refused []error
 	for _, f := range foundFaults(s.lm, source, s.targetHost(), s.uses(live, memoryBytes)...) {
-		if f.Effect == versions.Refuse {
+		switch {
+		case f.Effect == versions.Refuse:
 			refused = append(refused, refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerVersionUnsupported, "%s", f))
+			continue
+		case f.ID == string(v1alpha1.FaultDisksUnencrypted) && s.mustEncrypt():
+			refused = append(refused, refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerEncryptionUnavailable,
+				"spec.options.transfer.encryption is Required, but %s. Create another LiveMigration after that", f))
 			continue
 		}
 		faults = append(faults, f.String())
 	}
 	return migration.Warnings(faults), allOf(refused)
+}
+
+// mustEncrypt reports whether nothing of the guest may be sent in plain.
+func (s *sourceSession) mustEncrypt() bool {
+	o := transferOptions(s.lm)
+	return o != nil && o.Encryption == v1alpha1.EncryptionRequired
 }
 
 // uses returns what the migration and the guest make use of.
