@@ -323,7 +323,8 @@ func markersDue(lm *v1alpha1.LiveMigration, section *v1alpha1.SourceStatus) bool
 
 // cameNever reports whether the images on the target have never been the guest's: it runs on
 // the source, or has shut itself down there, and nobody has seen it on the target. Whatever is
-// uncertain, such as why it has stopped, leaves them alone.
+// uncertain, such as why it has stopped, leaves them alone: an emulator that has crashed may
+// have sent all of the guest before.
 func cameNever(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) bool {
 	if source.End == nil || source.End.Call == v1alpha1.CallSucceeded || InPostCopy(source) || target.ArrivedTime != nil || Whole(target) {
 		return false
@@ -334,9 +335,8 @@ func cameNever(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) boo
 		return false
 	}
 	end := &source.End.Domain
-	own := end.Reason == string(hypervisor.ReasonShutdown) || end.Reason == string(hypervisor.ReasonCrashed)
 	side := sourceSideOf(source, target)
-	return side == SideLive || side == SideStopped && own
+	return side == SideLive || side == SideStopped && end.Reason == string(hypervisor.ReasonShutdown)
 }
 
 // withoutImages makes a failure pend while the target has images that were made for the

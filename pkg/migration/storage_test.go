@@ -283,6 +283,7 @@ func TestImagesAreRemovedOnlyIfTheGuestHasNeverCome(t *testing.T) {
 		"the source holds it":              {makeMigration("m").ended(failed, "Other", "Paused/Migration").onTarget("Absent", true), false},
 		"it has shut itself down":          {makeMigration("m").ended(failed, "Other", "Shutoff/Shutdown").onTarget("Absent", true), true},
 		"it has stopped, nobody knows why": {makeMigration("m").ended(failed, "Other", "Shutoff/Unknown").onTarget("Absent", true), false},
+		"its emulator has crashed there":   {makeMigration("m").ended(unknown, "Other", "Shutoff/Crashed").onTarget("Absent", true), false},
 		"it was destroyed on the source":   {makeMigration("m").ended(failed, "Other", "Shutoff/Destroyed").onTarget("Absent", true), false},
 		"it was in post-copy":              {makeMigration("m").ended(failed, "Other", "Shutoff/Shutdown").inPostCopy().onTarget("Absent", true), false},
 		"the image is not there any more":  {makeMigration("m").ended(failed, "Other", "Running/Booted").onTarget("Absent", true), false},
