@@ -26,3 +26,23 @@ func (s *sourceSession) adopt(ctx context.Context) {
 		s.log.Error(err, "Reading a migration that is under way failed; going on with what is known of it")
 	}
 }
+
+// adopt takes over what another process has reported of the attempt already, which the first
+// news of this one may be too old to tell. It must not be taken back: above all not which
+// images were made for the guest, which would be found in its way. It reports whether there
+// was something.
+func (s *targetSession) adopt(ctx context.Context) (known bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, adoptPatience)
+	defer cancel()
+	lm, err := s.node.Recorder.Refresh(ctx, s.lm)
+	if err != nil {
+		return false, err //nolint:wrapcheck // The caller tells of it.
+	}
+	current := migration.CurrentTarget(lm)
+	if current == nil || current.AttemptID != s.attempt {
+		return false, nil
+	}
+	s.section, s.maybeMade = current.DeepCopy(), true
+	s.node.keepPromises(lm)
+	return true, nil
+}

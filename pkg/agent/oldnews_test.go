@@ -193,3 +193,42 @@ func TestASuccessorTakesNothingBack(t *testing.T) {
 		w.settle(lm) // The API of this world takes no progress that falls.
 	})
 }
+
+// TestATargetsSuccessorTakesNothingBack either: it would find the image that was made for the
+// guest in the guest's way, refuse it, and forget the image.
+func TestATargetsSuccessorTakesNothingBack(t *testing.T) {
+	for name, started := range map[string]bool{"before the start": false, "after it": true} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				change := copies(v1alpha1.StorageCopyOptions{})
+				if started {
+					w.busy()
+					change = keepGoing(true)
+				} else {
+					w.diskGuest()
+					w.api.full = true
+				}
+				lm := w.migrateWith(guestUUID, change)
+				w.await(lm, "the target", func(lm *v1alpha1.LiveMigration) bool {
+					return lm.Status.Target != nil && lm.Status.Target.ReadyTime != nil && migration.Started(lm) == started && lm.Status.Source.Storage == nil
+				})
+				w.b.stop()
+				early := w.api.get(lm).DeepCopy()
+				early.Status.Target = nil
+				w.b.startWith(early)
+				time.Sleep(5 * time.Second)
+				if now := w.api.get(lm).Status.Target; now == nil || now.Problem != nil || now.ReadyTime == nil {
+					t.Errorf("the target is %+v", now)
+				}
+				w.api.update(lm.UID, func(*v1alpha1.LiveMigration) { w.api.full = false }) // The API's mutex is held.
+				if started {
+					w.ask(lm, v1alpha1.AnnotationForceComplete, "1")
+				}
+				if after := w.settle(lm); after.Status.Phase != v1alpha1.PhaseSucceeded {
+					t.Errorf("it ends in %s: %+v", after.Status.Phase, after.Status.Conditions)
+				}
+				w.requireOnce("node-b")
+			})
+		})
+	}
+}

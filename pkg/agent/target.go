@@ -285,6 +285,13 @@ func (s *targetSession) settle(ctx context.Context, what string, do func(ctx con
 
 // prepare checks the host and offers its facts.
 func (s *targetSession) prepare(ctx context.Context) time.Duration {
+	switch known, err := s.adopt(ctx); {
+	case err != nil:
+		s.log.Error(err, "Reading the object again failed; trying again", "after", retryInterval)
+		return retryInterval
+	case known:
+		return followFirst
+	}
 	section := &v1alpha1.TargetStatus{AttemptID: s.lm.Status.Attempt.ID}
 	host, err := s.hv.HostInfo(ctx)
 	if err != nil {
