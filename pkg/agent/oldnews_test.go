@@ -232,3 +232,25 @@ func TestATargetsSuccessorTakesNothingBack(t *testing.T) {
 		})
 	}
 }
+
+// TestATargetsSuccessorDoesNotDisownImages that are in use by now, because it is first told that
+// they are to be made.
+func TestATargetsSuccessorDoesNotDisownImages(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.diskGuest()
+		w.api.full = true
+		lm := w.migrateWith(guestUUID, copies(v1alpha1.StorageCopyOptions{}))
+		now := w.await(lm, "the target", func(lm *v1alpha1.LiveMigration) bool {
+			return lm.Status.Target != nil && lm.Status.Target.ReadyTime != nil
+		})
+		w.b.stop()
+		w.fleet.Host("node-b").AddImage("/images/web.qcow2", hypervisor.ImageSight{Format: "qcow2", CapacityBytes: 8 << 30, AllocatedBytes: 1 << 30})
+		early := now.DeepCopy()
+		early.Status.Target.ReadyTime, early.Status.Target.Images[0].State = nil, v1alpha1.TargetImagePlanned
+		w.b.startWith(early)
+		time.Sleep(5 * time.Second)
+		if now := w.api.get(lm).Status.Target; now == nil || now.Problem != nil || now.ReadyTime == nil || now.Images[0].State != v1alpha1.TargetImageMade {
+			t.Errorf("the target is %+v", now)
+		}
+	})
+}

@@ -74,21 +74,10 @@ func (c ReceiveConfig) mayHold(d v1alpha1.GuestDisk) bool {
 }
 
 // makeImages makes the images that were planned, once that is recorded: whoever comes next
-// must know that they may be there. A record that came too late keeps nobody from ending the
-// migration, so the object is read once more.
+// must know that they may be there.
 func (s *targetSession) makeImages(ctx context.Context) time.Duration {
-	if !s.out.flush(ctx, recordPatience) {
-		return retryInterval
-	}
-	lm, err := s.node.Recorder.Refresh(ctx, s.lm)
-	switch {
-	case errors.Is(err, ErrGone):
-		return 0
-	case err != nil:
-		s.log.Error(err, "Reading the object again failed; trying again", "after", retryInterval)
-		return retryInterval
-	case migration.Finished(lm), migration.Abandoned(lm), migration.CancelRequested(lm), migration.AttemptID(lm) != s.section.AttemptID:
-		return 0 // It is about to be heard of.
+	if due, wait := s.imagesDue(ctx); !due {
+		return wait
 	}
 	section := s.section.DeepCopy()
 	defer func() {
@@ -113,6 +102,30 @@ func (s *targetSession) makeImages(ctx context.Context) time.Duration {
 	}
 	section.ReadyTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
 	return 0
+}
+
+// imagesDue reports whether the images that were planned are to be made, or how long to wait. A
+// record that came too late keeps nobody from ending the migration, and what this process was
+// told first may be older than what another has done since; so the object is read once more.
+func (s *targetSession) imagesDue(ctx context.Context) (due bool, wait time.Duration) {
+	if !s.out.flush(ctx, recordPatience) {
+		return false, retryInterval
+	}
+	lm, err := s.node.Recorder.Refresh(ctx, s.lm)
+	switch {
+	case errors.Is(err, ErrGone):
+		return false, 0
+	case err != nil:
+		s.log.Error(err, "Reading the object again failed; trying again", "after", retryInterval)
+		return false, retryInterval
+	case migration.Finished(lm), migration.Abandoned(lm), migration.CancelRequested(lm), migration.AttemptID(lm) != s.section.AttemptID:
+		return false, 0 // It is about to be heard of.
+	}
+	if current := migration.CurrentTarget(lm); current != nil && !migration.MakesImages(lm, current) {
+		s.section = current.DeepCopy()
+		return false, followFirst
+	}
+	return true, 0
 }
 
 // makeImage makes an image. What is found in its place is ours only if it may be: an earlier
