@@ -254,3 +254,25 @@ func TestATargetsSuccessorDoesNotDisownImages(t *testing.T) {
 		}
 	})
 }
+
+// TestATargetsSuccessorRemovesNothingOfTheNext migration, whose image is where that of the one
+// was which it first hears of.
+func TestATargetsSuccessorRemovesNothingOfTheNext(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.diskGuest()
+		w.api.full = true
+		lm := w.migrateWith(guestUUID, copies(v1alpha1.StorageCopyOptions{}))
+		early := w.await(lm, "the target", func(lm *v1alpha1.LiveMigration) bool {
+			return lm.Status.Target != nil && lm.Status.Target.ReadyTime != nil
+		}).DeepCopy()
+		early.Status.Attempt.AbandonedTime = new(metav1.NewMicroTime(time.Now()))
+		w.ask(lm, v1alpha1.AnnotationCancel, "now")
+		w.settle(lm)
+		w.requireFiles("node-b", "")
+		w.b.stop()
+		w.fleet.Host("node-b").AddImage("/images/web.qcow2", hypervisor.ImageSight{Format: "qcow2", CapacityBytes: 8 << 30})
+		w.b.startWith(early)
+		time.Sleep(5 * time.Second)
+		w.requireFiles("node-b", "/images/web.qcow2")
+	})
+}

@@ -170,18 +170,10 @@ func (s *targetSession) makeImage(ctx context.Context, image *v1alpha1.TargetIma
 	}
 }
 
-// removeImages removes the images that were made for a guest that does not come. The guest is
-// looked at once more: whatever is active here may write to them.
+// removeImages removes the images that were made for a guest that does not come.
 func (s *targetSession) removeImages(ctx context.Context) time.Duration {
-	seen := look(ctx, s.hv, s.lm.Status.DomainUUID)
-	switch {
-	case !seen.seen:
-		return retryInterval
-	case seen.domain != nil && seen.domain.Active():
-		if s.section.Domain != nil && migration.Started(s.lm) {
-			return s.observe(ctx, true)
-		}
-		return retryInterval
+	if due, wait := s.removalDue(ctx); !due {
+		return wait
 	}
 	section := s.section.DeepCopy()
 	for i := range section.Images {
@@ -197,6 +189,33 @@ func (s *targetSession) removeImages(ctx context.Context) time.Duration {
 	s.section = section
 	s.out.report(section, atOnce)
 	return followInterval
+}
+
+// removalDue reports whether images are still to be removed, or how long to wait. The guest is
+// looked at once more: whatever is active here may write to them. So is the object: another
+// process may have ended this long ago, and what is there now be somebody else's.
+func (s *targetSession) removalDue(ctx context.Context) (due bool, wait time.Duration) {
+	lm, err := s.node.Recorder.Refresh(ctx, s.lm)
+	switch {
+	case errors.Is(err, ErrGone):
+		return false, followInterval
+	case err != nil:
+		s.log.Error(err, "Reading the object again failed; trying again", "after", followInterval)
+		return false, followInterval
+	case migration.Finished(lm), migration.AttemptID(lm) != s.section.AttemptID:
+		return false, 0 // It is about to be heard of.
+	}
+	seen := look(ctx, s.hv, s.lm.Status.DomainUUID)
+	switch {
+	case !seen.seen:
+		return false, retryInterval
+	case seen.domain != nil && seen.domain.Active():
+		if s.section.Domain != nil && migration.Started(s.lm) {
+			return false, s.observe(ctx, true)
+		}
+		return false, retryInterval
+	}
+	return true, 0
 }
 
 // removeImage removes an image that was made for the guest. Of one that may not have been, it
