@@ -131,13 +131,11 @@ func (s *targetSession) imagesDue(ctx context.Context) (due bool, wait time.Dura
 // makeImage makes an image. What is found in its place is ours only if it may be: an earlier
 // try, by whatever process, had no answer, and it is what that one would have made.
 func (s *targetSession) makeImage(ctx context.Context, image *v1alpha1.TargetImage) error {
-	disks := migration.CurrentSource(s.lm).Guest.Disks
-	at := slices.IndexFunc(disks, func(d v1alpha1.GuestDisk) bool { return d.Name == image.Name && d.Path == image.Path })
-	if at < 0 || !s.node.Receive.mayHold(disks[at]) {
+	d, known := s.diskOf(image)
+	if !known || !s.node.Receive.mayHold(d) {
 		return refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerDiskNotCopyable,
 			"The source does not report the disk %s any more. Create another LiveMigration", image.Name)
 	}
-	d := disks[at]
 	wanted := hypervisor.NewImage{Path: d.Path, Format: d.Format, CapacityBytes: uint64(d.CapacityBytes)} //nolint:gosec // Positive by the plan.
 	if d.Backing != nil {
 		wanted.BackingPath, wanted.BackingFormat = d.Backing.Path, d.Backing.Format
@@ -168,6 +166,20 @@ func (s *targetSession) makeImage(ctx context.Context, image *v1alpha1.TargetIma
 		s.maybeMade = true
 		return fmt.Errorf("making the image of the disk %s: %w", d.Name, err)
 	}
+}
+
+// diskOf returns the disk of which the source has told that an image is for it. A source whose
+// agent looks at the guest anew tells of none.
+func (s *targetSession) diskOf(image *v1alpha1.TargetImage) (disk v1alpha1.GuestDisk, known bool) {
+	source := migration.CurrentSource(s.lm)
+	if source == nil || source.Guest == nil {
+		return disk, false
+	}
+	at := slices.IndexFunc(source.Guest.Disks, func(d v1alpha1.GuestDisk) bool { return d.Name == image.Name && d.Path == image.Path })
+	if at < 0 {
+		return disk, false
+	}
+	return source.Guest.Disks[at], true
 }
 
 // removeImages removes the images that were made for a guest that does not come.
@@ -222,8 +234,7 @@ func (s *targetSession) removalDue(ctx context.Context) (due bool, wait time.Dur
 // must be certain that it was.
 func (s *targetSession) removeImage(ctx context.Context, image *v1alpha1.TargetImage) error {
 	if image.State == v1alpha1.TargetImagePlanned {
-		disks := migration.CurrentSource(s.lm).Guest.Disks
-		at := slices.IndexFunc(disks, func(d v1alpha1.GuestDisk) bool { return d.Name == image.Name && d.Path == image.Path })
+		d, known := s.diskOf(image)
 		sight, err := s.hv.LookAtImage(ctx, image.Path)
 		switch {
 		case err != nil:
@@ -231,7 +242,7 @@ func (s *targetSession) removeImage(ctx context.Context, image *v1alpha1.TargetI
 		case !sight.Exists:
 			image.State, image.Error = v1alpha1.TargetImageRemoved, ""
 			return nil
-		case at < 0 || !migration.IsOurs(disks[at], *image, sight):
+		case !known || !migration.IsOurs(d, *image, sight):
 			image.State, image.Error = v1alpha1.TargetImageNotOurs, ""
 			return nil
 		}

@@ -294,6 +294,21 @@ func TestADiskIsCopiedToWhereTheGuestWillHaveIt(t *testing.T) {
 	}
 }
 
+// TestAnImageIsLeftAloneWhereTheSourceTellsOfNoDisks: nobody knows whose it is.
+func TestAnImageIsLeftAloneWhereTheSourceTellsOfNoDisks(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.fleet.Host("node-b").AddImage("/images/web.qcow2", hypervisor.ImageSight{Format: "qcow2"})
+		s := &targetSession{hv: w.fleet.Host("node-b"), lm: &v1alpha1.LiveMigration{Status: v1alpha1.LiveMigrationStatus{
+			Attempt: &v1alpha1.AttemptStatus{ID: "1"}, Source: &v1alpha1.SourceStatus{AttemptID: "1"},
+		}}}
+		image := &v1alpha1.TargetImage{Name: "vda", Path: "/images/web.qcow2", State: v1alpha1.TargetImagePlanned}
+		if err := s.removeImage(t.Context(), image); err != nil || image.State != v1alpha1.TargetImageNotOurs {
+			t.Errorf("the image is %s, %v", image.State, err)
+		}
+		w.requireFiles("node-b", "/images/web.qcow2")
+	})
+}
+
 // TestNoImageIsMadeForAMigrationThatIsOver: nobody would remove it.
 func TestNoImageIsMadeForAMigrationThatIsOver(t *testing.T) {
 	inWorld(t, func(w *world) {
