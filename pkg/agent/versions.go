@@ -25,18 +25,26 @@ func (s *sourceSession) versionFaults(ctx context.Context, live hypervisor.Domai
 	var faults []string
 	var refused []error
 	for _, f := range foundFaults(s.lm, source, s.targetHost(), s.uses(live, memoryBytes)...) {
-		switch {
-		case f.Effect == versions.Refuse:
-			refused = append(refused, refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerVersionUnsupported, "%s", f))
-			continue
-		case f.ID == string(v1alpha1.FaultDisksUnencrypted) && s.mustEncrypt():
-			refused = append(refused, refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerEncryptionUnavailable,
-				"spec.options.transfer.encryption is Required, but %s. Create another LiveMigration after that", f))
+		if err := s.refusalOf(f); err != nil {
+			refused = append(refused, err)
 			continue
 		}
 		faults = append(faults, f.String())
 	}
 	return migration.Warnings(faults), allOf(refused)
+}
+
+// refusalOf returns why a migration with a known fault is refused; nil if its user is told only.
+func (s *sourceSession) refusalOf(f versions.Finding) error {
+	switch {
+	case f.Effect == versions.Refuse:
+		return refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerVersionUnsupported, "%s", f)
+	case f.ID == string(v1alpha1.FaultDisksUnencrypted) && s.mustEncrypt():
+		return refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerEncryptionUnavailable,
+			"spec.options.transfer.encryption is Required, but %s. Create another LiveMigration after that", f)
+	default:
+		return nil
+	}
 }
 
 // mustEncrypt reports whether nothing of the guest may be sent in plain.
