@@ -233,19 +233,18 @@ func (s *targetSession) removalDue(ctx context.Context) (due bool, wait time.Dur
 // removeImage removes an image that was made for the guest. Of one that may not have been, it
 // must be certain that it was.
 func (s *targetSession) removeImage(ctx context.Context, image *v1alpha1.TargetImage) error {
-	if image.State == v1alpha1.TargetImagePlanned {
-		d, known := s.diskOf(image)
-		sight, err := s.hv.LookAtImage(ctx, image.Path)
-		switch {
-		case err != nil:
-			return err //nolint:wrapcheck // The caller says what it is about.
-		case !sight.Exists:
-			image.State, image.Error = v1alpha1.TargetImageRemoved, ""
-			return nil
-		case !known || !migration.IsOurs(d, *image, sight):
-			image.State, image.Error = v1alpha1.TargetImageNotOurs, ""
-			return nil
-		}
+	d, known := s.diskOf(image)
+	sight, err := s.hv.LookAtImage(ctx, image.Path)
+	made := image.State == v1alpha1.TargetImageMade
+	switch {
+	case err != nil:
+		return err //nolint:wrapcheck // The caller says what it is about.
+	case !sight.Exists:
+		image.State, image.Error = v1alpha1.TargetImageRemoved, ""
+		return nil
+	case !made && (!known || !migration.IsOurs(d, *image, sight)), made && known && migration.WasReplaced(d, sight):
+		image.State, image.Error = v1alpha1.TargetImageNotOurs, ""
+		return nil
 	}
 	s.log.Info("Removing an image that was made for the guest, which has not come", "disk", image.Name, "image", image.Path)
 	if err := s.hv.RemoveImage(ctx, image.Path); err != nil {

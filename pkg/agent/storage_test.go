@@ -158,6 +158,31 @@ func TestImagesOfAGuestThatDoesNotComeAreRemoved(t *testing.T) {
 	}
 }
 
+// TestAnImageThatSomebodyHasReplacedStays: the guest's was made, and then somebody has put
+// another one there.
+func TestAnImageThatSomebodyHasReplacedStays(t *testing.T) {
+	for name, other := range map[string]hypervisor.ImageSight{
+		"another size":   {Format: "qcow2", CapacityBytes: 9 << 30, AllocatedBytes: 1 << 30},
+		"another format": {Format: "raw", CapacityBytes: 8 << 30, AllocatedBytes: 1 << 30},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.diskGuest()
+				w.api.full = true
+				lm := w.migrateWith(guestUUID, copies(v1alpha1.StorageCopyOptions{}))
+				time.Sleep(10 * time.Second)
+				w.fleet.Host("node-b").AddImage("/images/web.qcow2", other)
+				w.ask(lm, v1alpha1.AnnotationCancel, "1")
+				lm = w.settle(lm)
+				w.requireFiles("node-b", "/images/web.qcow2")
+				if images := lm.Status.Target.Images; lm.Status.Phase != v1alpha1.PhaseCancelled || images[0].State != v1alpha1.TargetImageNotOurs {
+					t.Errorf("it ends in %s, with %+v", lm.Status.Phase, images)
+				}
+			})
+		})
+	}
+}
+
 // TestImagesThatCannotBeRemovedAreTold, and the migration ends all the same.
 func TestImagesThatCannotBeRemovedAreTold(t *testing.T) {
 	inWorld(t, func(w *world) {

@@ -23,6 +23,8 @@ const (
 	emptyImage = 1 << 20
 	// timestampTolerance is by how much a file system's time may lag behind the clock.
 	timestampTolerance = time.Second
+	// rawFormat is that of images that are nothing but what is on the disk.
+	rawFormat = "raw"
 	// oneFile is the kind of disks that can be copied.
 	oneFile = "file"
 )
@@ -254,6 +256,15 @@ func StorageCopy(lm *v1alpha1.LiveMigration) *v1alpha1.StorageCopyOptions {
 func IsOurs(d v1alpha1.GuestDisk, image v1alpha1.TargetImage, sight hypervisor.ImageSight) bool {
 	return sight.Exists && image.PlannedTime != nil && sight.Format == d.Format && clamp(sight.CapacityBytes) == d.CapacityBytes &&
 		sight.AllocatedBytes < emptyImage && !sight.Changed.Before(image.PlannedTime.Add(-timestampTolerance))
+}
+
+// WasReplaced reports whether a file cannot be the image any more that was made for a disk:
+// somebody has put another one in its place. What is in a raw image may look like anything.
+func WasReplaced(d v1alpha1.GuestDisk, sight hypervisor.ImageSight) bool {
+	if sight.Format != d.Format {
+		return d.Format != rawFormat
+	}
+	return clamp(sight.CapacityBytes) != d.CapacityBytes
 }
 
 // ImagesLeft are the images on the target that were made for the migration, or may have been,
