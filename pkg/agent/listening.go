@@ -11,8 +11,11 @@ import (
 )
 
 // connectTimeout bounds the wait for a listener. One on the node itself answers at once;
-// where packets are dropped, nobody does.
-const connectTimeout = time.Second
+// where packets are dropped, nobody does, and the guest waits for that.
+const connectTimeout = 200 * time.Millisecond
+
+// lookupTimeout bounds the wait for the address of a host that is known by name.
+const lookupTimeout = time.Second
 
 // Listens reports whether something accepts TCP connections at an address. It connects,
 // and sends nothing: an agent is mostly not in its host's network namespace, and can see
@@ -76,7 +79,7 @@ func addressOf(ctx context.Context, host string, only4 bool) netip.Addr {
 	if only4 {
 		network = "ip4"
 	}
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	addresses, err := net.DefaultResolver.LookupNetIP(ctx, network, host)
 	if err != nil || len(addresses) == 0 {
