@@ -224,3 +224,28 @@ func TestUsersMigrateDataWins(t *testing.T) {
 		t.Errorf("the guest's consoles do not listen where the user wants them: %s", all)
 	}
 }
+
+// TestPortsOfOthersAreNotOffered: a port on which a program of the target listens is given
+// to no guest, though no guest of that host has it.
+func TestPortsOfOthersAreNotOffered(t *testing.T) {
+	const first, last = 10000, 10003 // Of the agents' default range.
+	for port := uint16(first); port <= last; port++ {
+		l, err := env.b.Listen(t.Context(), port)
+		if err != nil {
+			continue // A guest's, that another test has left there.
+		}
+		defer l.Close()
+	}
+	g := env.startGuest(t, env.a, lab.GuestConfig{TCPSerials: []int{17003}})
+	lm := env.migrate(t, v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: env.b.Name(), DryRun: new(true)})
+	lm = env.awaitPhase(t, lm, v1alpha1.PhaseSucceeded)
+	offer := lm.Status.Target.Offer
+	if offer == nil || offer.Serial == nil || len(offer.Serial.Ports) == 0 {
+		t.Fatalf("no ports are offered: %+v", offer)
+	}
+	for _, port := range offer.Serial.Ports {
+		if port <= last {
+			t.Errorf("the port %d is offered, on which another program listens", port)
+		}
+	}
+}

@@ -26,6 +26,7 @@ const readyTimeout = 60 * time.Second
 // concurrently.
 type Component struct {
 	lab       *Lab
+	spawner   *spawner // Whose network it lives in.
 	name      string
 	path      string
 	args      []string
@@ -39,14 +40,14 @@ type Component struct {
 // arguments come last and so override the lab's. Further managers compete with
 // the first one for leadership.
 func (l *Lab) StartManager(ctx context.Context, extraArgs ...string) (*Component, error) {
-	return l.startComponent(ctx, "manager", []string{"manager"}, extraArgs)
+	return l.startComponent(ctx, l.spawner, "manager", []string{"manager"}, extraArgs)
 }
 
 // StartAgent starts the host's agent, without waiting for it to be ready. It runs
-// outside the host's namespaces and reaches libvirt by its socket, as an agent in
-// a pod does; so CutOff does not cut it off from the control plane. Extra
-// arguments come last and so override the lab's. The host's Node object is made
-// when it is missing.
+// outside the host's namespaces, and reaches libvirt by its socket and the host by its
+// address, as an agent in a pod does; so CutOff does not cut it off from the control
+// plane. Extra arguments come last and so override the lab's. The host's Node object is
+// made when it is missing.
 func (h *Host) StartAgent(ctx context.Context, extraArgs ...string) (*Component, error) {
 	controlPlane := h.lab.ControlPlane()
 	if controlPlane == nil {
@@ -55,7 +56,11 @@ func (h *Host) StartAgent(ctx context.Context, extraArgs ...string) (*Component,
 	if err := controlPlane.EnsureNode(ctx, h.name); err != nil {
 		return nil, err
 	}
-	c, err := h.lab.startComponent(ctx, "agent-"+h.name, []string{
+	network := h.lab.network
+	if err := network.reach(controlPlane.address()); err != nil {
+		return nil, err
+	}
+	c, err := h.lab.startComponent(ctx, network.inside, "agent-"+h.name, []string{
 		"agent", "--node-name=" + h.name, "--libvirt-uri=" + h.LibvirtURI(), "--migration-address=" + h.Address(),
 		"--host-root=" + h.dir,
 	}, extraArgs)
@@ -85,8 +90,9 @@ func (l *Lab) Components() []*Component {
 // errNoControlPlane says what a component cannot do without.
 var errNoControlPlane = errors.New("the lab has no control plane")
 
-// startComponent starts one of Virtferry's processes under a name of its own.
-func (l *Lab) startComponent(ctx context.Context, name string, args, extraArgs []string) (*Component, error) {
+// startComponent starts one of Virtferry's processes under a name of its own, in the
+// network that the spawner lives in.
+func (l *Lab) startComponent(ctx context.Context, s *spawner, name string, args, extraArgs []string) (*Component, error) {
 	controlPlane := l.ControlPlane()
 	if controlPlane == nil {
 		return nil, fmt.Errorf("starting %s: %w", name, errNoControlPlane)
@@ -100,9 +106,14 @@ func (l *Lab) startComponent(ctx context.Context, name string, args, extraArgs [
 		return nil, err
 	}
 	health := fmt.Sprintf("%s:%d", loopback, port)
+	if s != l.spawner {
+		if err := l.network.publish(health); err != nil {
+			return nil, err
+		}
+	}
 	args = append(args, "--kubeconfig="+controlPlane.Kubeconfig(),
 		"--health-probe-bind-address="+health, "--metrics-bind-address=0")
-	c := &Component{lab: l, path: path, args: append(args, extraArgs...), healthURL: "http://" + health + "/readyz"}
+	c := &Component{lab: l, spawner: s, path: path, args: append(args, extraArgs...), healthURL: "http://" + health + "/readyz"}
 	l.mu.Lock()
 	c.name = uniqueName(name, l.components)
 	l.components = append(l.components, c)
@@ -144,7 +155,7 @@ func (c *Component) Start() error {
 	if c.process != nil && c.process.Running() {
 		return nil
 	}
-	p, err := c.lab.spawner.startProcess(c.name, c.LogPath(), exec.Command(c.path, c.args...))
+	p, err := c.spawner.startProcess(c.name, c.LogPath(), exec.Command(c.path, c.args...))
 	if err != nil {
 		return err
 	}

@@ -8,15 +8,6 @@ import (
 	"net"
 )
 
-// Listen listens on a free TCP port of the host's own address, inside the host.
-func (h *Host) Listen(ctx context.Context) (l net.Listener, err error) {
-	ended := h.inside.do(func() {
-		var config net.ListenConfig
-		l, err = config.Listen(ctx, "tcp", net.JoinHostPort(h.Address(), "0"))
-	})
-	return l, errors.Join(ended, err)
-}
-
 // Dial connects to a TCP address from inside the host.
 func (h *Host) Dial(ctx context.Context, address string) (c net.Conn, err error) {
 	ended := h.inside.do(func() {

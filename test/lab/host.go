@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -169,6 +170,21 @@ func (h *Host) Listening(context.Context) ([]netip.AddrPort, error) {
 		all = append(all, found...)
 	}
 	return all, nil
+}
+
+// Listen listens on a TCP port of the host's own address, inside the host; 0 is one
+// that is free.
+func (h *Host) Listen(ctx context.Context, port uint16) (net.Listener, error) {
+	var l net.Listener
+	err := within(h.inside, func() (err error) {
+		var config net.ListenConfig
+		l, err = config.Listen(ctx, "tcp", netip.AddrPortFrom(h.address, port).String())
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listening on %s: %w", h.name, err)
+	}
+	return l, nil
 }
 
 // Crash kills the host as a power failure does: libvirtd and all guests are gone

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -21,6 +22,8 @@ import (
 const (
 	networkPrefix    = "192.0.2.0/24"
 	firstHostAddress = "192.0.2.11"
+	// agentsAddress is the switch's own, from which agents reach the hosts.
+	agentsAddress = "192.0.2.1/24"
 )
 
 // Ports by libvirt's defaults: those that QEMUs listen at for incoming migrations, and
@@ -49,10 +52,14 @@ const (
 )
 
 // network is the switch that all hosts are plugged into: a network namespace
-// without a name, held by a process that does nothing.
+// without a name, held by a process that does nothing. Agents live in it as well: like
+// pods, they are outside of the hosts' namespaces and reach the hosts' addresses.
 type network struct {
 	holder *Process
 	inside *spawner
+
+	mu       sync.Mutex
+	gateways map[string]*gateway // By address.
 }
 
 // newNetwork starts the switch. It has two bridges: one for the management
@@ -68,19 +75,49 @@ func newNetwork(ctx context.Context, s *spawner, logDir string) (*network, error
 	if err != nil {
 		return nil, fmt.Errorf("entering the switch: %w", err)
 	}
-	n := &network{holder: holder, inside: inside}
+	n := &network{holder: holder, inside: inside, gateways: map[string]*gateway{}}
 	for _, bridge := range []string{managementBridge, guestsBridge} {
 		if err := n.ip(ctx, "link", "add", bridge, "up", "type", "bridge"); err != nil {
 			return nil, err
 		}
 	}
-	return n, nil
+	err = errors.Join(
+		n.ip(ctx, "link", "set", "lo", "up"),
+		n.ip(ctx, "address", "add", agentsAddress, "dev", managementBridge),
+	)
+	return n, err
+}
+
+// reach lets agents, which live in the switch, connect to an address of the
+// loopback interface outside, such as the API server's.
+func (n *network) reach(address string) error { return n.connect(n.inside, nil, address) }
+
+// publish lets the outside connect to such an address of an agent.
+func (n *network) publish(address string) error { return n.connect(nil, n.inside, address) }
+
+func (n *network) connect(from, to *spawner, address string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.gateways[address] != nil {
+		return nil
+	}
+	g, err := newGateway(from, to, address)
+	if err == nil {
+		n.gateways[address] = g
+	}
+	return err
 }
 
 // stop takes the switch down. Its holder was started by the lab's own spawner.
 func (n *network) stop(ctx context.Context) error {
+	var errs []error
+	n.mu.Lock()
+	for _, g := range n.gateways {
+		errs = append(errs, g.stop())
+	}
+	n.mu.Unlock()
 	n.inside.stop()
-	return n.holder.Kill(ctx, syscall.SIGKILL)
+	return errors.Join(append(errs, n.holder.Kill(ctx, syscall.SIGKILL))...)
 }
 
 // ip runs ip(8) in the switch.

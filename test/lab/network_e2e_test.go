@@ -27,7 +27,7 @@ const delaySlack = 5 * time.Millisecond
 // connect makes a TCP connection between two hosts and returns both ends.
 func connect(ctx context.Context, t *testing.T, from, to *lab.Host) (near, far net.Conn) {
 	t.Helper()
-	listener, err := to.Listen(ctx)
+	listener, err := to.Listen(ctx, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
