@@ -42,6 +42,7 @@ type mover func(ctx context.Context, from, to *lab.Host) (move, error)
 
 // bench is a lab with a guest to be moved.
 type bench struct {
+	encrypt bool
 	lab     *lab.Lab
 	guest   *lab.Guest
 	api     client.WithWatch
@@ -50,7 +51,7 @@ type bench struct {
 	moves   int
 }
 
-func newBench(ctx context.Context, l *lab.Lab) (*bench, error) {
+func newBench(ctx context.Context, l *lab.Lab, encrypt bool) (*bench, error) {
 	if _, err := l.StartVirtferry(ctx); err != nil {
 		return nil, err
 	}
@@ -58,7 +59,7 @@ func newBench(ctx context.Context, l *lab.Lab) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{lab: l, api: api, clients: map[string]*libvirt.Client{}}
+	b := &bench{encrypt: encrypt, lab: l, api: api, clients: map[string]*libvirt.Client{}}
 	running, stop := context.WithCancel(context.Background())
 	b.close = stop
 	for _, h := range l.Hosts() {
@@ -118,9 +119,12 @@ func (b *bench) virsh(ctx context.Context, from, to *lab.Host) (move, error) {
 	if err != nil {
 		return move{}, err
 	}
+	args := []string{"migrate", "--live", "--p2p", "--persistent", "--undefinesource", "--xml", live, "--persistent-xml", persistent}
+	if b.encrypt {
+		args = append(args, "--tls")
+	}
 	begin := time.Now()
-	_, err = from.Virsh(ctx, "migrate", "--live", "--p2p", "--persistent", "--undefinesource",
-		"--xml", live, "--persistent-xml", persistent, b.guest.UUID(), "qemu+tcp://"+to.Address()+"/system", "tcp://"+to.Address())
+	_, err = from.Virsh(ctx, append(args, b.guest.UUID(), "qemu+tcp://"+to.Address()+"/system", "tcp://"+to.Address())...)
 	return move{by: byVirsh, total: time.Since(begin)}, err
 }
 

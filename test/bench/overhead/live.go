@@ -55,7 +55,12 @@ func (b *bench) liveMigration(ctx context.Context, from, to *lab.Host) (move, er
 	}
 	defer w.Stop()
 	decided := b.awaitDecision(ctx, from, to)
-	config := ac.LiveMigration(name, namespace).WithSpec(ac.LiveMigrationSpec().WithDomain(b.guest.UUID()).WithTargetNode(to.Name()))
+	encryption := v1alpha1.EncryptionDisabled
+	if b.encrypt {
+		encryption = v1alpha1.EncryptionRequired
+	}
+	config := ac.LiveMigration(name, namespace).WithSpec(ac.LiveMigrationSpec().WithDomain(b.guest.UUID()).WithTargetNode(to.Name()).
+		WithOptions(ac.MigrationOptions().WithTransfer(ac.TransferOptions().WithEncryption(encryption))))
 	begin := time.Now()
 	if err := b.api.Apply(ctx, config, client.FieldOwner("bench")); err != nil {
 		return move{}, fmt.Errorf("applying: %w", err)

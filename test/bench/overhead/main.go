@@ -24,11 +24,12 @@ import (
 
 func main() {
 	pairs := flag.Int("pairs", 10, "number of pairs of moves, one by virsh and one by a LiveMigration each")
+	encrypt := flag.Bool("tls", false, "encrypt what is sent, as both do between hosts with certificates if it is left to them")
 	pause := flag.Duration("pause", time.Second, "rest between two moves")
 	flag.Parse()
 	log.SetLogger(logr.Discard())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, *pairs, *pause)
+	err := run(ctx, *pairs, *pause, *encrypt)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "overhead:", err)
@@ -36,7 +37,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, pairs int, pause time.Duration) (err error) {
+func run(ctx context.Context, pairs int, pause time.Duration, encrypt bool) (err error) {
 	l, err := lab.Start(ctx, lab.Options{
 		Hosts: 2, ControlPlane: true,
 		Log: func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) },
@@ -45,7 +46,7 @@ func run(ctx context.Context, pairs int, pause time.Duration) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Stop()) }()
-	b, err := newBench(ctx, l)
+	b, err := newBench(ctx, l, encrypt)
 	if err != nil {
 		return err
 	}
