@@ -6,13 +6,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/url"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"k8s.io/client-go/tools/clientcmd"
 )
 
 // componentGrace is how long a manager or agent has to end when the lab stops.
@@ -25,12 +31,12 @@ const readyTimeout = 60 * time.Second
 // its arguments and its log file across restarts. Its methods may be called
 // concurrently.
 type Component struct {
-	lab       *Lab
-	spawner   *spawner // Whose network it lives in.
-	name      string
-	path      string
-	args      []string
-	healthURL string
+	lab     *Lab
+	spawner *spawner // Whose network it lives in.
+	name    string
+	path    string
+	args    []string
+	health  string // The address of its health endpoint.
 
 	mu      sync.Mutex
 	process *Process
@@ -56,11 +62,7 @@ func (h *Host) StartAgent(ctx context.Context, extraArgs ...string) (*Component,
 	if err := controlPlane.EnsureNode(ctx, h.name); err != nil {
 		return nil, err
 	}
-	network := h.lab.network
-	if err := network.reach(controlPlane.address()); err != nil {
-		return nil, err
-	}
-	c, err := h.lab.startComponent(ctx, network.inside, "agent-"+h.name, []string{
+	c, err := h.lab.startComponent(ctx, h.lab.network.inside, "agent-"+h.name, []string{
 		"agent", "--node-name=" + h.name, "--libvirt-uri=" + h.LibvirtURI(), "--migration-address=" + h.Address(),
 		"--host-root=" + h.dir,
 	}, extraArgs)
@@ -105,15 +107,10 @@ func (l *Lab) startComponent(ctx context.Context, s *spawner, name string, args,
 	if err != nil {
 		return nil, err
 	}
-	health := fmt.Sprintf("%s:%d", loopback, port)
-	if s != l.spawner {
-		if err := l.network.publish(health); err != nil {
-			return nil, err
-		}
-	}
+	health := net.JoinHostPort(loopback, strconv.Itoa(port))
 	args = append(args, "--kubeconfig="+controlPlane.Kubeconfig(),
 		"--health-probe-bind-address="+health, "--metrics-bind-address=0")
-	c := &Component{lab: l, spawner: s, path: path, args: append(args, extraArgs...), healthURL: "http://" + health + "/readyz"}
+	c := &Component{lab: l, spawner: s, path: path, args: append(args, extraArgs...), health: health}
 	l.mu.Lock()
 	c.name = uniqueName(name, l.components)
 	l.components = append(l.components, c)
@@ -155,12 +152,48 @@ func (c *Component) Start() error {
 	if c.process != nil && c.process.Running() {
 		return nil
 	}
+	if err := c.connect(); err != nil {
+		return err
+	}
 	p, err := c.spawner.startProcess(c.name, c.LogPath(), exec.Command(c.path, c.args...))
 	if err != nil {
 		return err
 	}
 	c.process = p
 	return nil
+}
+
+// connect lets a component in another network reach the API server that its kubeconfig
+// names now, and lets this process reach its health endpoint.
+func (c *Component) connect() error {
+	network := c.lab.network
+	if network == nil || c.spawner != network.inside {
+		return nil
+	}
+	server, err := serverOf(c.args)
+	if err != nil {
+		return err
+	}
+	return errors.Join(network.reach(server), network.publish(c.health))
+}
+
+// serverOf returns the address of the API server in the kubeconfig that arguments name last.
+func serverOf(args []string) (string, error) {
+	var path string
+	for _, arg := range args {
+		if value, ok := strings.CutPrefix(arg, "--kubeconfig="); ok {
+			path = value
+		}
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", path)
+	if err != nil {
+		return "", fmt.Errorf("reading the kubeconfig: %w", err)
+	}
+	server, err := url.Parse(config.Host)
+	if err != nil {
+		return "", fmt.Errorf("reading the API server's address in %s: %w", path, err)
+	}
+	return server.Host, nil
 }
 
 // Kill sends a signal and waits for the process to end. A component that does not
@@ -202,7 +235,7 @@ func (c *Component) WaitReady(ctx context.Context) error {
 		}
 	}()
 	err := poll(ctx, readyTimeout, c.name+" to be ready", func(ctx context.Context) error {
-		return checkHealth(ctx, http.DefaultClient, c.healthURL)
+		return checkHealth(ctx, http.DefaultClient, "http://"+c.health+"/readyz")
 	})
 	if err != nil && !p.Running() {
 		return context.Cause(ctx)

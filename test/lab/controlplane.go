@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -113,9 +112,6 @@ func (c *ControlPlane) RESTConfig() *rest.Config {
 
 // EtcdURL is where etcd serves its clients, without asking who they are.
 func (c *ControlPlane) EtcdURL() string { return c.ports[0].url("http") }
-
-// address is where kube-apiserver listens.
-func (c *ControlPlane) address() string { return net.JoinHostPort(loopback, c.ports[2].String()) }
 
 // KubectlPath is the path of a kubectl of the control plane's version.
 func (c *ControlPlane) KubectlPath() string { return filepath.Join(c.binaries, "kubectl") }
