@@ -55,6 +55,10 @@ const (
 	// readyGrace is how long a migration that was just admitted keeps its turn while
 	// the agents prepare it.
 	readyGrace = 5 * time.Second
+	// stalledAfter is how long post-copy has been interrupted when it no longer counts among
+	// those that the cluster copies: its target may never come back, and then it would keep
+	// others from moving until somebody notices.
+	stalledAfter = 5 * time.Minute
 	// dryRuns is how many dry runs go on at once on each side of a node. They take no slot
 	// from anybody, nor wait for one: each is over in a minute at most.
 	dryRuns = 1
@@ -91,6 +95,10 @@ type Claim struct {
 	Ready bool
 	// Gone is whether it is to be cancelled: it wants nothing any more.
 	Gone bool
+	// Stalled is whether it keeps its nodes' slots and no longer the cluster's: post-copy has
+	// been interrupted for long. If it goes on after all, nothing can hold it back, as its
+	// guest stands still without it, and the cluster may copy one more than its limit.
+	Stalled bool
 	// PassedOver is whether it is given nothing for now, as its object could not be
 	// written when it was. It keeps what it has.
 	PassedOver bool
@@ -119,6 +127,7 @@ func NewClaim(lm *v1alpha1.LiveMigration, now time.Time) *Claim {
 		c.Stage = StageEnding
 	case st.Attempt.CopyGrantedTime != nil:
 		c.Stage = StageCopying
+		c.Stalled = Interrupted(source) && now.Sub(source.Recovery.BrokenTime.Time) >= stalledAfter
 	default:
 		c.Stage = StagePreparing
 	}
@@ -273,7 +282,9 @@ func slotsOf(c *Claim) [3]slot {
 
 func (s *scheduler) hold(in map[slot]int, c *Claim) {
 	for _, x := range slotsOf(c) {
-		in[x]++
+		if x.kind != v1alpha1.SlotCluster || !c.Stalled {
+			in[x]++
+		}
 	}
 }
 

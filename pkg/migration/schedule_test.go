@@ -16,7 +16,7 @@ import (
 )
 
 // claim reads "guest source target stage", where the stage may be waiting, preparing,
-// ready, copying or ending; "dry-" before it makes it a dry run. It is created so many seconds after the epoch.
+// ready, copying, stalled or ending; "dry-" before it makes it a dry run. It is created so many seconds after the epoch.
 func claim(t *testing.T, text string, created int) *Claim {
 	t.Helper()
 	f := strings.Fields(text)
@@ -28,7 +28,7 @@ func claim(t *testing.T, text string, created int) *Claim {
 		CreationTimestamp: metav1.NewTime(epoch.Add(time.Duration(created) * time.Second)),
 	}}
 	stages := map[string]Stage{
-		"waiting": StageWaiting, "preparing": StagePreparing, "ready": StagePreparing, "copying": StageCopying, "ending": StageEnding,
+		"waiting": StageWaiting, "preparing": StagePreparing, "ready": StagePreparing, "copying": StageCopying, "stalled": StageCopying, "ending": StageEnding,
 	}
 	word, dry := strings.CutPrefix(f[3], "dry-")
 	if dry {
@@ -39,7 +39,7 @@ func claim(t *testing.T, text string, created int) *Claim {
 		t.Fatalf("%q is no stage", f[3])
 	}
 	return &Claim{
-		Object: lm, Stage: stage, Guest: f[0], Source: f[1], Target: f[2], Since: lm.CreationTimestamp.Time, Ready: word == "ready",
+		Object: lm, Stage: stage, Guest: f[0], Source: f[1], Target: f[2], Since: lm.CreationTimestamp.Time, Ready: word == "ready", Stalled: word == "stalled",
 		Resolution: Resolution{SourceNode: f[1], TargetNode: f[2]},
 	}
 }
@@ -83,6 +83,12 @@ func TestSchedule(t *testing.T) {
 		{name: "the cluster has its own limit", limits: Limits{Source: 9, Target: 9, Cluster: 1, Preparing: 9},
 			claims: []string{"g1 a b copying", "g2 c d waiting", "g3 e f ready"},
 			want:   []string{"-", "admit Cluster/1", "Cluster/2"}},
+		{name: "in which one that is stalled does not count", limits: Limits{Source: 9, Target: 9, Cluster: 1, Preparing: 9},
+			claims: []string{"g1 a b stalled", "g2 c d waiting", "g3 e f ready"},
+			want:   []string{"-", "admit+grant", "Cluster/1"}},
+		{name: "though it keeps its nodes' slots", limits: Limits{Source: 1, Target: 1, Cluster: 1, Preparing: 9},
+			claims: []string{"g1 a b stalled", "g2 a d ready", "g3 e b ready"},
+			want:   []string{"-", "Source/1", "Target/1"}},
 		{name: "which is the number of nodes by default", nodes: 2,
 			claims: []string{"g1 a b copying", "g2 c d copying", "g3 e f ready"},
 			want:   []string{"-", "-", "Cluster/1"}},
@@ -209,12 +215,18 @@ func TestNewClaim(t *testing.T) {
 	missing.lm.Status.Attempt.SourceMissingTime = new(metav1.NewMicroTime(epoch))
 	lost := makeMigration("m").started().inPostCopy().onTarget("Shutoff/Crashed", false)
 	lost.lm.Status.Target.LostTime = new(metav1.NewMicroTime(epoch))
+	interrupted := makeMigration("m").started().inPostCopy().onTarget("Paused/PostcopyFailed", false)
+	interrupted.lm.Status.Source.Recovery = &v1alpha1.RecoveryStatus{BrokenTime: metav1.NewMicroTime(epoch)}
+	resumed := makeMigration("m").started().inPostCopy().onTarget("Paused/Postcopy", false)
+	resumed.lm.Status.Source.Recovery = &v1alpha1.RecoveryStatus{
+		BrokenTime: metav1.NewMicroTime(epoch), ResumedTime: new(metav1.NewMicroTime(epoch.Add(time.Hour))),
+	}
 	for _, c := range []struct {
-		name        string
-		b           builder
-		after       time.Duration
-		stage       Stage
-		ready, gone bool
+		name                 string
+		b                    builder
+		after                time.Duration
+		stage                Stage
+		ready, gone, stalled bool
 	}{
 		{name: "new", b: makeMigration("m"), stage: StageWaiting},
 		{name: "new, deleted", b: makeMigration("m").deleted(), stage: StageWaiting, gone: true},
@@ -225,6 +237,9 @@ func TestNewClaim(t *testing.T) {
 		{name: "started, deleted", b: makeMigration("m").started().deleted(), stage: StageCopying, ready: true},
 		{name: "over on the source", b: makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent"), stage: StageEnding, ready: true},
 		{name: "in post-copy", b: makeMigration("m").started().inPostCopy().onTarget("Paused/Postcopy", false), stage: StageCopying, ready: true},
+		{name: "interrupted in post-copy", b: interrupted, after: stalledAfter - 1, stage: StageCopying, ready: true},
+		{name: "interrupted for long", b: interrupted, after: stalledAfter, stage: StageCopying, ready: true, stalled: true},
+		{name: "interrupted for long, and resumed", b: resumed, after: 2 * time.Hour, stage: StageCopying, ready: true},
 		{name: "lost in post-copy", b: lost, stage: StageEnding, ready: true},
 		{name: "looks whether the guest is there", b: looks, stage: StageEnding},
 		{name: "the source's Hypervisor is missing", b: missing, after: ConfirmTimeout - 1, stage: StageCopying, ready: true},
@@ -232,7 +247,7 @@ func TestNewClaim(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := NewClaim(c.b.obj(), epoch.Add(c.after))
-			if got.Stage != c.stage || got.Ready != c.ready || got.Gone != c.gone {
+			if got.Stage != c.stage || got.Ready != c.ready || got.Gone != c.gone || got.Stalled != c.stalled {
 				t.Errorf("got %+v", got)
 			}
 		})

@@ -85,18 +85,23 @@ func (o *observer) noteStage(uuid string, stage fake.Stage) {
 // countJobs holds the jobs to the limits. Of a migration whose outcome is not known, nothing
 // is copied any more, though libvirt may keep the job of a half that nobody can complete; nor
 // of one whose source has seen the end, though the target may still be taking its half away.
+// One that has been interrupted in post-copy counts for its nodes alone, even if it goes on.
 func (o *observer) countJobs() {
-	over := map[types.UID]bool{}
+	over, broken := map[types.UID]bool{}, map[types.UID]bool{}
 	for _, lm := range o.moves {
 		source := migration.CurrentSource(lm)
-		over[lm.UID] = lm.Status.Phase == v1alpha1.PhaseUnknown || source != nil && source.End != nil
+		target := migration.CurrentTarget(lm)
+		over[lm.UID] = lm.Status.Phase == v1alpha1.PhaseUnknown || source != nil && source.End != nil || target != nil && target.LostTime != nil
+		broken[lm.UID] = source != nil && source.Recovery != nil
 	}
 	from, to, all := map[string]int{}, map[string]int{}, 0
 	for _, j := range o.jobs.running {
 		if !over[j.uid] {
 			from[j.from]++
 			to[j.to]++
-			all++
+			if !broken[j.uid] {
+				all++
+			}
 		}
 	}
 	for _, n := range o.w.hosts {
@@ -145,7 +150,9 @@ func (o *observer) checkLimits() {
 		guests[c.Guest] = lm.Name
 		count[place{c.Stage, "from " + c.Source}]++
 		count[place{c.Stage, "to " + c.Target}]++
-		count[place{c.Stage, "in all"}]++
+		if source := migration.CurrentSource(lm); source == nil || source.Recovery == nil {
+			count[place{c.Stage, "in all"}]++
+		}
 	}
 	for _, n := range o.w.hosts {
 		o.within(count[place{migration.StageCopying, "from " + n.name}], o.w.limits.Source, "copied from "+n.name)
