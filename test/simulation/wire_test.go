@@ -31,6 +31,9 @@ type weather struct {
 	away bool
 	// lossy is how many of 100 requests, and as many answers, are lost.
 	lossy int
+	// failing is how many of 100 requests the server answers with an error of its own, of
+	// which some are carried out all the same.
+	failing int
 	// stalled is whether watches bring nothing for now.
 	stalled bool
 	// slow is added to the time that everything takes.
@@ -143,6 +146,9 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	if watches {
 		return w.watch(req, r, query), nil
 	}
+	if now, _, _, _ := w.now(); step.chance(now.failing) {
+		return w.fail(req, r, query, step, takesTime), nil
+	}
 	o, err := w.serve(req, r, query)
 	if !reads {
 		// An answer may be lost though what was asked for is done.
@@ -151,6 +157,21 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	return answer(req, o, err), nil
+}
+
+// fail answers as a server does that has too much to do, or whose etcd does not answer in
+// time: then it cannot tell what has become of a write. A client waits when it has too much to
+// do, so that is only told where time may pass.
+func (w *wire) fail(req *http.Request, r request, query url.Values, step *pace, takesTime bool) *http.Response {
+	if takesTime && step.chance(50) {
+		response := answer(req, nil, apierrors.NewTooManyRequests("too many requests, please try again later", 1))
+		response.Header.Set("Retry-After", "1")
+		return response
+	}
+	if step.chance(50) {
+		_, _ = w.serve(req, r, query)
+	}
+	return answer(req, nil, apierrors.NewInternalError(errors.New("etcdserver: request timed out")))
 }
 
 // arriveLate has some of the requests that were given up carried out all the same, seconds

@@ -52,6 +52,8 @@ type Fleet struct {
 	// shared are the directories that all hosts see.
 	shared map[string]files
 	calls  []*Call
+	// parted counts the faults on the ways between hosts.
+	parted map[link]int
 	// boots counts how often guests were started.
 	boots int
 }
@@ -81,7 +83,7 @@ func NewFleet(options ...Option) *Fleet {
 		speed: 1, callTimeout: defaultCallTimeout, bandwidth: defaultBandwidth,
 		workers: defaultWorkers, priorityWorkers: defaultPriorityWorkers,
 		hosts: map[string]*Host{}, aliases: map[string]*Host{}, migrations: map[*migration]bool{},
-		gates: map[gateKey]*Gate{}, scripts: map[string]Script{}, shared: map[string]files{}, onStage: func(string, Stage) {},
+		gates: map[gateKey]*Gate{}, scripts: map[string]Script{}, shared: map[string]files{}, parted: map[link]int{}, onStage: func(string, Stage) {},
 	}
 	for _, option := range options {
 		option(f)

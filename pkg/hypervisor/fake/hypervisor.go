@@ -129,6 +129,8 @@ func (h *Host) begin(uuid string, params hypervisor.MigrateParams) (*migrateCall
 		return nil, fault(method, hypervisor.KindPeerLost, "Unable to resolve address: Name or service not known")
 	case target.down:
 		return nil, fault(method, hypervisor.KindPeerLost, "unable to connect to server: Connection refused")
+	case h.fleet.apart(h, target):
+		return nil, unreachable(method)
 	}
 	if err := target.accept(h, d); err != nil {
 		return nil, err

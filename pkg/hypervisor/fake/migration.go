@@ -46,6 +46,8 @@ type migration struct {
 	expected, downtime time.Duration
 	throttle           throttle
 	postCopy           postCopy
+	// stalled is whether the two hosts do not reach each other.
+	stalled bool
 
 	cancelled, finished bool
 	// wake interrupts what the goroutine waits for.
@@ -267,6 +269,13 @@ func (m *migration) copyPass(upTo uint64, turn func() bool) bool {
 		if m.over() {
 			return false
 		}
+		if m.stalled {
+			if !m.idle() {
+				return false
+			}
+			m.counted = time.Now()
+			continue
+		}
 		if turn() {
 			return true
 		}
@@ -314,7 +323,7 @@ func (m *migration) effectiveDirtyRate() uint64 {
 
 // sentNow returns what of the pass has been sent.
 func (m *migration) sentNow() uint64 {
-	if !m.copying {
+	if !m.copying || m.stalled {
 		return m.passSent
 	}
 	moved := uint64(m.fleet.since(m.counted).Seconds() * float64(m.bandwidth))

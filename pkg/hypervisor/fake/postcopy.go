@@ -224,6 +224,8 @@ func (h *Host) RecoverPostCopy(ctx context.Context, uuid string, params hypervis
 		case d.out.postCopy.lost:
 			return nil, fault(method, hypervisor.KindOperationInvalid,
 				"Requested operation is not valid: domain '"+d.guest.Name+"' is not processing incoming migration")
+		case h.fleet.apart(h, d.out.target):
+			return nil, unreachable(method)
 		case h.fleet.resolve(params.DestinationURI) != d.out.target || d.out.target.down:
 			return nil, fault(method, hypervisor.KindPeerLost, "unable to connect to server: Connection refused")
 		}
