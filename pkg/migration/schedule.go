@@ -95,6 +95,9 @@ type Claim struct {
 	Ready bool
 	// Gone is whether it is to be cancelled: it wants nothing any more.
 	Gone bool
+	// Granted is whether it is promised its slot for copying, and keeps the one for being
+	// prepared until its status says so: of two writes, the later may arrive first.
+	Granted bool
 	// Stalled is whether it keeps its nodes' slots and no longer the cluster's: post-copy has
 	// been interrupted for long. If it goes on after all, nothing can hold it back, as its
 	// guest stands still without it, and the cluster may copy one more than its limit.
@@ -151,6 +154,7 @@ func (c *Claim) Promise(copying bool, guest, source, target string) {
 	case source == "":
 		c.Stage = StageEnding
 	case copying:
+		c.Granted = c.Stage == StagePreparing
 		c.Stage = StageCopying
 	default:
 		c.Stage = StagePreparing
@@ -264,6 +268,9 @@ func newScheduler(claims []*Claim, limits Limits, readyNodes int, now time.Time)
 		switch {
 		case c.Stage == StageCopying:
 			s.hold(s.copying, c)
+			if c.Granted {
+				s.hold(s.prepared, c)
+			}
 		case c.Stage == StagePreparing && DryRun(c.Object):
 			s.hold(s.checked, c)
 		case c.Stage == StagePreparing:

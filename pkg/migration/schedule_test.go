@@ -16,7 +16,7 @@ import (
 )
 
 // claim reads "guest source target stage", where the stage may be waiting, preparing,
-// ready, copying, stalled or ending; "dry-" before it makes it a dry run. It is created so many seconds after the epoch.
+// ready, granted, copying, stalled or ending; "dry-" before it makes it a dry run. It is created so many seconds after the epoch.
 func claim(t *testing.T, text string, created int) *Claim {
 	t.Helper()
 	f := strings.Fields(text)
@@ -28,7 +28,7 @@ func claim(t *testing.T, text string, created int) *Claim {
 		CreationTimestamp: metav1.NewTime(epoch.Add(time.Duration(created) * time.Second)),
 	}}
 	stages := map[string]Stage{
-		"waiting": StageWaiting, "preparing": StagePreparing, "ready": StagePreparing, "copying": StageCopying, "stalled": StageCopying, "ending": StageEnding,
+		"waiting": StageWaiting, "preparing": StagePreparing, "ready": StagePreparing, "copying": StageCopying, "granted": StagePreparing, "stalled": StageCopying, "ending": StageEnding,
 	}
 	word, dry := strings.CutPrefix(f[3], "dry-")
 	if dry {
@@ -38,10 +38,14 @@ func claim(t *testing.T, text string, created int) *Claim {
 	if !ok {
 		t.Fatalf("%q is no stage", f[3])
 	}
-	return &Claim{
+	c := &Claim{
 		Object: lm, Stage: stage, Guest: f[0], Source: f[1], Target: f[2], Since: lm.CreationTimestamp.Time, Ready: word == "ready", Stalled: word == "stalled",
 		Resolution: Resolution{SourceNode: f[1], TargetNode: f[2]},
 	}
+	if word == "granted" {
+		c.Promise(true, "", f[1], f[2])
+	}
+	return c
 }
 
 // turnOf writes a turn in a word.
@@ -117,6 +121,9 @@ func TestSchedule(t *testing.T) {
 			want:   []string{"-", "Source/1", "admit+grant", "after g2"}},
 		{name: "dry runs never copy, and take no slot from others", claims: []string{"g1 a b dry-ready", "g2 a c waiting", "g3 a b waiting", "g4 a b waiting", "g5 a b waiting"},
 			want: []string{"-", "admit+grant", "admit Source/1", "admit Source/2", "Source/3"}},
+		{name: "one that is promised its slot is prepared until that is written", limits: Limits{Source: 1, Target: 1, Preparing: 1},
+			claims: []string{"g1 a b granted", "g2 c b waiting"},
+			want:   []string{"-", "Target/1"}},
 		{name: "a younger one takes what an older one cannot use", after: reserveAfter - time.Second,
 			claims: []string{"g1 x b copying", "g2 y b copying", "g3 a b ready", "g4 a c ready"},
 			want:   []string{"-", "-", "Target/1", "grant"}},

@@ -220,9 +220,12 @@ func migrateByHand(w *world, a act) {
 				_ = source.StartPostCopy(ctx, uuid)
 			})
 		}
-		_ = source.Migrate(ctx, uuid, hypervisor.MigrateParams{
+		err = source.Migrate(ctx, uuid, hypervisor.MigrateParams{
 			DestinationURI: target.URI(), LiveXML: xml, Persist: a.Kind%2 == 0, PersistentXML: xml, PostCopy: postCopy,
 		})
+		if err != nil {
+			w.observer.noteTold(w.guests[a.Guest])
+		}
 	})
 }
 

@@ -58,7 +58,7 @@ func (o *observer) judgeCopies(g *watched) {
 			running++
 		}
 	}
-	if running < 2 || g.touched || g.mourned || g.excused {
+	if running < 2 || g.touched || g.told || g.mourned || g.excused {
 		return
 	}
 	seen := false

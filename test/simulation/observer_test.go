@@ -80,6 +80,8 @@ type watched struct {
 	// mourned is whether somebody has stopped it, or was about to, and touched whether
 	// somebody has paused or resumed it.
 	mourned, touched, paused bool
+	// told is whether a person who moved it by hand has been told that this failed.
+	told bool
 	// twice is since when it has run on two hosts, and a migration has to do something
 	// about it; zero while that is not so.
 	twice time.Time
@@ -139,6 +141,13 @@ func (o *observer) touch(g *guest) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.of(g).touched = true
+}
+
+// noteTold notes that a person who moves a guest by hand is told that this has failed.
+func (o *observer) noteTold(g *guest) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.of(g).told = true
 }
 
 // noteDefined notes that an administrator defines a guest on a host.
