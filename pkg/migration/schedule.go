@@ -128,7 +128,9 @@ func NewClaim(lm *v1alpha1.LiveMigration, now time.Time) *Claim {
 	case LooksOnly(lm), source != nil && source.End != nil, sourceGivenUp(lm, now), lostInPostCopy(lm, source, target):
 		// Nothing is copied any more, whether or not the source has said so.
 		c.Stage = StageEnding
-	case st.Attempt.CopyGrantedTime != nil:
+	case st.Attempt.CopyGrantedTime != nil, Started(lm):
+		// One that was started copies, whether or not its turn is on record: somebody may
+		// have edited that, and an agent may lie.
 		c.Stage = StageCopying
 		c.Stalled = Interrupted(source) && now.Sub(source.Recovery.BrokenTime.Time) >= stalledAfter
 	default:

@@ -220,6 +220,8 @@ func TestNewClaim(t *testing.T) {
 	looks.lm.Status.SourceNode = ""
 	missing := makeMigration("m").started()
 	missing.lm.Status.Attempt.SourceMissingTime = new(metav1.NewMicroTime(epoch))
+	startedUngranted := makeMigration("m").started()
+	startedUngranted.lm.Status.Attempt.CopyGrantedTime = nil
 	lost := makeMigration("m").started().inPostCopy().onTarget("Shutoff/Crashed", false)
 	lost.lm.Status.Target.LostTime = new(metav1.NewMicroTime(epoch))
 	interrupted := makeMigration("m").started().inPostCopy().onTarget("Paused/PostcopyFailed", false)
@@ -241,6 +243,7 @@ func TestNewClaim(t *testing.T) {
 		{name: "prepared", b: noGrant().checked().ready(), stage: StagePreparing, ready: true},
 		{name: "granted", b: makeMigration("m").admitted(), stage: StageCopying},
 		{name: "started", b: makeMigration("m").started(), stage: StageCopying, ready: true},
+		{name: "started, though it was not its turn, or nobody knows any more", b: startedUngranted, stage: StageCopying, ready: true},
 		{name: "started, deleted", b: makeMigration("m").started().deleted(), stage: StageCopying, ready: true},
 		{name: "over on the source", b: makeMigration("m").ended(v1alpha1.CallSucceeded, "", "Absent"), stage: StageEnding, ready: true},
 		{name: "in post-copy", b: makeMigration("m").started().inPostCopy().onTarget("Paused/Postcopy", false), stage: StageCopying, ready: true},
