@@ -136,6 +136,20 @@ func TestAWaitingObjectThatCannotBeDecoded(t *testing.T) {
 	}
 }
 
+// TestAnAdmittedObjectThatCannotBeDecoded keeps its slot, though what could not be decoded may
+// be that it has one.
+func TestAnAdmittedObjectThatCannotBeDecoded(t *testing.T) {
+	q, s, _, first, second := twoOfOneNode()
+	copying(first, webUUID, "node-a").Status.Attempt.CopyGrantedTime = nil
+	s.objects["first"] = first
+	first.Annotations = map[string]string{caches.UnreadableMark: "status.attempt.copyGrantedTime: it does not fit"}
+	q.Put(first)
+	q.Put(second)
+	if st := decide(t, q, second); st.Attempt != nil && st.Attempt.CopyGrantedTime != nil {
+		t.Errorf("the second one is let copy beside it: %s", reasonOf(st))
+	}
+}
+
 // TestAnObjectThatChangesAllTheTime cannot be admitted, and holds no slot for ever.
 func TestAnObjectThatChangesAllTheTime(t *testing.T) {
 	q, s, clk, first, second := twoOfOneNode()

@@ -137,7 +137,13 @@ func (q *queue) schedule(now time.Time) ([]*entry, []migration.Turn) {
 	claims := make([]*migration.Claim, 0, len(q.entries))
 	for _, e := range q.entries {
 		c := migration.NewClaim(e.lm, now)
-		c.PassedOver = now.Before(e.passedOver) || caches.Unreadable(e.lm) != ""
+		c.PassedOver = now.Before(e.passedOver)
+		if caches.Unreadable(e.lm) != "" {
+			c.PassedOver = true
+			if c.Stage == migration.StagePreparing { // What cannot be read may be that it copies.
+				c.Stage = migration.StageCopying
+			}
+		}
 		if e.lm.Status.Queue == nil {
 			c.Order = e.order
 		}
