@@ -356,6 +356,7 @@ const (
 	targetStays   = "target is never removed"
 	progressStays = "progress is never removed"
 	attemptStays  = "an attempt that has started is never removed or replaced"
+	partsStay     = "the guest and the nodes of an attempt that has started are never changed"
 )
 
 // TestSectionsAreNeverRemoved, by whoever may write them: a migration that has lost
@@ -397,6 +398,11 @@ func TestSectionsAreNeverRemoved(t *testing.T) {
 		{byAnybody, map[string]any{"attempt": nil}, attemptStays},
 		{byAnybody, map[string]any{"attempt": map[string]any{"id": "3"}}, attemptStays},
 		{byAnybody, map[string]any{"attempt": map[string]any{"endSeenTime": microNow()}}, ""},
+		// The agents there, and nobody else, have to do with that guest and know of it.
+		{byAnybody, map[string]any{"sourceNode": b.node}, partsStay},
+		{byAnybody, map[string]any{"sourceNode": nil}, partsStay},
+		{byAnybody, map[string]any{"targetNode": a.node}, partsStay},
+		{byAnybody, map[string]any{"domainUUID": "5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b11"}, partsStay},
 	} {
 		err := c.write(c.status)
 		if c.refusal != "" {

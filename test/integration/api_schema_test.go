@@ -62,7 +62,7 @@ func rulesOf(schema *apiextensionsv1.JSONSchemaProps, path string) []string {
 func TestEveryRuleOfTheSchemaIsTested(t *testing.T) {
 	tested := []string{"status.completionTime: " + writtenOnce, "status: " + neverRemoved, "status: " + currentSource, "status: " + currentTarget,
 		"status.source: " + startStays, "status.source: " + endStays, "status: " + sourceStays, "status: " + targetStays,
-		"status: " + progressStays, "status: " + attemptStays, "status.target.endpoint.address: " + badAddress,
+		"status: " + progressStays, "status: " + attemptStays, "status: " + partsStay, "status.target.endpoint.address: " + badAddress,
 		"status.target.host.migrationTLS.serverName: " + badServerName,
 		"status.source.guest.secrets[]: " + oneReference, "status.source: " + revisionGoesOn, "status.target: " + revisionGoesOn}
 	for _, rule := range createRules() {

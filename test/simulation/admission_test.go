@@ -34,9 +34,10 @@ var statusRules = []rule{
 	{"target is never removed", kept("target")},
 	{"progress is never removed", kept("progress")},
 	{"an attempt that has started is never removed or replaced", func(old, now object) bool {
-		source := in(old, "source")
-		started := source != nil && source["attemptID"] == in(old, "attempt")["id"] && source["startRequestedTime"] != nil
-		return !started || in(now, "attempt")["id"] == in(old, "attempt")["id"]
+		return !started(old) || in(now, "attempt")["id"] == in(old, "attempt")["id"]
+	}},
+	{"the guest and the nodes of an attempt that has started are never changed", func(old, now object) bool {
+		return !started(old) || old["domainUUID"] == now["domainUUID"] && old["sourceNode"] == now["sourceNode"] && old["targetNode"] == now["targetNode"]
 	}},
 	{"source must be about the current attempt", current("source")},
 	{"target must be about the current attempt", current("target")},
@@ -52,6 +53,11 @@ var specFixed = []string{"domain", "targetNode", "sourceNode", "migrateData"}
 func in(o object, field string) object {
 	inner, _ := o[field].(map[string]any)
 	return inner
+}
+
+func started(status object) bool {
+	source := in(status, "source")
+	return source != nil && source["attemptID"] == in(status, "attempt")["id"] && source["startRequestedTime"] != nil
 }
 
 func kept(field string) func(old, now object) bool {
