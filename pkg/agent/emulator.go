@@ -64,11 +64,11 @@ func (s *targetSession) checkEmulator(ctx context.Context, host hypervisor.HostI
 		return s.noEmulator(guest, fit.Missing)
 	case fit.Unsupported != "":
 		return refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerEmulatorUnsupported,
-			"QEMU on %s cannot run the guest (%s, machine type %s): %s. Choose another target or update QEMU there; or shut the guest down, change its machine type, and start it again",
+			"QEMU on %s cannot run the guest (%s, machine type %s): %s. Create another LiveMigration with another target, or ask an administrator to update QEMU there or to start the guest anew with another machine type",
 			node, guest.Arch, guest.Machine, migration.Shorten(fit.Unsupported, migration.MaxMessage))
 	case fit.CPUProblem != "":
 		return refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerCPUIncompatible,
-			"%s cannot give the guest its CPU: %s. Choose another target; or shut the guest down, give it a CPU model that all of its hosts have, and start it again. If this is wrong, create another LiveMigration with options.skipCPUCheck",
+			"%s cannot give the guest its CPU: %s. Create another LiveMigration with another target, or ask an administrator to start the guest anew with a CPU model that all of its hosts have. If this is wrong, create another LiveMigration with options.skipCPUCheck",
 			node, migration.Shorten(fit.CPUProblem, migration.MaxMessage))
 	default:
 		return nil
@@ -90,7 +90,7 @@ func (s *targetSession) noEmulator(guest *v1alpha1.GuestEmulator, why string) er
 		return fmt.Errorf("looking for the guest's emulator: %s", why)
 	}
 	return refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerEmulatorUnsupported,
-		"libvirt on %s does not find the guest's emulator: %s. If QEMU is elsewhere there, map %s to its path with migrateData.pathMappings; otherwise install it there, or choose another target",
+		"libvirt on %s does not find the guest's emulator: %s. If QEMU is elsewhere there, create another LiveMigration that maps %s to its path in migrateData.pathMappings; if not, ask an administrator to install it there, or choose another target",
 		s.node.Name, migration.Shorten(why, migration.MaxMessage), guest.Path)
 }
 

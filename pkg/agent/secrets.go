@@ -162,7 +162,7 @@ func (s *targetSession) secretLoans(ctx context.Context, wanted []v1alpha1.Secre
 	}
 	if len(wanted) == 0 {
 		return nil, refuse(v1alpha1.ReasonInvalidMigrateData, v1alpha1.BlockerSecretNotNeeded,
-			"spec.migrateData.secrets: the agent of the source, %s, reports no secret to which the guest's definition refers. If the definition refers to one, that agent is older than this field: update it, and then create another LiveMigration. Else remove the entries",
+			"spec.migrateData.secrets: the agent of the source, %s, reports no secret to which the guest's definition refers. If the definition refers to one, that agent is too old for this field: ask an administrator to update it, and then create another LiveMigration. If not, create another LiveMigration without the entries",
 			s.lm.Status.SourceNode)
 	}
 	var (
@@ -186,12 +186,12 @@ func (s *targetSession) valueOf(ctx context.Context, i int, wanted []v1alpha1.Se
 	r, ref := entries[i].Reference(), entries[i].SecretKeyRef
 	if !slices.ContainsFunc(wanted, r.Same) {
 		return nil, refuse(v1alpha1.ReasonInvalidMigrateData, v1alpha1.BlockerSecretNotNeeded,
-			"spec.migrateData.secrets[%d]: the guest's definition does not refer to the secret %s. Remove the entry, or correct it", i, r)
+			"spec.migrateData.secrets[%d]: the guest's definition does not refer to the secret %s. Create another LiveMigration without the entry, or with one that is right", i, r)
 	}
 	again := func(other v1alpha1.SecretMigrateData) bool { return r.Same(other.Reference()) }
 	if first := slices.IndexFunc(entries, again); first < i {
 		return nil, refuse(v1alpha1.ReasonInvalidMigrateData, v1alpha1.BlockerSecretNotNeeded,
-			"spec.migrateData.secrets[%d]: secrets[%d] is about the same secret %s. Remove one of the two", i, first, r)
+			"spec.migrateData.secrets[%d]: secrets[%d] is about the same secret %s. Create another LiveMigration with one of the two", i, first, r)
 	}
 	value, err := s.node.Secrets.Value(ctx, s.lm.Namespace, ref)
 	switch {
@@ -214,7 +214,7 @@ func (s *targetSession) lendSecret(ctx context.Context, loan hypervisor.SecretLo
 	case err == nil:
 		return nil
 	case hypervisor.KindOf(err) == hypervisor.KindOther && !secretsSilent(err):
-		return refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerSecretRefused, "libvirt on %s does not take the secret %s: %s", s.node.Name, referenceTo(loan.Name), messageOf(err))
+		return refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerSecretRefused, "libvirt on %s does not take the secret %s: %s. Ask an administrator to check libvirt there, and then create another LiveMigration", s.node.Name, referenceTo(loan.Name), messageOf(err))
 	default:
 		return s.secretsFailed("lending libvirt a secret", err)
 	}

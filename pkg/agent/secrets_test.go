@@ -250,7 +250,7 @@ func TestSecretsThatCannotBeLent(t *testing.T) {
 		{"the agent may not get it", []v1alpha1.SecretMigrateData{lent("others", "passphrase")}, nil, v1alpha1.ReasonTargetCheckFailed, `may not get the Secret "others"`},
 		{"libvirt does not take it", []v1alpha1.SecretMigrateData{lent("luks", "passphrase")}, func(w *world) {
 			w.fleet.Host("node-b").FailNext(fake.MethodLendSecret, fake.Error(hypervisor.KindOther, "no space is left"))
-		}, v1alpha1.ReasonTargetCheckFailed, "does not take the secret 5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b11: no space is left"},
+		}, v1alpha1.ReasonTargetCheckFailed, "does not take the secret 5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b11: no space is left. Ask an administrator to check libvirt there"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {

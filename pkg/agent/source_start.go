@@ -132,10 +132,10 @@ func (s *sourceSession) checkSnapshots(ctx context.Context) error {
 		return fmt.Errorf("counting the guest's snapshots: %w", err)
 	case count.Snapshots > 0:
 		return refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerSnapshotsKept,
-			"libvirt on %s keeps snapshots of the guest %s (%d), which cannot move with it. Remove them with `virsh snapshot-delete`, and then create another LiveMigration", s.node.Name, s.lm.Spec.Domain, count.Snapshots)
+			"libvirt on %s keeps snapshots of the guest %s (%d), which cannot move with it. Ask an administrator to remove them with `virsh snapshot-delete`, and then create another LiveMigration", s.node.Name, s.lm.Spec.Domain, count.Snapshots)
 	case count.Checkpoints > 0:
 		return refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerCheckpointsKept,
-			"libvirt on %s keeps checkpoints of the guest %s (%d), which would be lost, and with them the next incremental backup. Remove them with `virsh checkpoint-delete`, and then create another LiveMigration", s.node.Name, s.lm.Spec.Domain, count.Checkpoints)
+			"libvirt on %s keeps checkpoints of the guest %s (%d), which would be lost, and with them the next incremental backup. Ask an administrator to remove them with `virsh checkpoint-delete`, and then create another LiveMigration", s.node.Name, s.lm.Spec.Domain, count.Checkpoints)
 	}
 	return nil
 }

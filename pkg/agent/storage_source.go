@@ -193,7 +193,7 @@ func (s *sourceSession) planCopy(ctx context.Context, live, rewritten hypervisor
 	images, err := migration.CopyPlan(s.lm, facts)
 	if err != nil {
 		return refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerDiskNotCopyable,
-			"The guest's disks cannot be copied to %s: %s. Create another LiveMigration, once the agents on both nodes are of the same version", s.lm.Status.TargetNode, err)
+			"The guest's disks cannot be copied to %s: %s. Create another LiveMigration; if that fails likewise, ask an administrator whether the agents on both nodes are of the same version", s.lm.Status.TargetNode, err)
 	}
 	var markers []string
 	if s.section.Storage != nil {

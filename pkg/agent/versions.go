@@ -41,7 +41,7 @@ func (s *sourceSession) refusalOf(f versions.Finding) error {
 		return refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerVersionUnsupported, "%s", f)
 	case f.ID == string(v1alpha1.FaultDisksUnencrypted) && s.mustEncrypt():
 		return refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerEncryptionUnavailable,
-			"spec.options.transfer.encryption is Required, but %s. Create another LiveMigration after that", f)
+			"spec.options.transfer.encryption is Required, but %s. Create another LiveMigration once that is done", f)
 	default:
 		return nil
 	}

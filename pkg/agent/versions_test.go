@@ -35,7 +35,7 @@ func TestPostCopyIsNotResumedTowardsALibvirtThatCrashes(t *testing.T) {
 				w.requireCalls(fake.MethodRecoverPostCopy, 0)
 				now := w.api.get(lm)
 				if c := meta.FindStatusCondition(now.Status.Conditions, v1alpha1.ConditionSucceeded); now.Status.Phase != v1alpha1.PhaseRecovering ||
-					!strings.Contains(c.Message, "Update libvirt on node-b to 11.4.0 or newer") {
+					!strings.Contains(c.Message, "sk an administrator to update libvirt on node-b to 11.4.0 or newer") {
 					t.Errorf("in the meantime it is %s: %+v", now.Status.Phase, c)
 				}
 				w.fleet.Host("node-b").SetVersions("11.4.0", "10.0.2")

@@ -76,7 +76,7 @@ func ChooseDisks(o *v1alpha1.StorageCopyOptions, all []DiskFacts, marker string)
 	}
 	if len(chosen) > maxDisks {
 		return nil, append(blockers, v1alpha1.Blocker{Code: v1alpha1.BlockerDiskNotCopyable, Message: fmt.Sprintf(
-			"The guest has %d disks that may have to be copied, and no more than %d can be. Put some of them on storage that both hosts share, or shut the guest down to move it", len(chosen), maxDisks)})
+			"The guest has %d disks that may have to be copied, and no more than %d can be. Ask an administrator to put some of them on storage that both hosts share, and then create another LiveMigration", len(chosen), maxDisks)})
 	}
 	return chosen, blockers
 }
@@ -97,7 +97,7 @@ func markerFor(d DiskFacts, marker string, directories map[string]int) string {
 func notAFileToWrite(d DiskFacts) string {
 	switch {
 	case !d.Writable:
-		return "the guest only reads it: put it in the same place on the target by hand"
+		return "the guest only reads it, so an administrator has to put it in the same place on the target"
 	case d.Type != oneFile || d.SourcePath != "" && d.Path == "":
 		return "it is not in a file on both hosts"
 	case d.Path == "":
@@ -109,7 +109,7 @@ func notAFileToWrite(d DiskFacts) string {
 
 func notCopyable(disk, why string) v1alpha1.Blocker {
 	return v1alpha1.Blocker{Code: v1alpha1.BlockerDiskNotCopyable, Message: fmt.Sprintf(
-		"The disk %s cannot be copied: %s. Create another LiveMigration without it in options.storageCopy.disks, after putting it where both hosts see it if it has to move", disk, why)}
+		"The disk %s cannot be copied: %s. Create another LiveMigration without it in options.storageCopy.disks; if both hosts have to see it, ask an administrator to see to that first", disk, why)}
 }
 
 func guestDisk(mode v1alpha1.StorageCopyMode, d DiskFacts, marker string) v1alpha1.GuestDisk {

@@ -2,6 +2,7 @@ package versions
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -90,11 +91,11 @@ func TestFindingsReadWell(t *testing.T) {
 	found := Check(hostOf("node-1", "8.8.0"), hostOf("node-2", "11.3.0/10.0.2"), UsePostCopy, UseCPUThreads)
 	want := []string{
 		"libvirt 11.3.0 on node-2 crashes when a post-copy that was interrupted is resumed towards it, so it is not resumed. " +
-			"Update libvirt on node-2 to 11.4.0 or newer, which can be done while the guest waits there. If it has been mended without a new version, add PostCopyResumeCrashesTarget to options.ignoreKnownFaults",
+			"Ask an administrator to update libvirt on node-2 to 11.4.0 or newer, which can be done while the guest waits there. If it has been mended without a new version, add PostCopyResumeCrashesTarget to options.ignoreKnownFaults",
 		"The daemon of libvirt 8.8.0 on node-1 crashes if it is restarted while a guest leaves. " +
-			"Do not restart or update libvirt on node-1 while the migration runs. If it has been mended without a new version, add DaemonCrashesWhenRestarted to options.ignoreKnownFaults",
+			"Ask the administrators not to restart or update libvirt on node-1 while the migration runs. If it has been mended without a new version, add DaemonCrashesWhenRestarted to options.ignoreKnownFaults",
 		"libvirt 11.3.0 with QEMU 10.0.2 on node-2 may refuse a guest whose CPU has several threads a core, for the extra feature ht. " +
-			"Update libvirt on node-2 to 11.10.0 or newer if it does. If it has been mended without a new version, add ThreadsRefused to options.ignoreKnownFaults",
+			"If it does, ask an administrator to update libvirt on node-2 to 11.10.0 or newer. If it has been mended without a new version, add ThreadsRefused to options.ignoreKnownFaults",
 	}
 	var got []string
 	for _, f := range found {
@@ -105,6 +106,21 @@ func TestFindingsReadWell(t *testing.T) {
 	}
 	if found[0].Effect != WithholdPostCopyResume || found[1].Effect != Warn {
 		t.Errorf("the effects are %s and %s", found[0].Effect, found[1].Effect)
+	}
+}
+
+// TestRemediesOnHostsAreForAdministrators: whoever creates LiveMigrations need not have access
+// to the hosts.
+func TestRemediesOnHostsAreForAdministrators(t *testing.T) {
+	t.Parallel()
+	needsHost := regexp.MustCompile(`\b(update|restart|shut|put)\b`)
+	for _, r := range rules() {
+		if needsHost.MatchString(r.Remedy) && !strings.Contains(r.Remedy, "administrator") {
+			t.Errorf("%s: %s", r.ID, r.Remedy)
+		}
+		if strings.HasPrefix(r.Remedy, "remove ") {
+			t.Errorf("%s has something removed that cannot be changed: %s", r.ID, r.Remedy)
+		}
 	}
 }
 

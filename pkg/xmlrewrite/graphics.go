@@ -190,6 +190,6 @@ const maxVNCPassword = 8
 func (p *planner) checkPassword(g *xmltree.Node) {
 	if g.Value("type") == "vnc" && len(g.Value("passwd")) > maxVNCPassword && !p.target.libvirtBefore(8, 0) {
 		p.report(ProblemConflict, nil, g,
-			"the VNC password has more than "+itoa(maxVNCPassword)+" characters, which the target's libvirt refuses; give the guest a shorter one with virsh update-device, --live and --config")
+			"the VNC password has more than "+itoa(maxVNCPassword)+" characters, which the target's libvirt refuses; ask an administrator to give the guest a shorter one with virsh update-device, --live and --config")
 	}
 }
