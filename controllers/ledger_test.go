@@ -31,7 +31,7 @@ func TestALedgerThatSomebodyEdited(t *testing.T) {
 	if n := promised(q); n != 0 {
 		t.Errorf("%d were let go ahead", n)
 	}
-	const halted = "Waiting for a slot: Virtferry cannot admit any migration at the moment; the manager's log says what has to be repaired"
+	const halted = "Waiting for a slot: Virtferry cannot admit any migration at the moment; ask an administrator to repair what the manager's log says"
 	if told := whatIsTold(t, q, "first"); told != halted {
 		t.Errorf("its user is told %q", told)
 	}

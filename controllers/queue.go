@@ -173,7 +173,7 @@ func changesTurns(e *entry, after *v1alpha1.LiveMigration) bool {
 	b, a := migration.NewClaim(before, time.Time{}), migration.NewClaim(after, time.Time{})
 	found := cmp.Or(before.Status.DomainUUID, e.turn.Resolution.DomainUUID)
 	return b.Stage != a.Stage || b.Ready != a.Ready || b.Gone != a.Gone || b.Source != a.Source || b.Target != a.Target ||
-		before.Generation != after.Generation || migration.AttemptID(before) != migration.AttemptID(after) || found != after.Status.DomainUUID
+		before.Generation != after.Generation || isUnknown(before) != isUnknown(after) || migration.AttemptID(before) != migration.AttemptID(after) || found != after.Status.DomainUUID
 }
 
 // release is the removal of a finalizer by this process: the version that it made, and when.
@@ -445,10 +445,12 @@ func newer(version, than string) bool {
 
 // sameTurn reports whether the status would say the same of two turns.
 func sameTurn(a, b migration.Turn) bool {
-	sameBefore := a.Before == b.Before || a.Before != nil && b.Before != nil && a.Before.UID == b.Before.UID
+	sameBefore := a.Before == b.Before || a.Before != nil && b.Before != nil && a.Before.UID == b.Before.UID && isUnknown(a.Before) == isUnknown(b.Before)
 	return sameBefore && a.Admit == b.Admit && a.Grant == b.Grant && a.WaitingFor == b.WaitingFor && a.KeptFree == b.KeptFree &&
 		migration.ShownPosition(a.Position) == migration.ShownPosition(b.Position) && sameResolution(a.Resolution, b.Resolution)
 }
+
+func isUnknown(lm *v1alpha1.LiveMigration) bool { return lm.Status.Phase == v1alpha1.PhaseUnknown }
 
 func sameResolution(a, b migration.Resolution) bool {
 	sameProblem := equality.Semantic.DeepEqual(a.Problem, b.Problem)

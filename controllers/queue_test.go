@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"strconv"
 	"testing"
 	"time"
 
@@ -232,6 +233,33 @@ func TestTheEndOfAnotherWakes(t *testing.T) {
 	}
 	if len(w.keys) != 1 || w.keys[0].Name != "second" {
 		t.Errorf("those that are woken are %v", w.keys)
+	}
+}
+
+// TestWhoWaitsIsToldOfAnUnknownOutcome of the migration that goes first, and when it is known
+// after all.
+func TestWhoWaitsIsToldOfAnUnknownOutcome(t *testing.T) {
+	q, s := newTurns()
+	w := &wakes{}
+	first := copying(newMigration("first", webUUID, "node-b", "3"), webUUID, "node-a")
+	first.Status.Phase = v1alpha1.PhaseConfirming
+	second := newMigration("second", "web", "node-b", "5")
+	s.objects["first"] = first
+	q.Put(first)
+	q.Put(second)
+	decide(t, q, second)
+	q.wake = func(key types.NamespacedName) { w.keys = append(w.keys, key) }
+	for i, phase := range []v1alpha1.LiveMigrationPhase{v1alpha1.PhaseUnknown, v1alpha1.PhaseConfirming} {
+		first = first.DeepCopy()
+		first.ResourceVersion, first.Status.Phase, w.keys = strconv.Itoa(6+i), phase, nil
+		q.Put(first)
+		q.paused = time.Time{}
+		if err := q.Settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if len(w.keys) != 1 || w.keys[0].Name != "second" {
+			t.Errorf("once the first one is %s, those that are woken are %v", phase, w.keys)
+		}
 	}
 }
 

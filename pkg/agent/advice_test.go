@@ -12,7 +12,7 @@ import (
 )
 
 // needsHost is advice that only somebody with rights on the hosts, or on the agents, can follow.
-var needsHost = regexp.MustCompile("(?i)virsh|\\bshut the guest\\b|\\b(update|install|restart|extend|detach|define|undefine)\\b (it|qemu|libvirt|the agent|the guest)")
+var needsHost = regexp.MustCompile(`(?i)virsh|\bshut the guest\b|\b(update|install|restart|extend|detach|define|undefine)\b (it|qemu|libvirt|the agent|the guest)`)
 
 // TestAdviceForAHostIsForItsAdministrator: whoever creates LiveMigrations need not have access
 // to the hosts, so no refusal gives them orders that need it.

@@ -30,8 +30,7 @@ func (s *summarizer) beforeAttempt() {
 	switch other := s.Turn.Before; {
 	case other != nil:
 		st.ResolvingTime = nil
-		s.progressing(v1alpha1.PhasePending, v1alpha1.ReasonWaitingForOtherMigration, fmt.Sprintf(
-			"Waiting for the LiveMigration %s/%s of the same guest to end", other.Namespace, other.Name))
+		s.progressing(v1alpha1.PhasePending, v1alpha1.ReasonWaitingForOtherMigration, waitingFor(other))
 	case res.Problem != nil:
 		s.unresolved(res)
 	case s.Turn.Admit:
@@ -40,6 +39,16 @@ func (s *summarizer) beforeAttempt() {
 		st.ResolvingTime = nil
 		s.progressing(v1alpha1.PhasePending, v1alpha1.ReasonWaitingForSlot, capital(s.waitingForSlot()))
 	}
+}
+
+// waitingFor says which migration goes first. One whose outcome is unknown may stay so until a
+// person does something.
+func waitingFor(other *v1alpha1.LiveMigration) string {
+	message := fmt.Sprintf("Waiting for the LiveMigration %s/%s of the same guest to end", other.Namespace, other.Name)
+	if other.Status.Phase == v1alpha1.PhaseUnknown {
+		message += ". Its outcome is unknown: ask an administrator to do what its condition Stalled says"
+	}
+	return message
 }
 
 // unresolved waits for news, if there may be some, or fails.
@@ -165,7 +174,7 @@ func (s *summarizer) waitingForSlot() string {
 		source, target = res.SourceNode, res.TargetNode
 	}
 	if s.Turn.Halted {
-		return "waiting for a slot: Virtferry cannot admit any migration at the moment; the manager's log says what has to be repaired"
+		return "waiting for a slot: Virtferry cannot admit any migration at the moment; ask an administrator to repair what the manager's log says"
 	}
 	if DryRun(s.lm) {
 		return s.waitingForDryRun(source, target)

@@ -424,14 +424,19 @@ func sight(lm *v1alpha1.LiveMigration, meaning string) string {
 }
 
 func describe(o *v1alpha1.DomainObservation) string {
+	var said string
 	switch {
 	case o == nil:
 		return "not reported"
 	case o.State == v1alpha1.StateAbsent:
 		return "absent"
 	case o.Reason == "" || o.Reason == string(hypervisor.ReasonUnknown):
-		return o.State
+		said = o.State
 	default:
-		return o.State + "/" + o.Reason
+		said = o.State + "/" + o.Reason
 	}
+	if SideOf(o) == SideLeaving {
+		said += " and being migrated away"
+	}
+	return said
 }

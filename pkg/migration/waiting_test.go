@@ -43,6 +43,21 @@ func TestWhatIsKnownAtFirst(t *testing.T) {
 	}
 }
 
+// TestWhoWaitsForAnUnknownOutcome is told what may end that: nothing does by itself.
+func TestWhoWaitsForAnUnknownOutcome(t *testing.T) {
+	t.Parallel()
+	other := makeMigration("other").started()
+	waits := func() string { return says(makeMigration("m").turned(Turn{Before: other.lm}, epoch)) }
+	const waiting = "Waiting for the LiveMigration default/other of the same guest to end"
+	if got := waits(); got != waiting {
+		t.Errorf("while the other one goes on, it says %q", got)
+	}
+	other.lm.Status.Phase = v1alpha1.PhaseUnknown
+	if got, want := waits(), waiting+". Its outcome is unknown: ask an administrator to do what its condition Stalled says"; got != want {
+		t.Errorf("it says %q, want %q", got, want)
+	}
+}
+
 // TestWhatAMigrationWaitsFor is told, and who comes before it.
 func TestWhatAMigrationWaitsFor(t *testing.T) {
 	t.Parallel()
@@ -62,7 +77,7 @@ func TestWhatAMigrationWaitsFor(t *testing.T) {
 		want := "aiting for a slot: " + c.want
 		switch {
 		case c.turn.Halted:
-			want = "aiting for a slot: Virtferry cannot admit any migration at the moment; the manager's log says what has to be repaired"
+			want = "aiting for a slot: Virtferry cannot admit any migration at the moment; ask an administrator to repair what the manager's log says"
 		case c.want == "":
 			want = "aiting for the next free slot"
 		}
@@ -189,6 +204,7 @@ func TestAGuestThatSeemsToBeThere(t *testing.T) {
 		{"it is not there, and is still listed", looked("Shutoff/Shutdown", true), there, 0, "Preparing", "Resolving", "finds it Shutoff/Shutdown; waiting for the list"},
 		{"it is not there, and no longer listed", looked("Shutoff/Shutdown", true), left, 0, "Pending", "Resolving", "finds it Shutoff/Shutdown; looking for the guest again"},
 		{"it is not there, though listed for long", searched, there, ResolveGrace, "Failed", "DomainNotRunning", "finds it Shutoff/Shutdown. Nothing was touched"},
+		{"it is being moved on", looked("Running/Booted+MigrationOut", true), there, 0, "Preparing", "Resolving", "finds it Running/Booted and being migrated away; waiting"},
 		{"a shell of it is there", looked("Paused/Migration", true), there, 0, "Preparing", "Resolving", "finds it Paused/Migration; waiting"},
 		{"cancelled", looked("Running/Booted", true).deleted(), there, 0, "Cancelled", "Cancelled", "not touched"},
 	} {
