@@ -60,10 +60,19 @@ type claim struct {
 	hugePages   v1alpha1.GuestHugePages
 }
 
-// set notes what a guest will take; nothing, of one that is there or will not come.
+// set notes what a guest will take; nothing, of one that is there or will not come. It is never
+// more than was noted before: the source, of which that comes, has been checked once.
 func (c *claims) set(uid types.UID, what claim) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if before, known := c.taken[uid]; known {
+		what.memoryBytes = min(what.memoryBytes, before.memoryBytes)
+		switch {
+		case what.hugePages == v1alpha1.GuestHugePages{}:
+		case what.hugePages.SizeBytes != before.hugePages.SizeBytes, what.hugePages.Count > before.hugePages.Count:
+			what.hugePages = before.hugePages
+		}
+	}
 	c.put(uid, what)
 }
 
@@ -212,7 +221,7 @@ func (o hostRoom) checkMemory(want claim, others []claim) error {
 	}
 	free := bytesOf(o.memory.AvailableBytes)
 	for _, other := range others {
-		free -= other.memoryBytes
+		free -= min(max(free, 0), other.memoryBytes)
 	}
 	if want.memoryBytes <= free {
 		return nil
@@ -233,7 +242,7 @@ func (o hostRoom) checkHugePages(want claim, others []claim) error {
 	}
 	for _, other := range others {
 		if other.hugePages.SizeBytes == pages.SizeBytes {
-			free -= other.hugePages.Count
+			free -= min(max(free, 0), other.hugePages.Count)
 		}
 	}
 	if pages.Count <= free {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"maps"
 	"path"
 	"slices"
 	"sync"
@@ -18,6 +19,9 @@ type spacePool struct {
 	mu sync.Mutex
 	// promised is in bytes, by migration and directory.
 	promised map[types.UID]map[string]int64
+	// checked is what was promised at first. What comes later is never more: it depends on what
+	// the source says, which was checked once.
+	checked map[types.UID]map[string]int64
 	// places are the paths of images, by migration.
 	places map[types.UID][]string
 }
@@ -27,8 +31,27 @@ type spacePool struct {
 func (p *spacePool) note(lm *v1alpha1.LiveMigration, section *v1alpha1.TargetStatus) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.set(lm.UID, migration.SpaceToCome(lm, section))
+	toCome := migration.SpaceToCome(lm, section)
+	if checked, known := p.checked[lm.UID]; known {
+		for dir := range toCome {
+			toCome[dir] = min(toCome[dir], checked[dir])
+		}
+	} else {
+		p.check(lm.UID, toCome)
+	}
+	p.set(lm.UID, toCome)
 	p.occupy(lm.UID, migration.ImagesLeft(lm, section))
+}
+
+// check notes what is promised at first, with the lock held.
+func (p *spacePool) check(uid types.UID, byDirectory map[string]int64) {
+	if len(byDirectory) == 0 {
+		return
+	}
+	if p.checked == nil {
+		p.checked = map[types.UID]map[string]int64{}
+	}
+	p.checked[uid] = maps.Clone(byDirectory)
 }
 
 // occupy notes which places a migration has, with the lock held. It has them for as long as it
@@ -61,6 +84,7 @@ func (p *spacePool) release(uid types.UID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.promised, uid)
+	delete(p.checked, uid)
 	delete(p.places, uid)
 }
 
@@ -79,7 +103,9 @@ func (p *spacePool) plan(lm *v1alpha1.LiveMigration, disks []v1alpha1.GuestDisk,
 	images, blockers := decide(places)
 	if len(blockers) == 0 {
 		section := &v1alpha1.TargetStatus{Images: images}
-		p.set(lm.UID, migration.SpaceToCome(lm, section))
+		toCome := migration.SpaceToCome(lm, section)
+		p.check(lm.UID, toCome)
+		p.set(lm.UID, toCome)
 		p.occupy(lm.UID, migration.ImagesLeft(lm, section))
 	}
 	return images, blockers

@@ -23,6 +23,8 @@ const (
 	emptyImage = 1 << 20
 	// timestampTolerance is by how much a file system's time may lag behind the clock.
 	timestampTolerance = time.Second
+	// mostBytes is more than any file system has; a sum of such numbers still is one.
+	mostBytes = 1 << 60
 	// rawFormat is that of images that are nothing but what is on the disk.
 	rawFormat = "raw"
 	// oneFile is the kind of disks that can be copied.
@@ -294,7 +296,8 @@ func SpaceToCome(lm *v1alpha1.LiveMigration, target *v1alpha1.TargetStatus) map[
 	for _, i := range target.Images {
 		at := slices.IndexFunc(source.Guest.Disks, func(d v1alpha1.GuestDisk) bool { return d.Name == i.Name })
 		if at >= 0 && isOurs(i) {
-			out[path.Dir(i.Path)] += int64(share * float64(source.Guest.Disks[at].AllocatedBytes))
+			dir, bytes := path.Dir(i.Path), share*float64(source.Guest.Disks[at].AllocatedBytes)
+			out[dir] = int64(min(float64(out[dir])+bytes, mostBytes))
 		}
 	}
 	return out

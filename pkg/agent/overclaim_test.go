@@ -1,0 +1,71 @@
+package agent
+
+import (
+	"math"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hostfiles"
+	"github.com/virtferry/virtferry/pkg/migration"
+)
+
+// arriving is a migration whose target is ready, and whose source says that its guest takes so
+// much memory, in so many huge pages, and that the disk which is copied occupies so much.
+func arriving(memory, pages, disk int64) *v1alpha1.LiveMigration {
+	lm := &v1alpha1.LiveMigration{}
+	lm.UID, lm.Status.Attempt = "one", &v1alpha1.AttemptStatus{ID: "1"}
+	lm.Status.Source = &v1alpha1.SourceStatus{AttemptID: "1", Guest: &v1alpha1.GuestFacts{
+		Resources: &v1alpha1.GuestResources{MemoryBytes: memory, HugePages: &v1alpha1.GuestHugePages{SizeBytes: 2 << 20, Count: pages}},
+		Disks:     []v1alpha1.GuestDisk{{Name: "vda", Path: "/images/web.raw", CapacityBytes: math.MaxInt64, AllocatedBytes: disk}},
+	}}
+	lm.Status.Target = &v1alpha1.TargetStatus{
+		AttemptID: "1", ReadyTime: new(metav1.NowMicro()),
+		Images: []v1alpha1.TargetImage{{Name: "vda", Path: "/images/web.raw", State: v1alpha1.TargetImageMade}},
+	}
+	return lm
+}
+
+// TestASourceClaimsNoMoreThanWasChecked: what it says once the target is ready would otherwise
+// keep all other guests from coming there, for as long as it likes.
+func TestASourceClaimsNoMoreThanWasChecked(t *testing.T) {
+	t.Parallel()
+	checked, more := arriving(1<<30, 8, 1<<30), arriving(math.MaxInt64, math.MaxInt64, math.MaxInt64)
+	nothing := arriving(1<<30, 8, 1<<30)
+	nothing.Status.Source.Guest = nil
+	n := &Node{}
+	n.keepClaim(checked)
+	n.space.plan(checked, nil, nil, func([]migration.ImagePlace) ([]v1alpha1.TargetImage, []v1alpha1.Blocker) {
+		return checked.Status.Target.Images, nil
+	})
+	for _, lm := range []*v1alpha1.LiveMigration{more, nothing, more} {
+		n.keepClaim(lm)
+		n.space.note(lm, lm.Status.Target)
+	}
+	if got, want := n.claims.taken["one"], (claim{1 << 30, v1alpha1.GuestHugePages{SizeBytes: 2 << 20, Count: 8}}); got != want {
+		t.Errorf("it claims %+v, want %+v", got, want)
+	}
+	if got := n.space.promised["one"]["/images"]; got != 1<<30 {
+		t.Errorf("it has %d bytes of space, want %d", got, 1<<30)
+	}
+	less := arriving(1<<20, 8, 1<<20)
+	n.keepClaim(less)
+	n.space.note(less, less.Status.Target)
+	if got := n.claims.taken["one"].memoryBytes; got != 1<<20 {
+		t.Errorf("it claims %d bytes of what is left, want %d", got, 1<<20)
+	}
+	if got := n.space.promised["one"]["/images"]; got != 1<<20 {
+		t.Errorf("it has %d bytes of what is left, want %d", got, 1<<20)
+	}
+}
+
+// TestClaimsBeyondAllNumbers leave no room, rather than much.
+func TestClaimsBeyondAllNumbers(t *testing.T) {
+	t.Parallel()
+	huge := claim{memoryBytes: math.MaxInt64, hugePages: v1alpha1.GuestHugePages{SizeBytes: 2 << 20, Count: math.MaxInt64}}
+	room := hostRoom{node: "b", memory: &hostfiles.Memory{AvailableBytes: 8 << 30}}
+	if room.checkMemory(claim{memoryBytes: 1}, []claim{huge, huge}) == nil {
+		t.Error("there is room for more memory")
+	}
+}
