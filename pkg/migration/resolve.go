@@ -82,8 +82,8 @@ func find(spec *v1alpha1.LiveMigrationSpec, inv *Inventory, arrivals Arrivals) R
 	}
 	if ids := uuids(known); len(ids) > 1 {
 		return problem(v1alpha1.ReasonDomainAmbiguous, false,
-			"%d guests are named %q: %s. Create another LiveMigration with the UUID of the guest to move as domain, or with the node it runs on as sourceNode",
-			len(ids), spec.Domain, enumerate(ids))
+			"%d guests are named %q: %s. Nothing was touched. Create another LiveMigration with the UUID of the guest to move as domain, or with the node it runs on as sourceNode",
+			len(ids), spec.Domain, enumerate(placesOf(known)))
 	}
 	name := known[0].domain.Name
 	// Another node may know it by another name.
@@ -242,6 +242,15 @@ func uuids(ps []place) []string {
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids)
+}
+
+// placesOf says for people which guest is on which node.
+func placesOf(ps []place) []string {
+	out := make([]string, 0, len(ps))
+	for _, p := range ps {
+		out = append(out, p.domain.UUID+" on "+p.node.Name)
+	}
+	return out
 }
 
 func placeNames(ps []place) string {

@@ -171,14 +171,13 @@ func TestNameOfSeveralGuests(t *testing.T) {
 	w := newWorld(t)
 	one := w.newGuest("web")
 	two := guest{name: one.name, uuid: w.newGuest("other").uuid}
-	w.startAgent("a", one.running())
-	w.startAgent("b", two.running())
+	a, b := w.startAgent("a", one.running()), w.startAgent("b", two.running())
 	w.startManager(clock.RealClock{})
 	w.awaitReady("a", "b")
-	uuids := []string{one.uuid, two.uuid}
-	slices.Sort(uuids)
+	places := []string{one.uuid + " on " + a.node, two.uuid + " on " + b.node}
+	slices.Sort(places)
 	w.migrate(one, "b").awaitFailed(v1alpha1.ReasonDomainAmbiguous, fmt.Sprintf(
-		"2 guests are named %q: %s. Create another LiveMigration with the UUID of the guest to move as domain, or with the node it runs on as sourceNode", one.name, strings.Join(uuids, ", ")))
+		"2 guests are named %q: %s. Nothing was touched. Create another LiveMigration with the UUID of the guest to move as domain, or with the node it runs on as sourceNode", one.name, strings.Join(places, ", ")))
 }
 
 func TestGuestThatIsThereAlready(t *testing.T) {
