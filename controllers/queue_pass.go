@@ -136,24 +136,7 @@ func (e *entry) ready() bool { return hasFinalizer(e.lm) }
 func (q *queue) schedule(now time.Time) ([]*entry, []migration.Turn) {
 	claims := make([]*migration.Claim, 0, len(q.entries))
 	for _, e := range q.entries {
-		c := migration.NewClaim(e.lm, now)
-		c.PassedOver = now.Before(e.passedOver)
-		if caches.Unreadable(e.lm) != "" {
-			c.PassedOver = true
-			if c.Stage == migration.StagePreparing { // What cannot be read may be that it copies.
-				c.Stage = migration.StageCopying
-			}
-		}
-		if e.lm.Status.Queue == nil {
-			c.Order = e.order
-		}
-		if c.Stage == migration.StageWaiting || migration.LooksOnly(e.lm) {
-			c.Resolve(q.resolve(e.lm))
-		}
-		if p := e.promise; p != nil {
-			c.Promise(p.Copying, p.Guest, p.Source, p.Target)
-		}
-		claims = append(claims, c)
+		claims = append(claims, q.claim(e, now))
 	}
 	turns := migration.Schedule(claims, q.limits, q.nodes.Ready(), now)
 	q.census.noteLoad(migration.Measure(claims, turns))
@@ -165,6 +148,37 @@ func (q *queue) schedule(now time.Time) ([]*entry, []migration.Turn) {
 		}
 	}
 	return entries, turns
+}
+
+// claim is what a migration has, or wants.
+func (q *queue) claim(e *entry, now time.Time) *migration.Claim {
+	c := migration.NewClaim(e.lm, now)
+	c.PassedOver = now.Before(e.passedOver)
+	switch {
+	case caches.Unreadable(e.lm) != "":
+		c.PassedOver = true
+		if c.Stage == migration.StagePreparing { // What cannot be read may be that it copies.
+			c.Stage = migration.StageCopying
+		}
+	case c.Stage == migration.StageCopying && q.isLost(c.Source) && migration.CopyIsOver(e.lm):
+		c.Stage = migration.StageEnding
+	}
+	if e.lm.Status.Queue == nil {
+		c.Order = e.order
+	}
+	if c.Stage == migration.StageWaiting || migration.LooksOnly(e.lm) {
+		c.Resolve(q.resolve(e.lm))
+	}
+	if p := e.promise; p != nil {
+		c.Promise(p.Copying, p.Guest, p.Source, p.Target)
+	}
+	return c
+}
+
+// isLost reports whether a node does not tell what happens on it.
+func (q *queue) isLost(node string) bool {
+	n, known := q.nodes.Node(node)
+	return known && !n.Ready
 }
 
 func (q *queue) resolve(lm *v1alpha1.LiveMigration) migration.Resolution {

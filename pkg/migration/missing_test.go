@@ -214,3 +214,39 @@ func TestWhenANodeCountsAsGone(t *testing.T) {
 		}
 	}
 }
+
+// TestCopyIsOver on the target: its word counts where the source is lost.
+func TestCopyIsOver(t *testing.T) {
+	started := func(domain string) builder {
+		b := makeMigration("m").started().onTarget(domain, false)
+		b.lm.Status.Target.IncomingTime = new(metav1.NewMicroTime(epoch))
+		return b
+	}
+	ended := func(b builder) builder {
+		b.lm.Status.Target.IncomingEndedTime = new(metav1.NewMicroTime(epoch))
+		return b
+	}
+	arrived := func(b builder) builder {
+		b.lm.Status.Target.ArrivedTime = new(metav1.NewMicroTime(epoch))
+		return b
+	}
+	for name, c := range map[string]struct {
+		b    builder
+		want bool
+	}{
+		"nothing has come yet":        {makeMigration("m").started().onTarget("Absent", false), false},
+		"the half is there":           {started("Paused/Migration"), false},
+		"it is gone":                  {ended(started("Absent")), true},
+		"it has stopped":              {ended(started("Shutoff/Failed")), true},
+		"it is not known to be gone":  {started("Absent"), false},
+		"another half has come since": {ended(started("Paused/Migration")), false},
+		"the guest has arrived":       {arrived(started("Running/Migrated")), true},
+		"the rest of it is coming":    {arrived(started("Running/Migrated+MigrationIn")), false},
+		"it has gone on in post-copy": {ended(started("Absent").inPostCopy()), false},
+		"the target says nothing":     {makeMigration("m").started(), false},
+	} {
+		if got := CopyIsOver(c.b.obj()); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

@@ -171,6 +171,21 @@ func sourceGivenUp(lm *v1alpha1.LiveMigration, now time.Time) bool {
 	return since != nil && now.Sub(since.Time) >= MissingTimeout
 }
 
+// CopyIsOver reports whether the target shows that nothing of the guest is copied to it any
+// more: what was coming is gone, or all of it has come. The source says so as well, if it can.
+func CopyIsOver(lm *v1alpha1.LiveMigration) bool {
+	source, target := CurrentSource(lm), CurrentTarget(lm)
+	if !Started(lm) || InPostCopy(source) || target == nil || target.IncomingTime == nil || target.Domain == nil {
+		return false
+	}
+	switch SideOf(target.Domain) { //nolint:exhaustive // The others are there.
+	case SideGone, SideStopped, SideMigrated:
+		return target.IncomingEndedTime != nil
+	default:
+		return target.ArrivedTime != nil && ShowsWhole(target.Domain)
+	}
+}
+
 // Turn is what a migration may do now.
 type Turn struct {
 	Resolution Resolution
