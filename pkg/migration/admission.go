@@ -111,8 +111,8 @@ func (s *summarizer) looking() {
 		s.notThere(target.Domain)
 	case !s.now.Before(deadline):
 		s.finish(VerdictFailed, v1alpha1.ReasonNodeNotReady, fmt.Sprintf("The guest seems to be on %s already, but the agent there did "+
-			"not confirm that within %s%s. Nothing was touched. Ask an administrator to check that agent's log, and then create another LiveMigration",
-			st.TargetNode, PrepareTimeout, s.notReady(st.TargetNode)))
+			"not confirm that within %.0f seconds%s. Nothing was touched. Ask an administrator to check that agent's log, and then create another LiveMigration",
+			st.TargetNode, PrepareTimeout.Seconds(), s.notReady(st.TargetNode)))
 	default:
 		s.progressing(v1alpha1.PhasePreparing, v1alpha1.ReasonCheckingTarget,
 			fmt.Sprintf("The guest seems to be on %s already; checking with the agent there", st.TargetNode))

@@ -269,8 +269,8 @@ func (s *summarizer) unprepared(source *v1alpha1.SourceStatus, target *v1alpha1.
 	if source != nil && (target == nil || target.ReadyTime == nil) {
 		node = s.lm.Status.TargetNode
 	}
-	return fmt.Sprintf("The guest stays on %s; nothing was started, because the agent on %s was not ready within %s%s. Ask an "+
-		"administrator to check that agent's log, and then create another LiveMigration", s.lm.Status.SourceNode, node, PrepareTimeout, s.notReady(node))
+	return fmt.Sprintf("The guest stays on %s; nothing was started, because the agent on %s was not ready within %.0f seconds%s. Ask an "+
+		"administrator to check that agent's log, and then create another LiveMigration", s.lm.Status.SourceNode, node, PrepareTimeout.Seconds(), s.notReady(node))
 }
 
 func (s *summarizer) afterStart() {

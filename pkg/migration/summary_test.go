@@ -91,7 +91,7 @@ func TestSummarize(t *testing.T) {
 			v1alpha1.PhaseCancelled, v1alpha1.ReasonCancelled, "before it started"},
 		{"source refuses", sourceProblem, 0, good, nil, v1alpha1.PhaseFailed, v1alpha1.ReasonInvalidMigrateData, "The guest stays on node-a. Bad data"},
 		{"target refuses", targetProblem, 0, good, nil, v1alpha1.PhaseFailed, v1alpha1.ReasonTargetCheckFailed, "The guest stays on node-a. No room"},
-		{"target silent", stuck, PrepareTimeout, []Node{good[0], lost(good[1])}, nil, v1alpha1.PhaseFailed, v1alpha1.ReasonNodeNotReady, "The guest stays on node-a; nothing was started, because the agent on node-b was not ready within 1m0s; node-b is not ready: gone fishing"},
+		{"target silent", stuck, PrepareTimeout, []Node{good[0], lost(good[1])}, nil, v1alpha1.PhaseFailed, v1alpha1.ReasonNodeNotReady, "The guest stays on node-a; nothing was started, because the agent on node-b was not ready within 60 seconds; node-b is not ready: gone fishing"},
 		{"source silent", makeMigration("m").admitted(), PrepareTimeout, good, nil, v1alpha1.PhaseFailed, v1alpha1.ReasonNodeNotReady, "the agent on node-a was not ready"},
 		{"dry run, ready", makeMigration("m").admitted().checked().ready().dry(), 0, good, nil,
 			v1alpha1.PhasePreparing, v1alpha1.ReasonCheckingSource, "Checking on node-a what the guest becomes on node-b"},

@@ -195,7 +195,7 @@ func TestAGuestThatSeemsToBeThere(t *testing.T) {
 		says   string
 	}{
 		{"not looked at", looked("", false), there, PrepareTimeout - 1, "Preparing", "CheckingTarget", "seems to be on node-b already; checking"},
-		{"never looked at", looked("", false), there, PrepareTimeout, "Failed", "NodeNotReady", "did not confirm that within 1m0s"},
+		{"never looked at", looked("", false), there, PrepareTimeout, "Failed", "NodeNotReady", "did not confirm that within 60 seconds"},
 		{"not confirmed", looked("Running/Booted", false), there, PrepareTimeout - 1, "Preparing", "CheckingTarget", "checking"},
 		{"never confirmed", looked("Running/Booted", false), there, PrepareTimeout, "Failed", "NodeNotReady", "did not confirm"},
 		{"it runs there", looked("Running/Booted", true), there, PrepareTimeout - 1, "Succeeded", "AlreadyOnTarget", "The guest runs on node-b already; nothing was touched"},

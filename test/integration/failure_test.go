@@ -267,7 +267,7 @@ func TestAgentsThatAreSilent(t *testing.T) {
 			stop()
 			w.startManager(clock.RealClock{})
 			m.awaitFailed(v1alpha1.ReasonNodeNotReady, "The guest stays on "+a.node+"; nothing was started, because the agent on "+w.node(c.silent)+
-				" was not ready within 1m0s. Ask an administrator to check that agent's log, and then create another LiveMigration")
+				" was not ready within 60 seconds. Ask an administrator to check that agent's log, and then create another LiveMigration")
 		})
 	}
 }
