@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/virtferry/virtferry/pkg/migration"
@@ -13,17 +14,30 @@ const adoptPatience = 5 * time.Second
 
 // adopt reads a migration that another process has started once more, from the API server
 // itself: what a new process is told first may be older than what the last one has reported,
-// which must not be taken back.
+// which must not be taken back. What it finds it reports as its own, if nothing has come in
+// between: from then on, the API server refuses what the last one has sent and what arrives
+// late.
 func (s *sourceSession) adopt(ctx context.Context) {
 	if current := migration.CurrentSource(s.lm); current == nil || current.StartRequestedTime == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, adoptPatience)
 	defer cancel()
-	if lm, err := s.node.Recorder.Refresh(ctx, s.lm); err == nil {
-		s.box.put(lm)
-	} else {
-		s.log.Error(err, "Reading a migration that is under way failed; going on with what is known of it")
+	for {
+		lm, err := s.node.Recorder.Refresh(ctx, s.lm)
+		if err == nil {
+			s.box.put(lm)
+			if current := migration.CurrentSource(lm); current != nil && current.End == nil {
+				err = s.node.Recorder.RecordSource(ctx, lm, SourceReport{Section: current, Progress: lm.Status.Progress}, true)
+			}
+		}
+		switch {
+		case errors.Is(err, ErrConflict):
+			continue
+		case err != nil:
+			s.log.Error(err, "Reading a migration that is under way failed; going on with what is known of it")
+		}
+		return
 	}
 }
 

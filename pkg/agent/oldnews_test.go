@@ -194,6 +194,32 @@ func TestASuccessorTakesNothingBack(t *testing.T) {
 	})
 }
 
+// TestASuccessorTakesNothingBackThatArrivesLate: the last report of its predecessor is carried
+// out when the successor has read the object already.
+func TestASuccessorTakesNothingBackThatArrivesLate(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.busy()
+		lm := w.migrateWith(guestUUID, keepGoing(false))
+		for now := lm; now.Status.Progress == nil || now.Status.Progress.Percent < 20; now = w.api.get(lm) {
+			time.Sleep(100 * time.Millisecond)
+		}
+		w.a.stop()
+		var once sync.Once
+		w.api.before = func(_ int, by *testAgent) bool {
+			if by == w.a {
+				once.Do(func() {
+					w.api.update(lm.UID, func(now *v1alpha1.LiveMigration) { now.Status.Progress.Percent = 99 })
+				})
+			}
+			return false
+		}
+		w.a.restart()
+		time.Sleep(10 * time.Second)
+		w.fleet.Host("node-a").Destroy(guestUUID)
+		w.settle(lm) // The API of this world takes no progress that falls.
+	})
+}
+
 // TestATargetsSuccessorTakesNothingBack either: it would find the image that was made for the
 // guest in the guest's way, refuse it, and forget the image.
 func TestATargetsSuccessorTakesNothingBack(t *testing.T) {

@@ -73,7 +73,8 @@ func (o *observer) noteStage(uuid string, stage fake.Stage) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch asked, ok := o.jobs.asked[uuid]; {
-	case stage == fake.StageOver:
+	case stage == fake.StageSwitched, stage == fake.StageOver:
+		// All of the guest has been copied, or nothing is copied any more.
 		delete(o.jobs.running, uuid)
 	case stage == fake.StagePreparing && ok && o.jobs.byHand[uuid] == 0:
 		delete(o.jobs.asked, uuid)
@@ -132,7 +133,8 @@ func (o *observer) checkLimits() {
 			continue
 		}
 		c, t := migration.NewClaim(lm, time.Now()), o.times[lm.UID]
-		t.freed = t.freed || c.Stage == migration.StageEnding
+		// Where the source is lost, the target's word that the copy is over is enough.
+		t.freed = t.freed || c.Stage == migration.StageEnding || migration.CopyIsOver(lm)
 		if c.Stage == migration.StageWaiting || t.freed && c.Stage == migration.StageCopying {
 			continue
 		}
