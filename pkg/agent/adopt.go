@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/migration"
 )
 
@@ -14,31 +15,49 @@ const adoptPatience = 5 * time.Second
 
 // adopt reads a migration that another process has started once more, from the API server
 // itself: what a new process is told first may be older than what the last one has reported,
-// which must not be taken back. What it finds it reports as its own, if nothing has come in
-// between: from then on, the API server refuses what the last one has sent and what arrives
-// late.
+// which must not be taken back.
 func (s *sourceSession) adopt(ctx context.Context) {
 	if current := migration.CurrentSource(s.lm); current == nil || current.StartRequestedTime == nil {
 		return
 	}
+	s.foundation.Store(s.lm)
 	ctx, cancel := context.WithTimeout(ctx, adoptPatience)
 	defer cancel()
-	for {
-		lm, err := s.node.Recorder.Refresh(ctx, s.lm)
-		if err == nil {
-			s.box.put(lm)
-			if current := migration.CurrentSource(lm); current != nil && current.End == nil {
-				err = s.node.Recorder.RecordSource(ctx, lm, SourceReport{Section: current, Progress: lm.Status.Progress}, true)
-			}
-		}
-		switch {
-		case errors.Is(err, ErrConflict):
-			continue
-		case err != nil:
-			s.log.Error(err, "Reading a migration that is under way failed; going on with what is known of it")
-		}
-		return
+	if err := s.readFoundation(ctx, s.lm); err != nil {
+		s.log.Error(err, "Reading a migration that is under way failed; going on with what is known of it")
 	}
+}
+
+// readFoundation reads the object that the first report is to be added to.
+func (s *sourceSession) readFoundation(ctx context.Context, of *v1alpha1.LiveMigration) error {
+	lm, err := s.node.Recorder.Refresh(ctx, of)
+	if err != nil {
+		return err //nolint:wrapcheck // The callers tell of it.
+	}
+	s.foundation.Store(lm)
+	s.box.put(lm)
+	return nil
+}
+
+// write records a report. The first one of a migration that is adopted is added to what was
+// read, if that is still so: what another process has sent may arrive after that was read, and
+// would be taken back. After the first one, the API server refuses what arrives late.
+func (s *sourceSession) write(ctx context.Context, lm *v1alpha1.LiveMigration, report SourceReport) error {
+	foundation := s.foundation.Load()
+	if foundation == nil {
+		return s.node.Recorder.RecordSource(ctx, lm, report, false) //nolint:wrapcheck // The reporter looks at it.
+	}
+	if found := migration.CurrentSource(foundation); found != nil && found.AttemptID == report.Section.AttemptID {
+		report.Progress = migration.NotBehind(report.Progress, foundation.Status.Progress)
+	}
+	err := s.node.Recorder.RecordSource(ctx, foundation, report, true)
+	switch {
+	case err == nil:
+		s.foundation.Store(nil)
+	case errors.Is(err, ErrConflict):
+		return errors.Join(err, s.readFoundation(ctx, lm))
+	}
+	return err //nolint:wrapcheck // The reporter looks at it.
 }
 
 // adopt takes over what another process has reported of the attempt already, which the first

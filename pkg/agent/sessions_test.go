@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -122,14 +121,11 @@ func TestCrashAtEveryWrite(t *testing.T) {
 func TestStopRightAfterTheIntent(t *testing.T) {
 	inWorld(t, func(w *world) {
 		stopped := make(chan struct{})
-		var once sync.Once
 		w.api.after = func(_ int, by *testAgent) bool {
 			lm := w.api.all()[0]
 			if by == w.a && lm.Status.Source.StartRequestedTime != nil && lm.Status.Source.JobStartedTime == nil {
-				once.Do(func() {
-					by.cancel()
-					close(stopped)
-				})
+				by.cancel()
+				close(stopped)
 			}
 			return false
 		}

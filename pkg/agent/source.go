@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -28,6 +29,9 @@ type sourceSession struct {
 	lm       *v1alpha1.LiveMigration
 	section  *v1alpha1.SourceStatus
 	progress *v1alpha1.ProgressStatus
+	// foundation is what the first report of a migration that is adopted is added to; there
+	// is none once that is written.
+	foundation atomic.Pointer[v1alpha1.LiveMigration]
 
 	// call is the migrate call, which was made at called, and intent the time that this
 	// session has tried to record for the start of attempt, and has not heard to be
@@ -76,7 +80,7 @@ func runSource(ctx context.Context, node *Node, box *mailbox) {
 		call: migration.CallNone, returned: make(chan error, 1), abandon: func() {},
 	}
 	s.out = newReporter(node, log, func(ctx context.Context, r SourceReport) error {
-		return node.Recorder.RecordSource(ctx, lm, r, false)
+		return s.write(ctx, lm, r)
 	})
 	node.sending.Add(1)
 	defer node.sending.Add(-1)
@@ -118,6 +122,8 @@ func (s *sourceSession) refreshFacts() bool {
 	case s.section == nil || s.section.AttemptID != attempt.ID || migration.Supersedes(migration.CurrentSource(lm), s.section):
 		s.section = migration.CurrentSource(lm).DeepCopy()
 		s.progress = lm.Status.Progress.DeepCopy()
+	default:
+		s.progress = migration.NotBehind(s.progress, lm.Status.Progress)
 	}
 	started := s.section != nil && s.section.StartRequestedTime != nil
 	ended := s.section != nil && s.section.End != nil

@@ -38,6 +38,19 @@ func Progress(previous *v1alpha1.ProgressStatus, stats hypervisor.JobStats) *v1a
 	return p
 }
 
+// NotBehind returns progress of a job that is not behind another one's of the same job.
+func NotBehind(p, other *v1alpha1.ProgressStatus) *v1alpha1.ProgressStatus {
+	switch {
+	case other == nil || p != nil && p.Percent >= other.Percent && p.ElapsedMilliseconds >= other.ElapsedMilliseconds:
+		return p
+	case p == nil:
+		return other.DeepCopy()
+	}
+	p = p.DeepCopy()
+	p.Percent, p.ElapsedMilliseconds = max(p.Percent, other.Percent), max(p.ElapsedMilliseconds, other.ElapsedMilliseconds)
+	return p
+}
+
 // HasLeft reports whether the guest has left the source for the target.
 func HasLeft(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) bool {
 	return source.End.Call == v1alpha1.CallSucceeded || SideOf(&source.End.Domain) == SideMigrated || InPostCopy(source) && Whole(target)

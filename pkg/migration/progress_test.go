@@ -1,10 +1,12 @@
 package migration
 
 import (
+	"reflect"
 	"math"
 	"testing"
 	"time"
 
+	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 )
 
@@ -65,5 +67,23 @@ func TestHugeNumbersStayPositive(t *testing.T) {
 	s.MemoryDirtyBytesPerSecond = math.MaxUint64
 	if p := Progress(nil, s); p.Memory.TotalBytes < 0 || p.DirtyBytesPerSecond < 0 || p.Percent != 99 {
 		t.Errorf("progress is %+v", p)
+	}
+}
+
+func TestNotBehind(t *testing.T) {
+	at := func(percent int32, milliseconds int64) *v1alpha1.ProgressStatus {
+		return &v1alpha1.ProgressStatus{Percent: percent, ElapsedMilliseconds: milliseconds, MemoryIteration: int64(percent)}
+	}
+	for _, c := range []struct{ p, other, want *v1alpha1.ProgressStatus }{
+		{nil, nil, nil},
+		{at(5, 50), nil, at(5, 50)},
+		{nil, at(5, 50), at(5, 50)},
+		{at(6, 60), at(5, 50), at(6, 60)},
+		{at(5, 60), at(7, 50), &v1alpha1.ProgressStatus{Percent: 7, ElapsedMilliseconds: 60, MemoryIteration: 5}},
+		{at(7, 50), at(5, 60), &v1alpha1.ProgressStatus{Percent: 7, ElapsedMilliseconds: 60, MemoryIteration: 7}},
+	} {
+		if got := NotBehind(c.p, c.other); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("NotBehind(%+v, %+v) = %+v", c.p, c.other, got)
+		}
 	}
 }

@@ -64,10 +64,29 @@ func (o *observer) since(lm *v1alpha1.LiveMigration, c metav1.Condition) time.Ti
 	case c.Status == metav1.ConditionTrue && !t.started.IsZero():
 		return t.started
 	case c.Status != metav1.ConditionTrue && !t.ended.IsZero():
-		return t.ended.Add(-time.Second)
+		return o.readAt(lm, t.ended).Add(-time.Second)
 	default:
 		return t.created.Add(-time.Second)
 	}
+}
+
+// readAt is when the source was read, of which the end was reported at another time: the API
+// server may have been away in between, and so may libvirt, so that the agent cannot look again.
+func (o *observer) readAt(lm *v1alpha1.LiveMigration, reported time.Time) time.Time {
+	source := migration.CurrentSource(lm)
+	if source == nil || source.End == nil {
+		return reported
+	}
+	read := source.End.Time.Time
+	for _, n := range o.w.hosts {
+		if n.name == lm.Status.SourceNode {
+			read = read.Add(-n.skew)
+		}
+	}
+	if read.Before(reported) {
+		return read
+	}
+	return reported
 }
 
 // truthOf returns what a verdict says of where the guest was, each of which was true at its
