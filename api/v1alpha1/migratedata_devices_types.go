@@ -4,6 +4,7 @@ package v1alpha1
 // they are in the guest's definition.
 //
 // +kubebuilder:validation:ExactlyOneOf=serial;targetDevice
+// +kubebuilder:validation:XValidation:rule="!has(self.credentials) || has(self.source)",message="credentials says what becomes of them where source moves the data; give source, too"
 type VolumeMigrateData struct {
 	// serial finds the disk by its serial.
 	// +optional
@@ -20,8 +21,7 @@ type VolumeMigrateData struct {
 	TargetDevice *string `json:"targetDevice,omitempty"`
 
 	// source is where the data is. It replaces everything that the guest's definition
-	// says about that, including the kind of source. What the host authenticates with
-	// stays if the protocol does, unless it is given.
+	// says about that, including the kind of source.
 	// +optional
 	Source *VolumeSource `json:"source,omitempty"`
 
@@ -39,7 +39,27 @@ type VolumeMigrateData struct {
 	// and the source changes.
 	// +optional
 	BackingStore *BackingStorePolicy `json:"backingStore,omitempty"`
+
+	// credentials says what becomes of what the host shows the server of the data, as the
+	// guest's definition has it: its authentication, cookies, and user and key for SSH.
+	// source.network.auth takes the place of the authentication. Absent keeps them if the
+	// protocol and the server, or the storage pool, stay the same. They go to no other
+	// server unless this says so, and are lost with the protocol.
+	// +optional
+	Credentials *CredentialsPolicy `json:"credentials,omitempty"`
 }
+
+// CredentialsPolicy says what becomes of what the host shows the server of a disk's data.
+//
+// +kubebuilder:validation:Enum=Keep;Drop
+type CredentialsPolicy string
+
+const (
+	// CredentialsKeep shows the new server what the old one is shown.
+	CredentialsKeep CredentialsPolicy = "Keep"
+	// CredentialsDrop shows the new server nothing that is not given.
+	CredentialsDrop CredentialsPolicy = "Drop"
+)
 
 // BackingStorePolicy says what becomes of a backing chain and a data file.
 //
@@ -192,8 +212,7 @@ type NetworkVolumeSource struct {
 	CertificateCheck *Toggle `json:"certificateCheck,omitempty"`
 
 	// auth says how to authenticate with rbd, iscsi, http, https, ftp, ftps and ssh.
-	// Absent means as the guest's definition says if the protocol stays the same, and
-	// else not at all.
+	// Absent leaves it to credentials.
 	// +optional
 	Auth *VolumeAuth `json:"auth,omitempty"`
 

@@ -103,6 +103,8 @@ func testRefused(t *testing.T, create func(*testing.T, any) error) {
 		{network + "{protocol: nbd, hosts: [{host: a}], tlsHostname: a}}}]", "tlsHostname needs tls: Enabled"},
 		{network + "{protocol: nbd, hosts: [{transport: unix, host: a}]}}}]", "transport: unix needs socketPath and nothing else"},
 		{network + "{protocol: rbd, name: a, auth: {username: a}}}}]", "exactly one of the fields in [secretUUID secretUsage]"},
+		{"volumes: [{serial: a, credentials: Keep}]", "credentials says what becomes of them where source moves the data"},
+		{network + "{protocol: nbd, hosts: [{host: a}]}}, credentials: Send}]", "Unsupported value"},
 		{"rbdMonitors: []", "should have at least 1 items"},
 		{"perfEvents: [dreams]", "Unsupported value"},
 		{"memoryBacking: {fileBacking: None, discard: Enabled}", "discard needs fileBacking: Required"},

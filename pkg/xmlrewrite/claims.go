@@ -2,7 +2,6 @@ package xmlrewrite
 
 import (
 	"path"
-	"slices"
 	"strings"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
@@ -106,16 +105,7 @@ func sourceKey(s *v1alpha1.VolumeSource) string {
 			return "nvme " + a.String() + " " + itoa(s.NVMe.Namespace)
 		}
 	case s.Network != nil:
-		var hosts []string
-		for i := range s.Network.Hosts {
-			h := &s.Network.Hosts[i]
-			port := ""
-			if h.Port != nil {
-				port = itoa(*h.Port)
-			}
-			hosts = append(hosts, hostKey(string(s.Network.Protocol), stringOf(h.Transport), stringOf(h.Host), port, stringOf(h.SocketPath)))
-		}
-		return networkKey(string(s.Network.Protocol), stringOf(s.Network.Name), stringOf(s.Network.SnapshotName), stringOf(s.Network.ConfigFile), hosts)
+		return networkKey(string(s.Network.Protocol), stringOf(s.Network.Name), stringOf(s.Network.SnapshotName), stringOf(s.Network.ConfigFile), hostsGiven(s.Network))
 	}
 	return ""
 }
@@ -138,6 +128,5 @@ func diskKey(kind string, source *xmltree.Node) string {
 }
 
 func networkKey(protocol, name, snapshot, config string, hosts []string) string {
-	slices.Sort(hosts)
 	return strings.Join([]string{"network", protocol, name, snapshot, config, strings.Join(hosts, "\x00")}, "\x00")
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
 )
 
@@ -72,6 +73,21 @@ func hostsOf(source *xmltree.Node) []string {
 	hosts := make([]string, 0, len(found))
 	for _, h := range found {
 		hosts = append(hosts, hostKey(source.Value("protocol"), h.Value("transport"), h.Value("name"), h.Value("port"), h.Value("socket")))
+	}
+	slices.Sort(hosts)
+	return hosts
+}
+
+// hostsGiven returns the same for a source of the migrate data.
+func hostsGiven(n *v1alpha1.NetworkVolumeSource) []string {
+	hosts := make([]string, 0, len(n.Hosts))
+	for i := range n.Hosts {
+		h := &n.Hosts[i]
+		port := ""
+		if h.Port != nil {
+			port = itoa(*h.Port)
+		}
+		hosts = append(hosts, hostKey(string(n.Protocol), stringOf(h.Transport), stringOf(h.Host), port, stringOf(h.SocketPath)))
 	}
 	slices.Sort(hosts)
 	return hosts

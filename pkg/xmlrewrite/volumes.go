@@ -175,6 +175,7 @@ func planVolumes(p *planner) {
 		if v.TargetDevice != nil {
 			p.warnOfMissingOther(field.dot("targetDevice"), disk)
 		}
+		p.checkCredentials(v, field)
 		var shape *sourceShape
 		if v.Source != nil {
 			shape = p.rewriteSource(disk, v, field)

@@ -89,7 +89,7 @@ func (p *planner) rewriteSource(disk *xmltree.Node, v *v1alpha1.VolumeMigrateDat
 		p.moveAuth(disk, nil, shape)
 		return shape
 	}
-	p.keepCredentials(disk, source, shape, sameKind, field.dot("source"))
+	p.keepCredentials(disk, source, shape, sameKind, v, field)
 	p.syncLocation(disk, source, shape)
 	if sameKind {
 		return shape

@@ -151,6 +151,8 @@ var schemaYAML = typed.YAMLObject(`types:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.ConvergenceStrategy
 - name: com.github.virtferry.virtferry.api.v1alpha1.ConvergenceStrategy
   scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.CredentialsPolicy
+  scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.DirectInterfaceSource
   map:
     fields:
@@ -2155,6 +2157,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: backingStore
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.BackingStorePolicy
+    - name: credentials
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.CredentialsPolicy
     - name: driver
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.VolumeDriver

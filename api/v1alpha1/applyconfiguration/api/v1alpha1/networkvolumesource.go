@@ -28,8 +28,7 @@ type NetworkVolumeSourceApplyConfiguration struct {
 	// are checked. Absent means that they are.
 	CertificateCheck *apiv1alpha1.Toggle `json:"certificateCheck,omitempty"`
 	// auth says how to authenticate with rbd, iscsi, http, https, ftp, ftps and ssh.
-	// Absent means as the guest's definition says if the protocol stays the same, and
-	// else not at all.
+	// Absent leaves it to credentials.
 	Auth *VolumeAuthApplyConfiguration `json:"auth,omitempty"`
 	// initiatorIQN is the name of the iSCSI initiator. Absent leaves it as it is if the
 	// protocol was iscsi before.

@@ -18,8 +18,7 @@ type VolumeMigrateDataApplyConfiguration struct {
 	// definition, such as vda.
 	TargetDevice *string `json:"targetDevice,omitempty"`
 	// source is where the data is. It replaces everything that the guest's definition
-	// says about that, including the kind of source. What the host authenticates with
-	// stays if the protocol does, unless it is given.
+	// says about that, including the kind of source.
 	Source *VolumeSourceApplyConfiguration `json:"source,omitempty"`
 	// driver holds settings of the target for reading and writing the data.
 	Driver *VolumeDriverApplyConfiguration `json:"driver,omitempty"`
@@ -30,6 +29,12 @@ type VolumeMigrateDataApplyConfiguration struct {
 	// keeps its data, that the guest's definition spells out. It is needed if there is one
 	// and the source changes.
 	BackingStore *apiv1alpha1.BackingStorePolicy `json:"backingStore,omitempty"`
+	// credentials says what becomes of what the host shows the server of the data, as the
+	// guest's definition has it: its authentication, cookies, and user and key for SSH.
+	// source.network.auth takes the place of the authentication. Absent keeps them if the
+	// protocol and the server, or the storage pool, stay the same. They go to no other
+	// server unless this says so, and are lost with the protocol.
+	Credentials *apiv1alpha1.CredentialsPolicy `json:"credentials,omitempty"`
 }
 
 // VolumeMigrateDataApplyConfiguration constructs a declarative configuration of the VolumeMigrateData type for use with
@@ -83,5 +88,13 @@ func (b *VolumeMigrateDataApplyConfiguration) WithEncryption(value *VolumeEncryp
 // If called multiple times, the BackingStore field is set to the value of the last call.
 func (b *VolumeMigrateDataApplyConfiguration) WithBackingStore(value apiv1alpha1.BackingStorePolicy) *VolumeMigrateDataApplyConfiguration {
 	b.BackingStore = &value
+	return b
+}
+
+// WithCredentials sets the Credentials field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Credentials field is set to the value of the last call.
+func (b *VolumeMigrateDataApplyConfiguration) WithCredentials(value apiv1alpha1.CredentialsPolicy) *VolumeMigrateDataApplyConfiguration {
+	b.Credentials = &value
 	return b
 }
