@@ -2,6 +2,7 @@ package xmlrewrite
 
 import (
 	"path"
+	"strconv"
 	"strings"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
@@ -12,7 +13,38 @@ import (
 type claim struct {
 	field  *place // The entry that says so; nil if the device is kept as it is.
 	at     *xmltree.Node
-	shared bool // Another that shares it may use the same.
+	shared bool  // Another that shares it may use the same.
+	part   *part // What it uses of an image; nil is all.
+
+	next *claim // Another of the same.
+}
+
+// part is a part of an image, in bytes.
+type part struct{ offset, size uint64 }
+
+// partOf returns the part of the image that a disk is; nil if it is all of it.
+func partOf(disk *xmltree.Node) *part {
+	slice := disk.Child("source").Child("slices").Child("slice")
+	if slice == nil {
+		return nil
+	}
+	offset, errOffset := strconv.ParseUint(slice.Value("offset"), 10, 64)
+	size, errSize := strconv.ParseUint(slice.Value("size"), 10, 64)
+	if errOffset != nil || errSize != nil {
+		return nil
+	}
+	return &part{offset, size}
+}
+
+// meets reports whether two parts have something in common.
+func (a *part) meets(b *part) bool {
+	return a == nil || b == nil || b.offset-a.offset < a.size || a.offset-b.offset < b.size
+}
+
+// excludes reports whether two devices cannot both use the same, and the migrate data is why
+// they would.
+func (c *claim) excludes(other *claim) bool {
+	return c.part.meets(other.part) && !(c.shared && other.shared) && (c.field != nil || other.field != nil)
 }
 
 // claims notes what of the target the guest's devices use, and reports two that use the
@@ -24,14 +56,25 @@ func (p *planner) claims(key string, c claim) {
 	if p.claimed == nil {
 		p.claimed = make(map[string]claim)
 	}
-	other, taken := p.claimed[key]
+	first, taken := p.claimed[key]
 	if !taken {
 		p.claimed[key] = c
 		return
 	}
-	if c.shared && other.shared || c.field == nil && other.field == nil {
-		return
+	for other := &first; other != nil; other = other.next {
+		if c.excludes(other) {
+			p.reportClaims(c, *other)
+			return
+		}
 	}
+	if c.part != nil || first.part != nil {
+		c.next = &first
+		p.claimed[key] = c
+	}
+}
+
+// reportClaims reports two devices that would use the same.
+func (p *planner) reportClaims(c, other claim) {
 	if c.field == nil {
 		c, other = other, c
 	}
@@ -45,7 +88,10 @@ func (p *planner) claims(key string, c claim) {
 // claimDisk notes where the data of a disk will be. Disks that are all read-only, or all
 // made for it, may share that.
 func (p *planner) claimDisk(disk *xmltree.Node, source *v1alpha1.VolumeSource, field *place) {
-	c := claim{field, disk, disk.Child("readonly") != nil || disk.Child("shareable") != nil || disk.Value("device") == "cdrom"}
+	c := claim{
+		field: field, at: disk, part: partOf(disk),
+		shared: disk.Child("readonly") != nil || disk.Child("shareable") != nil || disk.Value("device") == "cdrom",
+	}
 	if source == nil {
 		c.field = nil
 		p.claims(diskKey(disk.Value("type"), disk.Child("source")), c)

@@ -174,3 +174,40 @@ func TestASerialPortAndItsConsoleAreOneDevice(t *testing.T) {
 		}
 	}
 }
+
+// sliceOf is a disk that is a part of an image.
+func sliceOf(target, file, offset, size string) string {
+	return "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='" + file + "'><slices><slice type='storage' offset='" + offset + "' size='" + size +
+		"'/></slices></source><target dev='" + target + "' bus='virtio'/></disk>"
+}
+
+func TestPartsOfOneImageMoveTogether(t *testing.T) {
+	t.Parallel()
+	const both = "volumes: [{targetDevice: vda, source: {file: {path: /mnt/b}}}, {targetDevice: vdb, source: {file: {path: /mnt/b}}}]"
+	const first = "volumes: [{targetDevice: vda, source: {file: {path: /mnt/b}}}]"
+	const laidOut = "the same part of the new image"
+	a := sliceOf("vda", "/srv/a", "0", "1024")
+	whole := diskAt("vdb", "file", "<source file='/srv/c'/>")
+	for name, c := range map[string]struct{ devices, data, problem, warning string }{
+		"side by side":                      {a + sliceOf("vdb", "/srv/a", "1024", "512"), both, "", laidOut},
+		"the third is a part of the second": {a + sliceOf("vdb", "/srv/a", "1024", "512") + sliceOf("vdc", "/mnt/b", "1100", "1"), both, "the same thing of the target", ""},
+		"they overlap":                      {a + sliceOf("vdb", "/srv/c", "1023", "512"), both, "the same thing of the target", ""},
+		"one is the whole image":            {a + whole, both, "the same thing of the target", ""},
+		"no number":                         {a + sliceOf("vdb", "/srv/c", "x", "512"), both, "the same thing of the target", ""},
+		"only one of them":                  {a + sliceOf("vdb", "/srv/a", "1024", "512"), first, "", laidOut},
+		"to where the other stays":          {a + sliceOf("vdb", "/mnt/b", "1024", "512"), first, "", laidOut},
+		"into one that stays":               {a + sliceOf("vdb", "/mnt/b", "512", "512"), first, "the same thing of the target", ""},
+		"nowhere":                           {a + sliceOf("vdb", "/srv/a", "1024", "512"), "{}", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := planDevices(t, "", c.devices, c.data)
+			if !strings.Contains(o.problems, c.problem) || (o.problems != "") != (c.problem != "") {
+				t.Errorf("problems: %q, want %q", o.problems, c.problem)
+			}
+			if !strings.Contains(o.warnings, c.warning) || strings.Contains(o.warnings, laidOut) != (c.warning != "") {
+				t.Errorf("warnings: %q, want %q", o.warnings, c.warning)
+			}
+		})
+	}
+}

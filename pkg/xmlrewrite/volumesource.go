@@ -91,6 +91,9 @@ func (p *planner) rewriteSource(disk *xmltree.Node, v *v1alpha1.VolumeMigrateDat
 	}
 	p.keepCredentials(disk, source, shape, sameKind, v, field)
 	p.syncLocation(disk, source, shape)
+	if slices := source.Child("slices"); slices != nil && p.sourceChanges(disk) {
+		p.warn(field.dot("source"), slices, "the disk is a part of an image, and becomes the same part of the new image; make sure that its data is there in the same place, and so that of other disks that are parts of the old one")
+	}
 	if sameKind {
 		return shape
 	}
