@@ -18,14 +18,17 @@ type pathMap struct {
 	refused  bool // It is wrong in itself, and maps nothing.
 
 	here, there []pathsFound // By entry: what there is in the guest's definition, and in its other one.
+	done        []bool       // By entry: an earlier rewrite has carried it out.
 }
 
 // pathsFound says which ends of an entry a definition has, among the paths that the map is for.
-type pathsFound struct{ from, to bool }
+type pathsFound struct {
+	from, to bool
+	own      bool // A path that it maps, and to which no other entry leads.
+}
 
-// newPathMap checks the list, whose paths may have more slashes than they need. A path that
-// is mapped to one that is mapped in turn would be mapped again when the rewrite is
-// repeated.
+// newPathMap checks the list, whose paths may have more slashes than they need. Entries may
+// swap paths and pass them on: each path is mapped once.
 func (p *planner) newPathMap() *pathMap {
 	m := &pathMap{mappings: slices.Clone(p.data.PathMappings), used: make([]bool, len(p.data.PathMappings))}
 	before := len(p.problems)
@@ -60,7 +63,7 @@ func (p *planner) cleanEnd(end *string, field *place) bool {
 	return true
 }
 
-// compareMappings reports an entry that cannot be told from another, or follows one.
+// compareMappings reports an entry that cannot be told from another, or from what it leads to.
 func (p *planner) compareMappings(mappings []v1alpha1.PathMapping, i int, field *place) {
 	mapping := mappings[i]
 	for j, other := range mappings {
@@ -70,8 +73,6 @@ func (p *planner) compareMappings(mappings []v1alpha1.PathMapping, i int, field 
 			p.report(ProblemAmbiguous, field.dot("from"), nil, "entry "+itoa(j)+" has the same path; remove one of the two")
 		case i == j && isBelow(mapping.To, mapping.From):
 			p.report(ProblemConflict, field.dot("to"), nil, "this is below the path that it is to replace, and would be mapped again; choose another")
-		case other.From != other.To && isBelow(mapping.To, other.From):
-			p.report(ProblemConflict, field.dot("to"), nil, "entry "+itoa(j)+" maps this path in turn; a path must not be mapped twice")
 		}
 	}
 }
@@ -83,15 +84,14 @@ func isBelow(p, dir string) bool {
 }
 
 // to returns what a path becomes on the target, by the entry for the longest part of it. A
-// path that is on the target already, from an earlier rewrite, stays: that is so if the
-// guest has no path any more that the entry would map, and then done is that entry. Else it
-// is another one of the source.
+// path that is on the target already, from an earlier rewrite, stays, and then done is the
+// entry that has led there.
 func (m *pathMap) to(text string) (to string, mapped bool, done int) {
 	from, plain := cleanPath(text)
 	if m.refused || !plain {
 		return text, m.refused, -1 // Reported already.
 	}
-	if best := m.entry(from); best >= 0 {
+	if best := m.entry(from); best >= 0 && !m.done[best] {
 		m.used[best] = true
 		if to := m.mappings[best].To + from[len(m.mappings[best].From):]; to != from {
 			return to, true, -1
@@ -100,8 +100,8 @@ func (m *pathMap) to(text string) (to string, mapped bool, done int) {
 	}
 	done = -1
 	for i, mapping := range m.mappings {
-		if isBelow(from, mapping.To) && !m.here[i].from && (len(m.there) == 0 || !m.there[i].from) {
-			m.used[i], done = true, i
+		if m.done[i] && isBelow(from, mapping.To) {
+			done = i
 		}
 	}
 	return text, done >= 0, done
@@ -145,14 +145,24 @@ func (m *pathMap) field(text string) *place {
 	return nil
 }
 
-// find notes what there is in both of the guest's definitions.
+// find notes what there is in both of the guest's definitions, and which entries an earlier
+// rewrite has carried out.
 func (m *pathMap) find(p *planner) {
 	if len(m.mappings) == 0 {
 		return
 	}
 	m.here = m.findIn(p.domain)
+	m.there = make([]pathsFound, len(m.mappings))
 	if p.other != nil {
 		m.there = m.findIn(p.other.Root)
+	}
+	rings := make([]bool, len(m.mappings))
+	for i := range m.mappings {
+		rings[i] = m.reach(i, m.follows)[i]
+	}
+	m.done = make([]bool, len(m.mappings))
+	for i := range m.mappings {
+		m.done[i] = m.isDone(i, rings)
 	}
 }
 
@@ -164,20 +174,66 @@ func (m *pathMap) findIn(domain *xmltree.Node) []pathsFound {
 		if !plain || !row.canMap(n, place, value, disks) {
 			return
 		}
-		if i := m.entry(clean); i >= 0 {
-			found[i].from = true
-		}
+		best, own := m.entry(clean), true
 		for i, mapping := range m.mappings {
-			found[i].to = found[i].to || isBelow(clean, mapping.To)
+			if isBelow(clean, mapping.To) {
+				found[i].to = true
+				own = own && (i == best || !m.leads(i))
+			}
+		}
+		if best >= 0 {
+			found[best].from, found[best].own = true, found[best].own || own
 		}
 	})
 	return found
 }
 
+// leads reports whether an entry leads anywhere else.
+func (m *pathMap) leads(i int) bool { return m.mappings[i].From != m.mappings[i].To }
+
+// follows reports whether an entry maps something of what another leads to.
+func (m *pathMap) follows(next, i int) bool {
+	from, to := m.mappings[next].From, m.mappings[i].To
+	return next != i && m.leads(next) && m.leads(i) && (isBelow(to, from) || isBelow(from, to))
+}
+
+// isDone reports whether the guest looks as it does after an entry was carried out, and all
+// that it is linked with: there are paths to which each of them leads, and none that only
+// the source has. If they lead in a circle, it looks the same before and after, so this
+// cannot be told.
+func (m *pathMap) isDone(start int, rings []bool) bool {
+	linked := m.reach(start, func(next, i int) bool { return m.follows(next, i) || m.follows(i, next) })
+	for i, is := range linked {
+		if !is && i != start {
+			continue
+		}
+		if m.here[i].own || m.there[i].own || !m.here[i].to && !m.there[i].to || rings[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// reach returns which entries one comes to from an entry, step by step.
+func (m *pathMap) reach(start int, step func(next, i int) bool) []bool {
+	reached, todo := make([]bool, len(m.mappings)), []int{start}
+	for len(todo) > 0 {
+		i := todo[0]
+		todo = todo[1:]
+		for next := range m.mappings {
+			if !reached[next] && step(next, i) {
+				reached[next] = true
+				todo = append(todo, next)
+			}
+		}
+	}
+	return reached
+}
+
 // reportUnused reports entries that map nothing in either of the guest's definitions.
 func (p *planner) reportUnused(m *pathMap) {
 	for i := range m.mappings {
-		if m.used[i] || m.refused || p.elsewhere(func(*guest) bool { return m.there[i].from || m.there[i].to && !m.here[i].from }) {
+		if m.refused || m.used[i] || m.done[i] || p.elsewhere(func(*guest) bool { return m.there[i].from || m.there[i].to && !m.here[i].from }) {
 			continue
 		}
 		p.report(ProblemNotFound, placeOf(pathMappingsField).entry(i).dot("from"), nil,

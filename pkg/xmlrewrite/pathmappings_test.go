@@ -148,3 +148,68 @@ func TestTwoGPUsCanBecomeOneThatHasTheNameOfEither(t *testing.T) {
 		t.Errorf("refused: %s", o.problems)
 	}
 }
+
+func TestPathMappingsSwapPathsAndPassThemOn(t *testing.T) {
+	t.Parallel()
+	serials := func(paths ...string) string {
+		var devices strings.Builder
+		for i, path := range paths {
+			devices.WriteString("<serial type='dev'><source path='" + path + "'/><target port='" + itoa(i) + "'/></serial>")
+		}
+		return smallGuest(oneVCPU, devices.String())
+	}
+	share := func(dirs ...string) string {
+		var devices strings.Builder
+		for i, dir := range dirs {
+			devices.WriteString("<filesystem type='mount'><source dir='" + dir + "'/><target dir='t" + itoa(i) + "'/></filesystem>")
+		}
+		return smallGuest(oneVCPU, devices.String())
+	}
+	const (
+		swap   = "pathMappings: [{from: /dev/a, to: /dev/b}, {from: /dev/b, to: /dev/a}]"
+		chain  = "pathMappings: [{from: /dev/b, to: /dev/c}, {from: /dev/a, to: /dev/b}]"
+		inside = "pathMappings: [{from: /srv, to: /mnt}, {from: /mnt/x, to: /y}]"
+	)
+	for name, c := range map[string]struct{ data, guest, want, again string }{
+		"a swap":              {swap, serials("/dev/a", "/dev/b"), serials("/dev/b", "/dev/a"), serials("/dev/a", "/dev/b")},
+		"half a swap":         {swap, serials("/dev/a"), "", ""},
+		"a chain":             {chain, serials("/dev/a", "/dev/b"), serials("/dev/b", "/dev/c"), serials("/dev/b", "/dev/c")},
+		"directories swapped": {"pathMappings: [{from: /srv/a, to: /srv/b}, {from: /srv/b, to: /srv/a}]", share("/srv/a/1", "/srv/b/2"), share("/srv/b/1", "/srv/a/2"), share("/srv/a/1", "/srv/b/2")},
+		"into a directory":    {inside, share("/srv/x", "/mnt/x"), share("/mnt/x", "/y"), share("/mnt/x", "/y")},
+		"out of it, not led to by the first": {
+			"pathMappings: [{from: /a, to: /b/sub}, {from: /b, to: /c}]", share("/b/sub", "/b/x", "/c/y"), "", "",
+		},
+		"a path that is right already": {
+			"pathMappings: [{from: /srv, to: /srv}, {from: /old, to: /srv/old}]", share("/srv/share", "/old/x"), share("/srv/share", "/srv/old/x"), share("/srv/share", "/srv/old/x"),
+		},
+		"two that become one": {
+			"pathMappings: [{from: /a, to: /b}, {from: /b, to: /b}]", share("/a", "/b"), share("/b", "/b"), share("/b", "/b"),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := planSmall(t, c.guest, c.data, Options{})
+			if o.xml != c.want {
+				t.Fatalf("want %q: %s%s", c.want, o.problems, o.xml)
+			}
+			if c.want == "" {
+				return
+			}
+			if o := planSmall(t, c.want, c.data, Options{}); o.xml != c.again {
+				t.Errorf("again: want %s: %s%s", c.again, o.problems, o.xml)
+			}
+			if o := planSmall(t, c.guest, c.data, Options{Inactive: true, Other: c.guest}); o.xml != c.want {
+				t.Errorf("the persistent definition: %s%s", o.problems, o.xml)
+			}
+		})
+	}
+	if o := planSmall(t, serials("/dev/a"), swap, Options{Other: serials("/dev/a", "/dev/b")}); o.xml != serials("/dev/b") {
+		t.Errorf("the other definition has the rest: %s%s", o.problems, o.xml)
+	}
+	if o := planSmall(t, serials("/dev/b"), chain, Options{Inactive: true, Other: serials("/dev/a", "/dev/b")}); o.xml != serials("/dev/c") {
+		t.Errorf("/dev/b is not what /dev/a has become: %s%s", o.problems, o.xml)
+	}
+	if o := planSmall(t, serials("/dev/c"), chain, Options{Inactive: true, Other: serials("/dev/b", "/dev/c")}); o.xml != serials("/dev/c") {
+		t.Errorf("an earlier rewrite has mapped both definitions: %s%s", o.problems, o.xml)
+	}
+}

@@ -94,9 +94,14 @@ func (p *planner) rewriteSource(disk *xmltree.Node, v *v1alpha1.VolumeMigrateDat
 	if slices := source.Child("slices"); slices != nil && p.sourceChanges(disk) {
 		p.warn(field.dot("source"), slices, "the disk is a part of an image, and becomes the same part of the new image; make sure that its data is there in the same place, and so that of other disks that are parts of the old one")
 	}
-	if sameKind {
-		return shape
+	if !sameKind {
+		p.leaveKind(source, shape, field)
 	}
+	return shape
+}
+
+// leaveKind removes from a source what the new kind does not have.
+func (p *planner) leaveKind(source *xmltree.Node, shape *sourceShape, field *place) {
 	if policy := source.HasAttr("startupPolicy"); policy && !isOneOf(shape.kind, "file", "block", "dir", "volume") {
 		p.warn(field, source, "libvirt has no startupPolicy for this kind of source, so it is removed: if the data is missing on the target, the guest cannot be started there")
 		source.RemoveAttr("startupPolicy")
@@ -108,7 +113,6 @@ func (p *planner) rewriteSource(disk *xmltree.Node, v *v1alpha1.VolumeMigrateDat
 	for _, name := range connectionChildren() {
 		source.SyncChild(name, nil)
 	}
-	return shape
 }
 
 // syncLocation makes the attributes and children of the source that say where
