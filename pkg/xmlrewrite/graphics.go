@@ -75,7 +75,9 @@ func (p *planner) moveFixedPorts(g *xmltree.Node) {
 		for _, name := range fixed {
 			g.SetAttr(name, "-1")
 		}
-		if g.HasAttr("port") || g.HasAttr("tlsPort") {
+		// With it, libvirt would open a SPICE port without TLS where there was none. SPICE
+		// gets just those that are -1.
+		if g.HasAttr("port") && g.Value("type") != "spice" {
 			g.SetAttr("autoport", "yes")
 		}
 	default:

@@ -126,7 +126,10 @@ func TestGraphicsPorts(t *testing.T) {
 	const automatic = "graphics: {fixedPorts: Automatic}"
 	runSmallRewrites(t, []smallRewrite{
 		{name: "one", data: automatic, before: `<graphics type='vnc' port='5901'/>`, after: `<graphics type='vnc' port='-1' autoport='yes'/>`},
-		{name: "for TLS only", data: automatic, before: `<graphics type='spice' tlsPort='5902'/>`, after: `<graphics type='spice' tlsPort='-1' autoport='yes'/>`},
+		{name: "for TLS only", data: automatic, before: `<graphics type='spice' tlsPort='5902'/>`, after: `<graphics type='spice' tlsPort='-1'/>`},
+		{name: "for TLS only, with another that is off", data: automatic, before: `<graphics type='spice' port='0' tlsPort='5902' autoport='no'/>`, after: `<graphics type='spice' port='0' tlsPort='-1' autoport='no'/>`},
+		{name: "without TLS", data: automatic, before: `<graphics type='spice' port='5902' autoport='no'/>`, after: `<graphics type='spice' port='-1' autoport='no'/>`},
+		{name: "both", data: automatic, before: `<graphics type='spice' port='5901' tlsPort='5902' autoport='no'/>`, after: `<graphics type='spice' port='-1' tlsPort='-1' autoport='no'/>`},
 		{name: "for a web socket only", data: automatic, before: `<graphics type='vnc' websocket='5700'/>`, after: `<graphics type='vnc' websocket='-1'/>`},
 		{name: "chosen by libvirt already", data: automatic, before: `<graphics type='vnc' port='5901' autoport='yes'/>`},
 		{

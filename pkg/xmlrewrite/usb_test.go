@@ -60,3 +60,52 @@ func TestTwoUSBDevicesOfOneKindAreMappedByTheirAddresses(t *testing.T) {
 		t.Errorf("vendor and product mean neither, and nobody says which there are: %s", o.problems)
 	}
 }
+
+func TestAUSBDeviceIsNamedInOneWay(t *testing.T) {
+	t.Parallel()
+	guest := usbGuest("<source><address bus='1' device='4'/></source>", "<source><address bus='1' device='5'/></source>")
+	o := planSmall(t, guest, "usbDevices: [{source: 01/04, target: 1-1.2}, {source: 1/5, target: 01-01.02}]", Options{})
+	if !strings.Contains(o.problems, "same target") {
+		t.Errorf("one port of the target is given twice: %s", o.xml)
+	}
+	// Libvirt compares the port with what the kernel calls it.
+	o = planSmall(t, guest, "usbDevices: [{source: 1/4, target: 002-01.012}, {source: 1/5, target: 2-3}]", Options{})
+	if !strings.Contains(o.xml, "<address bus='2' port='1.12'/>") {
+		t.Errorf("libvirt finds no such port: %s%s", o.problems, o.xml)
+	}
+	o = planSmall(t, usbGuest("<source><address bus='1' port='01.2'/></source>"), "usbDevices: [{source: 1-1.2, target: 2-3}]", Options{})
+	if !strings.Contains(o.xml, "port='3'") {
+		t.Errorf("the device's port is another spelling: %s%s", o.problems, o.xml)
+	}
+}
+
+// TestNoUSBDeviceIsLookedForWhereAnotherWillBe: where libvirt has found a device by vendor
+// and product, it tries that place first on the target, too.
+func TestNoUSBDeviceIsLookedForWhereAnotherWillBe(t *testing.T) {
+	t.Parallel()
+	guest := usbGuest(usbAt("5", " autoAddress='yes'"), "<source><address bus='1' device='4'/></source>")
+	const data = "usbDevices: [{source: 1/4, target: 1/5}]"
+	o := planSmall(t, guest, data, Options{})
+	if strings.Count(o.xml, "device='5'") != 1 || !strings.Contains(o.xml, "<source><vendor id='0x046d'/><product id='0xc52b'/></source>") {
+		t.Errorf("libvirt would take the other's device: %s%s", o.problems, o.xml)
+	}
+	if again := planSmall(t, o.xml, data, Options{}); again.xml != o.xml {
+		t.Errorf("not the same again: %s%s", again.problems, again.xml)
+	}
+	o = planSmall(t, guest, "usbDevices: [{source: 1/4, target: 1/6}]", Options{})
+	if !strings.Contains(o.xml, "autoAddress='yes'") {
+		t.Errorf("nobody else is there: %s%s", o.problems, o.xml)
+	}
+	for name, guest := range map[string]string{
+		"fixed there":                        usbGuest(usbAt("5", ""), "<source><address bus='1' device='4'/></source>"),
+		"found by what the other is to have": usbGuest(usbAt("5", " autoAddress='yes'"), "<source><address bus='1' device='6'/></source>"),
+	} {
+		data := data
+		if strings.Contains(guest, "device='6'") {
+			data = "usbDevices: [{source: 1/6, target: '046d:c52b'}]"
+		}
+		if o := planSmall(t, guest, data, Options{}); !strings.Contains(o.problems, "the same USB device of the target") {
+			t.Errorf("%s: two devices become one: %s%s", name, o.problems, o.xml)
+		}
+	}
+}
