@@ -1,9 +1,11 @@
 package xmlrewrite
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
@@ -60,9 +62,19 @@ func parseUSB(text string) (usbDevice, bool) {
 	}
 	if m := usbByPort.FindStringSubmatch(text); m != nil {
 		bus, _ := strconv.Atoi(m[1]) // Likewise.
-		return usbDevice{bus: bus, port: m[2]}, true
+		return usbDevice{bus: bus, port: usbPort(m[2])}, true
 	}
 	return usbDevice{}, false
+}
+
+// usbPort returns a port as the kernel writes it, which libvirt looks for: without zeros
+// before its numbers.
+func usbPort(text string) string {
+	numbers := strings.Split(text, ".")
+	for i, n := range numbers {
+		numbers[i] = cmp.Or(strings.TrimLeft(n, "0"), "0")
+	}
+	return strings.Join(numbers, ".")
 }
 
 // usbOf reads a vendor and a product in hexadecimal digits.
@@ -103,7 +115,7 @@ func readUSBAddress(address *xmltree.Node) (usbDevice, bool) {
 		return usbDevice{}, false
 	}
 	if port := address.Value("port"); port != "" {
-		return usbDevice{bus: int(bus), port: port}, true
+		return usbDevice{bus: int(bus), port: usbPort(port)}, true
 	}
 	device, err := strconv.ParseUint(address.Value("device"), 0, 16)
 	return usbDevice{bus: int(bus), device: int(device)}, err == nil
@@ -171,6 +183,9 @@ func (m *deviceMap) holdUSB(sources, targets map[usbDevice]bool) {
 		case have.fixed:
 			m.holders = append(m.holders, usbHolder(h, have.byAddress))
 		default:
+			if targets[have.byAddress] { // Libvirt would look there first.
+				h.Child("source").Child("address").RemoveAll()
+			}
 			m.p.warn(placeOf(usbField), h, "the guest uses a USB device that is found on the target by its vendor and product, "+have.byID.String()+"; make sure that the target has one")
 		}
 	}

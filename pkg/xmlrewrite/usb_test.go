@@ -86,7 +86,7 @@ func TestNoUSBDeviceIsLookedForWhereAnotherWillBe(t *testing.T) {
 	guest := usbGuest(usbAt("5", " autoAddress='yes'"), "<source><address bus='1' device='4'/></source>")
 	const data = "usbDevices: [{source: 1/4, target: 1/5}]"
 	o := planSmall(t, guest, data, Options{})
-	if strings.Count(o.xml, "device='5'") != 1 || !strings.Contains(o.xml, "<source><vendor id='0x046d'/><product id='0xc52b'/></source>") {
+	if strings.Count(o.xml, "device='5'") != 1 || !strings.Contains(o.xml, "<product id='0xc52b'/></source>") {
 		t.Errorf("libvirt would take the other's device: %s%s", o.problems, o.xml)
 	}
 	if again := planSmall(t, o.xml, data, Options{}); again.xml != o.xml {
