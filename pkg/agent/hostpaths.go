@@ -19,6 +19,11 @@ func (c ReceiveConfig) checkPaths(node string, data *v1alpha1.MigrateData) error
 		case !path.IsAbs(p.Path), path.Clean(p.Path) != p.Path:
 			problems = append(problems, refuse(v1alpha1.ReasonInvalidMigrateData, v1alpha1.BlockerPathMalformed,
 				"%s: %q must be an absolute path without surplus slashes, . or .. in it. Create another LiveMigration with such a path", p.DataPath, p.Path))
+		case !c.allowsPath(p.Path) && c.allowsPath(p.Path+"/"):
+			// What is there belongs to all guests.
+			problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerPathNotAllowed,
+				"%s: %s allows guests to use what is below %q, but not the directory itself. Create another LiveMigration with a path below it; "+
+					"in pathMappings, map what is in it, each by an entry of its own", p.DataPath, node, p.Path))
 		case !c.allowsPath(p.Path):
 			problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerPathNotAllowed,
 				"%s: %s does not allow guests to use %q, only what is below %s. Create another LiveMigration with a path there, or after "+

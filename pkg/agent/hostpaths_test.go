@@ -13,7 +13,7 @@ func TestCheckPaths(t *testing.T) {
 		{"/srv/images/web.qcow2", ""},
 		{"/srv/images/deep/down/web.qcow2", ""},
 		{"/dev/mapper/web", ""},
-		{"/srv/images", "does not allow"},
+		{"/srv/images", "not the directory itself"},
 		{"/srv/images2/web.qcow2", "does not allow"},
 		{"/etc/shadow", "does not allow"},
 		{"/srv/images/../../etc/shadow", "without surplus slashes, . or .."},
@@ -34,6 +34,10 @@ func TestCheckPaths(t *testing.T) {
 	mapped := &v1alpha1.MigrateData{PathMappings: []v1alpha1.PathMapping{{From: "/srv/nvram/", To: "/srv/images//nvram/"}, {From: "/etc/", To: "/etc"}}}
 	if err := c.checkPaths("node-b", mapped); err != nil {
 		t.Errorf("an entry with surplus slashes, and one that changes nothing: %v", err)
+	}
+	whole := &v1alpha1.MigrateData{PathMappings: []v1alpha1.PathMapping{{From: "/srv/nvram", To: "/srv/images/"}}}
+	if err := c.checkPaths("node-b", whole); err == nil || !strings.Contains(err.Error(), "map what is in it") {
+		t.Errorf("an entry that leads to the whole of an allowed directory: %v, want it refused with what helps", err)
 	}
 	if err := c.checkPaths("node-b", nil); err != nil {
 		t.Errorf("no migrate data: %v", err)
