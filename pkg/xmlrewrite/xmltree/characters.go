@@ -9,7 +9,7 @@ import (
 // checkCharacters refuses bytes that no XML 1.0 document may hold.
 func (s *scanner) checkCharacters() error {
 	src := s.src
-	for at := 0; at < len(src); {
+	for at := s.pos; at < len(src); {
 		if src[at]-' ' < utf8.RuneSelf-' ' { // Nearly all of them.
 			at++
 			continue

@@ -27,6 +27,7 @@ type insertion struct {
 
 // edit returns the element's edits, and marks the way to it.
 func (n *Node) edit() *edits {
+	n.doc.edited++
 	if n.edits == nil {
 		n.edits = &edits{}
 	}
@@ -56,6 +57,9 @@ func (n *Node) editAttr(edit attrEdit) {
 	if i := slices.IndexFunc(e.attrs, func(a attrEdit) bool { return a.Name == edit.Name }); i >= 0 {
 		e.attrs[i] = edit
 		return
+	}
+	if e.attrs == nil {
+		e.attrs = make([]attrEdit, 0, 4) // As many as a PCI address has.
 	}
 	e.attrs = append(e.attrs, edit)
 }

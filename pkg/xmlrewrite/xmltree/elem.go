@@ -17,7 +17,7 @@ type Attr struct{ Name, Value string }
 // value. A pair with an empty value is left out: an empty address or list of
 // processors must never reach libvirt.
 func NewElem(name string, pairs ...string) *Elem {
-	e := &Elem{Name: name}
+	e := &Elem{Name: name, Attrs: make([]Attr, 0, len(pairs)/2)}
 	for i := 0; i+1 < len(pairs); i += 2 {
 		e.AddAttr(pairs[i], pairs[i+1])
 	}

@@ -37,13 +37,13 @@ func (r *Result) Replacements() (replaced []Replacement, broken *Node) {
 	if len(r.written) > 0 {
 		replaced = make([]Replacement, 0, len(r.written))
 	}
-	anew := newStore(r.fresh())
+	anew := newScanner(r.text, r.fresh())
 	for i := range r.written {
 		f := &r.written[i]
 		if f.src < copied || f.end < f.src || source[copied:f.src] != r.text[at:f.from] || !f.inPlace(source) {
 			return nil, f.at
 		}
-		after, ok := f.read(r.text[f.from:f.to], anew)
+		after, ok := f.read(anew)
 		if !ok {
 			return nil, f.at
 		}
@@ -66,20 +66,17 @@ func (r *Result) fresh() int {
 }
 
 // read reads what was written.
-func (f *fragment) read(text string, into *store) (after *Node, ok bool) {
+func (f *fragment) read(s *scanner) (after *Node, ok bool) {
 	switch f.kind {
 	case RemovedElement:
 		return nil, true
 	case ReplacedTag:
-		after, err := parseTag(text, into)
+		after, err := s.readTag(f.from, f.to)
 		return after, err == nil && after.Name == f.at.Name && after.closed == f.at.closed
 	case ReplacedElement, AddedElement:
 	}
-	doc, err := parse(text, into)
-	if err != nil {
-		return nil, false
-	}
-	return doc.Root, true
+	after, err := s.readElement(f.from, f.to)
+	return after, err == nil
 }
 
 // inPlace reports whether the fragment takes the place of exactly what it stands

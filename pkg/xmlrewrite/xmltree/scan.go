@@ -32,12 +32,16 @@ func (e *SyntaxError) Error() string {
 
 // Parse reads a document. The error is a [*SyntaxError].
 func Parse(src string) (*Document, error) {
-	return parse(src, newStore(len(src)))
+	s := newScanner(src, len(src))
+	if err := s.document(); err != nil {
+		return nil, err
+	}
+	return s.doc, nil
 }
 
 // scanner turns the source into a tree in one pass.
 type scanner struct {
-	src   string
+	src   string // Up to where it is read.
 	pos   int
 	open  *Node
 	depth int
@@ -45,28 +49,38 @@ type scanner struct {
 	store *store
 }
 
-// parse reads a document into elements from the store.
-func parse(src string, from *store) (*Document, error) {
-	s := scanner{src: src, doc: &Document{src: src}, store: from}
-	if err := s.document(); err != nil {
-		return nil, err
-	}
-	return s.doc, nil
+// newScanner returns a scanner of a text, of which that many bytes are to be read.
+func newScanner(src string, size int) *scanner {
+	return &scanner{src: src, doc: &Document{src: src}, store: newStore(size)}
 }
 
-// parseTag reads a start tag that stands alone.
-func parseTag(src string, from *store) (*Node, error) {
-	s := scanner{src: src, doc: &Document{src: src}, store: from}
-	if err := s.checkCharacters(); err != nil {
+// begin has the scanner read what is between two offsets.
+func (s *scanner) begin(from, to int) error {
+	s.src, s.pos, s.open, s.depth, s.doc.Root = s.doc.src[:to], from, nil, 0, nil
+	return s.checkCharacters()
+}
+
+// readElement reads the element that is all there is between two offsets, but for space.
+func (s *scanner) readElement(from, to int) (*Node, error) {
+	if err := s.begin(from, to); err != nil {
 		return nil, err
 	}
-	if src == "" || src[0] != '<' {
-		return nil, s.fail(0, "there is no start tag")
+	err := s.elements()
+	return s.doc.Root, err
+}
+
+// readTag reads the start tag that is all there is between two offsets.
+func (s *scanner) readTag(from, to int) (*Node, error) {
+	if err := s.begin(from, to); err != nil {
+		return nil, err
+	}
+	if from == to || s.src[from] != '<' {
+		return nil, s.fail(from, "there is no start tag")
 	}
 	if err := s.startTag(); err != nil {
 		return nil, err
 	}
-	if s.pos != len(src) {
+	if s.pos != to {
 		return nil, s.fail(s.pos, "there is something behind the start tag")
 	}
 	return s.doc.Root, nil
@@ -85,6 +99,11 @@ func (s *scanner) document() error {
 	if err := s.declaration(); err != nil {
 		return err
 	}
+	return s.elements()
+}
+
+// elements reads the root element and what is around it.
+func (s *scanner) elements() error {
 	for s.pos < len(s.src) {
 		if err := s.next(); err != nil {
 			return err
@@ -338,15 +357,21 @@ func (s *scanner) attribute(at int) (sourceAttr, error) {
 	if err != nil {
 		return none, err
 	}
-	to := s.find(s.src[from-1], from)
-	value := s.src[from:to]
-	switch {
-	case strings.IndexByte(value, '<') >= 0:
-		return none, s.fail(at, "an attribute value must not contain a less-than sign")
-	case to == len(s.src):
+	quote, to, references := s.src[from-1], from, false
+	for to < len(s.src) && s.src[to] != quote {
+		switch s.src[to] {
+		case '<':
+			return none, s.fail(at, "an attribute value must not contain a less-than sign")
+		case '&':
+			references = true
+		}
+		to++
+	}
+	if to == len(s.src) {
 		return none, s.fail(at, "an attribute value is not closed")
 	}
-	if strings.IndexByte(value, '&') >= 0 {
+	value := s.src[from:to]
+	if references {
 		if err := s.checkReferences(from, to); err != nil {
 			return none, err
 		}

@@ -11,7 +11,15 @@ type Document struct {
 	// Root is its outermost element.
 	Root *Node
 
-	src string
+	src       string
+	edited    int                // How many edits there are, at most.
+	positions map[*Node]position // Set by numberChildren.
+}
+
+// position is where an element is among its siblings of the same name.
+type position struct {
+	number int // From 1.
+	alone  bool
 }
 
 // Node is an element of a document. It remembers which bytes of the source it came
@@ -31,16 +39,14 @@ type Node struct {
 	attrs     []sourceAttr
 	edits     *edits
 
-	start    int // Offset of the opening angle bracket.
-	open     int // Offset just behind the start tag.
-	shut     int // Offset of the end tag.
-	end      int // Offset just behind the element.
-	position int // Among the siblings of its name, from 1; set by numberChildren.
+	start int // Offset of the opening angle bracket.
+	open  int // Offset just behind the start tag.
+	shut  int // Offset of the end tag.
+	end   int // Offset just behind the element.
 
 	// Foreign is set in elements that are in a default namespace that one of them, other
 	// than the root, declares.
 	Foreign  bool
-	alone    bool // There is no other of its name; set by numberChildren.
 	closed   bool
 	hasOther bool // Holds comments, CDATA or processing instructions.
 	touched  bool // This element or one below it has an edit.
@@ -198,25 +204,30 @@ func (n *Node) Path() string {
 	if n.Parent == nil {
 		return "/" + n.Name
 	}
-	if n.position == 0 {
+	at, numbered := n.doc.positions[n]
+	if !numbered {
 		n.Parent.numberChildren()
+		at = n.doc.positions[n]
 	}
 	p := n.Parent.Path() + "/" + n.Name
-	if !n.alone {
-		p += "[" + strconv.Itoa(n.position) + "]"
+	if !at.alone {
+		p += "[" + strconv.Itoa(at.number) + "]"
 	}
 	return p
 }
 
-// numberChildren gives the children their positions among those of the same
+// numberChildren finds out the positions of the children among those of the same
 // name, all at once: there may be very many, and somebody may ask for each.
 func (n *Node) numberChildren() {
+	if n.doc.positions == nil {
+		n.doc.positions = make(map[*Node]position)
+	}
 	totals := make(map[string]int)
 	for c := n.FirstChild; c != nil; c = c.NextSibling {
 		totals[c.Name]++
-		c.position = totals[c.Name]
+		n.doc.positions[c] = position{number: totals[c.Name]}
 	}
 	for c := n.FirstChild; c != nil; c = c.NextSibling {
-		c.alone = totals[c.Name] == 1
+		n.doc.positions[c] = position{n.doc.positions[c].number, totals[c.Name] == 1}
 	}
 }

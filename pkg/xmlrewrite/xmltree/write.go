@@ -17,7 +17,7 @@ func (r *Result) String() string { return r.text }
 
 // Render writes the document with all edits. It cannot fail.
 func (d *Document) Render() *Result {
-	w := &writer{doc: d}
+	w := &writer{doc: d, written: make([]fragment, 0, d.edited)}
 	w.Grow(len(d.src) + len(d.src)/8)
 	w.element(d.Root)
 	w.copyTo(len(d.src))
