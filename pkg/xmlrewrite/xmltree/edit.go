@@ -138,7 +138,7 @@ func (n *Node) gone() bool {
 	if e.removed {
 		return true
 	}
-	if !e.dropIfEmpty || e.replacement != nil || len(e.insertions) > 0 || len(n.attrs) > 0 || n.hasOther {
+	if !e.dropIfEmpty || e.replacement != nil || len(e.insertions) > 0 || n.endAttr > n.firstAttr || n.hasOther {
 		return false
 	}
 	for c := n.FirstChild; c != nil; c = c.NextSibling {

@@ -44,8 +44,8 @@ func (e *Elem) Add(children ...*Elem) *Elem {
 // Elem returns an element that says what n says, without its comments.
 func (n *Node) Elem() *Elem {
 	e := &Elem{Name: n.Name}
-	for i := range n.attrs {
-		e.Attrs = append(e.Attrs, n.attrs[i].Attr)
+	for name, value := range n.Attrs() {
+		e.Attrs = append(e.Attrs, Attr{name, value})
 	}
 	for c := n.FirstChild; c != nil; c = c.NextSibling {
 		e.Add(c.Elem())
@@ -59,7 +59,7 @@ func (n *Node) Elem() *Elem {
 // Same reports whether an element already says what e says: attributes in any
 // order, children in the same order.
 func (n *Node) Same(e *Elem) bool {
-	if n.Name != e.Name || n.Foreign || len(n.attrs) != len(e.Attrs) {
+	if n.Name != e.Name || n.Foreign || n.endAttr-n.firstAttr != len(e.Attrs) {
 		return false
 	}
 	for _, a := range e.Attrs {

@@ -64,14 +64,14 @@ func compareTokens(t *testing.T, doc *Document, text []byte) {
 		}
 		switch token := token.(type) {
 		case xml.StartElement:
-			if n == nil || len(token.Attr) != len(n.attrs) {
+			if n == nil || len(token.Attr) != len(n.sourceAttrs()) {
 				t.Fatalf("elements or attributes differ in %q", text)
 			}
 			if !odd(n.Name) && qualified(token.Name) != n.Name {
 				t.Fatalf("names differ: %q and %q", qualified(token.Name), n.Name)
 			}
 			for i, a := range token.Attr {
-				if want := n.attrs[i].Value; a.Value != want && !strings.Contains(want, "\r") {
+				if want := n.doc.valueOf(&n.sourceAttrs()[i]); a.Value != want && !strings.Contains(want, "\r") {
 					t.Fatalf("values differ: %q and %q", a.Value, want)
 				}
 			}

@@ -102,8 +102,8 @@ func (f *fragment) isBehind() bool {
 		return f.behind.Parent == f.at && f.src == f.behind.end
 	}
 	last := f.at.open // Where the last child ends or, without one, the start tag.
-	if f.at.lastChild != nil {
-		last = f.at.lastChild.end
+	for c := f.at.FirstChild; c != nil; c = c.NextSibling {
+		last = c.end
 	}
 	return f.src >= last && f.src <= f.at.shut
 }

@@ -43,20 +43,36 @@ func Parse(src string) (*Document, error) {
 type scanner struct {
 	src   string // Up to where it is read.
 	pos   int
-	open  *Node
+	open  *Node // The innermost element that is open, and the last child in it so far.
+	last  *Node
 	depth int
 	doc   *Document
-	store *store
+	nodes []Node // Not used yet: one allocation serves many.
+	chunk int    // How many are made at a time.
 }
 
 // newScanner returns a scanner of a text, of which that many bytes are to be read.
 func newScanner(src string, size int) *scanner {
-	return &scanner{src: src, doc: &Document{src: src}, store: newStore(size)}
+	return &scanner{
+		src: src,
+		// An element of libvirt's takes some 50 bytes, and an attribute half of that. More than
+		// 200 elements at a time would be a large object to Go's allocator, which costs more.
+		doc: &Document{src: src, attrs: make([]sourceAttr, 0, 1+size/24)}, chunk: min(1+size/48, 200),
+	}
+}
+
+func (s *scanner) node() *Node {
+	if len(s.nodes) == 0 {
+		s.nodes = make([]Node, s.chunk)
+	}
+	n := &s.nodes[0]
+	s.nodes = s.nodes[1:]
+	return n
 }
 
 // begin has the scanner read what is between two offsets.
 func (s *scanner) begin(from, to int) error {
-	s.src, s.pos, s.open, s.depth, s.doc.Root = s.doc.src[:to], from, nil, 0, nil
+	s.src, s.pos, s.open, s.last, s.depth, s.doc.Root = s.doc.src[:to], from, nil, nil, 0, nil
 	return s.checkCharacters()
 }
 
@@ -242,7 +258,7 @@ func (s *scanner) endTag() error {
 	}
 	s.open.shut, s.open.end = s.pos, at+1
 	s.pos = at + 1
-	s.open = s.open.Parent
+	s.open, s.last = s.open.Parent, s.open
 	s.depth--
 	return nil
 }
@@ -259,7 +275,7 @@ func (s *scanner) startTag() error {
 	if s.depth == maxDepth {
 		return s.fail(s.pos, "elements are nested too deeply")
 	}
-	n := s.store.node()
+	n := s.node()
 	n.Name, n.Parent, n.doc, n.start = s.src[from:end], s.open, s.doc, s.pos
 	if err := s.attributes(n, end); err != nil {
 		return err
@@ -267,27 +283,26 @@ func (s *scanner) startTag() error {
 	s.link(n)
 	s.pos = n.open
 	if n.closed {
-		n.shut, n.end = n.open, n.open
+		n.shut, n.end, s.last = n.open, n.open, n
 		return nil
 	}
-	s.open = n
+	s.open, s.last = n, nil
 	s.depth++
 	return nil
 }
 
 // link puts a new element into the tree.
 func (s *scanner) link(n *Node) {
-	p := n.Parent
-	switch {
+	switch p := n.Parent; {
 	case p == nil:
 		s.doc.Root = n
 		return
-	case p.lastChild == nil:
+	case s.last == nil:
 		p.FirstChild = n
 	default:
-		p.lastChild.NextSibling = n
+		s.last.NextSibling = n
 	}
-	p.lastChild, n.Foreign = n, p.Foreign
+	n.Foreign = n.Parent.Foreign
 	if namespace, declares := n.Attr("xmlns"); declares {
 		n.Foreign = namespace != ""
 	}
@@ -295,28 +310,29 @@ func (s *scanner) link(n *Node) {
 
 // attributes reads from behind the element's name to the end of the start tag.
 func (s *scanner) attributes(n *Node, at int) error {
-	n.attrs = s.store.room()
+	n.firstAttr = len(s.doc.attrs)
+	n.endAttr = n.firstAttr
 	for {
 		from := at
 		at = s.skipSpace(at)
 		if done, err := s.tagEnd(n, at); done || err != nil {
-			n.attrs = s.store.keep(n.attrs)
 			return err
 		}
 		switch {
 		case at == from:
 			return s.fail(at, "white space is missing before an attribute")
-		case len(n.attrs) == maxAttributes:
+		case n.endAttr-n.firstAttr == maxAttributes:
 			return s.fail(at, "an element has too many attributes")
 		}
 		a, err := s.attribute(at)
 		if err != nil {
 			return err
 		}
-		if n.HasAttr(a.Name) {
+		if n.HasAttr(s.doc.nameOf(&a)) {
 			return s.fail(at, "an attribute appears twice")
 		}
-		n.attrs = append(n.attrs, a)
+		s.doc.attrs = append(s.doc.attrs, a)
+		n.endAttr++
 		at = a.to + 1
 	}
 }
@@ -370,14 +386,16 @@ func (s *scanner) attribute(at int) (sourceAttr, error) {
 	if to == len(s.src) {
 		return none, s.fail(at, "an attribute value is not closed")
 	}
-	value := s.src[from:to]
 	if references {
 		if err := s.checkReferences(from, to); err != nil {
 			return none, err
 		}
-		value = decodeText(value)
+		if s.doc.decoded == nil {
+			s.doc.decoded = make(map[int]string)
+		}
+		s.doc.decoded[from] = decodeText(s.src[from:to])
 	}
-	return sourceAttr{Attr{s.src[at:end], value}, from, to}, nil
+	return sourceAttr{at, end, from, to}, nil
 }
 
 // valueStart returns the offset behind the quote that opens the value of an

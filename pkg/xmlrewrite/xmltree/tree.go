@@ -12,6 +12,8 @@ type Document struct {
 	Root *Node
 
 	src       string
+	attrs     []sourceAttr       // Of all elements, in their order.
+	decoded   map[int]string     // By the offset of a value: the value, if it has references.
 	edited    int                // How many edits there are, at most.
 	positions map[*Node]position // Set by numberChildren.
 }
@@ -34,10 +36,10 @@ type Node struct {
 	// NextSibling is the next element with the same parent; nil if this is the last.
 	NextSibling *Node
 
-	doc       *Document
-	lastChild *Node
-	attrs     []sourceAttr
-	edits     *edits
+	doc   *Document
+	edits *edits
+
+	firstAttr, endAttr int // Which of the document's attributes it has.
 
 	start int // Offset of the opening angle bracket.
 	open  int // Offset just behind the start tag.
@@ -52,12 +54,30 @@ type Node struct {
 	touched  bool // This element or one below it has an edit.
 }
 
-// sourceAttr is an attribute of the source.
+// sourceAttr is where an attribute is in the source. Offsets are cheaper than strings:
+// there are very many.
 type sourceAttr struct {
-	Attr
-	from int // Offset of the first byte of the value.
-	to   int // Offset of the closing quote.
+	name    int // Offset of the name.
+	nameEnd int // Offset just behind it.
+	from    int // Offset of the first byte of the value.
+	to      int // Offset of the closing quote.
 }
+
+// nameOf returns the name of an attribute.
+func (d *Document) nameOf(a *sourceAttr) string { return d.src[a.name:a.nameEnd] }
+
+// valueOf returns the value of an attribute, its references replaced.
+func (d *Document) valueOf(a *sourceAttr) string {
+	if d.decoded != nil {
+		if value, has := d.decoded[a.from]; has {
+			return value
+		}
+	}
+	return d.src[a.from:a.to]
+}
+
+// sourceAttrs returns the attributes of an element.
+func (n *Node) sourceAttrs() []sourceAttr { return n.doc.attrs[n.firstAttr:n.endAttr] }
 
 // nameEnd returns the offset just behind the name in the start tag.
 func (n *Node) nameEnd() int { return n.start + 1 + len(n.Name) }
@@ -112,8 +132,8 @@ func (n *Node) Attrs() iter.Seq2[string, string] {
 		if n == nil {
 			return
 		}
-		for i := range n.attrs {
-			if !yield(n.attrs[i].Name, n.attrs[i].Value) {
+		for i := n.firstAttr; i < n.endAttr; i++ {
+			if a := &n.doc.attrs[i]; !yield(n.doc.nameOf(a), n.doc.valueOf(a)) {
 				return
 			}
 		}
@@ -126,9 +146,9 @@ func (n *Node) Attr(name string) (string, bool) {
 	if n == nil {
 		return "", false
 	}
-	for i := range n.attrs {
-		if n.attrs[i].Name == name {
-			return n.attrs[i].Value, true
+	for i := n.firstAttr; i < n.endAttr; i++ {
+		if a := &n.doc.attrs[i]; n.doc.nameOf(a) == name {
+			return n.doc.valueOf(a), true
 		}
 	}
 	return "", false

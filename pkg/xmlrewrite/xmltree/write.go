@@ -113,11 +113,10 @@ func (w *writer) anew(n *Node, e *edits) {
 // last one. Quotes and white space stay as they were.
 func (w *writer) startTag(n *Node, e *edits) {
 	last := n.nameEnd()
-	for i := range n.attrs {
-		a := &n.attrs[i]
+	for _, a := range n.sourceAttrs() {
 		before := last
 		last = a.to + 1
-		j := slices.IndexFunc(e.attrs, func(ac attrEdit) bool { return ac.Name == a.Name })
+		j := slices.IndexFunc(e.attrs, func(ac attrEdit) bool { return ac.Name == n.doc.nameOf(&a) })
 		switch {
 		case j < 0:
 		case e.attrs[j].removed:
