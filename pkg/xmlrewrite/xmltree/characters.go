@@ -6,11 +6,16 @@ import (
 	"unicode/utf8"
 )
 
-// checkCharacters refuses bytes that no XML 1.0 document may hold.
-func (s *scanner) checkCharacters() error {
-	src := s.src
-	for at := s.pos; at < len(src); {
-		if src[at]-' ' < utf8.RuneSelf-' ' { // Nearly all of them.
+// isOrdinary reports whether a document may hold this byte wherever it is. Others take a
+// closer look.
+func isOrdinary(c byte) bool { return c-' ' < utf8.RuneSelf-' ' }
+
+// checkCharacters refuses bytes that no XML 1.0 document may hold. Each part of a document
+// that takes more than names and white space is checked where it is read.
+func (s *scanner) checkCharacters(from, to int) error {
+	src := s.src[:to]
+	for at := from; at < to; {
+		if isOrdinary(src[at]) {
 			at++
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // TestCharacters: those of XML 1.0 at the ends of their ranges, as they are and as references.
@@ -24,6 +25,25 @@ func TestCharacters(t *testing.T) {
 	}
 	if IsCharacter(0xd800) || IsCharacter(0xdfff) || IsCharacter(0x110000) {
 		t.Error("half a pair, or what is no character, is one")
+	}
+}
+
+// TestNoBadCharacterIsOverlooked, wherever it is: each part of a document is checked where it
+// is read.
+func TestNoBadCharacterIsOverlooked(t *testing.T) {
+	t.Parallel()
+	const good = "\ufeff<?xml version='1.0' encoding='utf-8'?>\n<!-- é -->\n<?p é?>\n<é-a b='1' c = \"&amp;é\">x é &lt;<![CDATA[ é ]]><!-- y --><?q z?>\n <b/><c d=''></c >\n</é-a>\n<!-- end -->\n"
+	if _, err := Parse(good); err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{"\x00", "\x08", "\x1f", "\xff", "\xc3", "\xa9", "\xed\xa0\x80", "\ufffe"} {
+		for at := range len(good) + 1 {
+			if text := good[:at] + bad + good[at:]; bad[0] < 0x80 || utf8.ValidString(good[:at]) {
+				if _, err := Parse(text); err == nil {
+					t.Errorf("%q is accepted at %d: %q", bad, at, text)
+				}
+			}
+		}
 	}
 }
 

@@ -71,25 +71,20 @@ func (s *scanner) node() *Node {
 }
 
 // begin has the scanner read what is between two offsets.
-func (s *scanner) begin(from, to int) error {
+func (s *scanner) begin(from, to int) {
 	s.src, s.pos, s.open, s.last, s.depth, s.doc.Root = s.doc.src[:to], from, nil, nil, 0, nil
-	return s.checkCharacters()
 }
 
 // readElement reads the element that is all there is between two offsets, but for space.
 func (s *scanner) readElement(from, to int) (*Node, error) {
-	if err := s.begin(from, to); err != nil {
-		return nil, err
-	}
+	s.begin(from, to)
 	err := s.elements()
 	return s.doc.Root, err
 }
 
 // readTag reads the start tag that is all there is between two offsets.
 func (s *scanner) readTag(from, to int) (*Node, error) {
-	if err := s.begin(from, to); err != nil {
-		return nil, err
-	}
+	s.begin(from, to)
 	if from == to || s.src[from] != '<' {
 		return nil, s.fail(from, "there is no start tag")
 	}
@@ -105,9 +100,6 @@ func (s *scanner) readTag(from, to int) (*Node, error) {
 func (s *scanner) document() error {
 	if len(s.src) > maxDocumentBytes {
 		return s.fail(0, "the document is larger than 10 MiB")
-	}
-	if err := s.checkCharacters(); err != nil {
-		return err
 	}
 	if strings.HasPrefix(s.src, "\ufeff") {
 		s.pos = len("\ufeff")
@@ -158,8 +150,9 @@ func (s *scanner) declaration() error {
 	if i := strings.Index(head, "version"); i >= 0 && !strings.Contains(head[i:], "1.0") {
 		return s.fail(s.pos, "the XML version must be 1.0")
 	}
+	from := s.pos
 	s.pos += stop + len("?>")
-	return nil
+	return s.checkCharacters(from, s.pos)
 }
 
 // next handles the text up to the next piece of markup, and that piece.
@@ -212,6 +205,9 @@ func (s *scanner) characterData(from, to int) error {
 	if strings.Contains(s.src[from:to], cdataClose) {
 		return s.fail(from, "the sequence ]]> is not allowed in text")
 	}
+	if err := s.checkCharacters(from, to); err != nil {
+		return err
+	}
 	return s.checkReferences(from, to)
 }
 
@@ -244,7 +240,7 @@ func (s *scanner) skip(open, shut, what string) error {
 		s.open.hasOther = true
 	}
 	s.pos = body + i + len(shut)
-	return nil
+	return s.checkCharacters(body, body+i)
 }
 
 func (s *scanner) endTag() error {
@@ -373,29 +369,50 @@ func (s *scanner) attribute(at int) (sourceAttr, error) {
 	if err != nil {
 		return none, err
 	}
-	quote, to, references := s.src[from-1], from, false
-	for to < len(s.src) && s.src[to] != quote {
-		switch s.src[to] {
-		case '<':
-			return none, s.fail(at, "an attribute value must not contain a less-than sign")
-		case '&':
+	to, err := s.value(at, from)
+	return sourceAttr{at, end, from, to}, err
+}
+
+// value reads the value, behind its opening quote, of the attribute that begins there, and
+// returns the offset of the closing quote.
+func (s *scanner) value(at, from int) (int, error) {
+	src, quote := s.src, s.src[from-1]
+	to, odd, references := from, false, false
+	for to < len(src) && src[to] != quote {
+		switch c := src[to]; {
+		case c == '<':
+			return 0, s.fail(at, "an attribute value must not contain a less-than sign")
+		case c == '&':
 			references = true
+		case !isOrdinary(c):
+			odd = true
 		}
 		to++
 	}
-	if to == len(s.src) {
-		return none, s.fail(at, "an attribute value is not closed")
+	if to == len(src) {
+		return 0, s.fail(at, "an attribute value is not closed")
+	}
+	if odd {
+		if err := s.checkCharacters(from, to); err != nil {
+			return 0, err
+		}
 	}
 	if references {
-		if err := s.checkReferences(from, to); err != nil {
-			return none, err
-		}
-		if s.doc.decoded == nil {
-			s.doc.decoded = make(map[int]string)
-		}
-		s.doc.decoded[from] = decodeText(s.src[from:to])
+		return to, s.decode(from, to)
 	}
-	return sourceAttr{at, end, from, to}, nil
+	return to, nil
+}
+
+// decode notes the value that is between two offsets, its references replaced.
+func (s *scanner) decode(from, to int) error {
+	if err := s.checkReferences(from, to); err != nil {
+		return err
+	}
+	if s.doc.decoded == nil {
+		s.doc.decoded = make(map[int]string)
+	}
+	s.doc.decoded[from] = decodeText(s.src[from:to])
+	return nil
 }
 
 // valueStart returns the offset behind the quote that opens the value of an
