@@ -14,14 +14,17 @@ const interfacesField = "interfaces"
 // parseMAC returns the address in lower case with two digits a part. As in libvirt, a part
 // may have one digit, and colons are the only separators.
 func parseMAC(text string) (string, bool) {
-	parts := strings.Split(text, ":")
-	for i, part := range parts {
-		if len(part) == 1 {
-			parts[i] = "0" + part
+	if len(text) < len("00:00:00:00:00:00") {
+		parts := strings.Split(text, ":")
+		for i, part := range parts {
+			if len(part) == 1 {
+				parts[i] = "0" + part
+			}
 		}
+		text = strings.Join(parts, ":")
 	}
-	mac, err := net.ParseMAC(strings.Join(parts, ":"))
-	return mac.String(), err == nil && len(parts) == 6
+	mac, err := net.ParseMAC(text)
+	return mac.String(), err == nil && strings.Count(text, ":") == 5
 }
 
 // planInterfaces connects the guest's interfaces to the target. They are found

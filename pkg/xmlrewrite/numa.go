@@ -88,11 +88,11 @@ type pinList struct {
 	broken  bool        // A problem was reported already.
 }
 
-func newPinList(element, key, value, field, what string, exists func(*guest, int) bool) *pinList {
+func newPinList(element, key, value, field, what string, count int, exists func(*guest, int) bool) *pinList {
 	return &pinList{
 		exists:  exists,
 		element: element, key: key, value: value, field: numaField + "." + field, what: what,
-		byID: make(map[int]int),
+		pins: make([]pin, 0, count), byID: make(map[int]int, count),
 	}
 }
 
@@ -160,7 +160,7 @@ func (p *planner) pinVCPUs(cputune *xmltree.Node, want *v1alpha1.NUMAMigrateData
 			"the guest's XML does not say how many virtual CPUs there are; take it from libvirt unchanged")
 		return
 	}
-	l := newPinList("vcpupin", "vcpu", "cpuset", "vcpuPins", "virtual CPU", (*guest).hasVCPU)
+	l := newPinList("vcpupin", "vcpu", "cpuset", "vcpuPins", "virtual CPU", len(want.VCPUPins), (*guest).hasVCPU)
 	for i, v := range want.VCPUPins {
 		p.addPin(l, i, int(v.VCPU), string(v.HostCPUs), "hostCPUs", "CPUs", cpus)
 	}
@@ -191,7 +191,7 @@ func (p *planner) pinEmulator(cputune *xmltree.Node, want *v1alpha1.NUMAMigrateD
 
 // pinIOThreads pins every I/O thread that was pinned, not just the first.
 func (p *planner) pinIOThreads(cputune *xmltree.Node, want *v1alpha1.NUMAMigrateData, emulator, cpus numberSet) {
-	l := newPinList("iothreadpin", "iothread", "cpuset", "ioThreadPins", "I/O thread", (*guest).hasIOThread)
+	l := newPinList("iothreadpin", "iothread", "cpuset", "ioThreadPins", "I/O thread", len(want.IOThreadPins), (*guest).hasIOThread)
 	if want.IOThreadPins == nil {
 		if emulator == nil && want.EmulatorPin != nil {
 			return // Reported already.

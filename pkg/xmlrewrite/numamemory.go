@@ -13,7 +13,7 @@ import (
 // a whole, to the target's NUMA nodes. Nodes of the guest, as in its huge page
 // settings, are another thing and stay.
 func (p *planner) bindMemory(numatune *xmltree.Node, want *v1alpha1.NUMAMigrateData, nodes numberSet) {
-	l := newPinList("memnode", "cellid", "nodeset", "cellPins", "NUMA cell", (*guest).hasCell)
+	l := newPinList("memnode", "cellid", "nodeset", "cellPins", "NUMA cell", len(want.CellPins), (*guest).hasCell)
 	var union numberSet
 	for i, c := range want.CellPins {
 		p.addPin(l, i, int(c.Cell), string(c.HostNodes), "hostNodes", "NUMA nodes", nodes)

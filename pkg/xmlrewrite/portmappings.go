@@ -10,12 +10,21 @@ import (
 const portMappingsField = "portMappings"
 
 // planPortMappings gives the character devices that serial does not map the ports on which
-// they listen on the target.
+// they listen on the target, and compares them with those that it does map.
 func planPortMappings(p *planner) {
 	mappings := p.data.PortMappings
 	if !p.checkPortMappings(mappings) {
 		return
 	}
+	if len(mappings) > 0 {
+		p.mapPorts(mappings)
+	}
+	if len(p.portsGiven) > 0 {
+		p.comparePorts()
+	}
+}
+
+func (p *planner) mapPorts(mappings []v1alpha1.PortMapping) {
 	m := newPortMap(mappings, p.listensOn)
 	used := make([]bool, len(mappings))
 	for _, source := range otherListeners(p.doc) {
@@ -40,7 +49,6 @@ func planPortMappings(p *planner) {
 		p.report(ProblemNotFound, placeOf(portMappingsField).entry(i).dot("from"), nil,
 			"no character device of the guest listens on this port; correct or remove the entry, and use serial for serial ports on TCP")
 	}
-	p.comparePorts()
 }
 
 // listensOn reports whether a character device of either of the guest's definitions listens

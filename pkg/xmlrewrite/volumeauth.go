@@ -67,8 +67,11 @@ func (p *planner) keepCredentials(disk, source *xmltree.Node, shape *sourceShape
 
 // checkCredentials checks what an entry says of credentials in itself.
 func (p *planner) checkCredentials(v *v1alpha1.VolumeMigrateData, field *place) {
+	if v.Credentials == nil {
+		return
+	}
 	p.checkOneOf(field.dot("credentials"), stringOf(v.Credentials), string(v1alpha1.CredentialsKeep), string(v1alpha1.CredentialsDrop))
-	if v.Credentials != nil && v.Source == nil {
+	if v.Source == nil {
 		p.report(ProblemInvalidValue, field.dot("credentials"), nil, "there is something to decide only where source moves the data; give source, or remove this")
 	}
 }
