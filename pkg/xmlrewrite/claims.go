@@ -16,7 +16,7 @@ type claim struct {
 	shared bool  // Another that shares it may use the same.
 	part   *part // What it uses of an image; nil is all.
 
-	next *claim // Another of the same.
+	next *claim // Another of the same. Those that the migrate data give come first.
 }
 
 // part is a part of an image, in bytes.
@@ -47,6 +47,11 @@ func (c *claim) excludes(other *claim) bool {
 	return c.part.meets(other.part) && !(c.shared && other.shared) && (c.field != nil || other.field != nil)
 }
 
+// adds reports whether it is not known already, of another, that something is used like this.
+func (c *claim) adds(other *claim) bool {
+	return c.part != nil || other.part != nil || c.shared != other.shared || (c.field == nil) != (other.field == nil)
+}
+
 // claims notes what of the target the guest's devices use, and reports two that use the
 // same because of the migrate data. An empty key stands for nothing.
 func (p *planner) claims(key string, c claim) {
@@ -54,23 +59,26 @@ func (p *planner) claims(key string, c claim) {
 		return
 	}
 	if p.claimed == nil {
-		p.claimed = make(map[string]claim)
+		p.claimed = make(map[string]*claim)
 	}
-	first, taken := p.claimed[key]
-	if !taken {
-		p.claimed[key] = c
-		return
-	}
-	for other := &first; other != nil; other = other.next {
-		if c.excludes(other) {
+	first := p.claimed[key]
+	var given *claim // The last of those that the migrate data give.
+	for other := first; other != nil && (c.field != nil || other.field != nil); other = other.next {
+		switch {
+		case c.excludes(other):
 			p.reportClaims(c, *other)
 			return
+		case !c.adds(other):
+			return
+		case other.field != nil:
+			given = other
 		}
 	}
-	if c.part != nil || first.part != nil {
-		c.next = &first
-		p.claimed[key] = c
+	if c.field == nil && given != nil {
+		c.next, given.next = given.next, &c
+		return
 	}
+	c.next, p.claimed[key] = first, &c
 }
 
 // reportClaims reports two devices that would use the same.

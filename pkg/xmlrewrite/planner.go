@@ -24,7 +24,7 @@ type planner struct {
 
 	portsGiven map[*xmltree.Node]int32 // The ports of listeners on the target that the migrate data gives.
 
-	claimed map[string]claim // What of the target the guest's devices use.
+	claimed map[string]*claim // What of the target the guest's devices use.
 
 	problems Problems
 	warnings Problems
