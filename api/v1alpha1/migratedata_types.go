@@ -26,8 +26,9 @@ type MigrateData struct {
 	// +kubebuilder:validation:XValidation:rule="self.transformMapEntry(i, v, has(v.targetDevice), {v.targetDevice: i}).size() <= self.size()",message="each targetDevice may be listed only once"
 	Volumes []VolumeMigrateData `json:"volumes,omitzero"`
 
-	// rbdMonitors holds the Ceph monitors as the target reaches them. They are
-	// given to the guest's RBD disks that are not listed in volumes.
+	// rbdMonitors holds the monitors of the same Ceph cluster as the target reaches them.
+	// They are given to the guest's RBD disks that are not listed in volumes, whose
+	// authentication stays.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1

@@ -13,7 +13,7 @@ import (
 // known, is warned about. What fields map is up to the other steps, and what they
 // remove or replace is not kept.
 func judgeHostReferences(p *planner) {
-	j := judge{planner: p, states: make([]refState, 1, 64), paths: p.newPathMap()}
+	j := judge{planner: p, states: make([]refState, 1, 64), paths: p.pathMap()}
 	j.states[0] = refState{node: &hostRefs().root}
 	j.element(p.domain, 0)
 	p.reportUnused(j.paths)
@@ -25,11 +25,12 @@ type judge struct {
 	states []refState // Where the elements from the root to the one at hand stand.
 	paths  *pathMap
 	disks  diskDevices
-	// only is set where the places are only to be looked at.
+	// only is set where the places are only to be looked at, whatever becomes of them.
 	only func(row *refRow, n *xmltree.Node, place, value string)
 }
 
-// walkPlaces shows each place that is kept, with the line of the table about it, to a function.
+// walkPlaces shows each place of a definition as it was read, with the line of the table
+// about it, to a function.
 func walkPlaces(domain *xmltree.Node, show func(row *refRow, n *xmltree.Node, place, value string)) {
 	j := judge{planner: &planner{}, states: make([]refState, 1, 64), only: show}
 	j.states[0] = refState{node: &hostRefs().root}
@@ -38,7 +39,7 @@ func walkPlaces(domain *xmltree.Node, show func(row *refRow, n *xmltree.Node, pl
 
 // element judges an element that stands at the states from there on.
 func (j *judge) element(n *xmltree.Node, from int) {
-	if !n.Stays() {
+	if j.only == nil && !n.Stays() {
 		return
 	}
 	states := j.states[from:]
@@ -74,11 +75,11 @@ func (j *judge) element(n *xmltree.Node, from int) {
 func (j *judge) places(n *xmltree.Node, states []refState) {
 	var told [2]*refRow
 	for name, value := range n.Attrs() {
-		if name != "xmlns" && !strings.HasPrefix(name, "xmlns:") && !n.EditsAttr(name) {
+		if name != "xmlns" && !strings.HasPrefix(name, "xmlns:") && (j.only != nil || !n.EditsAttr(name)) {
 			j.place(n, states, name, value, &told)
 		}
 	}
-	if n.FirstChild != nil || n.EditsText() {
+	if n.FirstChild != nil || j.only == nil && n.EditsText() {
 		return
 	}
 	if text := n.Text(); text != "" {

@@ -3,10 +3,8 @@ package xmlrewrite
 import (
 	"path"
 	"regexp"
-	"slices"
 	"strings"
 
-	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
 )
 
@@ -59,30 +57,10 @@ func (p *planner) judgeKeptBase(at *xmltree.Node) bool {
 	return false
 }
 
-// hasPathMapping reports whether the map of paths has a word for a path. What an entry leads
-// to is one that it has mapped before, unless the guest still has what it is to map.
+// hasPathMapping reports whether the map of paths has a word for a path.
 func (p *planner) hasPathMapping(dev string) bool {
-	at, _ := cleanPath(dev)
-	return slices.ContainsFunc(p.data.PathMappings, func(m v1alpha1.PathMapping) bool {
-		from, _ := cleanPath(m.From)
-		to, _ := cleanPath(m.To)
-		return isBelow(at, from) || isBelow(at, to) && !p.hasPathBelow(from)
-	})
-}
-
-// hasPathBelow reports whether there is a path of the host in a directory, or the path
-// itself, in either of the guest's definitions.
-func (p *planner) hasPathBelow(dir string) bool {
-	found := false
-	look := func(_ *refRow, n *xmltree.Node, place, value string) {
-		at, plain := cleanPath(value)
-		found = found || plain && isBelow(at, dir) && !isServersName(n, place)
-	}
-	walkPlaces(p.domain, look)
-	if p.other != nil {
-		walkPlaces(p.other.Root, look)
-	}
-	return found
+	_, mapped, _ := p.pathMap().to(dev)
+	return mapped
 }
 
 // warnOfKeptHosts warns of what the source names of the host itself, or by which the host

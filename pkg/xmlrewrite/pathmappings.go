@@ -27,6 +27,14 @@ type pathsFound struct {
 	own      bool // A path that it maps, and to which no other entry leads.
 }
 
+// pathMap returns the map, which is made once.
+func (p *planner) pathMap() *pathMap {
+	if p.paths == nil {
+		p.paths = p.newPathMap()
+	}
+	return p.paths
+}
+
 // newPathMap checks the list, whose paths may have more slashes than they need. Entries may
 // swap paths and pass them on: each path is mapped once.
 func (p *planner) newPathMap() *pathMap {

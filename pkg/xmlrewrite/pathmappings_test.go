@@ -213,3 +213,21 @@ func TestPathMappingsSwapPathsAndPassThemOn(t *testing.T) {
 		t.Errorf("an earlier rewrite has mapped both definitions: %s%s", o.problems, o.xml)
 	}
 }
+
+func TestDevicesThatDisksAreBasedOnArePassedOn(t *testing.T) {
+	t.Parallel()
+	disks := func(a, b string) string {
+		return smallGuest(oneVCPU, basedDisk("vda", "/srv/a.qcow2", a)+basedDisk("vdb", "/srv/b.qcow2", b))
+	}
+	const chain = "pathMappings: [{from: /dev/sdb, to: /dev/sdc}, {from: /dev/sdc, to: /dev/sdd}]"
+	for _, guest := range []string{disks("/dev/sdb", "/dev/sdc"), disks("/dev/sdc", "/dev/sdd")} {
+		if o := planSmall(t, guest, chain, Options{}); o.xml != disks("/dev/sdc", "/dev/sdd") {
+			t.Errorf("want sdc and sdd: %s%s", o.problems, o.xml)
+		}
+	}
+	// What a disk has left does not make an entry one of an earlier rewrite.
+	left := "{pathMappings: [{from: /dev/sdb, to: /dev/sdc}], volumes: [{targetDevice: vda, backingStore: Detect}]}"
+	if o := planSmall(t, disks("/dev/sdb", "/dev/sdc"), left, Options{}); !strings.Contains(o.problems, "names by itself") {
+		t.Errorf("/dev/sdc of the source is taken for the target's: %s%s", o.problems, o.xml)
+	}
+}

@@ -24,6 +24,8 @@ type planner struct {
 
 	portsGiven map[*xmltree.Node]int32 // The ports of listeners on the target that the migrate data gives.
 
+	paths *pathMap // Set by pathMap.
+
 	claimed map[string]*claim // What of the target the guest's devices use.
 
 	problems Problems

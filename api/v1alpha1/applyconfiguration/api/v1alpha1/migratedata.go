@@ -23,8 +23,9 @@ type MigrateDataApplyConfiguration struct {
 	// Absent leaves all disks as they are. A list, even an empty one, is
 	// complete: it must name every disk that has a serial.
 	Volumes []VolumeMigrateDataApplyConfiguration `json:"volumes,omitempty"`
-	// rbdMonitors holds the Ceph monitors as the target reaches them. They are
-	// given to the guest's RBD disks that are not listed in volumes.
+	// rbdMonitors holds the monitors of the same Ceph cluster as the target reaches them.
+	// They are given to the guest's RBD disks that are not listed in volumes, whose
+	// authentication stays.
 	RBDMonitors []RBDMonitorApplyConfiguration `json:"rbdMonitors,omitempty"`
 	// perfEvents holds the perf events that the target supports. Events that
 	// the guest has enabled and that are not listed are switched off; none is
