@@ -142,6 +142,9 @@ func planUSBDevices(p *planner) {
 		field := placeOf(usbField).entry(i)
 		from, okFrom := p.checkUSB(field.dot("source"), d.Source)
 		to, okTo := p.checkUSB(field.dot("target"), d.Target)
+		if to.port != "" && p.target.libvirtBefore(11, 4) { // Its schema has no such address in 11.3, and has it in 12.8.
+			p.report(ProblemConflict, field.dot("target"), nil, "the target's libvirt does not find USB devices by port; give the device by vendor and product, or by bus and device number")
+		}
 		if okFrom && okTo {
 			m.mappings = append(m.mappings, mapping{from: from.String(), to: to.String(), field: field.String()})
 			sources[from], targets[to] = true, true

@@ -79,6 +79,17 @@ func TestAUSBDeviceIsNamedInOneWay(t *testing.T) {
 	}
 }
 
+func TestUSBPortsAreForALibvirtThatKnowsThem(t *testing.T) {
+	t.Parallel()
+	guest := usbGuest("<source><address bus='1' device='4'/></source>")
+	for version, known := range map[string]bool{"9.0.0": false, "11.3.0": false, "12.8.0": true, "": true} {
+		o := planSmall(t, guest, "usbDevices: [{source: 1/4, target: 2-3}]", Options{Target: TargetFacts{LibvirtVersion: version}})
+		if refused := strings.Contains(o.problems, "does not find USB devices by port"); refused == known {
+			t.Errorf("libvirt %s: %s%s", version, o.problems, o.xml)
+		}
+	}
+}
+
 // TestNoUSBDeviceIsLookedForWhereAnotherWillBe: where libvirt has found a device by vendor
 // and product, it tries that place first on the target, too.
 func TestNoUSBDeviceIsLookedForWhereAnotherWillBe(t *testing.T) {
