@@ -1,8 +1,8 @@
 package migration
 
 import (
-	"reflect"
 	"math"
+	"reflect"
 	"testing"
 	"time"
 
