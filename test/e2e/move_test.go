@@ -230,11 +230,9 @@ func TestUsersMigrateDataWins(t *testing.T) {
 func TestPortsOfOthersAreNotOffered(t *testing.T) {
 	const first, last = 10000, 10003 // Of the agents' default range.
 	for port := uint16(first); port <= last; port++ {
-		l, err := env.b.Listen(t.Context(), port)
-		if err != nil {
-			continue // A guest's, that another test has left there.
+		if l, err := env.b.Listen(t.Context(), port); err == nil { // Else a guest of another test has it.
+			t.Cleanup(func() { _ = l.Close() })
 		}
-		defer l.Close()
 	}
 	g := env.startGuest(t, env.a, lab.GuestConfig{TCPSerials: []int{17003}})
 	lm := env.migrate(t, v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: env.b.Name(), DryRun: new(true)})

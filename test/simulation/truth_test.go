@@ -98,6 +98,9 @@ func truthOf(lm *v1alpha1.LiveMigration, c metav1.Condition, g *watched) []func(
 	if countsAsGone(c, target) {
 		target = ""
 	}
+	if countsAsGone(c, source) {
+		source = ""
+	}
 	live := func(s sight, host string) bool { return whole(s.copies[host]) }
 	switch {
 	case c.Reason == v1alpha1.ReasonChecksPassed:

@@ -50,10 +50,6 @@ func (m *migration) settle(c cause) {
 		m.dropHalf("Failed")
 		delete(m.source.domains, m.uuid)
 		m.finish(failed("operation failed: domain is not running"))
-	case endsParted:
-		m.resume(from)
-		m.destroyHalf()
-		m.finish(peerLost())
 	case endsAborted:
 		m.dropHalf("Failed")
 		m.resume(from)

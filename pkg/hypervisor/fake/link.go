@@ -11,9 +11,6 @@ import (
 // five seconds and some.
 const keepalive = 30 * time.Second
 
-// endsParted is that the two daemons have given each other up.
-const endsParted Ending = "parted"
-
 // link is the way between two hosts, in either direction.
 type link struct{ a, b *Host }
 
@@ -64,7 +61,10 @@ func (f *Fleet) giveUp(l link) {
 		case m.inPostCopy():
 			m.loseSupervision()
 		default:
-			m.interrupt(cause{ending: endsParted})
+			m.interrupt(cause{ending: EndsShellLeft})
+			if m.finished { // The destination's daemon takes away what has come.
+				m.destroyHalf()
+			}
 		}
 	}
 }
