@@ -86,8 +86,21 @@ func (o *observer) judgeFinished(lm *v1alpha1.LiveMigration) {
 	}
 }
 
+// wasElsewhere reports whether the guest was ever seen on another host than two.
+func (g *watched) wasElsewhere(one, other string) bool {
+	return slices.ContainsFunc(g.sights, func(s sight) bool {
+		for host, d := range s.copies {
+			if host != one && host != other && d.Active() {
+				return true
+			}
+		}
+		return false
+	})
+}
+
 // judgeUnknown: where the guest is on one side alone, there is an outcome, unless somebody
-// is just moving it away.
+// is just moving it away, or has moved it from the target to where it was lost since: of that,
+// no side knows.
 func (o *observer) judgeUnknown(lm *v1alpha1.LiveMigration) {
 	g := o.guests[lm.Status.DomainUUID]
 	copies := g.sights[len(g.sights)-1].copies
@@ -95,6 +108,9 @@ func (o *observer) judgeUnknown(lm *v1alpha1.LiveMigration) {
 		return
 	}
 	source, target := copies[lm.Status.SourceNode], copies[lm.Status.TargetNode]
+	if target.Reason == hypervisor.ReasonMigrated && !target.Active() && g.wasElsewhere(lm.Status.SourceNode, lm.Status.TargetNode) {
+		return
+	}
 	booted := target.Reason == hypervisor.ReasonBooted || g.touched
 	if whole(source) && !target.Active() || whole(target) && !source.Active() && !booted {
 		o.breaks(settles, "%s is not known, though %s is %s: %s", lm.Name, g.name, whereabouts(copies), short(lm))
