@@ -29,7 +29,7 @@ func randomCases(seed uint64, n int) []scenario {
 		s := scenario{fault: f, phase: modes[random.IntN(len(modes))], allowed: f.anytime}
 		s.phase.name, s.phase.reached = randomly(when, s.phase)
 		s.guest.transient = random.IntN(3) == 0
-		if s.phase.postCopy && slices.Contains(s.allowed, lost) {
+		if s.phase.postCopy && (slices.Contains(s.allowed, lost) || slices.Contains(s.allowed, stopped)) {
 			s.allowed = append(slices.Clone(s.allowed), lostHalfOnSource, lostHalfOnTarget, lostPausedOnTarget)
 		}
 		out = append(out, s)

@@ -110,7 +110,7 @@ func libvirtTable() []block {
 		{libvirtdHung("source libvirtd", short, theSource, moved), on([]phase{starting, firstPass, arrival}, moved)},
 		{libvirtdHung("source libvirtd", long, theSource, moved, stayed), on([]phase{firstPass}, moved, stayed)},
 		{libvirtdHung("target libvirtd", short, theTarget, moved), on([]phase{preparing, firstPass, arrival}, moved)},
-		{libvirtdHung("target libvirtd", long, theTarget, moved, stayed), on([]phase{firstPass}, stayed)},
+		{libvirtdHung("target libvirtd", long, theTarget, moved, stayed, held), on([]phase{firstPass}, stayed)},
 	}
 }
 
