@@ -106,7 +106,7 @@ func (j *judge) place(n *xmltree.Node, states []refState, name, value string, to
 	default:
 		told[0], told[1] = row, told[0]
 		if row.isHostPath(value) && !isServersName(n, name) {
-			j.applyPath(row, n)
+			j.applyPath(row, n, value)
 		} else {
 			j.apply(row, n)
 		}
@@ -173,10 +173,16 @@ func isExclusive(n *xmltree.Node) bool {
 	return n.Name == "source" && (n.Parent.Name == "input" || n.Parent.Value("type") == "dev" || n.Value("mode") == "bind")
 }
 
-// applyPath reports what a line of the table says of a path, which can be mapped.
-func (j *judge) applyPath(row *refRow, n *xmltree.Node) {
-	if row.class == refBound {
+// applyPath reports what a line of the table says of a path, which can be mapped. Storage
+// that each host names by itself is another one on the target.
+func (j *judge) applyPath(row *refRow, n *xmltree.Node, value string) {
+	switch {
+	case row.class == refBound:
 		j.report(ProblemMissingData, placeOf(pathMappingsField), n, row.what)
+		return
+	case isDiscovered(value):
+		j.report(ProblemMissingData, placeOf(pathMappingsField), n,
+			row.what+", on a block device that each host names by itself, so the name may be that of another disk on the target; map its path here, to itself if the name is right there, too")
 		return
 	}
 	j.warn(placeOf(pathMappingsField), n, row.what+"; its path is kept, so make sure that it is right on the target, or map it here")

@@ -1,6 +1,7 @@
 package xmlrewrite
 
 import (
+	"cmp"
 	"path"
 	"regexp"
 	"strings"
@@ -11,7 +12,7 @@ import (
 // discovered are block devices that a host names in the order in which it finds
 // them, or by the way that leads to them.
 var discovered = regexp.MustCompile(`^/dev/(` +
-	`(s|h|v|xv)d[a-z]+[0-9]*|dasd[a-z]+[0-9]*|nvme[0-9]+n[0-9]+(p[0-9]+)?|mmcblk[0-9]+((p|boot)[0-9]+)?|pmem[0-9]+(\.[0-9]+)?s?(p[0-9]+)?|` +
+	`(s|h|v|xv|rss)d[a-z]+[0-9]*|fio[a-z]+[0-9]*|cciss/.+|dasd[a-z]+[0-9]*|nvme[0-9]+n[0-9]+(p[0-9]+)?|mmcblk[0-9]+((p|boot)[0-9]+)?|pmem[0-9]+(\.[0-9]+)?s?(p[0-9]+)?|` +
 	`(dm-|md|md_d|loop|nbd|rbd|zd|sr|scd|bcache|zram|ram|fd|ublkb|mtdblock)[0-9]+(p[0-9]+)?|(cdrom|dvd)[0-9]*|` +
 	`(mapper/|disk/by-id/dm-name-)mpath[a-z]+(-part|p)?[0-9]*|disk/by-diskseq/.+|block/.+)$`)
 
@@ -30,7 +31,8 @@ func isDiscovered(dev string) bool {
 // keeps its data in.
 func (p *planner) judgeKeptSources(disk *xmltree.Node) bool {
 	source := disk.Child("source")
-	if disk.Value("type") == "block" && isDiscovered(source.Value("dev")) {
+	// QEMU may open a block device as a file, too.
+	if isOneOf(disk.Value("type"), "block", "file") && (isDiscovered(source.Value("dev")) || isDiscovered(source.Value("file"))) {
 		p.report(ProblemMissingData, placeOf(volumesField), disk,
 			"each host names its block devices like this one by itself, so the name may be that of another disk on the target; give the disk's source there, or list the disk without a source if the name is right there, too")
 		return true
@@ -48,7 +50,7 @@ func (p *planner) judgeKeptSources(disk *xmltree.Node) bool {
 // reports whether it refused that.
 func (p *planner) judgeKeptBase(at *xmltree.Node) bool {
 	source := at.Child("source")
-	if dev := source.Value("dev"); at.Value("type") == "block" && isDiscovered(dev) && !p.hasPathMapping(dev) {
+	if dev := cmp.Or(source.Value("dev"), source.Value("file")); isOneOf(at.Value("type"), "block", "file") && isDiscovered(dev) && !p.hasPathMapping(dev) {
 		p.report(ProblemMissingData, placeOf(pathMappingsField), at,
 			"the disk is based on a block device that each host names by itself, so the name may be that of another disk on the target; map its path here, or list the disk in volumes if the name is right there, too")
 		return true

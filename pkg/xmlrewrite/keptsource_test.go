@@ -46,7 +46,7 @@ func TestNamesThatAHostGivesByItselfAreKnownInAllTheirForms(t *testing.T) {
 	t.Parallel()
 	for _, dev := range []string{
 		"/dev/mapper/mpatha-part1", // Debian's and Ubuntu's partitions of /dev/mapper/mpatha.
-		"/dev/disk/by-id/dm-name-mpatha", "/dev/ublkb0", "/dev/md_d0", "/dev/cdrom1", "/dev/mtdblock0",
+		"/dev/rssda", "/dev/fioa1", "/dev/cciss/c0d0p1", "/dev/disk/by-id/dm-name-mpatha", "/dev/ublkb0", "/dev/md_d0", "/dev/cdrom1", "/dev/mtdblock0",
 	} {
 		if o := planDevices(t, "", blockDisk("vda", dev, ""), ""); o.silent() {
 			t.Errorf("%s may be another disk on the target, and is kept in silence", dev)
@@ -98,5 +98,33 @@ func TestASocketOfADiskThatTheMapIsNotForIsWarnedAbout(t *testing.T) {
 	share := "<filesystem type='mount'><source dir='/srv/share'/><target dir='t'/></filesystem>"
 	if o := planDevices(t, "", disk+share, "pathMappings: [{from: /srv, to: /mnt}]"); !strings.Contains(o.warnings, "a socket of the host, which is kept") {
 		t.Errorf("%s%s%s", o.problems, o.warnings, o.xml)
+	}
+}
+
+// Whatever keeps data on a block device is judged as a disk is.
+func TestNothingStaysOnABlockDeviceThatEachHostNamesByItself(t *testing.T) {
+	t.Parallel()
+	firmware := func(nvram string) string {
+		return "<os><type arch='x86_64' machine='pc-q35-7.2'>hvm</type><loader readonly='yes' type='pflash'>/usr/share/OVMF/C.fd</loader>" + nvram + "</os>"
+	}
+	for name, c := range map[string]struct{ top, devices string }{
+		"firmware's variables":  {firmware("<nvram type='block'><source dev='/dev/sdb'/></nvram>"), ""},
+		"firmware's image":      {firmware("<nvram>/dev/sdb</nvram>"), ""},
+		"TPM":                   {"", "<tpm model='tpm-crb'><backend type='emulator' version='2.0'><source type='file' path='/dev/sdb'/></backend></tpm>"},
+		"lease":                 {"", "<lease><lockspace>a</lockspace><key>k</key><target path='/dev/sdb'/></lease>"},
+		"what a port writes to": {"", "<serial type='file'><source path='/dev/sdb'/><target port='0'/></serial>"},
+		"disk in a file":        {"", "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='/dev/sdb'/><target dev='vda' bus='virtio'/></disk>"},
+		"base in a file":        {"", chainedDisk("vda", "/srv/a", "<backingStore type='file'><format type='raw'/><source file='/dev/sdb'/><backingStore/></backingStore>")},
+	} {
+		if o := planDevices(t, c.top, c.devices, ""); !strings.Contains(o.problems, "names its") && !strings.Contains(o.problems, "names by itself") {
+			t.Errorf("%s: /dev/sdb is kept: %s%s", name, o.problems, o.warnings)
+		}
+		data := "pathMappings: [{from: /dev/sdb, to: /dev/sdb}]"
+		if name == "disk in a file" {
+			data = "volumes: [{targetDevice: vda}]"
+		}
+		if o := planDevices(t, c.top, c.devices, data); o.problems != "" {
+			t.Errorf("%s: it cannot be said that the name is right: %s", name, o.problems)
+		}
 	}
 }
