@@ -2,6 +2,7 @@ package xmlrewrite
 
 import (
 	"path"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -115,7 +116,7 @@ func (p *planner) claimDisk(disk *xmltree.Node, source *v1alpha1.VolumeSource, f
 }
 
 // claimInterface notes what an interface is given that no other device can have.
-func (p *planner) claimInterface(nic *xmltree.Node, want *v1alpha1.InterfaceMigrateData, field *place) {
+func (p *planner) claimInterface(nic *xmltree.Node, want *v1alpha1.InterfaceMigrateData, kindChanges bool, field *place) {
 	c := claim{field: field, at: nic}
 	if s := want.Source; s != nil {
 		switch {
@@ -131,10 +132,16 @@ func (p *planner) claimInterface(nic *xmltree.Node, want *v1alpha1.InterfaceMigr
 			p.claims("passthrough "+s.Direct.Device, c)
 		}
 	}
-	if want.TargetDevice != nil {
+	switch have := nic.Child("target").Value("dev"); {
+	case want.TargetDevice != nil:
 		p.claims("network device "+*want.TargetDevice, c)
+	case have != "" && !kindChanges && !madeUp.MatchString(have): // Else it does not stay.
+		p.claims("network device "+have, claim{at: nic})
 	}
 }
+
+// madeUp are names of network devices that libvirt makes up, and makes up anew on the target.
+var madeUp = regexp.MustCompile(`^(vnet|vif|macvtap|macvlan)[0-9]+$`)
 
 func pciKey(address string) string { return "pci " + address }
 

@@ -1,6 +1,7 @@
 package xmlrewrite
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -103,9 +104,13 @@ func TestTwoPathsOfTheSourceDoNotBecomeOneOfTheTargetInSilence(t *testing.T) {
 			basedDisk("vda", "/srv/a.qcow2", "/dev/vg/base") + blockDisk("vdb", "/dev/vg/w", ""),
 			"volumes: [{targetDevice: vdb, source: {block: {path: /dev/vg/base}}}]",
 		},
+		"a disk and what a port writes to": {
+			blockDisk("vda", "/dev/vg/a", "") + "<serial type='file'><source path='/srv/port.log'/><target port='0'/></serial>",
+			"volumes: [{targetDevice: vda, source: {file: {path: /srv/port.log}}}]",
+		},
 	} {
-		if o := planDevices(t, "", c.devices, c.data); o.silent() {
-			t.Errorf("%s: both are on one thing of the target, in silence", name)
+		if o := planDevices(t, "", c.devices, c.data); o.problems == "" {
+			t.Errorf("%s: both are on one thing of the target: %s", name, o.warnings)
 		}
 	}
 }
@@ -121,6 +126,10 @@ func TestTwoInterfacesDoNotGetOneDeviceOfTheTarget(t *testing.T) {
 		"vhost-user, server":  {two, both("source: {vhostUser: {path: /run/x.sock, mode: server}}")},
 		"macvtap passthrough": {two, both("source: {direct: {device: eth1, mode: passthrough}}")},
 		"names of taps":       {two, both("targetDevice: tap0")},
+		"the name of a tap that is kept": {
+			nicOfKind("01", "bridge", "<source bridge='b'/>") + nicOfKind("02", "bridge", "<source bridge='b'/><target dev='tap7'/>"),
+			"interfaces: [{macAddress: '52:54:00:00:00:01', targetDevice: tap7}, {macAddress: '52:54:00:00:00:02'}]",
+		},
 		"vDPA disk and interface": {
 			blockDisk("vda", "/dev/vg/a", "") + nicOfKind("01", "bridge", "<source bridge='b'/>"),
 			"volumes: [{targetDevice: vda, source: {vhostVDPA: {path: /dev/vhost-vdpa-0}}}]\ninterfaces: [{macAddress: '52:54:00:00:00:01', source: {vdpa: {path: /dev/vhost-vdpa-0}}}]",
@@ -209,5 +218,21 @@ func TestPartsOfOneImageMoveTogether(t *testing.T) {
 				t.Errorf("warnings: %q, want %q", o.warnings, c.warning)
 			}
 		})
+	}
+}
+
+// Such a name is none that the device has on the target.
+func TestANameOfATapThatDoesNotStayIsFree(t *testing.T) {
+	t.Parallel()
+	const listed = "interfaces: [{macAddress: '52:54:00:00:00:01', targetDevice: %s}, {macAddress: '52:54:00:00:00:02'%s}]"
+	for name, c := range map[string]struct{ kept, want, source string }{
+		"libvirt's own":        {"vnet3", "vnet3", ""},
+		"of the kind before":   {"tap7", "tap7", ", source: {network: {name: n}}"},
+		"given to another one": {"tap7", "tap7", ", targetDevice: tap8"},
+	} {
+		devices := nicOfKind("01", "bridge", "<source bridge='b'/>") + nicOfKind("02", "bridge", "<source bridge='b'/><target dev='"+c.kept+"'/>")
+		if o := planDevices(t, "", devices, fmt.Sprintf(listed, c.want, c.source)); o.problems != "" {
+			t.Errorf("%s: %s", name, o.problems)
+		}
 	}
 }

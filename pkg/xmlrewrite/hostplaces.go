@@ -150,7 +150,7 @@ func (j *judge) mapPath(row *refRow, n *xmltree.Node, place, value string) bool 
 	}
 	if mapped && done < 0 {
 		j.claimPath(n, to, j.paths.field(value))
-	} else if inBackingChain(n) {
+	} else {
 		j.claimPath(n, to, nil)
 	}
 	return mapped

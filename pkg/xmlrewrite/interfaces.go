@@ -106,11 +106,11 @@ func (p *planner) rewriteInterface(nic *xmltree.Node, want *v1alpha1.InterfaceMi
 			managed = p.tapManagement(want.Source.Ethernet, field.dot("source.ethernet"))
 		}
 	}
-	p.claimInterface(nic, want, field)
+	changed := after.kind != before.kind
+	p.claimInterface(nic, want, changed, field)
 	if want.VirtualPort != nil {
 		after.port = stringOf(want.VirtualPort.Type)
 	}
-	changed := after.kind != before.kind
 	if known {
 		p.dropForeignParts(nic, before, after, want.Source != nil, field)
 		p.checkVLAN(nic, before, after, want.VLAN, field.dot("vlan"))
