@@ -1,6 +1,7 @@
 package xmlrewrite
 
 import (
+	"slices"
 	"strconv"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
@@ -19,9 +20,7 @@ func planPortMappings(p *planner) {
 	if len(mappings) > 0 {
 		p.mapPorts(mappings)
 	}
-	if len(p.portsGiven) > 0 {
-		p.comparePorts()
-	}
+	p.comparePorts()
 }
 
 func (p *planner) mapPorts(mappings []v1alpha1.PortMapping) {
@@ -116,34 +115,70 @@ func (m *portMap) entry(port int32) (int, bool) {
 	return i, ok && !m.isDone(i)
 }
 
-// comparePorts reports ports that two character devices would have on the target, of which
-// the migrate data gives one at least. Of serial ports, one may mirror another; planSerial
-// compares those.
+// listening is a port on which one of the guest's devices will listen on the target.
+type listening struct{ protocol, port string }
+
+// listeningOn returns where a character device will listen.
+func (p *planner) listeningOn(source *xmltree.Node) listening {
+	if port, given := p.portsGiven[source]; given {
+		return listening{source.Parent.Value("type"), itoa(port)}
+	}
+	return listening{source.Parent.Value("type"), source.Value("service")}
+}
+
+// comparePorts reports ports that two devices would have on the target: because the migrate
+// data gives one of them, or because both get an address of the target's, where they had
+// different ones. Of serial ports, one may mirror another; planSerial compares those.
 func (p *planner) comparePorts() {
-	type end struct {
-		protocol, port string
-	}
-	at := func(source *xmltree.Node) end {
-		if port, given := p.portsGiven[source]; given {
-			return end{source.Parent.Value("type"), itoa(port)}
+	consoles := make(map[listening]*xmltree.Node) // The graphics.
+	for _, g := range p.devices("graphics") {
+		for _, name := range fixedPorts(g) {
+			if !g.EditsAttr(name) {
+				consoles[listening{"tcp", g.Value(name)}] = g
+			}
 		}
-		return end{source.Parent.Value("type"), source.Value("service")}
 	}
-	first := map[end]*xmltree.Node{}
+	const another = "; give this one another here"
+	first := make(map[listening]*xmltree.Node)
 	for _, l := range serialListeners(p.doc) {
-		first[at(l.source)] = l.source
+		here := p.listeningOn(l.source)
+		if p.portsMeet(l.source, consoles[here]) {
+			p.report(ProblemConflict, placeOf(serialPortsField), l.source, "the guest's graphics have the port "+here.port+" on the target, too"+another)
+		}
+		first[here] = l.source
 	}
 	for _, source := range otherListeners(p.doc) {
-		here := at(source)
-		other, taken := first[here]
-		_, given := p.portsGiven[source]
-		// Those that share a port on the source listen on different addresses.
-		if _, otherGiven := p.portsGiven[other]; taken && (given || otherGiven) {
+		switch here := p.listeningOn(source); {
+		case p.portsMeet(source, consoles[here]):
+			p.report(ProblemConflict, placeOf(portMappingsField), source, "the guest's graphics have the port "+here.port+" on the target, too"+another)
+		case p.portsMeet(source, first[here]) && p.portsTied(source, first[here]):
 			p.report(ProblemConflict, placeOf(portMappingsField), source,
-				"another character device of the guest gets the port "+here.port+" on the target, too; map this one to another here")
+				"this device and "+first[here].Parent.Path()+" listen on one port of two addresses, and would listen on the same address of the target; give one of them another port in the guest's definition")
+		case p.portsMeet(source, first[here]):
+			p.report(ProblemConflict, placeOf(portMappingsField), source, "another character device of the guest gets the port "+here.port+" on the target, too"+another)
+		default:
+			first[here] = source
 		}
-		first[here] = source
 	}
+}
+
+// portsMeet reports whether a device and another one with the same port, which may be nil,
+// cannot both have it, and the migrate data or what the target offers is why.
+func (p *planner) portsMeet(source, other *xmltree.Node) bool {
+	_, given := p.portsGiven[source]
+	_, otherGiven := p.portsGiven[other]
+	return other != nil && source.Value("service") != "" && (given || otherGiven || isMoved(source) && isMoved(other))
+}
+
+// portsTied reports whether the map of ports can but give two devices the same.
+func (p *planner) portsTied(source, other *xmltree.Node) bool {
+	return source.Value("service") == other.Value("service") && slices.Contains(otherListeners(p.doc), other)
+}
+
+// isMoved reports whether a character device, or graphics, get another address to listen on.
+func isMoved(listener *xmltree.Node) bool {
+	listen := listener.Child("listen")
+	return listener.EditsAttr("host") || listener.EditsAttr("listen") || listen != nil && listen.EditsAttr("address")
 }
 
 // checkPortMappings reports what is wrong with the list in itself.

@@ -186,3 +186,30 @@ func TestNoTwoListenersGetOnePort(t *testing.T) {
 		})
 	}
 }
+
+// Graphics have ports, too, and devices that listened on different addresses of the source
+// get the same one of the target.
+func TestNoListenerGetsAPortThatTheGuestHasOnTheTarget(t *testing.T) {
+	t.Parallel()
+	channel := func(name, host, port string) string {
+		return "<channel type='tcp'><source mode='bind' host='" + host + "' service='" + port + "'/><protocol type='raw'/><target type='virtio' name='" + name + "'/></channel>"
+	}
+	const serial = "<serial type='tcp'><source mode='bind' host='10.0.0.1' service='10000'/><protocol type='raw'/><target port='0'/></serial>"
+	const vnc = "<graphics type='vnc' port='5901' autoport='no' websocket='5902' listen='10.0.0.1'><listen type='address' address='10.0.0.1'/></graphics>"
+	const graphics = "graphics: {vncListenAddress: 10.0.0.2, fixedPorts: "
+	for name, c := range map[string]struct{ devices, data, conflict string }{
+		"a serial port gets that of VNC":   {serial + vnc, "serial: {listenAddress: 10.0.0.2, ports: [5901]}\n" + graphics + "Keep}", "serial.ports"},
+		"VNC gets another":                 {serial + vnc, "serial: {listenAddress: 10.0.0.2, ports: [5901]}\n" + graphics + "Automatic}", ""},
+		"a channel gets that of VNC":       {channel("a", "10.0.0.1", "4555") + vnc, "serial: {listenAddress: 10.0.0.2}\nportMappings: [{from: 4555, to: 5902}]\n" + graphics + "Keep}", "portMappings"},
+		"a channel keeps that of VNC":      {channel("a", "10.0.0.3", "5902") + vnc, "serial: {listenAddress: 10.0.0.2}\n" + graphics + "Keep}", "portMappings"},
+		"channels were on two addresses":   {channel("a", "10.0.0.1", "4555") + channel("b", "10.0.0.3", "4555"), "serial: {listenAddress: 10.0.0.2}", "in the guest's definition"},
+		"nor does the map part them":       {channel("a", "10.0.0.1", "4555") + channel("b", "10.0.0.3", "4555"), "serial: {listenAddress: 10.0.0.2}\nportMappings: [{from: 4555, to: 4556}]", "in the guest's definition"},
+		"channels stay on two addresses":   {channel("a", "127.0.0.1", "4555") + channel("b", "127.0.0.2", "4555"), "serial: {listenAddress: 10.0.0.2}", ""},
+		"one of the channels gets another": {channel("a", "10.0.0.1", "4555") + channel("b", "10.0.0.3", "4556"), "serial: {listenAddress: 10.0.0.2}", ""},
+	} {
+		o := planDevices(t, "", c.devices, c.data)
+		if (o.problems != "") != (c.conflict != "") || !strings.Contains(o.problems, c.conflict) {
+			t.Errorf("%s: %q", name, o.problems)
+		}
+	}
+}
