@@ -22,6 +22,15 @@ type InterfaceMigrateData struct {
 	// +optional
 	GuestAddress *GuestAddress `json:"guestAddress,omitempty"`
 
+	// alias is the name that the guest's definition gives the interface, which starts
+	// with ua-. Like guestAddress, it is needed only to tell apart interfaces with the
+	// same MAC address, such as those that are on neither bus. Names that libvirt makes
+	// up, such as net0, mean nothing, as it makes up others for the next start.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^ua-[a-zA-Z0-9_-]+$`
+	Alias *string `json:"alias,omitempty"`
+
 	// source is what the interface is connected to. If its kind changes, a virtual port
 	// and a device name of the old kind are removed.
 	// +optional

@@ -59,7 +59,7 @@ type MigrateData struct {
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=256
-	// +kubebuilder:validation:XValidation:rule="self.transformMapEntry(i, v, {v.macAddress.lowerAscii() + (has(v.guestAddress) ? ' ' + v.guestAddress : ''): i}).size() <= self.size()",message="each interface may be listed only once; guestAddress tells those with the same MAC address apart"
+	// +kubebuilder:validation:XValidation:rule="self.transformMapEntry(i, v, {v.macAddress.lowerAscii() + (has(v.guestAddress) ? ' ' + v.guestAddress : '') + (has(v.alias) ? ' ' + v.alias : ''): i}).size() <= self.size()",message="each interface may be listed only once; guestAddress and alias tell those with the same MAC address apart"
 	Interfaces []InterfaceMigrateData `json:"interfaces,omitzero"`
 
 	// sharedCPUSet is the set of the target's CPUs on which guests without CPU pins run,

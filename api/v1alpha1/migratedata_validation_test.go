@@ -113,6 +113,8 @@ func testRefused(t *testing.T, create func(*testing.T, any) error) {
 		{"interfaces: [{macAddress: '52:54'}]", "should match"},
 		{"interfaces: [{macAddress: '52:54:00:00:00:01'}, {macAddress: '52:54:00:00:00:01'}]", "each interface may be listed only once"},
 		{"interfaces: [{macAddress: '52:54:00:00:00:AA', guestAddress: '01:00.0'}, {macAddress: '52:54:00:00:00:aa', guestAddress: '01:00.0'}]", "each interface may be listed only once"},
+		{"interfaces: [{macAddress: '52:54:00:00:00:AA', alias: ua-a}, {macAddress: '52:54:00:00:00:aa', alias: ua-a}]", "each interface may be listed only once"},
+		{"interfaces: [{macAddress: '52:54:00:00:00:AA', alias: net0}]", "should match"},
 		{"interfaces: [{macAddress: '52:54:00:00:00:01', source: {}}]", "exactly one of the fields in [bridge network"},
 		{"interfaces: [{macAddress: '52:54:00:00:00:01', virtualPort: {profileID: a}}]", "type is required unless the virtual port is empty"},
 		{"interfaces: [{macAddress: '52:54:00:00:00:01', filter: {parameters: [{name: A, value: b}]}}]", "parameters need a name of a filter"},

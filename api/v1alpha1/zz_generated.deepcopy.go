@@ -1225,6 +1225,11 @@ func (in *InterfaceMigrateData) DeepCopyInto(out *InterfaceMigrateData) {
 		*out = new(GuestAddress)
 		**out = **in
 	}
+	if in.Alias != nil {
+		in, out := &in.Alias, &out.Alias
+		*out = new(string)
+		**out = **in
+	}
 	if in.Source != nil {
 		in, out := &in.Source, &out.Source
 		*out = new(InterfaceSource)

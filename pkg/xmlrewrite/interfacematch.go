@@ -2,6 +2,7 @@ package xmlrewrite
 
 import (
 	"slices"
+	"strings"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
@@ -18,7 +19,16 @@ const (
 type nicEntry struct {
 	mac    string // Empty if it is malformed.
 	guest  string // The address inside the guest; empty if the entry does not say.
+	alias  string // Likewise.
 	hosted bool   // It means an interface that is passed through.
+}
+
+// isMarked reports whether the entry says more than a MAC address about which one it means.
+func (e nicEntry) isMarked() bool { return e.guest != "" || e.alias != "" }
+
+// marks reports whether what it says is so of an interface.
+func (e nicEntry) marks(nic *xmltree.Node) bool {
+	return (e.guest == "" || e.guest == guestAddress(nic)) && (e.alias == "" || e.alias == nic.Child("alias").Value("name"))
 }
 
 // interfaceMatches finds the entry that means each interface, and reports entries that
@@ -33,10 +43,10 @@ func (p *planner) interfaceMatches() []int {
 		p.nicMatches[i] = noInterface
 	}
 	entries := p.nicEntries()
-	named := make(map[string][]string) // From a MAC address to the addresses inside the guest that entries name.
+	marked := make(map[string][]nicEntry) // From a MAC address to the entries that say more.
 	for _, e := range entries {
-		if e.guest != "" {
-			named[e.mac] = append(named[e.mac], e.guest)
+		if e.isMarked() {
+			marked[e.mac] = append(marked[e.mac], e)
 		}
 	}
 	here, there := p.doc.nicsByMAC(), map[string][]int(nil)
@@ -47,13 +57,13 @@ func (p *planner) interfaceMatches() []int {
 		if e.mac == "" {
 			continue
 		}
-		found := e.among(nics, here[e.mac], named[e.mac])
+		found := e.among(nics, here[e.mac], marked[e.mac])
 		if len(found) == 1 && p.nicMatches[found[0]] == noInterface {
 			p.nicMatches[found[0]] = i
 			continue
 		}
 		p.reportInterfaceEntry(i, found, func(d *guest) bool {
-			return len(e.among(d.devices("interface"), there[e.mac], named[e.mac])) > 0
+			return len(e.among(d.devices("interface"), there[e.mac], marked[e.mac])) > 0
 		})
 	}
 	return p.nicMatches
@@ -72,18 +82,18 @@ func (p *planner) reportInterfaceEntry(entry int, found []int, has func(*guest) 
 		p.nicMatches[nic] = ambiguousInterface
 	}
 	p.report(ProblemAmbiguous, field, p.devices("interface")[found[len(found)-1]],
-		"the guest has several interfaces with this MAC address; give an entry for each, with its guestAddress")
+		"the guest has several interfaces with this MAC address; give an entry for each, with its guestAddress, or with its alias if the guest's definition gives it one that starts with ua-")
 }
 
-// among returns which of the interfaces with its MAC address an entry means. Without an
-// address inside the guest, it means one that no other entry names by that and, of a
+// among returns which of the interfaces with its MAC address an entry means. If it says no
+// more than that, it means one that no other entry says more about and, of a
 // passed-through function and the virtio interface that stands in for it, the one of
 // the kind that it asks for.
-func (e nicEntry) among(nics []*xmltree.Node, sameMAC []int, named []string) []int {
+func (e nicEntry) among(nics []*xmltree.Node, sameMAC []int, marked []nicEntry) []int {
 	var found, ofKind []int
 	for _, i := range sameMAC {
-		guest := guestAddress(nics[i])
-		if e.guest != "" && guest != e.guest || e.guest == "" && slices.Contains(named, guest) {
+		others := func(other nicEntry) bool { return other.marks(nics[i]) }
+		if e.isMarked() && !e.marks(nics[i]) || !e.isMarked() && slices.ContainsFunc(marked, others) {
 			continue
 		}
 		found = append(found, i)
@@ -100,7 +110,7 @@ func (e nicEntry) among(nics []*xmltree.Node, sameMAC []int, named []string) []i
 // nicEntries reads what the entries mean, and reports what is malformed or twice.
 func (p *planner) nicEntries() []nicEntry {
 	entries := make([]nicEntry, len(p.data.Interfaces))
-	seen := make(map[[2]string]int, len(entries))
+	seen := make(map[[3]string]int, len(entries))
 	for i := range entries {
 		want, field := &p.data.Interfaces[i], placeOf(interfacesField).entry(i)
 		mac, ok := parseMAC(string(want.MACAddress))
@@ -116,12 +126,17 @@ func (p *planner) nicEntries() []nicEntry {
 			}
 			guest = address
 		}
-		if other, twice := seen[[2]string{mac, guest}]; twice {
-			p.report(ProblemAmbiguous, field.dot("macAddress"), nil, "entry "+itoa(other)+" has the same MAC address; merge the two, or tell them apart by guestAddress")
+		alias := stringOf(want.Alias)
+		if want.Alias != nil && !strings.HasPrefix(alias, "ua-") {
+			p.report(ProblemInvalidValue, field.dot("alias"), nil, "this must be a name that the guest's definition gives, which starts with ua-; libvirt makes up other names anew when the guest starts")
 			continue
 		}
-		seen[[2]string{mac, guest}] = i
-		entries[i] = nicEntry{mac: mac, guest: guest, hosted: want.Source != nil && want.Source.HostDevice != nil}
+		if other, twice := seen[[3]string{mac, guest, alias}]; twice {
+			p.report(ProblemAmbiguous, field.dot("macAddress"), nil, "entry "+itoa(other)+" has the same MAC address; merge the two, or tell them apart by guestAddress or alias")
+			continue
+		}
+		seen[[3]string{mac, guest, alias}] = i
+		entries[i] = nicEntry{mac: mac, guest: guest, alias: alias, hosted: want.Source != nil && want.Source.HostDevice != nil}
 	}
 	return entries
 }

@@ -26,3 +26,36 @@ func TestChannelInterfacesWithOneMACAddressAreToldApart(t *testing.T) {
 		t.Errorf("there are no more than four subchannel sets: %s", o.problems)
 	}
 }
+
+// On other buses than PCI and CCW, an interface has no address by which an entry could mean it.
+func TestInterfacesWithOneMACAddressAreToldApartByAlias(t *testing.T) {
+	t.Parallel()
+	nic := func(n, bridge string) string {
+		return "<interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='" + bridge + "'/><model type='usb-net'/>" +
+			"<alias name='ua-" + n + "'/><address type='usb' bus='0' port='" + n + "'/></interface>"
+	}
+	guest := smallGuest(oneVCPU, nic("1", "a")+nic("2", "a"))
+	entry := func(alias, bridge string) string {
+		return "{macAddress: '52:54:00:00:00:01'" + alias + ", source: {bridge: {name: " + bridge + "}}}"
+	}
+	for name, entries := range map[string]string{
+		"both by alias": entry(", alias: ua-2", "c") + "," + entry(", alias: ua-1", "b"),
+		"the other one": entry(", alias: ua-2", "c") + "," + entry("", "b"),
+	} {
+		o := planSmall(t, guest, "interfaces: ["+entries+"]", Options{})
+		if want := nic("1", "b") + nic("2", "c"); !strings.Contains(o.xml, want) {
+			t.Errorf("%s: %s%s", name, o.problems, o.xml)
+		}
+		// The names that libvirt makes up for the running guest mean nothing.
+		made := strings.NewReplacer("ua-1", "net0", "ua-2", "net1")
+		if o := planSmall(t, made.Replace(guest), "interfaces: ["+made.Replace(entries)+"]", Options{}); !strings.Contains(o.problems, "starts with ua-") {
+			t.Errorf("%s: net0 is taken: %s%s", name, o.problems, o.xml)
+		}
+	}
+	if o := planSmall(t, guest, "interfaces: ["+entry(", alias: ua-1", "b")+"]", Options{}); !strings.Contains(o.problems, "the alias ua-2") {
+		t.Errorf("the alias of the other is not named: %s", o.problems)
+	}
+	if o := planSmall(t, guest, "interfaces: ["+entry("", "b")+"]", Options{}); !strings.Contains(o.problems, "alias") {
+		t.Errorf("there is no way to tell them apart: %s", o.problems)
+	}
+}

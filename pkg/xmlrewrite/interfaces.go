@@ -28,8 +28,8 @@ func parseMAC(text string) (string, bool) {
 }
 
 // planInterfaces connects the guest's interfaces to the target. They are found
-// by MAC address and, where several have the same, by address inside the guest or
-// kind. What the guest sees of an interface stays.
+// by MAC address and, where several have the same, by address inside the guest, alias
+// or kind. What the guest sees of an interface stays.
 func planInterfaces(p *planner) {
 	interfaces := p.devices("interface")
 	if p.data.Interfaces == nil {
@@ -57,8 +57,12 @@ func planInterfaces(p *planner) {
 
 func (p *planner) reportUnlisted(nic *xmltree.Node, mac string) {
 	which := "the MAC address " + mac
-	if guest := guestAddress(nic); guest != "" {
+	guest, alias := guestAddress(nic), nic.Child("alias").Value("name")
+	switch {
+	case guest != "":
 		which += ", which is at " + guest + " inside the guest"
+	case strings.HasPrefix(alias, "ua-"):
+		which += " and the alias " + alias
 	}
 	p.report(ProblemMissingData, placeOf(interfacesField), nic,
 		"the list of interfaces leaves out the one with "+which+"; add an entry for it, without a source if it stays as it is")

@@ -86,7 +86,7 @@ func networkSource(i int) map[string]any {
 func fullInterface(i int) map[string]any {
 	limit := map[string]any{"averageKilobytesPerSecond": int64(v1alpha1.MaxInteger), "peakKilobytesPerSecond": int64(v1alpha1.MaxInteger)}
 	return map[string]any{
-		"macAddress": fmt.Sprintf("52:54:00:00:%02x:%02x", i/256, i%256), "targetDevice": fmt.Sprintf("tap%012d", i),
+		"macAddress": fmt.Sprintf("52:54:00:00:%02x:%02x", i/256, i%256), "alias": "ua-" + long(i, 125), "targetDevice": fmt.Sprintf("tap%012d", i),
 		"source":      map[string]any{"bridge": map[string]any{"name": fmt.Sprintf("br%013d", i)}},
 		"virtualPort": map[string]any{"type": "openvswitch", "interfaceID": "11111111-1111-4111-8111-111111111111"},
 		"vlan":        map[string]any{"trunk": "Enabled", "tags": many(64, func(j int) any { return map[string]any{"id": int64(j)} })},

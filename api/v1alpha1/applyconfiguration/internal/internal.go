@@ -838,6 +838,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.virtferry.virtferry.api.v1alpha1.InterfaceMigrateData
   map:
     fields:
+    - name: alias
+      type:
+        scalar: string
     - name: bandwidth
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.InterfaceBandwidth

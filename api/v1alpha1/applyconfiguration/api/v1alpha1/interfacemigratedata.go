@@ -21,6 +21,11 @@ type InterfaceMigrateDataApplyConfiguration struct {
 	// function and the virtio interface that stands in for it, an entry means the
 	// function if its source is hostDevice, and else the other.
 	GuestAddress *apiv1alpha1.GuestAddress `json:"guestAddress,omitempty"`
+	// alias is the name that the guest's definition gives the interface, which starts
+	// with ua-. Like guestAddress, it is needed only to tell apart interfaces with the
+	// same MAC address, such as those that are on neither bus. Names that libvirt makes
+	// up, such as net0, mean nothing, as it makes up others for the next start.
+	Alias *string `json:"alias,omitempty"`
 	// source is what the interface is connected to. If its kind changes, a virtual port
 	// and a device name of the old kind are removed.
 	Source *InterfaceSourceApplyConfiguration `json:"source,omitempty"`
@@ -58,6 +63,14 @@ func (b *InterfaceMigrateDataApplyConfiguration) WithMACAddress(value apiv1alpha
 // If called multiple times, the GuestAddress field is set to the value of the last call.
 func (b *InterfaceMigrateDataApplyConfiguration) WithGuestAddress(value apiv1alpha1.GuestAddress) *InterfaceMigrateDataApplyConfiguration {
 	b.GuestAddress = &value
+	return b
+}
+
+// WithAlias sets the Alias field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Alias field is set to the value of the last call.
+func (b *InterfaceMigrateDataApplyConfiguration) WithAlias(value string) *InterfaceMigrateDataApplyConfiguration {
+	b.Alias = &value
 	return b
 }
 
