@@ -128,9 +128,13 @@ func (p *planner) claimInterface(nic *xmltree.Node, want *v1alpha1.InterfaceMigr
 			p.claims(pathKey(s.VDPA.Path), c)
 		case s.VhostUser != nil && s.VhostUser.Mode == "server": // Clients may share a switch's socket.
 			p.claims(pathKey(s.VhostUser.Path), c)
-		case s.Direct != nil && stringOf(s.Direct.Mode) == "passthrough":
-			p.claims("passthrough "+s.Direct.Device, c)
+		case s.Direct != nil:
+			c.shared = stringOf(s.Direct.Mode) != "passthrough" // Which takes the whole device.
+			p.claims(directKey(s.Direct.Device), c)
+			c.shared = false
 		}
+	} else if source := nic.Child("source"); nic.Value("type") == "direct" && source.HasAttr("dev") {
+		p.claims(directKey(source.Value("dev")), claim{at: nic, shared: source.Value("mode") != "passthrough"})
 	}
 	switch have := nic.Child("target").Value("dev"); {
 	case want.TargetDevice != nil:
@@ -142,6 +146,9 @@ func (p *planner) claimInterface(nic *xmltree.Node, want *v1alpha1.InterfaceMigr
 
 // madeUp are names of network devices that libvirt makes up, and makes up anew on the target.
 var madeUp = regexp.MustCompile(`^(vnet|vif|macvtap|macvlan)[0-9]+$`)
+
+// directKey stands for a network device of the host that interfaces are put on (macvtap).
+func directKey(dev string) string { return "direct " + dev }
 
 func pciKey(address string) string { return "pci " + address }
 

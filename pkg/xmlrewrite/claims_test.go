@@ -125,7 +125,11 @@ func TestTwoInterfacesDoNotGetOneDeviceOfTheTarget(t *testing.T) {
 		"vDPA":                {two, both("source: {vdpa: {path: /dev/vhost-vdpa-0}}")},
 		"vhost-user, server":  {two, both("source: {vhostUser: {path: /run/x.sock, mode: server}}")},
 		"macvtap passthrough": {two, both("source: {direct: {device: eth1, mode: passthrough}}")},
-		"names of taps":       {two, both("targetDevice: tap0")},
+		"macvtap passthrough of a device that another keeps": {
+			nicOfKind("01", "bridge", "<source bridge='b'/>") + nicOfKind("02", "direct", "<source dev='eth1' mode='bridge'/>"),
+			"interfaces: [{macAddress: '52:54:00:00:00:01', source: {direct: {device: eth1, mode: passthrough}}}, {macAddress: '52:54:00:00:00:02'}]",
+		},
+		"names of taps": {two, both("targetDevice: tap0")},
 		"the name of a tap that is kept": {
 			nicOfKind("01", "bridge", "<source bridge='b'/>") + nicOfKind("02", "bridge", "<source bridge='b'/><target dev='tap7'/>"),
 			"interfaces: [{macAddress: '52:54:00:00:00:01', targetDevice: tap7}, {macAddress: '52:54:00:00:00:02'}]",
@@ -224,13 +228,15 @@ func TestPartsOfOneImageMoveTogether(t *testing.T) {
 // Such a name is none that the device has on the target.
 func TestANameOfATapThatDoesNotStayIsFree(t *testing.T) {
 	t.Parallel()
-	const listed = "interfaces: [{macAddress: '52:54:00:00:00:01', targetDevice: %s}, {macAddress: '52:54:00:00:00:02'%s}]"
+	const listed = "interfaces: [{macAddress: '52:54:00:00:00:01', targetDevice: %s}, {macAddress: '52:54:00:00:00:02'%s}, {macAddress: '52:54:00:00:00:03'}]"
 	for name, c := range map[string]struct{ kept, want, source string }{
 		"libvirt's own":        {"vnet3", "vnet3", ""},
 		"of the kind before":   {"tap7", "tap7", ", source: {network: {name: n}}"},
 		"given to another one": {"tap7", "tap7", ", targetDevice: tap8"},
+		"on the same device":   {"tap7", "tap6", ", source: {direct: {device: eth1}}"},
 	} {
-		devices := nicOfKind("01", "bridge", "<source bridge='b'/>") + nicOfKind("02", "bridge", "<source bridge='b'/><target dev='"+c.kept+"'/>")
+		devices := nicOfKind("01", "bridge", "<source bridge='b'/>") + nicOfKind("02", "bridge", "<source bridge='b'/><target dev='"+c.kept+"'/>") +
+			nicOfKind("03", "direct", "<source dev='eth1' mode='bridge'/>")
 		if o := planDevices(t, "", devices, fmt.Sprintf(listed, c.want, c.source)); o.problems != "" {
 			t.Errorf("%s: %s", name, o.problems)
 		}

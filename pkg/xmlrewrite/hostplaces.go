@@ -194,7 +194,11 @@ func (j *judge) apply(row *refRow, n *xmltree.Node) {
 	case refSame:
 		j.keep(n, row.what+"; it is kept, so make sure that it is right on the target")
 	case refBound:
-		j.report(ProblemMissingData, nil, n, row.what)
+		what := row.what
+		if row.paths {
+			what += "; for that, take .. out of the path in the guest's definition, and have it start with a slash"
+		}
+		j.report(ProblemMissingData, nil, n, what)
 	case refHarmless, refMapped:
 	}
 }

@@ -188,7 +188,11 @@ func (m *deviceMap) carryOut(chain []int, done bool) {
 	for _, i := range chain {
 		e := m.mappings[i]
 		if done {
-			bound = append(bound, m.byKey[e.to])
+			h := m.byKey[e.to]
+			bound = append(bound, h)
+			m.p.warn(placeOf(e.field+".source"), m.holders[h].at,
+				"the guest does not use the "+m.what+" "+m.mappings[chain[0]].from+", but has those that the list leads to; so this one, "+e.to+
+					", is kept as mapped by an earlier rewrite. If there was none, correct source")
 			continue
 		}
 		h, ok := m.present(e.from)

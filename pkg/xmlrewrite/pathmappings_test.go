@@ -231,3 +231,14 @@ func TestDevicesThatDisksAreBasedOnArePassedOn(t *testing.T) {
 		t.Errorf("/dev/sdc of the source is taken for the target's: %s%s", o.problems, o.xml)
 	}
 }
+
+// The map is for paths in full only, so to ask for an entry is not enough.
+func TestAPathThatCannotBeMappedSaysWhatHelps(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"/dev/../dev/ttyS1", "ttyS1"} {
+		o := planDevices(t, "", "<serial type='dev'><source path='"+path+"'/><target port='0'/></serial>", "")
+		if !strings.Contains(o.problems, "in the guest's definition") {
+			t.Errorf("%s: %s", path, o.problems)
+		}
+	}
+}

@@ -110,3 +110,26 @@ func TestPersistentDefinitionAloneIsWarnedAbout(t *testing.T) {
 		}
 	}
 }
+
+// A mistake in source may look like a rewrite that is repeated.
+func TestADeviceThatCountsAsMappedBeforeIsNotKeptInSilence(t *testing.T) {
+	t.Parallel()
+	hostdev := func(kind, source string) string {
+		return "<hostdev mode='subsystem' type='" + kind + "'><source>" + source + "</source></hostdev>"
+	}
+	const uuid = "c2177883-f1bb-47f0-914d-32a22e3a880"
+	for name, c := range map[string]struct{ devices, data string }{
+		"PCI": {
+			hostdev("pci", "<address domain='0' bus='0x81' slot='0' function='1'/>"), "pciDevices: [{source: '0000:81:00.2', target: '0000:81:00.1'}]",
+		},
+		"mediated, of two": {
+			hostdev("mdev", "<address uuid='"+uuid+"4'/>") + hostdev("mdev", "<address uuid='"+uuid+"5'/>"),
+			"mediatedDevices: [{source: " + uuid + "4, target: " + uuid + "5}, {source: " + uuid + "6, target: " + uuid + "4}]",
+		},
+		"USB": {hostdev("usb", "<address bus='3' device='7'/>"), "usbDevices: [{source: 3/8, target: 3/7}]"},
+	} {
+		if o := planDevices(t, "", c.devices, c.data); !strings.Contains(o.warnings, "earlier rewrite") {
+			t.Errorf("%s: source is no device of the guest: %s%s", name, o.problems, o.warnings)
+		}
+	}
+}
