@@ -1,7 +1,6 @@
 package xmlrewrite
 
 import (
-	"slices"
 	"strconv"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
@@ -139,25 +138,26 @@ func (p *planner) comparePorts() {
 		}
 	}
 	const another = "; give this one another here"
-	first := make(map[listening]*xmltree.Node)
+	serials, others := make(map[listening]*xmltree.Node), make(map[listening]*xmltree.Node)
 	for _, l := range serialListeners(p.doc) {
 		here := p.listeningOn(l.source)
 		if p.portsMeet(l.source, consoles[here]) {
 			p.report(ProblemConflict, placeOf(serialPortsField), l.source, "the guest's graphics have the port "+here.port+" on the target, too"+another)
 		}
-		first[here] = l.source
+		serials[here] = l.source
 	}
 	for _, source := range otherListeners(p.doc) {
-		switch here := p.listeningOn(source); {
+		field, here := placeOf(portMappingsField), p.listeningOn(source)
+		switch first := others[here]; {
 		case p.portsMeet(source, consoles[here]):
-			p.report(ProblemConflict, placeOf(portMappingsField), source, "the guest's graphics have the port "+here.port+" on the target, too"+another)
-		case p.portsMeet(source, first[here]) && p.portsTied(source, first[here]):
-			p.report(ProblemConflict, placeOf(portMappingsField), source,
-				"this device and "+first[here].Parent.Path()+" listen on one port of two addresses, and would listen on the same address of the target; give one of them another port in the guest's definition")
-		case p.portsMeet(source, first[here]):
-			p.report(ProblemConflict, placeOf(portMappingsField), source, "another character device of the guest gets the port "+here.port+" on the target, too"+another)
+			p.report(ProblemConflict, field, source, "the guest's graphics have the port "+here.port+" on the target, too"+another)
+		case p.portsMeet(source, first) && source.Value("service") == first.Value("service"):
+			p.report(ProblemConflict, field, source,
+				"this device and "+first.Parent.Path()+" listen on one port of two addresses, and would listen on the same address of the target; give one of them another port in the guest's definition")
+		case p.portsMeet(source, first), p.portsMeet(source, serials[here]):
+			p.report(ProblemConflict, field, source, "another character device of the guest gets the port "+here.port+" on the target, too"+another)
 		default:
-			first[here] = source
+			others[here] = source
 		}
 	}
 }
@@ -168,11 +168,6 @@ func (p *planner) portsMeet(source, other *xmltree.Node) bool {
 	_, given := p.portsGiven[source]
 	_, otherGiven := p.portsGiven[other]
 	return other != nil && source.Value("service") != "" && (given || otherGiven || isMoved(source) && isMoved(other))
-}
-
-// portsTied reports whether the map of ports can but give two devices the same.
-func (p *planner) portsTied(source, other *xmltree.Node) bool {
-	return source.Value("service") == other.Value("service") && slices.Contains(otherListeners(p.doc), other)
 }
 
 // isMoved reports whether a character device, or graphics, get another address to listen on.
