@@ -115,37 +115,40 @@ func (p *planner) claimDisk(disk *xmltree.Node, source *v1alpha1.VolumeSource, f
 	}
 }
 
-// claimInterface notes what an interface is given that no other device can have.
+// claimInterface notes what an interface is given, or keeps, that no other device can have.
 func (p *planner) claimInterface(nic *xmltree.Node, want *v1alpha1.InterfaceMigrateData, kindChanges bool, field *place) {
-	c := claim{field: field, at: nic}
-	if s := want.Source; s != nil {
-		switch {
-		case s.HostDevice != nil:
-			if a, ok := parsePCI(string(s.HostDevice.PCIAddress)); ok {
-				p.claims(pciKey(a.String()), c)
-			}
-		case s.VDPA != nil:
-			p.claims(pathKey(s.VDPA.Path), c)
-		case s.VhostUser != nil && s.VhostUser.Mode == "server": // Clients may share a switch's socket.
-			p.claims(pathKey(s.VhostUser.Path), c)
-		case s.Direct != nil:
-			c.shared = stringOf(s.Direct.Mode) != "passthrough" // Which takes the whole device.
-			p.claims(directKey(s.Direct.Device), c)
-			c.shared = false
-		}
+	if want.Source != nil {
+		p.claimConnection(want.Source, claim{field: field, at: nic})
 	} else if source := nic.Child("source"); nic.Value("type") == "direct" && source.HasAttr("dev") {
 		p.claims(directKey(source.Value("dev")), claim{at: nic, shared: source.Value("mode") != "passthrough"})
 	}
 	switch have := nic.Child("target").Value("dev"); {
 	case want.TargetDevice != nil:
-		p.claims("network device "+*want.TargetDevice, c)
+		p.claims("network device "+*want.TargetDevice, claim{field: field, at: nic})
 	case have != "" && !kindChanges && !madeUp.MatchString(have): // Else it does not stay.
 		p.claims("network device "+have, claim{at: nic})
 	}
 }
 
+// claimConnection notes what an interface is given to be connected to.
+func (p *planner) claimConnection(s *v1alpha1.InterfaceSource, c claim) {
+	switch {
+	case s.HostDevice != nil:
+		if a, ok := parsePCI(string(s.HostDevice.PCIAddress)); ok {
+			p.claims(pciKey(a.String()), c)
+		}
+	case s.VDPA != nil:
+		p.claims(pathKey(s.VDPA.Path), c)
+	case s.VhostUser != nil && s.VhostUser.Mode == "server": // Clients may share a switch's socket.
+		p.claims(pathKey(s.VhostUser.Path), c)
+	case s.Direct != nil:
+		c.shared = stringOf(s.Direct.Mode) != "passthrough" // Which takes the whole device.
+		p.claims(directKey(s.Direct.Device), c)
+	}
+}
+
 // madeUp are names of network devices that libvirt makes up, and makes up anew on the target.
-var madeUp = regexp.MustCompile(`^(vnet|vif|macvtap|macvlan)[0-9]+$`)
+var madeUp = regexp.MustCompile(`^(vnet|vif|macvtap|macvlan)\d+$`)
 
 // directKey stands for a network device of the host that interfaces are put on (macvtap).
 func directKey(dev string) string { return "direct " + dev }
