@@ -119,8 +119,8 @@ func (p *planner) claimDisk(disk *xmltree.Node, source *v1alpha1.VolumeSource, f
 func (p *planner) claimInterface(nic *xmltree.Node, want *v1alpha1.InterfaceMigrateData, kindChanges bool, field *place) {
 	if want.Source != nil {
 		p.claimConnection(want.Source, claim{field: field, at: nic})
-	} else if source := nic.Child("source"); nic.Value("type") == "direct" && source.HasAttr("dev") {
-		p.claims(directKey(source.Value("dev")), claim{at: nic, shared: source.Value("mode") != "passthrough"})
+	} else {
+		p.claimKept(nic.Value("type"), nic.Child("source"))
 	}
 	switch have := nic.Child("target").Value("dev"); {
 	case want.TargetDevice != nil:
@@ -144,6 +144,17 @@ func (p *planner) claimConnection(s *v1alpha1.InterfaceSource, c claim) {
 	case s.Direct != nil:
 		c.shared = stringOf(s.Direct.Mode) != "passthrough" // Which takes the whole device.
 		p.claims(directKey(s.Direct.Device), c)
+	}
+}
+
+// claimKept notes what an interface stays connected to. What only the source host has does not
+// stay.
+func (p *planner) claimKept(kind string, source *xmltree.Node) {
+	switch {
+	case kind == "direct" && source.HasAttr("dev"):
+		p.claims(directKey(source.Value("dev")), claim{at: source, shared: source.Value("mode") != "passthrough"})
+	case kind == "vhostuser" && source.Value("mode") == "server":
+		p.claims(pathKey(source.Value("path")), claim{at: source})
 	}
 }
 

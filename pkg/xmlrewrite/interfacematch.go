@@ -13,6 +13,9 @@ const (
 	noInterface = -1
 	// ambiguousInterface stands for one of several that an entry may mean.
 	ambiguousInterface = -2
+	// otherInterface stands for one of the persistent definition that is emulated where the
+	// running guest's, which the entry means, is passed through, or the other way round.
+	otherInterface = -3
 )
 
 // nicEntry is what an entry of the list of interfaces says about which one it means.
@@ -21,6 +24,7 @@ type nicEntry struct {
 	guest  string // The address inside the guest; empty if the entry does not say.
 	alias  string // Likewise.
 	hosted bool   // It means an interface that is passed through.
+	moves  bool   // It gives a source.
 }
 
 // isMarked reports whether the entry says more than a MAC address about which one it means.
@@ -29,6 +33,12 @@ func (e nicEntry) isMarked() bool { return e.guest != "" || e.alias != "" }
 // marks reports whether what it says is so of an interface.
 func (e nicEntry) marks(nic *xmltree.Node) bool {
 	return (e.guest == "" || e.guest == guestAddress(nic)) && (e.alias == "" || e.alias == nic.Child("alias").Value("name"))
+}
+
+// fits reports whether an interface can become what the entry gives: what is emulated stays
+// so, and so does what is passed through.
+func (e nicEntry) fits(nic *xmltree.Node) bool {
+	return !e.moves || (nic.Value("type") == "hostdev") == e.hosted
 }
 
 // interfaceMatches finds the entry that means each interface, and reports entries that
@@ -43,12 +53,7 @@ func (p *planner) interfaceMatches() []int {
 		p.nicMatches[i] = noInterface
 	}
 	entries := p.nicEntries()
-	marked := make(map[string][]nicEntry) // From a MAC address to the entries that say more.
-	for _, e := range entries {
-		if e.isMarked() {
-			marked[e.mac] = append(marked[e.mac], e)
-		}
-	}
+	marked := markedEntries(entries)
 	here, there := p.doc.nicsByMAC(), map[string][]int(nil)
 	if p.other != nil {
 		there = p.other.nicsByMAC()
@@ -58,15 +63,38 @@ func (p *planner) interfaceMatches() []int {
 			continue
 		}
 		found := e.among(nics, here[e.mac], marked[e.mac])
-		if len(found) == 1 && p.nicMatches[found[0]] == noInterface {
+		means := func(d *guest) []int { return e.among(d.devices("interface"), there[e.mac], marked[e.mac]) }
+		switch {
+		case len(found) != 1 || p.nicMatches[found[0]] != noInterface:
+			p.reportInterfaceEntry(i, found, func(d *guest) bool { return len(means(d)) > 0 })
+		case !e.fits(nics[found[0]]) && p.meansOther(e, means):
+			p.nicMatches[found[0]] = otherInterface
+		default:
 			p.nicMatches[found[0]] = i
-			continue
 		}
-		p.reportInterfaceEntry(i, found, func(d *guest) bool {
-			return len(e.among(d.devices("interface"), there[e.mac], marked[e.mac])) > 0
-		})
 	}
 	return p.nicMatches
+}
+
+// markedEntries returns the entries that say more than a MAC address, by that.
+func markedEntries(entries []nicEntry) map[string][]nicEntry {
+	marked := make(map[string][]nicEntry)
+	for _, e := range entries {
+		if e.isMarked() {
+			marked[e.mac] = append(marked[e.mac], e)
+		}
+	}
+	return marked
+}
+
+// meansOther reports whether the definition at hand is the persistent one, and the entry means
+// an interface of the running guest's that can become what it gives.
+func (p *planner) meansOther(e nicEntry, means func(*guest) []int) bool {
+	if !p.inactive || p.other == nil {
+		return false
+	}
+	running := p.other.devices("interface")
+	return slices.ContainsFunc(means(p.other), func(i int) bool { return e.fits(running[i]) })
 }
 
 // reportInterfaceEntry reports an entry that does not mean one interface of its own.
@@ -136,7 +164,7 @@ func (p *planner) nicEntries() []nicEntry {
 			continue
 		}
 		seen[[3]string{mac, guest, alias}] = i
-		entries[i] = nicEntry{mac: mac, guest: guest, alias: alias, hosted: want.Source != nil && want.Source.HostDevice != nil}
+		entries[i] = nicEntry{mac: mac, guest: guest, alias: alias, moves: want.Source != nil, hosted: want.Source != nil && want.Source.HostDevice != nil}
 	}
 	return entries
 }

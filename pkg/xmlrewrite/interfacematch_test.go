@@ -59,3 +59,24 @@ func TestInterfacesWithOneMACAddressAreToldApartByAlias(t *testing.T) {
 		t.Errorf("there is no way to tell them apart: %s", o.problems)
 	}
 }
+
+// The persistent definition's interface may be of another sort, as where a function was
+// plugged out of the running guest for good, and a virtio interface into its place.
+func TestAnEntryMeansTheRunningGuestsSortOfInterface(t *testing.T) {
+	t.Parallel()
+	const inside = "<address type='pci' domain='0' bus='0x07' slot='0' function='0'/>"
+	const function = "<interface type='hostdev'><mac address='52:54:00:00:00:01'/><source><address type='pci' domain='0' bus='0x81' slot='0' function='0x3'/></source>" + inside + "</interface>"
+	const bridge = "<interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='b'/>" + inside + "</interface>"
+	const toBridge = "interfaces: [{macAddress: '52:54:00:00:00:01', source: {bridge: {name: c}}}]"
+	const toFunction = "interfaces: [{macAddress: '52:54:00:00:00:01', source: {hostDevice: {pciAddress: '0000:82:00.0'}}}]"
+	for name, c := range map[string]struct{ running, persistent, data, want string }{
+		"plugged out":                   {bridge, function, toBridge + "\npciDevices: [{source: '0000:81:00.3', target: '0000:82:00.3'}]", "bus='0x82'"},
+		"plugged in":                    {function, bridge, toFunction, "bridge='b'"},
+		"the same in both, and refused": {bridge, bridge, toFunction, ""},
+	} {
+		o := planSmall(t, smallGuest(oneVCPU, c.persistent), c.data, Options{Inactive: true, Other: smallGuest(oneVCPU, c.running)})
+		if (o.problems == "") != (c.want != "") || !strings.Contains(o.xml, c.want) {
+			t.Errorf("%s: %s%s", name, o.problems, o.xml)
+		}
+	}
+}

@@ -49,6 +49,9 @@ func planInterfaces(p *planner) {
 			p.rewriteInterface(nic, &p.data.Interfaces[entry], placeOf(interfacesField).entry(entry))
 		case entry == ambiguousInterface: // Reported already.
 		case p.leftToPCIDevices(nic, mac):
+		case entry == otherInterface:
+			p.warn(placeOf(interfacesField), nic, "the running guest has a passed-through function with this MAC address, which is what the entry means, so this interface is kept as it is; make sure that it is right on the target")
+			p.keepHostBoundInterface(nic, placeOf(interfacesField))
 		default:
 			p.reportUnlisted(nic, mac)
 		}

@@ -20,7 +20,7 @@ type planner struct {
 
 	matched    bool  // Set by volumes, as is matches.
 	matches    []int // By disk: its entry, noVolume, ambiguousVolume or otherVolume.
-	nicMatches []int // By interface: its entry, noInterface or ambiguousInterface. Set by interfaceMatches.
+	nicMatches []int // By interface: its entry, noInterface, ambiguousInterface or otherInterface. Set by interfaceMatches.
 
 	portsGiven map[*xmltree.Node]int32 // The ports of listeners on the target that the migrate data gives.
 
