@@ -65,8 +65,10 @@ func (o *observer) noteEffect(e fake.Effect) {
 	}
 	switch e.Method {
 	case fake.MethodDestroyIncoming, fake.MethodDestroyStale:
-		// What had not all of the guest is no copy of one that somebody has stopped.
-		if !e.Elsewhere && (!e.Partial || !g.mourned) {
+		// What had not all of the guest is no copy of one that has stopped, nor is what it has
+		// left behind to run elsewhere.
+		left := e.Partial || e.Method == fake.MethodDestroyStale && o.ranElsewhere(g, e.Host)
+		if !e.Elsewhere && (!left || !g.mourned) {
 			o.breaks(copyKept, "%s destroyed the copy of %s on %s, and now it is %s", e.Method, g.name, e.Host, whereabouts(e.After))
 		}
 		if e.Method == fake.MethodDestroyStale && !e.Partial && !g.touched && !o.ranElsewhere(g, e.Host) {
