@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
@@ -12,6 +13,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/virtferry/virtferry/pkg/agent"
+	"github.com/virtferry/virtferry/pkg/hostfiles"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 )
 
@@ -79,7 +81,7 @@ func describeLabel(label string, values []string) string {
 }
 
 // gather returns all metrics of all processes, with a series for each value of each
-// label: those are there from the beginning.
+// label. Nearly all of them are there from the beginning.
 func gather() ([]*dto.MetricFamily, error) {
 	registry, fine := prometheus.NewPedanticRegistry(), func() error { return nil }
 	manager := NewManager(func() (State, bool) { return State{Nodes: map[string]NodeState{"": NodeAvailable}}, true })
@@ -87,7 +89,7 @@ func gather() ([]*dto.MetricFamily, error) {
 	for _, c := range []prometheus.Collector{
 		manager,
 		&Agent{
-			NameGuests: true, Load: func() agent.Load { return agent.Load{Jobs: []agent.Job{{}}} }, Contact: func() hypervisor.Contact { return hypervisor.Contact{} },
+			NameGuests: true, Load: loadOfEverything, Contact: func() hypervisor.Contact { return hypervisor.Contact{} },
 			Clock: clock.RealClock{},
 		},
 		Caches{"manager": fine, "source": fine, "target": fine},
@@ -101,6 +103,15 @@ func gather() ([]*dto.MetricFamily, error) {
 		return nil, fmt.Errorf("gathering all metrics: %w", err)
 	}
 	return families, nil
+}
+
+// loadOfEverything has one of each thing that a node may have.
+func loadOfEverything() agent.Load {
+	ends := hostfiles.Certificate{NotAfter: time.Unix(0, 0)}
+	all := &hostfiles.Credentials{Authority: ends, Server: ends, Client: ends}
+	return agent.Load{
+		Jobs: []agent.Job{{}}, Certificates: agent.CertificateEnds(hostfiles.Facts{Control: all, Migration: all}),
+	}
 }
 
 // WriteSeries writes all metrics as Prometheus reads them, with a series for each value

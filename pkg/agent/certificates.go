@@ -16,8 +16,8 @@ type CertificateEnd struct {
 	End         time.Time
 }
 
-// certificateEnds are those of the certificates that can be read.
-func certificateEnds(files hostfiles.Facts) []CertificateEnd {
+// CertificateEnds are those of the certificates that can be read.
+func CertificateEnds(files hostfiles.Facts) []CertificateEnd {
 	var ends []CertificateEnd
 	note := func(use string, c *hostfiles.Credentials) {
 		if c == nil {

@@ -123,7 +123,7 @@ func (f *factReader) read(ctx context.Context) {
 	}
 	f.log(before, after)
 	f.known.Store(after)
-	f.node.certificateEnds.Store(new(certificateEnds(after.files)))
+	f.node.certificateEnds.Store(new(CertificateEnds(after.files)))
 }
 
 // readFiles reads the files of the host. While that hangs, what was read last stays, and
