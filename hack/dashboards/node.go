@@ -33,12 +33,14 @@ func node() *dashboard.DashboardBuilder {
 		WithPanel(lines(about{"Standstill", "For how long a migration has made no progress.", seconds, third},
 			query{`max(` + of("virtferry_agent_jobs_standstill_seconds") + `)`, "longest"}))
 	b.WithRow(dashboard.NewRowBuilder("libvirt")).
-		WithPanel(lines(about{"Connections", "Times that the agent had to reconnect, and attempts that failed.", count, half},
+		WithPanel(lines(about{"Connections", "Times that the agent had to reconnect, and attempts that failed.", count, third},
 			query{`sum by (connection) (increase(` + of("virtferry_agent_libvirt_reconnects_total") + `[$__rate_interval]))`, "{{connection}}, again"},
 			query{`sum by (connection) (increase(` + of("virtferry_agent_libvirt_connect_failures_total") + `[$__rate_interval]))`, "{{connection}}, failed"})).
-		WithPanel(lines(about{"Calls", "Calls that took too long and were abandoned. Each that has not returned yet occupies one of libvirt's workers.", count, half},
+		WithPanel(lines(about{"Calls", "Calls that took too long and were abandoned. Each that has not returned yet occupies one of libvirt's workers.", count, third},
 			query{`sum(increase(` + of("virtferry_agent_libvirt_calls_abandoned_total") + `[$__rate_interval]))`, "abandoned"},
-			query{`sum(` + of("virtferry_agent_libvirt_calls_hung") + `)`, "not returned yet"}))
+			query{`sum(` + of("virtferry_agent_libvirt_calls_hung") + `)`, "not returned yet"})).
+		WithPanel(ranking(about{"Certificates", "How long each certificate of the host is still valid, for control between libvirts and for migrations between QEMUs. Below 0 it has ended.", seconds, third},
+			query{`min by (use, certificate) (` + of("virtferry_agent_certificate_end_timestamp_seconds") + `) - time()`, "{{use}}: {{certificate}}"}))
 	return b
 }
 

@@ -5,8 +5,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -14,6 +20,7 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
+	"testing/fstest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,6 +33,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/agent"
 	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
 	"github.com/virtferry/virtferry/test/bench/rig"
 	"github.com/virtferry/virtferry/test/lab"
@@ -132,12 +140,16 @@ func (w *world) startAgents(ctx context.Context) (string, error) {
 		}
 		return err
 	})
+	files, err := hostFiles()
+	if err != nil {
+		return "", err
+	}
 	ready := make(chan struct{}, len(nodes()))
 	for _, name := range nodes() {
 		registry, host := prometheus.NewRegistry(), w.fleet.Host(name)
 		handler.Handle("/"+name, promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 		go func() {
-			err := rig.RunAgentWithMetrics(ctx, w.kubeconfig, host, registry, func() { ready <- struct{}{} })
+			err := rig.RunAgentWithMetrics(ctx, w.kubeconfig, host, files, registry, func() { ready <- struct{}{} })
 			if ctx.Err() != nil {
 				err = nil
 			}
@@ -153,6 +165,21 @@ func (w *world) startAgents(ctx context.Context) (string, error) {
 		}
 	}
 	return w.serve(ctx, handler)
+}
+
+// hostFiles are those of each host: the authority of libvirt's certificates.
+func hostFiles() (agent.HostFiles, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return agent.HostFiles{}, fmt.Errorf("making a key: %w", err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now(), NotAfter: time.Now().AddDate(1, 0, 0), IsCA: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return agent.HostFiles{}, fmt.Errorf("making a certificate: %w", err)
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	return agent.HostFiles{Host: fstest.MapFS{"etc/pki/CA/cacert.pem": {Data: text, Mode: 0o644}}}, nil
 }
 
 func (w *world) serve(ctx context.Context, handler http.Handler) (string, error) {

@@ -41,13 +41,14 @@ func AgentKubeconfig(ctx context.Context, l *lab.Lab, nodeName string) (string, 
 // RunAgent runs an agent over a made-up host, as the agent command does over
 // libvirt, until ctx ends. It calls ready when the node is published.
 func RunAgent(ctx context.Context, kubeconfig string, host *fake.Host, ready func()) error {
-	return RunAgentWithMetrics(ctx, kubeconfig, host, prometheus.NewRegistry(), ready)
+	return RunAgentWithMetrics(ctx, kubeconfig, host, agent.HostFiles{}, prometheus.NewRegistry(), ready)
 }
 
-// RunAgentWithMetrics is RunAgent with the agent's metrics in a registry, those that name
-// guests included. Of how the agent gets on with libvirt they say nothing.
-func RunAgentWithMetrics(ctx context.Context, kubeconfig string, host *fake.Host, registry prometheus.Registerer, ready func()) error {
-	mgr, publisher, err := newAgent(ctx, kubeconfig, host, registry)
+// RunAgentWithMetrics is RunAgent on a host with some files, with the agent's metrics in a
+// registry, those that name guests included. Of how the agent gets on with libvirt they say
+// nothing.
+func RunAgentWithMetrics(ctx context.Context, kubeconfig string, host *fake.Host, files agent.HostFiles, registry prometheus.Registerer, ready func()) error {
+	mgr, publisher, err := newAgent(ctx, kubeconfig, host, files, registry)
 	if err != nil {
 		return err
 	}
@@ -66,7 +67,7 @@ func RunAgentWithMetrics(ctx context.Context, kubeconfig string, host *fake.Host
 }
 
 // newAgent sets an agent up as the agent command does.
-func newAgent(ctx context.Context, kubeconfig string, host *fake.Host, registry prometheus.Registerer) (ctrl.Manager, *agent.Publisher, error) {
+func newAgent(ctx context.Context, kubeconfig string, host *fake.Host, files agent.HostFiles, registry prometheus.Registerer) (ctrl.Manager, *agent.Publisher, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading %s: %w", kubeconfig, err)
@@ -87,7 +88,7 @@ func newAgent(ctx context.Context, kubeconfig string, host *fake.Host, registry 
 	}
 	name := host.Name()
 	n := &agent.Node{
-		Name: name, Hypervisor: host, Clock: clock.RealClock{}, Log: logr.Discard(),
+		Name: name, Hypervisor: host, Files: files, Clock: clock.RealClock{}, Log: logr.Discard(),
 		Recorder: node.NewRecorder(mgr.GetClient(), mgr.GetAPIReader(), time.Now()),
 		Receive: agent.ReceiveConfig{
 			Endpoint:      v1alpha1.TargetEndpoint{Address: name, Transport: v1alpha1.TransportTCP},
