@@ -39,5 +39,7 @@ mkdir -p "$root/run" "$root/etc"
 ln -s /run "$root/var/run"
 install -d -m 1777 "$root/tmp"
 cp --dereference /etc/os-release "$root/etc/os-release"
+# To these the packages' own refer by their place.
+cp --recursive /usr/share/common-licenses "$root/usr/share/"
 printf '%s\n' 'root:x:0:0:root:/:/sbin/nologin' 'nonroot:x:65532:65532:nonroot:/:/sbin/nologin' >"$root/etc/passwd"
 printf '%s\n' 'root:x:0:' 'nonroot:x:65532:' >"$root/etc/group"

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -79,9 +80,9 @@ func TestTheImageSaysWhatItIs(t *testing.T) {
 	}
 }
 
-// TestLicencesAreThere: with each module that the program in the image was compiled from come
-// the texts of its licence, and the list of what is in the image names one.
-func TestLicencesAreThere(t *testing.T) {
+// mount returns where the image's files can be read.
+func mount(t *testing.T) string {
+	t.Helper()
 	files, err := podman(t.Context(), "image", "mount", setting(t, "IMG"))
 	if err != nil {
 		t.Fatal(err)
@@ -91,6 +92,39 @@ func TestLicencesAreThere(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	return files
+}
+
+// TestLicencesOfPackagesAreThere: Debian's packages refer to common licences by their place,
+// and whoever gets the packages has to get these, too.
+func TestLicencesOfPackagesAreThere(t *testing.T) {
+	files := mount(t)
+	paths, err := filepath.Glob(files + "/usr/share/doc/*/copyright")
+	if err != nil {
+		t.Fatal(err)
+	}
+	place, referred := regexp.MustCompile(`/usr/share/common-licenses/[A-Za-z0-9.-]*[A-Za-z0-9]`), 0
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, licence := range place.FindAllString(string(text), -1) {
+			referred++
+			if info, err := os.Stat(files + licence); err != nil || info.Size() == 0 {
+				t.Errorf("%s refers to %s: %v", filepath.Base(filepath.Dir(path)), licence, err)
+			}
+		}
+	}
+	if referred == 0 {
+		t.Error("no package refers to a licence")
+	}
+}
+
+// TestLicencesAreThere: with each module that the program in the image was compiled from come
+// the texts of its licence, and the list of what is in the image names one.
+func TestLicencesAreThere(t *testing.T) {
+	files := mount(t)
 	info, err := buildinfo.ReadFile(files + "/usr/local/bin/virtferry")
 	if err != nil {
 		t.Fatal(err)
