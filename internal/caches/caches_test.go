@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -181,7 +182,9 @@ func TestOneBadObjectHidesNoOther(t *testing.T) {
 func TestReadinessTellsOfAStaleCache(t *testing.T) {
 	now := testingclock.NewFakePassiveClock(time.Now())
 	s := &server{items: []string{object("good", "1", goodTime)}, broken: true}
-	inf, health := informer(t, s, logr.Discard(), now)
+	var logged atomic.Pointer[[]string]
+	logged.Store(&[]string{})
+	inf, health := informer(t, s, funcr.New(func(_, args string) { logged.Store(new(append(slices.Clone(*logged.Load()), args))) }, funcr.Options{}), now)
 	await(t, "the list is read", func() bool { return get(t, inf, "good") != nil })
 	if err := health.Check(nil); err != nil {
 		t.Error("a cache is given its time:", err)
@@ -198,6 +201,12 @@ func TestReadinessTellsOfAStaleCache(t *testing.T) {
 		now.SetTime(now.Now().Add(settled))
 		return health.Check(nil) == nil
 	})
+	// Of what the check says, /readyz tells nobody. It is told once.
+	lines := *logged.Load()
+	if len(lines) != 2 || !strings.Contains(lines[0], `"A cache is not up to date"`) || !strings.Contains(lines[0], "source's LiveMigrations") ||
+		!strings.Contains(lines[1], `"A cache is up to date again"`) {
+		t.Errorf("the log says %q", lines)
+	}
 }
 
 // TestStoppedWatchLeavesNothing: a watch that is over while an event waits to be read
@@ -214,7 +223,7 @@ func TestStoppedWatchLeavesNothing(t *testing.T) {
 
 func TestReadinessTellsOfAServerThatIsAway(t *testing.T) {
 	now := testingclock.NewFakePassiveClock(time.Now())
-	health := NewHealth(now)
+	health := NewHealth(now, logr.Discard())
 	health.follow("x", &toolscache.ListWatch{})
 	if err := health.Check(nil); err != nil {
 		t.Error(err)

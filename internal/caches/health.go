@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
@@ -26,16 +27,18 @@ const (
 // Health knows which caches are up to date.
 type Health struct {
 	clock clock.PassiveClock
+	log   logr.Logger
 
 	mu       sync.Mutex
 	contacts []*contact
 }
 
 // NewHealth returns the health of no caches.
-func NewHealth(c clock.PassiveClock) *Health { return &Health{clock: c} }
+func NewHealth(c clock.PassiveClock, log logr.Logger) *Health { return &Health{clock: c, log: log} }
 
 // Check fails if a cache is not up to date, and says which and why. It is a
-// healthz.Checker.
+// healthz.Checker. Of what it says, whoever asks /readyz learns nothing, so that each change
+// is in the log, too.
 func (h *Health) Check(*http.Request) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -48,7 +51,7 @@ func (h *Health) Check(*http.Request) error {
 
 // follow returns a ListerWatcher that keeps the health informed of a cache.
 func (h *Health) follow(of string, lw toolscache.ListerWatcher) toolscache.ListerWatcher {
-	c := &contact{of: of, clock: h.clock, lastGood: h.clock.Now()}
+	c := &contact{of: of, clock: h.clock, log: h.log, lastGood: h.clock.Now()}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.contacts = append(h.contacts, c)
@@ -74,6 +77,7 @@ func (h *Health) follow(of string, lw toolscache.ListerWatcher) toolscache.Liste
 type contact struct {
 	of    string
 	clock clock.PassiveClock
+	log   logr.Logger
 
 	mu sync.Mutex
 	// lastGood is when the cache was last known to be in touch, but for the watch
@@ -81,6 +85,8 @@ type contact struct {
 	lastGood time.Time
 	watching *followed
 	lastErr  error
+	// stale is what was found with the last check.
+	stale bool
 }
 
 func (c *contact) note(err error) {
@@ -97,12 +103,20 @@ func (c *contact) check(now time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.watching.good(now) || now.Sub(c.lastGood) <= patience {
+		if c.stale {
+			c.log.Info("A cache is up to date again", "cache", c.of)
+		}
+		c.stale = false
 		return nil
 	}
 	err := c.lastErr
 	if err == nil {
 		err = errors.New("the API server does not answer")
 	}
+	if !c.stale {
+		c.log.Error(err, "A cache is not up to date", "cache", c.of, "for", now.Sub(c.lastGood).Round(time.Second).String())
+	}
+	c.stale = true
 	return fmt.Errorf("the cache of %s has not been up to date for %s: %w", c.of, now.Sub(c.lastGood).Round(time.Second), err)
 }
 

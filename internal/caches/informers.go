@@ -35,7 +35,7 @@ func NewFactory(config *rest.Config, scheme *runtime.Scheme, log logr.Logger, c 
 	if err != nil {
 		return nil, fmt.Errorf("making a client for caches: %w", err)
 	}
-	return &Factory{Health: NewHealth(c), client: client}, nil
+	return &Factory{Health: NewHealth(c, log), client: client}, nil
 }
 
 // NewInformer makes the informers of a cache of all objects.
