@@ -26,7 +26,7 @@ func inTests() []string {
 	return []string{
 		"Hosts", "Certificates", "Encryption of the guests' memory", "SSH", "Ports between the hosts", "Cluster", "With Helm",
 		"With kustomize", "Another namespace", "The first migration", "Metrics and alerts", "Dashboards",
-		"Objects as metrics", "Removing",
+		"Objects as metrics", "Updating", "Removing",
 	}
 }
 
@@ -114,7 +114,7 @@ func TestDocumentedInstallation(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, heading := range []string{"Cluster", "With Helm", "The first migration", "Metrics and alerts", "Dashboards", "Objects as metrics"} {
+	for _, heading := range []string{"Cluster", "With Helm", "The first migration", "Metrics and alerts", "Dashboards", "Objects as metrics", "Updating"} {
 		must(t, "bash", "-euo", "pipefail", "-c", "cd "+root+"\n"+below(t, heading))
 		if heading == "With Helm" {
 			requireInstalled(t)
@@ -123,6 +123,7 @@ func TestDocumentedInstallation(t *testing.T) {
 		}
 	}
 	requireLabelled(t, nodes)
+	requireKept(t)
 	lm := &v1alpha1.LiveMigration{}
 	if err := cluster.client.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "web-1-to-node-b"}, lm); err != nil {
 		t.Error(err)
@@ -150,6 +151,20 @@ func requireLabelled(t *testing.T, nodes []*corev1.Node) {
 	}
 	if n := len(labelled.Items); n != len(nodes) {
 		t.Errorf("agents would run on %d nodes, not on %d", n, len(nodes))
+	}
+}
+
+// requireKept fails unless an update has kept what was set before it, and only brought
+// another image.
+func requireKept(t *testing.T) {
+	t.Helper()
+	agents := &appsv1.DaemonSet{}
+	if err := cluster.client.Get(t.Context(), client.ObjectKey{Namespace: systemNamespace, Name: "virtferry-agent"}, agents); err != nil {
+		t.Fatal(err)
+	}
+	c := &agents.Spec.Template.Spec.Containers[0]
+	if c.Image != "registry.example.com/virtferry:newer" || !slices.Contains(c.Args, "--transport=ssh") {
+		t.Errorf("after the update, agents have the image %s and the flags %q", c.Image, c.Args)
 	}
 }
 
