@@ -51,6 +51,13 @@ func TestLifeOfTheChart(t *testing.T) {
 		t.Errorf("what is left of the chart is not the CRDs alone (-want +got):\n%s", diff)
 	}
 
+	// The CRDs that are left are of the release that was removed.
+	out, err := try(t, os.Getenv("HELM"), "install", "other", chart, "--namespace", systemNamespace)
+	if err == nil || !strings.Contains(out, "invalid ownership metadata") {
+		t.Errorf("installing under another name is answered with %v:\n%s", err, out)
+	}
+	helm(t, "install", "other", chart, "--namespace", systemNamespace, "--take-ownership", "--dry-run=server")
+
 	helm(t, "install", "virtferry", chart, "--namespace", systemNamespace)
 	stop = f.start()
 	f.requireUndisturbed(lm)
