@@ -2,8 +2,8 @@
 # build.sh ARCHITECTURE TAG DIRECTORY builds the image for an architecture from the
 # Dockerfile, without a registry, and writes it to DIRECTORY as an OCI layout, with a
 # list of what is in it beside it. It says that it is VERSION, built from REVISION. The
-# same source and the same packages make the same bytes; NO_CACHE=yes makes all of them
-# anew.
+# same source and the same packages make the same bytes; with NO_CACHE=yes, no layer that
+# is there is taken again, but what Go has compiled is.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."

@@ -2,8 +2,8 @@
 # release.sh DIRECTORY makes all that a release consists of, in a new directory: VERSION,
 # built from REVISION, whose images are to be in the registry's REPOSITORY. See
 # docs/versioning.md. The same source and the same packages of Debian make the same bytes;
-# NO_CACHE=yes makes all of them anew. Without a registry, and offline once the modules
-# and Debian's packages are there.
+# with NO_CACHE=yes, no layer that is there is taken again, but what Go has compiled is.
+# Without a registry, and offline once the modules and Debian's packages are there.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
