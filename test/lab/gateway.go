@@ -26,23 +26,28 @@ type gateway struct {
 // newGateway makes an address of the network namespace of from reach the same
 // address of that of to. nil is the namespace of this process.
 func newGateway(from, to *spawner, address string) (*gateway, error) {
-	g := &gateway{open: map[net.Conn]struct{}{}}
+	var listener net.Listener
 	err := within(from, func() (err error) {
-		g.listener, err = net.Listen("tcp", address)
+		listener, err = net.Listen("tcp", address)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("listening on %s in another network: %w", address, err)
 	}
-	g.dial = func() (conn net.Conn, err error) {
+	return serveGateway(listener, func() (conn net.Conn, err error) {
 		err = within(to, func() (err error) {
 			conn, err = net.Dial("tcp", address)
 			return err
 		})
 		return conn, err
-	}
+	}), nil
+}
+
+// serveGateway carries what comes in by a listener to where dial leads.
+func serveGateway(listener net.Listener, dial func() (net.Conn, error)) *gateway {
+	g := &gateway{listener: listener, dial: dial, open: map[net.Conn]struct{}{}}
 	g.wait.Go(g.accept)
-	return g, nil
+	return g
 }
 
 // within calls f on the thread of a spawner, if there is one.

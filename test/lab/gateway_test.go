@@ -8,9 +8,8 @@ import (
 	"testing"
 )
 
-// TestGateway: what one network says to an address, the same address of another hears,
-// with its end, and the answer comes back. (Both are this process's here, at two of its
-// loopback addresses.)
+// TestGateway: what is said on one side is heard on the other, with its end, and the answer
+// comes back. (Both sides are in this process's network here.)
 func TestGateway(t *testing.T) {
 	server, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -28,11 +27,11 @@ func TestGateway(t *testing.T) {
 			conn.Close()
 		}
 	}()
-	g, err := newGateway(nil, nil, "127.0.0.2:0")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.dial = func() (net.Conn, error) { return net.Dial("tcp", server.Addr().String()) }
+	g := serveGateway(listener, func() (net.Conn, error) { return net.Dial("tcp", server.Addr().String()) })
 	conn, err := net.Dial("tcp", g.listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
