@@ -173,7 +173,9 @@ func changesTurns(e *entry, after *v1alpha1.LiveMigration) bool {
 	b, a := migration.NewClaim(before, time.Time{}), migration.NewClaim(after, time.Time{})
 	found := cmp.Or(before.Status.DomainUUID, e.turn.Resolution.DomainUUID)
 	return b.Stage != a.Stage || b.Ready != a.Ready || b.Gone != a.Gone || b.Source != a.Source || b.Target != a.Target ||
-		before.Generation != after.Generation || isUnknown(before) != isUnknown(after) || migration.CopyIsOver(before) != migration.CopyIsOver(after) || migration.AttemptID(before) != migration.AttemptID(after) || found != after.Status.DomainUUID
+		before.Generation != after.Generation || isUnknown(before) != isUnknown(after) ||
+		migration.CopyIsOver(before) != migration.CopyIsOver(after) ||
+		migration.AttemptID(before) != migration.AttemptID(after) || found != after.Status.DomainUUID
 }
 
 // release is the removal of a finalizer by this process: the version that it made, and when.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hostfiles"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/migration"
 )
 
@@ -64,8 +65,18 @@ func TestASourceClaimsNoMoreThanWasChecked(t *testing.T) {
 func TestClaimsBeyondAllNumbers(t *testing.T) {
 	t.Parallel()
 	huge := claim{memoryBytes: math.MaxInt64, hugePages: v1alpha1.GuestHugePages{SizeBytes: 2 << 20, Count: math.MaxInt64}}
-	room := hostRoom{node: "b", memory: &hostfiles.Memory{AvailableBytes: 8 << 30}}
+	room := hostRoom{
+		node: "b", memory: &hostfiles.Memory{AvailableBytes: 8 << 30},
+		cells: []hypervisor.CellMemory{{FreePages: map[uint64]uint64{2 << 20: 512}}},
+	}
 	if room.checkMemory(claim{memoryBytes: 1}, []claim{huge, huge}) == nil {
 		t.Error("there is room for more memory")
+	}
+	page := claim{hugePages: v1alpha1.GuestHugePages{SizeBytes: 2 << 20, Count: 1}}
+	if room.checkHugePages(page, []claim{huge, huge}) == nil {
+		t.Error("there is room for more huge pages")
+	}
+	if err := room.checkHugePages(page, nil); err != nil {
+		t.Errorf("without others, there is none: %v", err)
 	}
 }

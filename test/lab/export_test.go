@@ -4,17 +4,18 @@ package lab
 
 import (
 	"context"
-	"errors"
 	"net"
 )
 
 // Dial connects to a TCP address from inside the host.
-func (h *Host) Dial(ctx context.Context, address string) (c net.Conn, err error) {
-	ended := h.inside.do(func() {
+func (h *Host) Dial(ctx context.Context, address string) (net.Conn, error) {
+	var c net.Conn
+	err := within(h.inside, func() (err error) {
 		var dialer net.Dialer
 		c, err = dialer.DialContext(ctx, "tcp", address)
+		return err
 	})
-	return c, errors.Join(ended, err)
+	return c, err
 }
 
 // SwitchLinks lists the interfaces of the switch, one a line.
