@@ -283,6 +283,9 @@ type SourceStatus struct {
 	// recovery is set once post-copy has been interrupted.
 	// +optional
 	Recovery *RecoveryStatus `json:"recovery,omitempty"`
+	// stall is set while the agent cannot bring the migration to its end.
+	// +optional
+	Stall *StallStatus `json:"stall,omitempty"`
 	// end is set once the migration job is over on this side.
 	// +optional
 	End *SourceEnd `json:"end,omitempty"`

@@ -180,3 +180,25 @@ type RecoveryStatus struct {
 	// +optional
 	ResumedTime *metav1.MicroTime `json:"resumedTime,omitempty"`
 }
+
+// StallReason is why a migration cannot be brought to its end.
+// +kubebuilder:validation:Enum=NoAnswer;AbortIneffective
+type StallReason string
+
+// The reasons of stalls.
+const (
+	// StallNoAnswer: libvirt does not answer about the guest or its migration.
+	StallNoAnswer StallReason = "NoAnswer"
+	// StallAbortIneffective: libvirt does not end the migration that it was asked to abort.
+	StallAbortIneffective StallReason = "AbortIneffective"
+)
+
+// StallStatus is a migration that its agent cannot bring to its end.
+type StallStatus struct {
+	// time is since when: of the last answer, or of the first request to abort.
+	// +required
+	Time metav1.MicroTime `json:"time,omitzero"`
+	// reason is why.
+	// +required
+	Reason StallReason `json:"reason,omitempty"`
+}

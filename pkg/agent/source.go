@@ -49,7 +49,9 @@ type sourceSession struct {
 	jobOver    bool
 	quietSince time.Time
 	wholeSince time.Time
-	lastAbort  time.Time
+	// unseenSince is since when the hypervisor has not answered about the guest.
+	unseenSince time.Time
+	lastAbort   time.Time
 	// recovering is whether the call in flight resumes post-copy.
 	recovering  bool
 	lastRecover time.Time
@@ -267,6 +269,7 @@ func (s *sourceSession) step(ctx context.Context) (wait time.Duration, done bool
 		s.look(ctx)
 	}
 	now := s.node.Clock.Now()
+	s.noteStall(now)
 	action := migration.DecideSource(s.facts(), now)
 	if action == migration.SourceDone {
 		return s.linger(now)
@@ -349,7 +352,7 @@ func (s *sourceSession) facts() migration.SourceFacts {
 		Object: s.lm, Section: s.section, Call: s.callState(),
 		Seen: s.now.seen, Domain: s.now.domain, Job: s.now.job, Foreign: s.now.foreign,
 		QuietSince: s.quietSince, WholeSince: s.wholeSince, LastAbort: s.lastAbort, LastRecover: s.lastRecover,
-		Asked: s.asked, Pausing: s.pausing, MarkersKept: s.markersKept,
+		UnseenSince: s.unseenSince, Asked: s.asked, Pausing: s.pausing, MarkersKept: s.markersKept,
 	}
 }
 
@@ -361,33 +364,6 @@ func (s *sourceSession) callState() migration.CallState {
 		return migration.CallNotMade
 	}
 	return s.call
-}
-
-func (s *sourceSession) look(ctx context.Context) {
-	before := s.now
-	s.now = look(ctx, s.hv, s.lm.Status.DomainUUID)
-	s.evidence.noteSight(s.now)
-	if s.now.jobSeen {
-		s.now.foreign = s.jobOver || migration.Foreign(s.section, s.called, s.now.job, s.node.Clock.Now())
-		// What runs after ours has ended is somebody else's, however soon it begins.
-		s.jobOver = s.jobOver || s.section.JobStartedTime != nil && !s.now.job.MigratingOut() && !migration.InPostCopy(s.section)
-	} else {
-		// A half whose job cannot be asked about is ours only if its job was seen to be,
-		// perhaps by another process.
-		s.now.foreign = before.foreign || s.section.JobStartedTime == nil
-	}
-	switch {
-	case !s.now.seen, s.now.ours():
-		s.quietSince = time.Time{}
-	case s.quietSince.IsZero():
-		s.quietSince = s.node.Clock.Now()
-	}
-	switch whole := migration.Whole(migration.CurrentTarget(s.lm)); {
-	case !whole:
-		s.wholeSince = time.Time{}
-	case s.wholeSince.IsZero():
-		s.wholeSince = s.node.Clock.Now()
-	}
 }
 
 // statsGrace is how long after a success the job's final statistics are waited
@@ -454,6 +430,7 @@ func (s *sourceSession) end() {
 	if s.callErr != nil {
 		end.ErrorKind, end.ErrorMessage = string(hypervisor.KindOf(s.callErr)), messageOf(s.callErr)
 	}
+	s.section.Stall = nil
 	s.section.End = end
 	s.node.jobs.remove(s.lm.UID)
 	s.see(end.Domain)

@@ -83,7 +83,7 @@ func Judge(lm *v1alpha1.LiveMigration, now time.Time) Outcome {
 	switch {
 	case row != nil && !confirmed && neverLeft(source):
 		return stayedUnconfirmed(lm, source, now)
-	case row == nil, row.verdict != VerdictSucceeded && !confirmed:
+	case row == nil, !confirmed && (row.verdict != VerdictSucceeded || goneSince(source)):
 		return undecided(lm, now, ConfirmTimeout, "it is not certain where the guest runs")
 	case ranOnBoth(source, target) && SideOf(target.Domain) == SideMigrated:
 		return Outcome{Verdict: VerdictUnknown, Reason: v1alpha1.ReasonOutcomeUnknown, Message: sight(lm, movedOn)}
@@ -130,6 +130,13 @@ func (row outcomeRow) twoCopies(end *v1alpha1.SourceEnd, target *v1alpha1.Target
 		return "both hosts have the whole guest; ask an administrator to look at the guest's console on both, to destroy the copy that is not " +
 			"to be kept, and then to resume the other if it is paused"
 	}
+}
+
+// goneSince reports whether the source has shown the guest after the end, and shows it no more:
+// what has happened to it may have happened to the target's copy as well.
+func goneSince(source *v1alpha1.SourceStatus) bool {
+	side := SideOf(&source.End.Domain)
+	return source.End.Observation > 1 && (side == SideGone || side == SideStopped)
 }
 
 // neverLeft reports whether the guest is on the source and has never been suspended to
@@ -337,11 +344,10 @@ func stayed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now time.
 }
 
 func failed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) Outcome {
-	end, steering := source.End, source.Steering
+	end, steering, aborted := source.End, source.Steering, abortAsked(source)
 	out := Outcome{Verdict: VerdictFailed, Reason: v1alpha1.ReasonMigrationFailed}
 	kind := hypervisor.Kind(end.ErrorKind)
 	still, remedy := stillThere(lm.Status.SourceNode, &end.Domain)
-	aborted := steering != nil && steering.Abort != nil
 	ended := aborted || kind == hypervisor.KindAborted || kind == hypervisor.KindNotSent || end.Call == v1alpha1.CallUnknown
 	switch {
 	case CancelRequested(lm) && ended:

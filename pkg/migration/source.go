@@ -80,6 +80,9 @@ type SourceFacts struct {
 	LastAbort time.Time
 	// LastRecover is when this process last tried to resume post-copy.
 	LastRecover time.Time
+	// UnseenSince is since when the hypervisor has not answered about the guest; zero while
+	// it does.
+	UnseenSince time.Time
 	// Asked is when this process last told the target of something new after the end, or
 	// asked it to look again; zero if it has not.
 	Asked time.Time
@@ -228,7 +231,7 @@ func underWay(f SourceFacts) bool {
 // else's migration is not aborted for ours, which waits for it; so nothing is aborted
 // that has not been looked at just now.
 func mayAbort(f SourceFacts, now time.Time) bool {
-	ordered := f.Section.Steering != nil && f.Section.Steering.Abort != nil && f.Job.MigratingOut()
+	ordered := abortAsked(f.Section) && f.Job.MigratingOut()
 	return f.Seen && !InPostCopy(f.Section) && !f.Foreign && (ordered || CancelDue(f.Object, f.Section)) && now.Sub(f.LastAbort) >= AbortInterval
 }
 

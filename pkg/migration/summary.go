@@ -318,7 +318,7 @@ func (s *summarizer) judge() Outcome {
 	}
 	since, ready := s.sourceAway()
 	if ready {
-		return out
+		return s.judgeStall(out)
 	}
 	deadline := since.Add(ConfirmTimeout)
 	if s.now.Before(deadline) {
@@ -330,6 +330,16 @@ func (s *summarizer) judge() Outcome {
 		Verdict: VerdictUnknown, Reason: v1alpha1.ReasonOutcomeUnknown,
 		Message: sight(s.lm, row.meaning) + s.notReady(s.lm.Status.SourceNode),
 	}
+}
+
+// judgeStall says of a migration that its agent cannot bring to its end that its outcome is
+// unknown. Where the target has all of the guest, that is known to come.
+func (s *summarizer) judgeStall(out Outcome) Outcome {
+	stall := CurrentSource(s.lm).Stall
+	if stall == nil || Whole(CurrentTarget(s.lm)) {
+		return out
+	}
+	return Outcome{Verdict: VerdictUnknown, Reason: v1alpha1.ReasonOutcomeUnknown, Message: stalled(s.lm, stall)}
 }
 
 // sourceAway says since when the source's node is not ready, or has no Hypervisor at

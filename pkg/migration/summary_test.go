@@ -349,6 +349,29 @@ func TestASourceThatIsAway(t *testing.T) {
 	}
 }
 
+// TestAStallIsTold, until it is over.
+func TestAStallIsTold(t *testing.T) {
+	for reason, says := range map[v1alpha1.StallReason]string{
+		v1alpha1.StallNoAnswer:         "libvirt on node-a has not answered about the guest since 00:00:00 UTC",
+		v1alpha1.StallAbortIneffective: "libvirt on node-a was asked at 00:00:00 UTC to abort the migration, and has not ended it",
+	} {
+		b := makeMigration("m").started()
+		b.lm.Status.Source.Stall = &v1alpha1.StallStatus{Time: metav1.NewMicroTime(epoch), Reason: reason}
+		got := summarize(b, epoch, twoNodes())
+		if c := got.Status.Conditions[0]; got.Status.Phase != v1alpha1.PhaseUnknown || !strings.Contains(c.Message, says) {
+			t.Errorf("%s: it is %s: %s", reason, got.Status.Phase, c.Message)
+		}
+		b.whole()
+		if got := summarize(b, epoch, twoNodes()); got.Status.Phase == v1alpha1.PhaseUnknown {
+			t.Errorf("%s, and all of the guest is on the target: it is %s", reason, got.Status.Phase)
+		}
+		b.lm.Status.Target.WholeTime, b.lm.Status.Source.Stall = nil, nil
+		if got := summarize(b, epoch, twoNodes()); got.Status.Phase == v1alpha1.PhaseUnknown {
+			t.Errorf("%s, and it is over: it is %s", reason, got.Status.Phase)
+		}
+	}
+}
+
 // TestWhatIsGoingOn is told.
 func TestWhatIsGoingOn(t *testing.T) {
 	copying := func() builder {

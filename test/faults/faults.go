@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 	"time"
 
@@ -370,6 +371,37 @@ func cancelRequested() fault {
 		inject: func(ctx context.Context, r *run) error { return r.ask(ctx, v1alpha1.AnnotationCancel) },
 		asks:   []v1alpha1.RequestType{v1alpha1.RequestCancel},
 	}
+}
+
+// emulatorHangs has the QEMU of one side hang while the user cancels, until the status asks
+// for an administrator, who then does what helps.
+func emulatorHangs(name string, which hostOf, says string, helps func(ctx context.Context, r *run) error) fault {
+	return fault{
+		name: name + " QEMU hangs, then cancel requested", lasts: stallPatience, asks: []v1alpha1.RequestType{v1alpha1.RequestCancel},
+		inject: func(ctx context.Context, r *run) error {
+			return errors.Join(which(r).SignalQEMU(r.guest.Name(), syscall.SIGSTOP), r.ask(ctx, v1alpha1.AnnotationCancel))
+		},
+		repair: func(ctx context.Context, r *run) error {
+			telling, cancel := context.WithTimeout(ctx, reachTimeout)
+			defer cancel()
+			err := status("that the status says: "+says, func(lm *v1alpha1.LiveMigration) bool {
+				return inPhase(v1alpha1.PhaseUnknown)(lm) && strings.Contains(messageOf(lm), says)
+			})(telling, r)
+			return errors.Join(err, helps(ctx, r))
+		},
+	}
+}
+
+// sourceHangs ends by itself, since QEMU goes on.
+func sourceHangs() fault {
+	return emulatorHangs("source", theSource, "has not answered about the guest", func(_ context.Context, r *run) error {
+		return r.source.SignalQEMU(r.guest.Name(), syscall.SIGCONT)
+	})
+}
+
+// targetHangs keeps the source from ending the migration, until somebody ends the copy.
+func targetHangs() fault {
+	return emulatorHangs("target", theTarget, "has not ended it", somebody("", theTarget, "destroy").inject)
 }
 
 // forceRequested: a user asks for the migration's completion.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/migration"
 )
 
 // Short faults are over before anybody gives up; long ones outlast libvirt's
@@ -15,6 +16,9 @@ import (
 const (
 	short = 3 * time.Second
 	long  = 35 * time.Second
+	// stallPatience is how long libvirt may not answer, or not do what it was asked to, before
+	// an administrator is asked to look.
+	stallPatience = migration.StallTimeout
 )
 
 // block is a part of the table: a fault at several phases, each with what it may
@@ -224,6 +228,8 @@ func requestTable() []block {
 			on(atSwitch, moved, wasCancelled), on([]phase{finished}, moved))},
 		{forceRequested(), on([]phase{preparing, starting, laterPass, arrival}, moved)},
 		{lostCall(), on([]phase{preparing}, moved, stayed)},
+		{sourceHangs(), on([]phase{firstPass}, wasCancelled)},
+		{targetHangs(), on([]phase{firstPass}, wasCancelled)},
 		{deleted(), cases(
 			on([]phase{preparing, starting, firstPass}, wasCancelled), on([]phase{switchOver}, moved, wasCancelled))},
 		{killed("source agent", sourceAgent), on([]phase{cancelling}, wasCancelled)},

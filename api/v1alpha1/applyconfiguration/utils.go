@@ -198,6 +198,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.SourceStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SourceStorage"):
 		return &apiv1alpha1.SourceStorageApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("StallStatus"):
+		return &apiv1alpha1.StallStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SteeringStatus"):
 		return &apiv1alpha1.SteeringStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SteeringStep"):

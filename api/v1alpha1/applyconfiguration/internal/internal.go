@@ -1705,6 +1705,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: revision
       type:
         scalar: numeric
+    - name: stall
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.StallStatus
     - name: startRequestedTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
@@ -1740,6 +1743,17 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: string
           elementRelationship: associative
+- name: com.github.virtferry.virtferry.api.v1alpha1.StallReason
+  scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.StallStatus
+  map:
+    fields:
+    - name: reason
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.StallReason
+    - name: time
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
 - name: com.github.virtferry.virtferry.api.v1alpha1.SteeringStatus
   map:
     fields:

@@ -50,6 +50,8 @@ type SourceStatusApplyConfiguration struct {
 	Steering *SteeringStatusApplyConfiguration `json:"steering,omitempty"`
 	// recovery is set once post-copy has been interrupted.
 	Recovery *RecoveryStatusApplyConfiguration `json:"recovery,omitempty"`
+	// stall is set while the agent cannot bring the migration to its end.
+	Stall *StallStatusApplyConfiguration `json:"stall,omitempty"`
 	// end is set once the migration job is over on this side.
 	End *SourceEndApplyConfiguration `json:"end,omitempty"`
 	// problem is why the agent refuses the migration; set only before the start.
@@ -175,6 +177,14 @@ func (b *SourceStatusApplyConfiguration) WithSteering(value *SteeringStatusApply
 // If called multiple times, the Recovery field is set to the value of the last call.
 func (b *SourceStatusApplyConfiguration) WithRecovery(value *RecoveryStatusApplyConfiguration) *SourceStatusApplyConfiguration {
 	b.Recovery = value
+	return b
+}
+
+// WithStall sets the Stall field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Stall field is set to the value of the last call.
+func (b *SourceStatusApplyConfiguration) WithStall(value *StallStatusApplyConfiguration) *SourceStatusApplyConfiguration {
+	b.Stall = value
 	return b
 }
 
