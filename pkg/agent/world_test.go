@@ -102,9 +102,25 @@ func (a *testAgent) startWith(objects ...*v1alpha1.LiveMigration) {
 	}
 	a.mu.Unlock()
 	synctest.Wait()
+	a.adopt(objects)
 	for _, lm := range objects {
 		a.deliver(lm)
 	}
+}
+
+// adopt hands over what there is at the start, before anything else, as the controllers do.
+func (a *testAgent) adopt(objects []*v1alpha1.LiveMigration) {
+	var leaving, coming []*v1alpha1.LiveMigration
+	for _, lm := range objects {
+		if lm.Status.SourceNode == a.name {
+			leaving = append(leaving, lm.DeepCopy())
+		}
+		if lm.Status.TargetNode == a.name {
+			coming = append(coming, lm.DeepCopy())
+		}
+	}
+	a.source.Adopt(leaving)
+	a.target.Adopt(coming)
 }
 
 func (a *testAgent) stop() {
