@@ -17,9 +17,6 @@ const adoptPatience = 5 * time.Second
 // itself: what a new process is told first may be older than what the last one has reported,
 // which must not be taken back.
 func (s *sourceSession) adopt(ctx context.Context) {
-	if current := migration.CurrentSource(s.lm); current == nil || current.StartRequestedTime == nil {
-		return
-	}
 	s.foundation.Store(s.lm)
 	ctx, cancel := context.WithTimeout(ctx, adoptPatience)
 	defer cancel()

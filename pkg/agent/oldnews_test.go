@@ -4,6 +4,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -131,7 +132,7 @@ func TestAnotherAttemptBeginsWithNothing(t *testing.T) {
 	source := &sourceSession{node: target.node, box: box}
 	refresh := func() {
 		target.refreshFacts()
-		source.refreshFacts()
+		source.refreshFacts(t.Context())
 	}
 	refresh()
 	target.incoming, target.asked, source.intent = true, time.Now(), new(metav1.NowMicro())
@@ -170,28 +171,41 @@ func TestADefinitionMadeWhileItWaitedStays(t *testing.T) {
 }
 
 // TestASuccessorTakesNothingBack that its predecessor has reported, although what it is told
-// first is older, and the guest is not there any more to be asked.
+// first is older, maybe from before the start, and the guest is not there any more to be asked.
 func TestASuccessorTakesNothingBack(t *testing.T) {
-	inWorld(t, func(w *world) {
-		w.busy()
-		lm := w.migrateWith(guestUUID, keepGoing(false))
-		var early *v1alpha1.LiveMigration
-		for now := lm; now.Status.Progress == nil || now.Status.Progress.Percent < 50; now = w.api.get(lm) {
-			if early == nil && now.Status.Progress != nil {
-				early = now
-			}
-			time.Sleep(100 * time.Millisecond)
-		}
-		if early == nil || early.Status.Progress.Percent >= 50 {
-			t.Fatal("there was no progress in between")
-		}
-		w.a.stop()
-		if !w.fleet.Host("node-a").Destroy(guestUUID) {
-			t.Fatal("the guest cannot be destroyed")
-		}
-		w.a.startWith(early)
-		w.settle(lm) // The API of this world takes no progress that falls.
-	})
+	for name, beforeStart := range map[string]bool{"news from after the start": false, "news from before the start": true} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.busy()
+				lm := w.migrateWith(guestUUID, keepGoing(false))
+				var early *v1alpha1.LiveMigration
+				for now := lm; now.Status.Progress == nil || now.Status.Progress.Percent < 50; now = w.api.get(lm) {
+					if early == nil && now.Status.Progress != nil {
+						early = now
+					}
+					time.Sleep(100 * time.Millisecond)
+				}
+				if early == nil || early.Status.Progress.Percent >= 50 {
+					t.Fatal("there was no progress in between")
+				}
+				w.a.stop()
+				if !w.fleet.Host("node-a").Destroy(guestUUID) {
+					t.Fatal("the guest cannot be destroyed")
+				}
+				if beforeStart {
+					earlier := early.DeepCopy()
+					earlier.Status.Source.StartRequestedTime, earlier.Status.Source.JobStartedTime, earlier.Status.Progress = nil, nil, nil
+					earlier.Status.Attempt.CopyGrantedTime = nil
+					w.a.startWith(earlier)
+					synctest.Wait()
+					w.a.deliver(early)
+				} else {
+					w.a.startWith(early)
+				}
+				w.settle(lm) // The API of this world takes no progress that falls.
+			})
+		})
+	}
 }
 
 // TestASuccessorTakesNothingBackThatArrivesLate: the last report of its predecessor is carried

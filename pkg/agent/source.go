@@ -100,8 +100,7 @@ func runSource(ctx context.Context, node *Node, box *mailbox) {
 		<-written
 		cancel()
 	}()
-	s.adopt(ctx)
-	for s.refreshFacts() {
+	for s.refreshFacts(ctx) {
 		wait, done := s.step(ctx)
 		if done || ctx.Err() != nil || !s.await(ctx, events, wait) {
 			return
@@ -111,7 +110,20 @@ func runSource(ctx context.Context, node *Node, box *mailbox) {
 
 // refreshFacts takes the latest object over. It reports false if the session
 // has nothing to do any more.
-func (s *sourceSession) refreshFacts() bool {
+func (s *sourceSession) refreshFacts(ctx context.Context) bool {
+	gone, others := s.takeOver()
+	if others {
+		s.adopt(ctx)
+		gone, _ = s.takeOver()
+	}
+	started := s.section != nil && s.section.StartRequestedTime != nil
+	ended := s.section != nil && s.section.End != nil
+	return !gone || started && !ended
+}
+
+// takeOver takes the latest object over. It reports whether that is gone, and whether what it
+// tells of a start is news, so that another process has told it.
+func (s *sourceSession) takeOver() (gone, others bool) {
 	lm, gone := s.box.get()
 	s.lm = lm
 	attempt := lm.Status.Attempt
@@ -124,12 +136,11 @@ func (s *sourceSession) refreshFacts() bool {
 	case s.section == nil || s.section.AttemptID != attempt.ID || migration.Supersedes(migration.CurrentSource(lm), s.section):
 		s.section = migration.CurrentSource(lm).DeepCopy()
 		s.progress = lm.Status.Progress.DeepCopy()
+		others = s.section != nil && s.section.StartRequestedTime != nil
 	default:
 		s.progress = migration.NotBehind(s.progress, lm.Status.Progress)
 	}
-	started := s.section != nil && s.section.StartRequestedTime != nil
-	ended := s.section != nil && s.section.End != nil
-	return !gone || started && !ended
+	return gone, others
 }
 
 // await blocks until there may be something to do: the object changed, the
