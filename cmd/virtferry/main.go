@@ -1,7 +1,8 @@
 // Command virtferry moves running libvirt guests between the nodes of a
 // Kubernetes cluster. Its subcommands are the manager, one for a cluster, the
 // agent, one for each node, rewrite, which shows offline what a migration makes of
-// a guest's definition, and version.
+// a guest's definition, upgrade-check, which tells which guests an upgrade would strand,
+// and version.
 package main
 
 import (
@@ -49,7 +50,7 @@ func newRootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newManagerCommand(), newAgentCommand(), newRewriteCommand(), newVersionCommand())
+	root.AddCommand(newManagerCommand(), newAgentCommand(), newRewriteCommand(), newUpgradeCheckCommand(), newVersionCommand())
 	return root
 }
 
