@@ -6,12 +6,19 @@ type TargetEndpoint struct {
 	// +required
 	Transport Transport `json:"transport,omitempty"`
 	// address is the host's IP address, without brackets, or its DNS name. The
-	// source's libvirt and the guest's memory go there.
+	// source's libvirt connects there.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="isIP(self) ? ip(self).isGlobalUnicast() || ip(self).isLinkLocalUnicast() : !format.dns1123Subdomain().validate(self).hasValue()",message="address must be the IP address of a host, without brackets, or a DNS name in lower case"
 	Address string `json:"address,omitempty"`
+	// dataAddress is where the guest's memory and disks go, if that is elsewhere: the
+	// host's address in another network.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="isIP(self) ? ip(self).isGlobalUnicast() || ip(self).isLinkLocalUnicast() : !format.dns1123Subdomain().validate(self).hasValue()",message="dataAddress must be the IP address of a host, without brackets, or a DNS name in lower case"
+	DataAddress string `json:"dataAddress,omitempty"`
 }
 
 // Transport is how one libvirt reaches another.

@@ -33,6 +33,7 @@ type agentFlags struct {
 	nodeName         string
 	libvirtURI       string
 	migrationAddress string
+	dataAddress      string
 	listenAddress    string
 	transport        string
 	serialPorts      string
@@ -62,6 +63,8 @@ func newAgentCommand() *cobra.Command {
 		"URI of the node's libvirt; if it is left out, the agent finds virtqemud's socket or else libvirtd's in /run/libvirt")
 	flags.StringVar(&f.migrationAddress, "migration-address", os.Getenv("NODE_IP"),
 		"IP address or host name at which libvirt on other nodes reaches this node; defaults to $NODE_IP")
+	flags.StringVar(&f.dataAddress, "migration-data-address", "",
+		"IP address or host name at which guests' memory and disks arrive on this node, if migrations have a network of their own; defaults to --migration-address")
 	flags.StringVar(&f.listenAddress, "listen-address", "",
 		"IP address on which graphics and serial consoles of received guests listen; defaults to --migration-address")
 	flags.StringVar(&f.transport, "transport", string(v1alpha1.TransportTLS), "how libvirt on other nodes connects to libvirt on this one: tls, tcp or ssh")
@@ -85,12 +88,17 @@ func newAgentCommand() *cobra.Command {
 
 // receiveConfig checks the flags that say how the node receives guests.
 func (f *agentFlags) receiveConfig() (agent.ReceiveConfig, error) {
-	c := agent.ReceiveConfig{Endpoint: v1alpha1.TargetEndpoint{Transport: v1alpha1.Transport(f.transport), Address: f.migrationAddress}}
+	c := agent.ReceiveConfig{Endpoint: v1alpha1.TargetEndpoint{Transport: v1alpha1.Transport(f.transport), Address: f.migrationAddress, DataAddress: f.dataAddress}}
 	if f.nodeName == "" {
 		return c, errors.New("--node-name is missing: set it to the name of this node")
 	}
 	if err := agent.CheckAddress(f.migrationAddress); err != nil {
 		return c, fmt.Errorf("--migration-address must be an IP address or a host name at which other nodes reach this one: %w", err)
+	}
+	if f.dataAddress != "" {
+		if err := agent.CheckAddress(f.dataAddress); err != nil {
+			return c, fmt.Errorf("--migration-data-address must be an IP address or a host name at which other nodes reach this one: %w", err)
+		}
 	}
 	switch c.Endpoint.Transport {
 	case v1alpha1.TransportTLS, v1alpha1.TransportTCP, v1alpha1.TransportSSH:

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -33,17 +34,33 @@ func CheckAddress(address string) error {
 }
 
 // endpointURIs returns where the source's libvirt reaches the target's, and where
-// its hypervisor sends the guest's memory; both are empty for an endpoint that is
+// its hypervisor sends the guest's memory and disks; both are empty for an endpoint that is
 // not valid. The latter has no port: libvirt picks one.
 func endpointURIs(e *v1alpha1.TargetEndpoint) (destination, migrate string) {
 	if checkEndpoint(e) != nil {
 		return "", ""
 	}
-	host := e.Address
-	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() {
-		host = "[" + host + "]"
+	return "qemu+" + string(e.Transport) + "://" + hostOf(e.Address) + "/system", "tcp://" + hostOf(dataAddress(e))
+}
+
+// dataAddress is where a guest's memory and disks go.
+func dataAddress(e *v1alpha1.TargetEndpoint) string { return cmp.Or(e.DataAddress, e.Address) }
+
+// listensAt returns on which address the target's hypervisor has to listen, where libvirt may be
+// configured to another network; empty leaves it to libvirt. A name says nothing of that.
+func listensAt(e *v1alpha1.TargetEndpoint) string {
+	if checkEndpoint(e) != nil || net.ParseIP(e.DataAddress) == nil {
+		return ""
 	}
-	return "qemu+" + string(e.Transport) + "://" + host + "/system", "tcp://" + host
+	return e.DataAddress
+}
+
+// hostOf returns an address as a URI has it.
+func hostOf(address string) string {
+	if ip, err := netip.ParseAddr(address); err == nil && ip.Is6() {
+		return "[" + address + "]"
+	}
+	return address
 }
 
 func checkEndpoint(e *v1alpha1.TargetEndpoint) error {
@@ -55,7 +72,7 @@ func checkEndpoint(e *v1alpha1.TargetEndpoint) error {
 	default:
 		return fmt.Errorf("the transport %q is unknown", e.Transport)
 	}
-	return CheckAddress(e.Address)
+	return errors.Join(CheckAddress(e.Address), CheckAddress(dataAddress(e)))
 }
 
 // checkTargetSection checks all that the source takes from the target's section to

@@ -45,6 +45,17 @@ func TestEndpointURIs(t *testing.T) {
 			t.Errorf("%s to %q: got %q and %q, want %q and %q", c.transport, c.address, destination, migrate, c.destination, c.migrate)
 		}
 	}
+	for data, want := range map[string]string{"198.51.100.2": "tcp://198.51.100.2", "2001:db8::2": "tcp://[2001:db8::2]", "b.data": "tcp://b.data", "b?x": ""} {
+		destination, migrate := endpointURIs(&v1alpha1.TargetEndpoint{Transport: v1alpha1.TransportTCP, Address: "192.0.2.2", DataAddress: data})
+		if migrate != want || (destination == "qemu+tcp://192.0.2.2/system") != (want != "") {
+			t.Errorf("data to %q: got %q and %q, want %q", data, destination, migrate, want)
+		}
+	}
+	for data, want := range map[string]string{"198.51.100.2": "198.51.100.2", "2001:db8::2": "2001:db8::2", "b.data": "", "": "", "198.51.100.2?x": ""} {
+		if got := listensAt(&v1alpha1.TargetEndpoint{Transport: v1alpha1.TransportTCP, Address: "192.0.2.2", DataAddress: data}); got != want {
+			t.Errorf("data to %q: it listens at %q, want %q", data, got, want)
+		}
+	}
 	if destination, migrate := endpointURIs(nil); destination != "" || migrate != "" {
 		t.Errorf("without an endpoint: got %q and %q", destination, migrate)
 	}
@@ -57,6 +68,7 @@ func TestSourceChecksWhatTheTargetSays(t *testing.T) {
 		"no endpoint":         func(s *v1alpha1.TargetStatus) { s.Endpoint = nil },
 		"a command":           func(s *v1alpha1.TargetStatus) { s.Endpoint.Transport = "ext" },
 		"a parameter":         func(s *v1alpha1.TargetStatus) { s.Endpoint.Address = "node-b/system?command=x" },
+		"a parameter of data": func(s *v1alpha1.TargetStatus) { s.Endpoint.DataAddress = "node-b?x=y" },
 		"a host name":         func(s *v1alpha1.TargetStatus) { s.Offer.Graphics.VNCListenAddress = new("node-b") },
 		"an address with XML": func(s *v1alpha1.TargetStatus) { s.Offer.Serial.ListenAddress = new("192.0.2.1'/><x y='") },
 		"a port of none":      func(s *v1alpha1.TargetStatus) { s.Offer.Serial.Ports = []int32{70000} },

@@ -120,7 +120,7 @@ func addresses(receive ReceiveConfig) []v1alpha1.HostAddress {
 	var out []v1alpha1.HostAddress
 	if address := receive.Endpoint.Address; address != "" {
 		out = append(out, v1alpha1.HostAddress{Purpose: v1alpha1.AddressControl, Address: address},
-			v1alpha1.HostAddress{Purpose: v1alpha1.AddressMigration, Address: address})
+			v1alpha1.HostAddress{Purpose: v1alpha1.AddressMigration, Address: dataAddress(&receive.Endpoint)})
 	}
 	if receive.ListenAddress.IsValid() {
 		out = append(out, v1alpha1.HostAddress{Purpose: v1alpha1.AddressConsoles, Address: receive.ListenAddress.String()})

@@ -276,6 +276,7 @@ func (s *sourceSession) baseParams() hypervisor.MigrateParams {
 	target, o := migration.CurrentTarget(s.lm), s.lm.Spec.Options
 	p := hypervisor.MigrateParams{Persist: s.section.GuestPersistent, Transfer: s.transferral()}
 	p.DestinationURI, p.MigrateURI = endpointURIs(target.Endpoint)
+	p.ListenAddress = listensAt(target.Endpoint)
 	p.Copy = migration.DiskCopy(s.lm, s.section)
 	if o == nil {
 		return p

@@ -334,7 +334,7 @@ func (s *targetSession) hostFacts(ctx context.Context, host hypervisor.HostInfo)
 	out := &v1alpha1.TargetHost{
 		CgroupVersion:  int32(s.node.Receive.CgroupVersion), //nolint:gosec // 1 or 2.
 		LibvirtVersion: host.LibvirtVersion, HypervisorVersion: host.HypervisorVersion,
-		MigrationTLS: receivingTLS(s.node.credentials(ctx), s.node.Receive.Endpoint.Address),
+		MigrationTLS: receivingTLS(s.node.credentials(ctx), dataAddress(&s.node.Receive.Endpoint)),
 	}
 	if host.Capabilities == "" {
 		return out

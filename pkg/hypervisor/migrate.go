@@ -10,6 +10,9 @@ type MigrateParams struct {
 	// MigrateURI is where the hypervisor sends the guest's memory, for example
 	// "tcp://192.0.2.12"; empty leaves it to the destination.
 	MigrateURI string
+	// ListenAddress is the IP address on which the destination's hypervisor waits for it;
+	// empty is what the destination's libvirt is configured to.
+	ListenAddress string
 	// LiveXML is the definition that the destination starts the guest with.
 	LiveXML DomainXML
 	// PersistentXML is the definition that the destination keeps; empty for a

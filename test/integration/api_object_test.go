@@ -440,6 +440,17 @@ func TestEndpointsOfTargets(t *testing.T) {
 	} {
 		requireRefused(t, set("tls", address), "status.target.endpoint.address", badAddress)
 	}
+	data := func(address string) error {
+		return applyStatus(t, b.client, v1alpha1.OwnerTargetAgent, lm, map[string]any{"target": map[string]any{
+			"endpoint": map[string]any{"transport": "tls", "address": "node-b", "dataAddress": address},
+		}})
+	}
+	for _, ok := range []string{"198.51.100.2", "2001:db8::1", "node-b.data.example.com"} {
+		if err := data(ok); err != nil {
+			t.Errorf("%q: %v", ok, err)
+		}
+	}
+	requireRefused(t, data("b?x=y"), "status.target.endpoint.dataAddress", badDataAddress)
 	name := func(name string) error {
 		return applyStatus(t, b.client, v1alpha1.OwnerTargetAgent, lm, map[string]any{"target": map[string]any{
 			"host": map[string]any{"migrationTLS": map[string]any{"ready": true, "serverName": name}},
@@ -455,6 +466,7 @@ func TestEndpointsOfTargets(t *testing.T) {
 }
 
 const (
-	badAddress    = "address must be the IP address of a host, without brackets, or a DNS name in lower case"
-	badServerName = "serverName must be an IP address or a DNS name in lower case"
+	badDataAddress = "dataAddress must be the IP address of a host, without brackets, or a DNS name in lower case"
+	badAddress     = "address must be the IP address of a host, without brackets, or a DNS name in lower case"
+	badServerName  = "serverName must be an IP address or a DNS name in lower case"
 )

@@ -63,6 +63,7 @@ func TestEveryRuleOfTheSchemaIsTested(t *testing.T) {
 	tested := []string{"status.completionTime: " + writtenOnce, "status: " + neverRemoved, "status: " + currentSource, "status: " + currentTarget,
 		"status.source: " + startStays, "status.source: " + endStays, "status: " + sourceStays, "status: " + targetStays,
 		"status: " + progressStays, "status: " + attemptStays, "status: " + partsStay, "status.target.endpoint.address: " + badAddress,
+		"status.target.endpoint.dataAddress: " + badDataAddress,
 		"status.target.host.migrationTLS.serverName: " + badServerName,
 		"status.source.guest.secrets[]: " + oneReference, "status.source: " + revisionGoesOn, "status.target: " + revisionGoesOn}
 	for _, rule := range createRules() {

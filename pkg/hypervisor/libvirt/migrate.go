@@ -166,14 +166,16 @@ func migrateArguments(params hypervisor.MigrateParams) (*lv.DomainMigrateParamet
 		flags |= lv.MIGRATE_POSTCOPY
 	}
 	parameters := &lv.DomainMigrateParameters{
-		URISet:        params.MigrateURI != "",
-		URI:           params.MigrateURI,
-		DestXMLSet:    params.LiveXML != "",
-		DestXML:       string(params.LiveXML),
-		PersistXMLSet: params.PersistentXML != "",
-		PersistXML:    string(params.PersistentXML),
-		BandwidthSet:  params.BandwidthMiBps != 0,
-		Bandwidth:     params.BandwidthMiBps,
+		URISet:           params.MigrateURI != "",
+		URI:              params.MigrateURI,
+		ListenAddressSet: params.ListenAddress != "",
+		ListenAddress:    params.ListenAddress,
+		DestXMLSet:       params.LiveXML != "",
+		DestXML:          string(params.LiveXML),
+		PersistXMLSet:    params.PersistentXML != "",
+		PersistXML:       string(params.PersistentXML),
+		BandwidthSet:     params.BandwidthMiBps != 0,
+		Bandwidth:        params.BandwidthMiBps,
 	}
 	if slow := params.AutoConverge; slow != nil {
 		flags |= lv.MIGRATE_AUTO_CONVERGE

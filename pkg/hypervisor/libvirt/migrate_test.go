@@ -27,11 +27,11 @@ func TestMigrateArguments(t *testing.T) {
 		{
 			name: "all",
 			params: hypervisor.MigrateParams{
-				DestinationURI: "qemu+tcp://b/system", MigrateURI: "tcp://192.0.2.2", LiveXML: "live", PersistentXML: "kept",
+				DestinationURI: "qemu+tcp://b/system", MigrateURI: "tcp://192.0.2.2", ListenAddress: "192.0.2.2", LiveXML: "live", PersistentXML: "kept",
 				Persist: true, AllowUnsafe: true, BandwidthMiBps: 100,
 			},
 			want: lv.DomainMigrateParameters{
-				URISet: true, URI: "tcp://192.0.2.2", DestXMLSet: true, DestXML: "live", PersistXMLSet: true, PersistXML: "kept",
+				URISet: true, URI: "tcp://192.0.2.2", ListenAddressSet: true, ListenAddress: "192.0.2.2", DestXMLSet: true, DestXML: "live", PersistXMLSet: true, PersistXML: "kept",
 				BandwidthSet: true, Bandwidth: 100,
 			},
 			wantFlags: always | lv.MIGRATE_PERSIST_DEST | lv.MIGRATE_UNDEFINE_SOURCE | lv.MIGRATE_UNSAFE,

@@ -1852,6 +1852,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: address
       type:
         scalar: string
+    - name: dataAddress
+      type:
+        scalar: string
     - name: transport
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.Transport

@@ -14,8 +14,11 @@ type TargetEndpointApplyConfiguration struct {
 	// transport is how the source's libvirt reaches this one.
 	Transport *apiv1alpha1.Transport `json:"transport,omitempty"`
 	// address is the host's IP address, without brackets, or its DNS name. The
-	// source's libvirt and the guest's memory go there.
+	// source's libvirt connects there.
 	Address *string `json:"address,omitempty"`
+	// dataAddress is where the guest's memory and disks go, if that is elsewhere: the
+	// host's address in another network.
+	DataAddress *string `json:"dataAddress,omitempty"`
 }
 
 // TargetEndpointApplyConfiguration constructs a declarative configuration of the TargetEndpoint type for use with
@@ -37,5 +40,13 @@ func (b *TargetEndpointApplyConfiguration) WithTransport(value apiv1alpha1.Trans
 // If called multiple times, the Address field is set to the value of the last call.
 func (b *TargetEndpointApplyConfiguration) WithAddress(value string) *TargetEndpointApplyConfiguration {
 	b.Address = &value
+	return b
+}
+
+// WithDataAddress sets the DataAddress field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DataAddress field is set to the value of the last call.
+func (b *TargetEndpointApplyConfiguration) WithDataAddress(value string) *TargetEndpointApplyConfiguration {
+	b.DataAddress = &value
 	return b
 }
