@@ -324,6 +324,9 @@ type SourceEnd struct {
 	// never suspended for a switch-over.
 	// +optional
 	NeverLeft bool `json:"neverLeft,omitempty"`
+	// ranTime is when, after the end, the guest was first seen to run on this side.
+	// +optional
+	RanTime *metav1.MicroTime `json:"ranTime,omitempty"`
 	// copyPausedTime is when the agent recorded that it pauses its copy of a guest that
 	// runs on both sides. It does this once.
 	// +optional

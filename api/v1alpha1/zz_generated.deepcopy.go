@@ -2359,6 +2359,10 @@ func (in *SerialMigrateData) DeepCopy() *SerialMigrateData {
 func (in *SourceEnd) DeepCopyInto(out *SourceEnd) {
 	*out = *in
 	out.Domain = in.Domain
+	if in.RanTime != nil {
+		in, out := &in.RanTime, &out.RanTime
+		*out = (*in).DeepCopy()
+	}
 	if in.CopyPausedTime != nil {
 		in, out := &in.CopyPausedTime, &out.CopyPausedTime
 		*out = (*in).DeepCopy()

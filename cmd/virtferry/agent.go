@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,19 +87,26 @@ func newAgentCommand() *cobra.Command {
 	return cmd
 }
 
+// checkAddresses checks where other nodes are to reach this one.
+func (f *agentFlags) checkAddresses() error {
+	for _, a := range []struct{ flag, address string }{
+		{"--migration-address", f.migrationAddress}, {"--migration-data-address", cmp.Or(f.dataAddress, f.migrationAddress)},
+	} {
+		if err := agent.CheckAddress(a.address); err != nil {
+			return fmt.Errorf("%s must be an IP address or a host name at which other nodes reach this one: %w", a.flag, err)
+		}
+	}
+	return nil
+}
+
 // receiveConfig checks the flags that say how the node receives guests.
 func (f *agentFlags) receiveConfig() (agent.ReceiveConfig, error) {
 	c := agent.ReceiveConfig{Endpoint: v1alpha1.TargetEndpoint{Transport: v1alpha1.Transport(f.transport), Address: f.migrationAddress, DataAddress: f.dataAddress}}
 	if f.nodeName == "" {
 		return c, errors.New("--node-name is missing: set it to the name of this node")
 	}
-	if err := agent.CheckAddress(f.migrationAddress); err != nil {
-		return c, fmt.Errorf("--migration-address must be an IP address or a host name at which other nodes reach this one: %w", err)
-	}
-	if f.dataAddress != "" {
-		if err := agent.CheckAddress(f.dataAddress); err != nil {
-			return c, fmt.Errorf("--migration-data-address must be an IP address or a host name at which other nodes reach this one: %w", err)
-		}
+	if err := f.checkAddresses(); err != nil {
+		return c, err
 	}
 	switch c.Endpoint.Transport {
 	case v1alpha1.TransportTLS, v1alpha1.TransportTCP, v1alpha1.TransportSSH:

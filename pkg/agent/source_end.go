@@ -26,8 +26,17 @@ func (s *sourceSession) observe() {
 	if !s.now.seen {
 		return
 	}
-	s.see(migration.SideSince(s.section.End.Domain, s.now.domain, s.now.job))
+	s.see(s.sinceEnd())
 	s.report(atOnce)
+}
+
+// sinceEnd is the guest here as it is after the end. Why one stopped of which nothing is left,
+// only an event has told.
+func (s *sourceSession) sinceEnd() v1alpha1.DomainObservation {
+	if s.now.domain == nil && s.stopped != nil {
+		return *s.stopped
+	}
+	return migration.SideSince(s.section.End.Domain, s.now.domain, s.now.job)
 }
 
 // ask has the target look again.

@@ -24,13 +24,17 @@ func (s *sourceSession) noteStall(now time.Time) {
 	s.report(atOnce)
 }
 
-// noteSeen remembers since when the hypervisor, which was asked then, has not answered.
+// noteSeen remembers since when the hypervisor, which was asked then, has not answered, and
+// forgets why the guest had stopped if it has not.
 func (s *sourceSession) noteSeen(asked time.Time) {
 	switch {
 	case s.now.seen:
 		s.unseenSince = time.Time{}
 	case s.unseenSince.IsZero():
 		s.unseenSince = asked
+	}
+	if s.now.domain != nil && s.now.domain.Active() {
+		s.stopped = nil // It was started again.
 	}
 }
 

@@ -41,6 +41,9 @@ func SeeSource(section *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus, no
 		end.Domain = now
 		end.Observation++
 	}
+	if end.RanTime == nil && end.Domain.State == string(hypervisor.StateRunning) {
+		end.RanTime = new(metav1.NewMicroTime(at))
+	}
 	if target != nil {
 		end.AnswersTarget = max(end.AnswersTarget, target.Observation)
 	}

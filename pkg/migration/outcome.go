@@ -256,6 +256,7 @@ func succeeded(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now ti
 		UndefineSource: source.End.Domain.Defined && st.Target.Domain.Defined,
 		ResumeTarget:   PausedByUs(source) && resumable(st.Target.Domain) && !seenLate(lm, source),
 	}
+	out.Message += ranHere(lm, source)
 	if source.End.Domain.Defined && !st.Target.Domain.Defined {
 		out.Message += fmt.Sprintf("; its only definition is on %s: ask an administrator to define it on %[2]s with what `virsh dumpxml` "+
 			"prints there, and then to undefine it on %[1]s, so that nobody starts the guest twice", st.SourceNode, st.TargetNode)
@@ -276,6 +277,18 @@ func succeeded(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now ti
 			st.SourceNode, ask(st.SourceNode, "remove it with `virsh undefine`"))
 	}
 	return out
+}
+
+// ranHere says, to be put behind a message, that the source's copy ran as well and has gone
+// nobody knows where.
+func ranHere(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) string {
+	side := SideOf(&source.End.Domain)
+	if source.End.RanTime == nil || side != SideGone && side != SideMigrated {
+		return ""
+	}
+	node := lm.Status.SourceNode
+	return fmt.Sprintf(". It has run on %s as well after the end, and is gone from there: before it is migrated again, %s", node,
+		ask(node, "make sure that nobody has moved that copy to another host, where the guest would run, too"))
 }
 
 // settleBy is until when both sides may take to settle, by the manager's clock: it

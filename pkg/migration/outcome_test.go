@@ -152,24 +152,6 @@ func TestOnlySuccessGoesWithoutConfirmation(t *testing.T) {
 	}
 }
 
-// TestASuccessAfterTwoCopiesIsConfirmed: both may have stopped, and the target's was read before.
-func TestASuccessAfterTwoCopiesIsConfirmed(t *testing.T) {
-	for source, want := range map[string]Verdict{
-		"Shutoff/Shutdown": VerdictPending, "Absent": VerdictPending, "Shutoff/Migrated": VerdictSucceeded,
-	} {
-		b := makeMigration("m").ended(v1alpha1.CallFailed, "Other", source).onTarget("Running/Migrated", false)
-		b.lm.Status.Source.End.Observation = 2
-		if got := Judge(b.obj(), epoch).Verdict; got != want {
-			t.Errorf("%s, which was something else after the end, gives %s, want %s", source, got, want)
-		}
-		b.onTarget("Running/Migrated", true)
-		b.lm.Status.Target.AnswersSource = 2
-		if got := Judge(b.obj(), epoch).Verdict; got != VerdictSucceeded {
-			t.Errorf("%s, and the target was read since: %s", source, got)
-		}
-	}
-}
-
 // TestCleaningUpIsProvablySafe goes through all combinations of sides: a shell
 // is removed only while the guest lives on the source, a definition only while
 // it lives on the target.

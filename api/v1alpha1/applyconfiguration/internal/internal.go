@@ -1646,6 +1646,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: observation
       type:
         scalar: numeric
+    - name: ranTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
     - name: time
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime

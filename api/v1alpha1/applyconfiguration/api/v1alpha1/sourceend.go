@@ -29,6 +29,8 @@ type SourceEndApplyConfiguration struct {
 	// that made the call has followed it to its end without a gap, and the guest was
 	// never suspended for a switch-over.
 	NeverLeft *bool `json:"neverLeft,omitempty"`
+	// ranTime is when, after the end, the guest was first seen to run on this side.
+	RanTime *v1.MicroTime `json:"ranTime,omitempty"`
 	// copyPausedTime is when the agent recorded that it pauses its copy of a guest that
 	// runs on both sides. It does this once.
 	CopyPausedTime *v1.MicroTime `json:"copyPausedTime,omitempty"`
@@ -99,6 +101,14 @@ func (b *SourceEndApplyConfiguration) WithAnswersTarget(value int64) *SourceEndA
 // If called multiple times, the NeverLeft field is set to the value of the last call.
 func (b *SourceEndApplyConfiguration) WithNeverLeft(value bool) *SourceEndApplyConfiguration {
 	b.NeverLeft = &value
+	return b
+}
+
+// WithRanTime sets the RanTime field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the RanTime field is set to the value of the last call.
+func (b *SourceEndApplyConfiguration) WithRanTime(value v1.MicroTime) *SourceEndApplyConfiguration {
+	b.RanTime = &value
 	return b
 }
 
