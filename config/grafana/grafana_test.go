@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/virtferry/virtferry/internal/metrics"
+	"github.com/virtferry/virtferry/internal/metrics/queries"
 )
 
 type panel struct {
@@ -23,7 +24,8 @@ type panel struct {
 	Type        string `json:"type"`
 	Description string `json:"description"`
 	Targets     []struct {
-		Expr string `json:"expr"`
+		Expr   string `json:"expr"`
+		Legend string `json:"legendFormat"`
 	} `json:"targets"`
 }
 
@@ -76,13 +78,13 @@ func families(t *testing.T) map[string][]string {
 // TestQueriesAreAboutMetricsThatThereAre, and there is a panel for each of them.
 func TestQueriesAreAboutMetricsThatThereAre(t *testing.T) {
 	t.Parallel()
-	var queries strings.Builder
+	var expressions strings.Builder
 	for _, p := range panels(t) {
 		for _, target := range p.Targets {
-			queries.WriteString(target.Expr + "\n")
+			expressions.WriteString(target.Expr + "\n")
 		}
 	}
-	asked := regexp.MustCompile(`virtferry_\w+`).FindAllString(queries.String(), -1)
+	asked := regexp.MustCompile(`virtferry_\w+`).FindAllString(expressions.String(), -1)
 	all := families(t)
 	var series []string
 	for name, of := range all {
@@ -97,6 +99,29 @@ func TestQueriesAreAboutMetricsThatThereAre(t *testing.T) {
 		}
 	}
 }
+
+// TestQueriesAreAboutLabelsThatThereAre, and about values that these take.
+func TestQueriesAreAboutLabelsThatThereAre(t *testing.T) {
+	t.Parallel()
+	catalogue, err := queries.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range panels(t) {
+		for _, target := range p.Targets {
+			for _, problem := range catalogue.Problems(target.Expr) {
+				t.Errorf("the panel %q: %s", p.Title, problem)
+			}
+			for _, used := range labelInLegend.FindAllStringSubmatch(target.Legend, -1) {
+				if !slices.Contains(queries.Grouped(target.Expr), used[1]) {
+					t.Errorf("the panel %q: the legend names the label %q, which %s does not leave", p.Title, used[1], target.Expr)
+				}
+			}
+		}
+	}
+}
+
+var labelInLegend = regexp.MustCompile(`{{(\w+)}}`)
 
 // TestEachPanelSaysWhatItIsAbout: whoever looks at it for the first time does so when
 // something is wrong.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,6 +18,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/virtferry/virtferry/internal/metrics"
+	"github.com/virtferry/virtferry/internal/metrics/queries"
 )
 
 // root is the top of the source tree.
@@ -166,6 +168,35 @@ func TestAlertsAskForMetricsThatThereAre(t *testing.T) {
 		}
 	}
 }
+
+// otherMetrics are those of others that alerts are about, with the labels that they have:
+// kube-state-metrics'.
+var otherMetrics = map[string][]string{"kube_node_spec_unschedulable": {"node"}}
+
+// TestAlertsAskForLabelsThatThereAre, and for values that these take: with another, an alert
+// would never fire, or always.
+func TestAlertsAskForLabelsThatThereAre(t *testing.T) {
+	t.Parallel()
+	catalogue, err := queries.New(otherMetrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, alert := range alerts(t) {
+		expr := alert.Expr.String()
+		for _, problem := range catalogue.Problems(expr) {
+			t.Errorf("%s: %s", alert.Alert, problem)
+		}
+		for _, text := range alert.Annotations {
+			for _, used := range labelInText.FindAllStringSubmatch(text, -1) {
+				if !slices.Contains(queries.Grouped(expr), used[1]) {
+					t.Errorf("%s: an annotation names the label %q, which %s does not leave", alert.Alert, used[1], expr)
+				}
+			}
+		}
+	}
+}
+
+var labelInText = regexp.MustCompile(`\$labels\.(\w+)`)
 
 // TestEveryAlertIsTested: by a case in which it fires, and one in which it does not.
 func TestEveryAlertIsTested(t *testing.T) {

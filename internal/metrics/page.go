@@ -74,10 +74,16 @@ func writeSection(b *strings.Builder, title, intro string, declared []definition
 
 // describeLabel says which values a label has, unless they are names.
 func describeLabel(label string, values []string) string {
-	if slices.Contains([]string{labelNode, labelSourceNode, labelTargetNode, labelNamespace, labelMigration, labelGuest}, label) {
+	if slices.Contains(NameLabels(), label) {
 		return "`" + label + "`"
 	}
 	return "`" + label + "`: " + strings.Join(slices.Sorted(slices.Values(values)), ", ")
+}
+
+// NameLabels are the labels that name nodes, LiveMigrations or guests, and so may have any
+// value.
+func NameLabels() []string {
+	return []string{labelNode, labelSourceNode, labelTargetNode, labelNamespace, labelMigration, labelGuest}
 }
 
 // gather returns all metrics of all processes, with a series for each value of each
