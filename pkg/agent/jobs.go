@@ -27,6 +27,8 @@ type Job struct {
 	Moved time.Time
 
 	processed uint64
+	// over is whether the job has ended. Its final statistics may still come.
+	over bool
 }
 
 // jobs are the migrations that libvirt carries out from a node.
@@ -51,6 +53,31 @@ func (j *jobs) put(uid types.UID, job Job, whole bool) {
 	j.byUID[uid] = job
 }
 
+// complete takes in how much a job has copied in all, as its final statistics say.
+func (j *jobs) complete(uid types.UID, processed uint64, whole bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	before, known := j.byUID[uid]
+	if !known && !whole {
+		return
+	}
+	j.sent += processed - min(processed, before.processed)
+	before.processed = max(before.processed, processed)
+	if known {
+		j.byUID[uid] = before
+	}
+}
+
+// end has a job be shown no more. What it has copied is remembered until it is removed.
+func (j *jobs) end(uid types.UID) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if job, known := j.byUID[uid]; known {
+		job.over = true
+		j.byUID[uid] = job
+	}
+}
+
 // get returns a job as it was last seen.
 func (j *jobs) get(uid types.UID) (job Job, known bool) {
 	j.mu.Lock()
@@ -68,7 +95,8 @@ func (j *jobs) remove(uid types.UID) {
 func (j *jobs) all() (jobs []Job, sent uint64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return slices.Collect(maps.Values(j.byUID)), j.sent
+	running := slices.Collect(maps.Values(j.byUID))
+	return slices.DeleteFunc(running, func(job Job) bool { return job.over }), j.sent
 }
 
 // noteJob remembers what the job shows.
@@ -82,6 +110,10 @@ func (s *sourceSession) noteJob() {
 		processed:       stats.Memory.ProcessedBytes + stats.Disk.ProcessedBytes,
 	}
 	before, known := s.node.jobs.get(s.lm.UID)
+	if !stats.KnowsTransfer() {
+		job.processed = before.processed
+		job.MemoryRemainingBytes, job.DiskRemainingBytes = before.MemoryRemainingBytes, before.DiskRemainingBytes
+	}
 	switch {
 	case !migration.InPostCopy(s.section) && (s.section.Steering == nil || s.section.Steering.Abort == nil):
 		job.Moved = now.Add(-s.steering.state.Standstill())
@@ -90,5 +122,8 @@ func (s *sourceSession) noteJob() {
 	default:
 		job.Moved = before.Moved
 	}
-	s.node.jobs.put(s.lm.UID, job, s.call == migration.CallInFlight && !s.recovering)
+	s.node.jobs.put(s.lm.UID, job, s.followsWhole())
 }
+
+// followsWhole reports whether this process has followed the job from its beginning.
+func (s *sourceSession) followsWhole() bool { return s.call == migration.CallInFlight && !s.recovering }

@@ -9,6 +9,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
 	"github.com/virtferry/virtferry/pkg/migration"
 )
@@ -139,6 +140,68 @@ func TestWhatIsCountedAsSent(t *testing.T) {
 			t.Errorf("%s: %d bytes were sent, want %d", name, sent, c.want)
 		}
 	}
+}
+
+// TestTheRestIsCountedAsSent: what was copied between the last look and the end is known from
+// the final statistics, which come before libvirt's call returns, or after.
+func TestTheRestIsCountedAsSent(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		act  func(all *jobs)
+		want uint64
+	}{
+		"before the end": {func(all *jobs) {
+			all.put("uid", Job{processed: 100}, true)
+			all.complete("uid", 900, true)
+			all.end("uid")
+		}, 900},
+		"after the end": {func(all *jobs) {
+			all.put("uid", Job{processed: 100}, true)
+			all.end("uid")
+			all.complete("uid", 900, false)
+		}, 900},
+		"twice": {func(all *jobs) {
+			all.put("uid", Job{processed: 100}, true)
+			all.complete("uid", 900, true)
+			all.complete("uid", 900, false)
+		}, 900},
+		"of a job that was over before the first look": {func(all *jobs) { all.complete("uid", 900, true) }, 900},
+		"of a job that another process has followed":   {func(all *jobs) { all.complete("uid", 900, false) }, 0},
+		"of a job that was taken over": {func(all *jobs) {
+			all.put("uid", Job{processed: 100}, false)
+			all.complete("uid", 900, false)
+		}, 800},
+	} {
+		var all jobs
+		c.act(&all)
+		all.end("uid")
+		jobs, sent := all.all()
+		if sent != c.want || len(jobs) != 0 {
+			t.Errorf("%s: %d bytes were sent, want %d, and there is %+v", name, sent, c.want, jobs)
+		}
+	}
+}
+
+// TestWhatAJobShowsWhileLibvirtKnowsNothing of it, as while it is being cancelled, is what was
+// known before.
+func TestWhatAJobShowsWhileLibvirtKnowsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sourceSession{
+			node: &Node{Clock: clock.RealClock{}}, lm: &v1alpha1.LiveMigration{}, section: &v1alpha1.SourceStatus{}, call: migration.CallInFlight,
+		}
+		known := hypervisor.JobStats{
+			Memory: hypervisor.Transfer{TotalBytes: 1000, ProcessedBytes: 100, RemainingBytes: 900, BytesPerSecond: 7},
+			Disk:   hypervisor.Transfer{TotalBytes: 50, ProcessedBytes: 10, RemainingBytes: 40},
+		}
+		for _, stats := range []hypervisor.JobStats{known, {Elapsed: time.Minute}, known} {
+			s.now.job = stats
+			s.noteJob()
+			jobs, sent := s.node.jobs.all()
+			if sent != 110 || len(jobs) != 1 || jobs[0].MemoryRemainingBytes != 900 || jobs[0].DiskRemainingBytes != 40 {
+				t.Errorf("%d bytes were sent, and the job shows %+v", sent, jobs)
+			}
+		}
+	})
 }
 
 // TestWhatAJobShows of what libvirt says: memory and disks are copied alike, and a job that

@@ -239,6 +239,7 @@ func (s *sourceSession) noteCompleted(stats hypervisor.JobStats) {
 		return
 	}
 	stats.Type = hypervisor.JobCompleted
+	s.node.jobs.complete(s.lm.UID, stats.Memory.ProcessedBytes+stats.Disk.ProcessedBytes, s.followsWhole())
 	s.progress = migration.Progress(s.progress, stats)
 	if s.section.End != nil {
 		s.report(atOnce)
@@ -443,7 +444,7 @@ func (s *sourceSession) end() {
 	}
 	s.section.Stall = nil
 	s.section.End = end
-	s.node.jobs.remove(s.lm.UID)
+	s.node.jobs.end(s.lm.UID)
 	s.see(end.Domain)
 	if migration.HasLeft(s.section, migration.CurrentTarget(s.lm)) {
 		s.progress = migration.NoteSwitchover(migration.Complete(s.progress), s.section)

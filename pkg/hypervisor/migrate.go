@@ -144,6 +144,13 @@ func (s JobStats) Active() bool {
 	return s.Type == JobBounded || s.Type == JobUnbounded
 }
 
+// KnowsTransfer reports whether the statistics say anything of what is copied. libvirt's do
+// not while a job is set up, nor while it is being cancelled.
+func (s JobStats) KnowsTransfer() bool {
+	copied := func(t Transfer) bool { return t.TotalBytes > 0 || t.ProcessedBytes > 0 }
+	return copied(s.Memory) || copied(s.Disk)
+}
+
 // MigratingOut reports whether the domain is being migrated away right now.
 func (s JobStats) MigratingOut() bool {
 	return s.Active() && s.Operation == OperationMigrationOut

@@ -9,7 +9,8 @@ import (
 
 // Progress turns the statistics of a running or just completed job into a
 // status. The percentage counts memory and disks, never falls below that of the
-// previous status and reaches 100 only with a completed job.
+// previous status and reaches 100 only with a completed job. What has been copied stays as
+// it was in the previous status for as long as the statistics do not know it.
 func Progress(previous *v1alpha1.ProgressStatus, stats hypervisor.JobStats) *v1alpha1.ProgressStatus {
 	p := &v1alpha1.ProgressStatus{
 		Percent:             percent(stats),
@@ -34,6 +35,9 @@ func Progress(previous *v1alpha1.ProgressStatus, stats hypervisor.JobStats) *v1a
 		p.Percent = max(p.Percent, previous.Percent)
 		p.ElapsedMilliseconds = max(p.ElapsedMilliseconds, previous.ElapsedMilliseconds)
 		p.Switchover = previous.Switchover
+		if !stats.KnowsTransfer() {
+			p.Memory, p.Disk, p.MemoryIteration = previous.Memory.DeepCopy(), previous.Disk.DeepCopy(), previous.MemoryIteration
+		}
 	}
 	return p
 }

@@ -40,6 +40,18 @@ func TestPercentNeverFalls(t *testing.T) {
 	}
 }
 
+// TestProgressIsKept where libvirt knows nothing of a job for a while, as while it cancels it.
+func TestProgressIsKept(t *testing.T) {
+	known := stats(100, 40)
+	known.Disk, known.MemoryIteration = hypervisor.Transfer{TotalBytes: 50, ProcessedBytes: 50}, 3
+	before := Progress(nil, known)
+	after := Progress(before, hypervisor.JobStats{Type: hypervisor.JobUnbounded, Elapsed: time.Minute})
+	if !reflect.DeepEqual(after.Memory, before.Memory) || !reflect.DeepEqual(after.Disk, before.Disk) || after.MemoryIteration != 3 ||
+		after.ElapsedMilliseconds != 60000 {
+		t.Errorf("progress is %+v, want what was known before", after)
+	}
+}
+
 func TestPercentCountsDisks(t *testing.T) {
 	s := stats(100, 0)
 	s.Disk = hypervisor.Transfer{TotalBytes: 900, RemainingBytes: 900}
