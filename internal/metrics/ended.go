@@ -166,7 +166,9 @@ func (m *Manager) countCopying(source *v1alpha1.SourceStatus, p *v1alpha1.Progre
 	}
 	if r := source.Recovery; r != nil {
 		outcome := postCopyNotResumed
-		if r.ResumedTime != nil {
+		// One that has succeeded went on, whoever noticed: QEMU may see its link come back
+		// before libvirt is let resume it.
+		if r.ResumedTime != nil || phase == v1alpha1.PhaseSucceeded {
 			outcome = postCopyResumed
 		}
 		m.interrupted.WithLabelValues(outcome).Inc()
@@ -196,14 +198,19 @@ func taken(step *v1alpha1.SteeringStep) bool { return step != nil && !step.Refus
 
 // countDowntime leaves out guests that their users had paused: they stood still anyway.
 func (m *Manager) countDowntime(lm *v1alpha1.LiveMigration) {
-	if s := migration.CurrentSource(lm); s != nil && s.GuestPaused || lm.Status.Phase != v1alpha1.PhaseSucceeded {
+	source := migration.CurrentSource(lm)
+	if source != nil && source.GuestPaused || lm.Status.Phase != v1alpha1.PhaseSucceeded {
 		return
 	}
-	var switchover v1alpha1.SwitchoverReason
-	if p := lm.Status.Progress; p != nil {
-		switchover = p.Switchover
+	p := lm.Status.Progress
+	if p == nil {
+		p = &v1alpha1.ProgressStatus{}
 	}
-	by := oneOf(switchovers, switchover)
+	if p.Switchover == "" && source != nil {
+		// The agent may tell after the final statistics, or never.
+		p = migration.NoteSwitchover(p, source)
+	}
+	by := oneOf(switchovers, p.Switchover)
 	downtime := *lm.Status.DowntimeMilliseconds
 	m.downtime.WithLabelValues(by).Observe(float64(downtime) / 1000)
 	m.downtimeRatio.WithLabelValues(by).Observe(float64(downtime) / float64(migration.AllowedDowntimeMilliseconds(lm)))

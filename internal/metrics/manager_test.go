@@ -149,11 +149,36 @@ func TestWhatAnEndCounts(t *testing.T) {
 			after: ended(change(func(lm *v1alpha1.LiveMigration) {
 				lm.Spec.Options = &v1alpha1.MigrationOptions{MaxDowntimeMilliseconds: new(int64(100))}
 				lm.Status.DowntimeMilliseconds = new(int64(200))
+				lm.Status.Progress.Switchover = "Whim"
 			}), v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated),
 			want: map[string]float64{
 				"migration_downtime_seconds{Other} count": 1, "migration_downtime_seconds{Other} sum": .2,
 				"migration_downtime_ratio{Other} count": 1, "migration_downtime_ratio{Other} sum": 2,
 			},
+		},
+		"the downtime comes before the agent has told how the guest got over": {
+			before: ended(newMigration(), v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated),
+			after: ended(change(func(lm *v1alpha1.LiveMigration) {
+				lm.Status.Source.Steering = &v1alpha1.SteeringStatus{Pause: &v1alpha1.SteeringStep{Reason: v1alpha1.StepReasonRequested}, PausedTime: after(30 * time.Second)}
+				lm.Status.DowntimeMilliseconds = new(int64(5000))
+			}), v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated),
+			want: map[string]float64{
+				"migration_downtime_seconds{Paused} count": 1, "migration_downtime_seconds{Paused} sum": 5,
+				"migration_downtime_ratio{Paused} count": 1, "migration_downtime_ratio{Paused} sum": 10,
+			},
+		},
+		"a post-copy that went on by itself before libvirt could resume it": {
+			before: newMigration(),
+			after: ended(change(func(lm *v1alpha1.LiveMigration) {
+				lm.Status.Source.Recovery = &v1alpha1.RecoveryStatus{Attempts: 6}
+			}), v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated),
+			want: with(map[string]float64{
+				"migrations_ended_total{Succeeded,Migrated}":              1,
+				"migrations_between_nodes_total{Succeeded,node-a,node-b}": 1,
+				"migration_duration_seconds{Succeeded} count":             1, "migration_duration_seconds{Succeeded} sum": 45,
+				"post_copy_interrupted_total{Resumed}": 1,
+				"post_copy_recovery_attempts_total":    6,
+			}),
 		},
 		"a guest that its user had paused has no downtime": {
 			before: ended(newMigration(), v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated),

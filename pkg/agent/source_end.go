@@ -120,11 +120,11 @@ func (s *sourceSession) linger(now time.Time) (wait time.Duration, done bool) {
 	return wait, wait <= 0
 }
 
-// completeProgress says that everything is copied of a guest that has moved, where this
-// side could not tell: it had gone by the time that anybody looked.
+// completeProgress says that everything is copied of a guest that has moved, and what brought
+// it over, where this side could not tell: it had gone by the time that anybody looked.
 func (s *sourceSession) completeProgress() {
 	moved := meta.IsStatusConditionTrue(s.lm.Status.Conditions, v1alpha1.ConditionSucceeded)
-	if !moved || s.section == nil || s.section.End == nil || s.progress != nil && s.progress.Percent == 100 {
+	if !moved || s.section == nil || s.section.End == nil || s.progress != nil && s.progress.Percent == 100 && s.progress.Switchover != "" {
 		return
 	}
 	s.progress = migration.NoteSwitchover(migration.Complete(s.progress), s.section)

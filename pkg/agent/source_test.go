@@ -334,6 +334,7 @@ func TestHowLongTheSourceWaits(t *testing.T) {
 func TestProgressOfAGuestThatHasMoved(t *testing.T) {
 	t.Parallel()
 	at := func(percent int32) *v1alpha1.ProgressStatus { return &v1alpha1.ProgressStatus{Percent: percent} }
+	whole := &v1alpha1.ProgressStatus{Percent: 100, Switchover: v1alpha1.SwitchoverConverged}
 	ended := &v1alpha1.SourceStatus{AttemptID: "1", End: &v1alpha1.SourceEnd{}}
 	for name, c := range map[string]struct {
 		moved    bool
@@ -344,7 +345,8 @@ func TestProgressOfAGuestThatHasMoved(t *testing.T) {
 	}{
 		"it has moved":              {true, ended, at(40), 100, true},
 		"it has moved, unseen":      {true, ended, nil, 100, true},
-		"that is known":             {true, ended, at(100), 100, false},
+		"that is known":             {true, ended, whole, 100, false},
+		"its final statistics are":  {true, ended, at(100), 100, true},
 		"it has not moved":          {false, ended, at(40), 40, false},
 		"that was by another means": {true, nil, at(40), 40, false},
 		"its job has not ended":     {true, &v1alpha1.SourceStatus{AttemptID: "1"}, at(40), 40, false},
@@ -358,7 +360,7 @@ func TestProgressOfAGuestThatHasMoved(t *testing.T) {
 		if s.progress.Percent != c.want || s.out.wait() <= 0 != c.told {
 			t.Errorf("%s: the progress is %+v, told %t", name, s.progress, s.out.wait() <= 0)
 		}
-		if s.progress.Switchover != "" != c.told {
+		if s.progress.Switchover != "" != (c.told || c.progress == whole) {
 			t.Errorf("%s: how it was brought is %q", name, s.progress.Switchover)
 		}
 	}
