@@ -11,11 +11,11 @@ import (
 )
 
 const (
-	panelWidth, panelHeight = 400, 170
-	panelMargin             = 40
+	panelWidth, panelHeight = 400, 300
+	panelMargin             = 60
 	panelColumns            = 3
 	// mostNamed is how many series of a panel are named.
-	mostNamed = 12
+	mostNamed = 22
 )
 
 // colours are those of a panel's series, in their order.
@@ -69,9 +69,11 @@ func (p *panelData) draw(b *strings.Builder, from, to time.Time) {
 	colours := colours()
 	for i, s := range p.series {
 		colour := colours[i%len(colours)]
-		if len(s.points) == 1 {
-			fmt.Fprintf(b, `<rect x="0" y="%d" width="%.1f" height="9" fill="%s" opacity="0.5"/>`+"\n", 4+13*i, panelWidth*max(0, s.points[0].value)/top, colour)
-		} else {
+		switch {
+		case len(s.points) == 1 && i < mostNamed:
+			fmt.Fprintf(b, `<rect x="0" y="%d" width="%.1f" height="9" fill="%s" opacity="0.3"/>`+"\n", 4+13*i, panelWidth*max(0, s.points[0].value)/top, colour)
+			colour = "black"
+		case len(s.points) > 1:
 			s.line(b, colour, func(p point) (x, y float64) {
 				return panelWidth * (p.at - seconds(from)) / (seconds(to) - seconds(from)), panelHeight * (1 - p.value/top)
 			})

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -16,10 +15,9 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"syscall"
+	"strings"
 	"testing/fstest"
 	"time"
 
@@ -39,15 +37,12 @@ import (
 	"github.com/virtferry/virtferry/test/lab"
 )
 
-// scrapeInterval is how often Prometheus scrapes: often, as the story is short.
-const scrapeInterval = time.Second
-
 // world is a control plane with a manager, some nodes and a Prometheus.
 type world struct {
 	fleet *fake.Fleet
 	api   client.Client
-	// prometheus is where it listens.
-	prometheus string
+	// address is where Prometheus listens.
+	address    string
 	kubeconfig string
 	dir        string
 	closers    []func() error
@@ -79,6 +74,8 @@ func newWorld(ctx context.Context, p programs) (*world, error) {
 	err = w.startPrometheus(ctx, p.prometheus, managerAddress, agentsAddress)
 	return w, err
 }
+
+func (w *world) prometheus() string { return w.address }
 
 // close ends what was started, the last first.
 func (w *world) close() error {
@@ -121,10 +118,15 @@ func (w *world) startManager(ctx context.Context, virtferry string) (string, err
 	if err != nil {
 		return "", err
 	}
-	return address, w.startProgram(ctx, virtferry, "manager", "--kubeconfig="+w.kubeconfig,
-		"--metrics-secure=false", "--metrics-bind-address="+address, "--health-probe-bind-address=0",
-		// So many that something can be seen, and so few that some wait.
-		"--max-outgoing-per-node=2", "--max-incoming-per-node=2")
+	stop, err := startProgram(ctx, w.dir, virtferry, append([]string{
+		"manager", "--kubeconfig=" + w.kubeconfig,
+		"--metrics-secure=false", "--metrics-bind-address=" + address, "--health-probe-bind-address=0",
+	}, slots()...)...)
+	if err != nil {
+		return "", err
+	}
+	w.closers = append(w.closers, stop)
+	return address, nil
 }
 
 // startAgents starts an agent on each node, and returns where they serve their metrics,
@@ -205,75 +207,20 @@ const scrapeAgentConfig = `- job_name: virtferry-agent-%[1]s
   static_configs: [{targets: [%[2]q]}]
 `
 
-// startPrometheus starts Prometheus and waits until it has scraped the manager.
+// startPrometheus has Prometheus scrape the manager and the agents.
 func (w *world) startPrometheus(ctx context.Context, program, manager, agents string) error {
-	var text bytes.Buffer
+	var text strings.Builder
 	fmt.Fprintf(&text, scrapeConfig, scrapeInterval, manager)
 	for _, name := range nodes() {
 		fmt.Fprintf(&text, scrapeAgentConfig, name, agents)
 	}
-	config := filepath.Join(w.dir, "prometheus.yaml")
-	if err := os.WriteFile(config, text.Bytes(), 0o600); err != nil {
-		return fmt.Errorf("configuring Prometheus: %w", err)
-	}
-	var err error
-	if w.prometheus, err = freeAddress(ctx); err != nil {
-		return err
-	}
-	err = w.startProgram(ctx, program, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(w.dir, "tsdb"),
-		"--web.listen-address="+w.prometheus, "--log.level=error")
+	address, stop, err := startPrometheus(ctx, program, w.dir, text.String(), len(nodes()))
 	if err != nil {
 		return err
 	}
-	return await(ctx, "Prometheus has scraped the manager", func() (bool, error) {
-		found, err := ask(ctx, w.prometheus, "sum(virtferry_hypervisor_ready)", "", time.Now(), time.Now())
-		// Until it listens, there is nobody to ask.
-		return err == nil && len(found) == 1 && found[0].largest() == float64(len(nodes())), nil
-	})
-}
-
-// startProgram starts a program, which is stopped in the end.
-func (w *world) startProgram(ctx context.Context, path string, args ...string) error {
-	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	logs, err := os.Create(filepath.Join(w.dir, filepath.Base(path)+".log"))
-	if err != nil {
-		return err
-	}
-	cmd.Stdout, cmd.Stderr = logs, logs
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("starting %s: %w", path, err)
-	}
-	w.closers = append(w.closers, func() error {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
-		return logs.Close()
-	})
+	w.address, w.closers = address, append(w.closers, stop)
 	return nil
 }
 
-// freeAddress returns one on which nothing listens.
-func freeAddress(ctx context.Context) (string, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("finding a free port: %w", err)
-	}
-	return listener.Addr().String(), listener.Close()
-}
-
-func sleep(ctx context.Context, d time.Duration) error { return rig.Sleep(ctx, d) }
-
-// await waits until ok returns true, for a minute and a half at most.
-func await(ctx context.Context, what string, ok func() (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
-	defer cancel()
-	for {
-		done, err := ok()
-		if done || err != nil {
-			return err
-		}
-		if err := sleep(ctx, 100*time.Millisecond); err != nil {
-			return fmt.Errorf("this does not come about: %s: %w", what, err)
-		}
-	}
-}
+// slots are so many that something can be seen, and so few that some wait.
+func slots() []string { return []string{"--max-outgoing-per-node=2", "--max-incoming-per-node=2"} }

@@ -37,6 +37,7 @@ type Component struct {
 	path    string
 	args    []string
 	health  string // The address of its health endpoint.
+	metrics string // That of its metrics, or 0 for none.
 
 	mu      sync.Mutex
 	process *Process
@@ -103,14 +104,19 @@ func (l *Lab) startComponent(ctx context.Context, s *spawner, name string, args,
 	if err != nil {
 		return nil, err
 	}
-	port, err := freePort()
+	health, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	health := net.JoinHostPort(loopback, strconv.Itoa(port))
+	metrics := noMetrics
+	if l.options.Metrics {
+		if metrics, err = freeAddress(); err != nil {
+			return nil, err
+		}
+	}
 	args = append(args, "--kubeconfig="+controlPlane.Kubeconfig(),
-		"--health-probe-bind-address="+health, "--metrics-bind-address=0")
-	c := &Component{lab: l, spawner: s, path: path, args: append(args, extraArgs...), health: health}
+		"--health-probe-bind-address="+health, "--metrics-bind-address="+metrics)
+	c := &Component{lab: l, spawner: s, path: path, args: append(args, extraArgs...), health: health, metrics: metrics}
 	l.mu.Lock()
 	c.name = uniqueName(name, l.components)
 	l.components = append(l.components, c)
@@ -119,6 +125,15 @@ func (l *Lab) startComponent(ctx context.Context, s *spawner, name string, args,
 		return nil, err
 	}
 	return c, nil
+}
+
+// noMetrics is the address at which none are served.
+const noMetrics = "0"
+
+// freeAddress returns an address of the loopback interface on which nobody listens now.
+func freeAddress() (string, error) {
+	port, err := freePort()
+	return net.JoinHostPort(loopback, strconv.Itoa(port)), err
 }
 
 // uniqueName appends a number to a name that is taken.
@@ -133,6 +148,10 @@ func uniqueName(name string, taken []*Component) string {
 // Name is "manager" or "agent-" and the host's name; a number follows when there
 // are several.
 func (c *Component) Name() string { return c.name }
+
+// MetricsAddress is where it serves its metrics, for as long as it runs, if the lab was
+// asked for that; see Options.Metrics. It can be reached from outside of the lab.
+func (c *Component) MetricsAddress() string { return c.metrics }
 
 // LogPath is the file that holds the output of all its processes.
 func (c *Component) LogPath() string { return filepath.Join(c.lab.logDir, c.name+".log") }
@@ -164,7 +183,7 @@ func (c *Component) Start() error {
 }
 
 // connect lets a component in another network reach the API server that its kubeconfig
-// names now, and lets this process reach its health endpoint.
+// names now, and lets this process reach its health endpoint and its metrics.
 func (c *Component) connect() error {
 	network := c.lab.network
 	if network == nil || c.spawner != network.inside {
@@ -174,7 +193,11 @@ func (c *Component) connect() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(network.reach(server), network.publish(c.health))
+	err = errors.Join(network.reach(server), network.publish(c.health))
+	if c.metrics != noMetrics {
+		err = errors.Join(err, network.publish(c.metrics))
+	}
+	return err
 }
 
 // serverOf returns the address of the API server in the kubeconfig that arguments name last.

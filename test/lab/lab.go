@@ -47,6 +47,12 @@ type Options struct {
 	// Transport is how StartVirtferry's agents have libvirt on other hosts connect to
 	// their own; empty means tcp.
 	Transport string
+	// Metrics has managers and agents serve their metrics as in their pods: by TLS, to those
+	// whom the API server lets read them. Component.MetricsAddress is where.
+	Metrics bool
+	// AgentArgs are arguments of StartVirtferry's agents. They come last and so override
+	// the lab's.
+	AgentArgs []string
 	// Binary is the virtferry executable. Empty means ${VIRTFERRY_BINARY} or, when
 	// that is empty too, one built from this module when it is first needed.
 	Binary string

@@ -86,9 +86,11 @@ func (h *Host) StartVirtferry(ctx context.Context) error {
 		return err
 	}
 	// The lock lies where a restarted agent of the same host finds it.
-	_, err = h.StartAgent(ctx, "--kubeconfig="+kubeconfig, "--transport="+cmp.Or(h.lab.options.Transport, "tcp"), "--lock-dir="+h.dir,
-		"--allowed-paths="+strings.Join([]string{SharedDir, PrivateDir, "/dev", "/run/libvirt"}, ","))
-	if err != nil {
+	args := []string{
+		"--kubeconfig=" + kubeconfig, "--transport=" + cmp.Or(h.lab.options.Transport, "tcp"), "--lock-dir=" + h.dir,
+		"--allowed-paths=" + strings.Join([]string{SharedDir, PrivateDir, "/dev", "/run/libvirt"}, ","),
+	}
+	if _, err := h.StartAgent(ctx, append(args, h.lab.options.AgentArgs...)...); err != nil {
 		return err
 	}
 	return h.WaitUsable(ctx)
