@@ -16,6 +16,10 @@
 // Host.Delay, Host.CutOff). A delay is made by the lab's own process, which carries
 // the packets, and ends with it.
 //
+// Guests are joined by a second network. One that is given an address there answers pings,
+// and its program sends back what it is sent; a Peer is another machine on that network, which
+// can call a guest all the time and tell when it was not heard (Peer.Call).
+//
 // Hosts run the machine's own libvirt and QEMU, or those of other releases of Debian
 // (Options.Generations): each release has a root file system, which hack/generations makes once
 // and which all its hosts have mounted read-only.

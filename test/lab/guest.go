@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -69,10 +70,14 @@ type Disk struct {
 	Serial  string // Empty means none.
 }
 
-// NIC is a virtio network card. The guest's program does not use it.
+// NIC is a virtio network card. The guest's program uses none but the first, and that one
+// only if it has an address.
 type NIC struct {
 	Bridge string // Empty means GuestBridge.
 	MAC    string // Empty means that libvirt chooses.
+	// Address is at which the guest answers its peers, see Peer. It is of GuestNetwork; no
+	// other guest may have it at the same time.
+	Address netip.Addr
 }
 
 // Guest is a guest of the lab, wherever it runs. Two guests of one name would
@@ -181,6 +186,11 @@ func (c GuestConfig) withDefaults() (GuestConfig, error) {
 	}
 	if len(c.TCPSerials) > maxTCPSerials {
 		return c, fmt.Errorf("checking guest %s: there are %d free serial ports, not %d", c.Name, maxTCPSerials, len(c.TCPSerials))
+	}
+	for i, nic := range c.NICs {
+		if nic.Address.IsValid() && (i > 0 || c.Tiny || !GuestNetwork.Contains(nic.Address)) {
+			return c, fmt.Errorf("checking guest %s: only the first network card may have an address, of %s, and none of a tiny guest", c.Name, GuestNetwork)
+		}
 	}
 	if c.UUID == "" {
 		c.UUID = uuid.NewString()

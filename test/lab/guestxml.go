@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/xml"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"text/template"
@@ -150,6 +151,9 @@ func commandLine(config GuestConfig) string {
 	add(load.Pattern != "", "pattern", load.Pattern)
 	add(len(config.Disks) > 0, "disk", "/dev/vda")
 	add(load.DiskMiBps != 0, "diskrate", load.DiskMiBps)
+	if len(config.NICs) > 0 && config.NICs[0].Address.IsValid() {
+		add(true, "address", netip.PrefixFrom(config.NICs[0].Address, GuestNetwork.Bits()))
+	}
 	return strings.Join(words, " ")
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -31,11 +32,39 @@ const (
 	kernelPackagePrefix = "linux-image-"
 )
 
-// diskModules are the kernel modules that a virtio disk needs, in their order.
-var diskModules = []string{
-	"virtio/virtio_ring.ko", "virtio/virtio.ko",
-	"virtio/virtio_pci_legacy_dev.ko", "virtio/virtio_pci_modern_dev.ko", "virtio/virtio_pci.ko",
-	"block/virtio_blk.ko",
+// kernelModules are the kernel modules that guests need for a purpose, in their order, as the
+// kernel has them.
+var kernelModules = []struct {
+	purpose string
+	modules []string
+}{
+	{"disk", slices.Concat(virtioModules, []string{"drivers/block/virtio_blk.ko"})},
+	{"network", slices.Concat(virtioModules, []string{"net/core/failover.ko", "drivers/net/net_failover.ko", "drivers/net/virtio_net.ko"})},
+}
+
+// virtioModules are those of all virtio devices.
+var virtioModules = []string{
+	"drivers/virtio/virtio_ring.ko", "drivers/virtio/virtio.ko",
+	"drivers/virtio/virtio_pci_legacy_dev.ko", "drivers/virtio/virtio_pci_modern_dev.ko", "drivers/virtio/virtio_pci.ko",
+}
+
+// allModules are the modules of all purposes, each once, in their order.
+func allModules() []string {
+	var all []string
+	for _, k := range kernelModules {
+		for _, module := range k.modules {
+			if !slices.Contains(all, module) {
+				all = append(all, module)
+			}
+		}
+	}
+	return all
+}
+
+// kernelCache is the directory of kernels with these modules.
+func kernelCache(cache string) string {
+	sum := sha256.Sum256([]byte(strings.Join(allModules(), "\n")))
+	return filepath.Join(cache, "kernel", hex.EncodeToString(sum[:])[:16])
 }
 
 // Images are what guests boot from, and the QEMU that runs them.
@@ -73,7 +102,7 @@ func PrepareImages(ctx context.Context, log func(format string, args ...any)) (I
 	if err != nil {
 		return Images{}, err
 	}
-	kernel, err := cachedKernel(ctx, filepath.Join(cache, "kernel"), log)
+	kernel, err := cachedKernel(ctx, kernelCache(cache), log)
 	if err != nil {
 		return Images{}, err
 	}
@@ -110,7 +139,7 @@ func PrepareImages(ctx context.Context, log func(format string, args ...any)) (I
 // imagesKey hashes the programs, the compiler and the kernel's version.
 func imagesKey(kernel string) (string, error) {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\n%s\n%s\n%s\n%d %s", runtime.Version(), filepath.Base(kernel), strings.Join(diskModules, "\n"), qemuWrapper,
+	fmt.Fprintf(h, "%s\n%s\n%v\n%s\n%d %s", runtime.Version(), filepath.Base(kernel), kernelModules, qemuWrapper,
 		tinyNoiseMiB, tinySource)
 	err := eachGuestSource(func(name string, content []byte) error {
 		fmt.Fprintf(h, "%s %d\n%s", name, len(content), content)
@@ -229,8 +258,8 @@ func unpackKernel(ctx context.Context, pkg, root, dir string) error {
 		return err
 	}
 	release := strings.TrimPrefix(filepath.Base(image), "vmlinuz-")
-	for _, module := range diskModules {
-		source := filepath.Join(root, "lib", "modules", release, "kernel", "drivers", module)
+	for _, module := range allModules() {
+		source := filepath.Join(root, "lib", "modules", release, "kernel", module)
 		if err := copyFile(source, filepath.Join(dir, filepath.Base(module))); err != nil {
 			return err
 		}
@@ -261,21 +290,33 @@ func buildInitrd(ctx context.Context, kernel, path string) error {
 	archive.directory("dev", 0o755)
 	archive.device("dev/console", 0o600, 5, 1) // What the kernel gives PID 1 as its standard streams.
 	archive.directory("modules", 0o755)
-	var list strings.Builder
-	for _, module := range diskModules {
+	if err := packModules(archive, kernel); err != nil {
+		return err
+	}
+	if err := archive.finish(); err != nil {
+		return fmt.Errorf("writing the initial RAM disk: %w", err)
+	}
+	return out.Close()
+}
+
+// packModules packs the modules of a kernel, with a list of them for each purpose.
+func packModules(archive *cpioWriter, kernel string) error {
+	for _, module := range allModules() {
 		name := filepath.Base(module)
 		content, err := os.ReadFile(filepath.Join(kernel, name))
 		if err != nil {
 			return fmt.Errorf("reading a kernel module: %w", err)
 		}
 		archive.file("modules/"+name, 0o644, content)
-		fmt.Fprintln(&list, name)
 	}
-	archive.file("modules/disk.list", 0o644, []byte(list.String()))
-	if err := archive.finish(); err != nil {
-		return fmt.Errorf("writing the initial RAM disk: %w", err)
+	for _, k := range kernelModules {
+		var list strings.Builder
+		for _, module := range k.modules {
+			fmt.Fprintln(&list, filepath.Base(module))
+		}
+		archive.file("modules/"+k.purpose+".list", 0o644, []byte(list.String()))
 	}
-	return out.Close()
+	return nil
 }
 
 // buildGuest builds the guest's program in dir, as a module of its own that needs

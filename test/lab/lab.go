@@ -86,6 +86,7 @@ type Lab struct {
 	starting     []*Host // All that AddHost began with, for Stop.
 	hosts        []*Host // Those that are ready, by name.
 	guests       []*Guest
+	peers        []*Peer
 	controlPlane *ControlPlane
 	components   []*Component
 
@@ -288,7 +289,7 @@ func (l *Lab) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	l.mu.Lock()
-	components, hosts, guests, controlPlane := l.components, l.starting, l.guests, l.controlPlane
+	components, hosts, guests, peers, controlPlane := l.components, l.starting, l.guests, l.peers, l.controlPlane
 	l.mu.Unlock()
 
 	var wait sync.WaitGroup
@@ -302,6 +303,9 @@ func (l *Lab) stop() error {
 	var group errgroup.Group
 	for _, h := range hosts {
 		group.Go(func() error { return h.kill(ctx) })
+	}
+	for _, p := range peers {
+		group.Go(func() error { return p.stop(ctx) })
 	}
 	if controlPlane != nil {
 		group.Go(func() error { return controlPlane.stop(ctx) })

@@ -7,6 +7,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -115,12 +116,34 @@ func TestCommandLine(t *testing.T) {
 			TickPeriod: 100 * time.Millisecond, Disks: []Disk{{}},
 			Load: Load{WorkingSetMiB: 64, DirtyMiBps: 50, Pattern: "hotspot", DiskMiBps: 3},
 		}, always + " virtferry.period=100ms virtferry.wss=64 virtferry.dirty=50 virtferry.pattern=hotspot virtferry.disk=/dev/vda virtferry.diskrate=3"},
+		{"a network card", GuestConfig{NICs: []NIC{{}}}, always},
+		{"an address", GuestConfig{NICs: []NIC{{Address: netip.MustParseAddr("198.51.100.11")}}}, always + " virtferry.address=198.51.100.11/24"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := commandLine(c.config); got != c.want {
 				t.Errorf("got %s\nwant %s", got, c.want)
 			}
 		})
+	}
+}
+
+// TestWhoMayHaveAnAddress: what the guest's program can do with it.
+func TestWhoMayHaveAnAddress(t *testing.T) {
+	good := netip.MustParseAddr("198.51.100.11")
+	for name, c := range map[string]struct {
+		config GuestConfig
+		want   bool
+	}{
+		"the first card":           {GuestConfig{NICs: []NIC{{Address: good}, {}}}, true},
+		"another one":              {GuestConfig{NICs: []NIC{{}, {Address: good}}}, false},
+		"a tiny guest":             {GuestConfig{Tiny: true, NICs: []NIC{{Address: good}}}, false},
+		"one of another network":   {GuestConfig{NICs: []NIC{{Address: netip.MustParseAddr("192.0.2.11")}}}, false},
+		"no address, a tiny guest": {GuestConfig{Tiny: true, NICs: []NIC{{}}}, true},
+	} {
+		c.config.Name = "guest"
+		if _, err := c.config.withDefaults(); (err == nil) != c.want {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

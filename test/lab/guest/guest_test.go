@@ -3,6 +3,11 @@
 package main
 
 import (
+	"bytes"
+	"io"
+	"net"
+	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -17,16 +22,18 @@ func TestParseParams(t *testing.T) {
 		{name: "the kernel's words only", cmdline: "console=ttyS0 quiet", want: params{period: time.Second}},
 		{
 			name:    "all parameters",
-			cmdline: "virtferry.period=100ms virtferry.dirty=50 virtferry.wss=128 virtferry.pattern=hotspot virtferry.disk=/dev/vda virtferry.diskrate=3 virtferry.control=/dev/ttyS3\n",
+			cmdline: "virtferry.period=100ms virtferry.dirty=50 virtferry.wss=128 virtferry.pattern=hotspot virtferry.disk=/dev/vda virtferry.diskrate=3 virtferry.control=/dev/ttyS3 virtferry.address=198.51.100.11/24\n",
 			want: params{
 				period: 100 * time.Millisecond, dirtyMiBps: 50, wssMiB: 128, hotPercent: hotspotPercent,
-				disk: "/dev/vda", diskMiBps: 3, control: "/dev/ttyS3",
+				disk: "/dev/vda", diskMiBps: 3, control: "/dev/ttyS3", address: netip.MustParsePrefix("198.51.100.11/24"),
 			},
 		},
 		{name: "uniform", cmdline: "virtferry.pattern=uniform", want: params{period: time.Second}},
 		{name: "a misspelt word", cmdline: "virtferry.drty=5", wantErr: "virtferry.drty=5"},
 		{name: "no number", cmdline: "virtferry.dirty=fast", wantErr: "virtferry.dirty=fast"},
 		{name: "no pattern", cmdline: "virtferry.pattern=spiral", wantErr: "spiral"},
+		{name: "no address", cmdline: "virtferry.address=198.51.100.11", wantErr: "virtferry.address=198.51.100.11"},
+		{name: "an address of IPv6", cmdline: "virtferry.address=2001:db8::1/64", wantErr: "IPv4"},
 		{name: "a period of nothing", cmdline: "virtferry.period=0s", wantErr: "positive"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -128,5 +135,56 @@ func TestCommands(t *testing.T) {
 	}
 	if rate, hot, disk := m.memory.mibps.Load(), m.memory.hotPercent.Load(), m.disk.mibps.Load(); rate != 30 || hot != hotspotPercent || disk != 4 {
 		t.Errorf("a refused command changed something: %d, %d, %d", rate, hot, disk)
+	}
+}
+
+// TestPeersAreServed: what they send comes back, and the beat goes to who has asked last.
+func TestPeersAreServed(t *testing.T) {
+	const echo, beat = 20007, 20019
+	pid := os.Getpid() // An address of its own, so that several tests may run at once.
+	address := netip.AddrFrom4([4]byte{127, byte(1 + pid>>16&0x7f), byte(pid >> 8), byte(pid)})
+	if err := serveNetwork(address, echo, beat); err != nil {
+		t.Fatal(err)
+	}
+	dial := func(network string, port uint16) net.Conn {
+		t.Helper()
+		c, err := net.Dial(network, netip.AddrPortFrom(address, port).String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	for _, network := range []string{"udp4", "tcp4"} {
+		c := dial(network, echo)
+		for _, word := range []string{"here", "there"} {
+			if _, err := c.Write([]byte(word)); err != nil {
+				t.Fatal(err)
+			}
+			got := make([]byte, len(word))
+			if _, err := io.ReadFull(c, got); err != nil || string(got) != word {
+				t.Errorf("by %s, %q comes back as %q, %v", network, word, got, err)
+			}
+		}
+	}
+	first, second := dial("udp4", beat), dial("udp4", beat)
+	var last []byte
+	for i, c := range []net.Conn{first, second, first} {
+		if _, err := c.Write([]byte("me")); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			number := make([]byte, 8)
+			if _, err := io.ReadFull(c, number); err != nil {
+				t.Fatalf("number %d has no beat: %v", i, err)
+			}
+			if i != 2 && bytes.Compare(number, last) <= 0 { // The first has some from before.
+				t.Errorf("%x comes after %x", number, last)
+			}
+			last = number
+		}
 	}
 }

@@ -65,6 +65,11 @@ func run() error {
 		}
 		go disk.run(params.disk, console)
 	}
+	if params.address.IsValid() {
+		if err := joinNetwork(params.address); err != nil {
+			return err
+		}
+	}
 	if params.control != "" {
 		port, err := openControl(params.control)
 		if err != nil {

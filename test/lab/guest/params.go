@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ type params struct {
 	disk       string        // virtferry.disk: block device to write to, such as /dev/vda.
 	diskMiBps  int           // virtferry.diskrate: MiB/s written there.
 	control    string        // virtferry.control: serial port to read commands from.
+	address    netip.Prefix  // virtferry.address: IPv4 address of the first network card, such as 198.51.100.11/24.
 }
 
 // hotspotPercent is the share of the writes that the hotspot pattern sends to
@@ -63,6 +65,11 @@ func (p *params) set(name, value string) (err error) {
 		p.diskMiBps, err = strconv.Atoi(value)
 	case "control":
 		p.control = value
+	case "address":
+		p.address, err = netip.ParsePrefix(value)
+		if err == nil && !p.address.Addr().Is4() {
+			err = errors.New("the address must be one of IPv4")
+		}
 	default:
 		err = errors.New("no such parameter")
 	}
