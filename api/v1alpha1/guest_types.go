@@ -31,6 +31,12 @@ type GuestFacts struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=64
 	Disks []GuestDisk `json:"disks,omitempty"`
+	// macAddresses are those of its network interfaces, in the order of its definition, in lower
+	// case. They are the same on the target. Of more than 64, the rest is left out.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	MACAddresses []MACAddress `json:"macAddresses,omitempty"`
 	// resources are what the guest takes of its host.
 	// +optional
 	Resources *GuestResources `json:"resources,omitempty"`

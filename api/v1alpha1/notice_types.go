@@ -21,7 +21,7 @@ type Notice struct {
 
 // NoticeReason says what a notice is about.
 //
-// +kubebuilder:validation:Enum=HostPartsKept;KnownFaults;CompletionForced;PausedForCompletion;PostCopyStarted;PostCopyCompleted;DowntimeExceeded
+// +kubebuilder:validation:Enum=HostPartsKept;KnownFaults;CompletionForced;PausedForCompletion;SwitchedOver;PostCopyStarted;PostCopyCompleted;DowntimeExceeded
 type NoticeReason string
 
 // The reasons of notices.
@@ -38,6 +38,10 @@ const (
 	// NoticePausedForCompletion: the guest was paused on its source until all of it had
 	// been copied.
 	NoticePausedForCompletion NoticeReason = "PausedForCompletion"
+	// NoticeSwitchedOver: the guest is on the target, where the network has to find it from now
+	// on, be it with all of its memory or in post-copy. The message names the target and the
+	// MAC addresses. It is written as soon as the target has reported the guest.
+	NoticeSwitchedOver NoticeReason = "SwitchedOver"
 	// NoticePostCopyStarted: the guest was switched to the target before all of its
 	// memory had arrived.
 	NoticePostCopyStarted NoticeReason = "PostCopyStarted"

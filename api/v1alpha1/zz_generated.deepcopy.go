@@ -395,6 +395,11 @@ func (in *GuestFacts) DeepCopyInto(out *GuestFacts) {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
+	if in.MACAddresses != nil {
+		in, out := &in.MACAddresses, &out.MACAddresses
+		*out = make([]MACAddress, len(*in))
+		copy(*out, *in)
+	}
 	if in.Resources != nil {
 		in, out := &in.Resources, &out.Resources
 		*out = new(GuestResources)

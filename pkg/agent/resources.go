@@ -19,6 +19,18 @@ import (
 // As many networks of a guest as the API takes, and as long names.
 const maxGuestNetworks, longestNetwork = 64, 256
 
+// maxMACAddresses is how many of a guest's MAC addresses the API takes.
+const maxMACAddresses = 64
+
+// macAddressesOf are what the guest's peers know it by, no more than the API takes.
+func macAddressesOf(needs xmlrewrite.Needs) []v1alpha1.MACAddress {
+	var out []v1alpha1.MACAddress
+	for _, mac := range needs.MACAddresses[:min(len(needs.MACAddresses), maxMACAddresses)] {
+		out = append(out, v1alpha1.MACAddress(mac))
+	}
+	return out
+}
+
 // resourcesOf is what a guest will take of the target; nil where that is not known.
 func resourcesOf(definitions []hypervisor.DomainXML, data *v1alpha1.MigrateData) *v1alpha1.GuestResources {
 	var other hypervisor.DomainXML

@@ -11,6 +11,7 @@ import (
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite"
 )
 
 // hostWith is a system with so much memory that can be had.
@@ -156,5 +157,20 @@ func TestGuestsOnTheirWayAreNotPromisedTheSameMemory(t *testing.T) {
 				w.requireEnd(again, v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated, "")
 			})
 		})
+	}
+}
+
+// TestNoMoreMACAddressesThanTheAPITakes, whatever the guest has.
+func TestNoMoreMACAddressesThanTheAPITakes(t *testing.T) {
+	t.Parallel()
+	for count, want := range map[int]int{0: 0, 1: 1, 64: 64, 65: 64} {
+		needs := xmlrewrite.Needs{}
+		for i := range count {
+			needs.MACAddresses = append(needs.MACAddresses, fmt.Sprintf("52:54:00:00:00:%02x", i))
+		}
+		got := macAddressesOf(needs)
+		if len(got) != want || want > 0 && got[want-1] != v1alpha1.MACAddress(needs.MACAddresses[want-1]) {
+			t.Errorf("of %d, the first %d are told: %v", count, len(got), got)
+		}
 	}
 }

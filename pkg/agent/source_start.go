@@ -96,7 +96,7 @@ func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, [
 	if err != nil {
 		return nil, nil, err
 	}
-	ports, emulator := 0, (*v1alpha1.GuestEmulator)(nil)
+	ports, emulator, macs := 0, (*v1alpha1.GuestEmulator)(nil), []v1alpha1.MACAddress(nil)
 	for i, xml := range definitions {
 		needs, err := xmlrewrite.ReadNeeds([]byte(xml))
 		if err != nil {
@@ -105,6 +105,7 @@ func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, [
 		ports = max(ports, needs.SerialPorts)
 		if i == 0 { // The running guest's.
 			emulator = emulatorOf(needs, s.lm.Spec.MigrateData)
+			macs = macAddressesOf(needs)
 		}
 	}
 	secrets, err := s.secretsOf(definitions)
@@ -114,7 +115,7 @@ func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, [
 	disks, markers, err := s.disksOf(ctx, definitions[0])
 	return &v1alpha1.GuestFacts{
 		Name: seen.domain.Name, HostUUID: host.UUID, SerialPorts: int32(ports), Secrets: secrets, Emulator: emulator,
-		Resources: resourcesOf(definitions, s.lm.Spec.MigrateData), Disks: disks,
+		MACAddresses: macs, Resources: resourcesOf(definitions, s.lm.Spec.MigrateData), Disks: disks,
 	}, markers, allOf(append(problems, err))
 }
 

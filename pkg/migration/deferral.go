@@ -21,6 +21,8 @@ func MayWait(before, after *v1alpha1.LiveMigrationStatus) bool {
 		return false
 	case after.CompletionTime != nil:
 		return false
+	case hasNotice(after, v1alpha1.NoticeSwitchedOver) && !hasNotice(before, v1alpha1.NoticeSwitchedOver):
+		return false // Networks may wait for it, and the guest's peers for them.
 	}
 	return equality.Semantic.DeepEqual(withoutProgress(before), withoutProgress(after))
 }

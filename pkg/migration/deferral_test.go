@@ -22,6 +22,13 @@ func TestMayWait(t *testing.T) {
 		"a notice": {func(_, after *v1alpha1.LiveMigrationStatus) {
 			after.Notices = []v1alpha1.Notice{{Reason: v1alpha1.NoticePostCopyStarted}}
 		}, true},
+		"the switch-over": {func(_, after *v1alpha1.LiveMigrationStatus) {
+			after.Notices = []v1alpha1.Notice{{Reason: v1alpha1.NoticeSwitchedOver}}
+		}, false},
+		"a switch-over that was told": {func(before, after *v1alpha1.LiveMigrationStatus) {
+			before.Notices = []v1alpha1.Notice{{Reason: v1alpha1.NoticeSwitchedOver}}
+			after.Notices = []v1alpha1.Notice{{Reason: v1alpha1.NoticeSwitchedOver}, {Reason: v1alpha1.NoticePostCopyStarted}}
+		}, true},
 		"the place in the line": {func(_, after *v1alpha1.LiveMigrationStatus) { after.Queue.Position = 2 }, true},
 		"when the end was seen": {func(_, after *v1alpha1.LiveMigrationStatus) { after.Attempt.EndSeenTime = &now }, true},
 		"the first look":        {func(before, _ *v1alpha1.LiveMigrationStatus) { before.Phase = "" }, false},

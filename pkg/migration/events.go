@@ -1,8 +1,6 @@
 package migration
 
 import (
-	"slices"
-
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
@@ -24,7 +22,7 @@ func Events(before, after *v1alpha1.LiveMigrationStatus) []Event {
 	var out []Event
 	switched := false
 	for _, n := range after.Notices {
-		if slices.ContainsFunc(before.Notices, func(b v1alpha1.Notice) bool { return b.Reason == n.Reason }) {
+		if hasNotice(before, n.Reason) {
 			continue
 		}
 		switched = switched || n.Reason == v1alpha1.NoticePostCopyStarted

@@ -1,6 +1,7 @@
 package migration
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -145,6 +146,15 @@ func TestNotices(t *testing.T) {
 	stood.lm.Status.Source.GuestPaused = true
 	failed := makeMigration("m").ended(v1alpha1.CallFailed, "", "Running/Booted").onTarget("Absent", true)
 	failed.lm.Status.Progress = &v1alpha1.ProgressStatus{DowntimeMilliseconds: new(int64(9000))}
+	there := steered(func(*v1alpha1.SteeringStatus) {})
+	there.lm.Status.Target.ArrivedTime = &now
+	overThere := arrived(20)
+	overThere.lm.Status.Target.ArrivedTime = &now
+	unfinished := steered(func(s *v1alpha1.SteeringStatus) { s.PostCopyTime = &now })
+	unfinished.lm.Status.Target.ArrivedTime = &now
+	unfinished.lm.Status.Source.Guest.MACAddresses = []v1alpha1.MACAddress{"52:54:00:00:00:01", "52:54:00:00:00:02"}
+	earlier := steered(func(*v1alpha1.SteeringStatus) {})
+	earlier.lm.Status.Target.ArrivedTime, earlier.lm.Status.Target.AttemptID = &now, "an-earlier-one"
 	for _, c := range []struct {
 		name string
 		b    builder
@@ -173,6 +183,12 @@ func TestNotices(t *testing.T) {
 		{"post-copy that was over before it was seen to be", arrived(20).inPostCopy(), map[v1alpha1.NoticeReason]string{
 			v1alpha1.NoticePostCopyStarted: "", v1alpha1.NoticePostCopyCompleted: "",
 		}},
+		{"the guest is on the target", there, map[v1alpha1.NoticeReason]string{v1alpha1.NoticeSwitchedOver: "from node-a to node-b"}},
+		{"it is seen there with the end", overThere, map[v1alpha1.NoticeReason]string{v1alpha1.NoticeSwitchedOver: "from node-a to node-b"}},
+		{"it is there in post-copy", unfinished, map[v1alpha1.NoticeReason]string{
+			v1alpha1.NoticePostCopyStarted: "", v1alpha1.NoticeSwitchedOver: "to node-b, with the MAC addresses 52:54:00:00:00:01, 52:54:00:00:00:02",
+		}},
+		{"it was there in an earlier attempt", earlier, nil},
 		{"a short downtime", arrived(500), nil},
 		{"a long downtime", arrived(501), map[v1alpha1.NoticeReason]string{v1alpha1.NoticeDowntimeExceeded: "for 501 ms at its switch-over, longer than options.maxDowntimeMilliseconds allows (500 ms)"}},
 		{"a long downtime that is allowed", allowed, nil},
@@ -260,6 +276,24 @@ func TestThreeRequestsAreNamed(t *testing.T) {
 		}
 		if got := summarize(b, epoch, nil).Status.Notices; len(got) == 0 || !strings.Contains(got[0].Message, want) {
 			t.Errorf("of %d requests: %+v", tokens, got)
+		}
+	}
+}
+
+// TestTheSwitchOverFitsIntoAnEvent, however many network cards the guest has.
+func TestTheSwitchOverFitsIntoAnEvent(t *testing.T) {
+	for count, want := range map[int]string{
+		0: "to node-b", 32: "52:54:00:00:00:1f", 33: "52:54:00:00:00:1f and 1 more, which are in status.source.guest.macAddresses",
+		64: "52:54:00:00:00:1f and 32 more, which are in status.source.guest.macAddresses",
+	} {
+		b := steered(func(*v1alpha1.SteeringStatus) {})
+		b.lm.Status.Target.ArrivedTime = new(metav1.NewMicroTime(epoch))
+		for i := range count {
+			b.lm.Status.Source.Guest.MACAddresses = append(b.lm.Status.Source.Guest.MACAddresses, v1alpha1.MACAddress(fmt.Sprintf("52:54:00:00:00:%02x", i)))
+		}
+		got := summarize(b, epoch, []Node{node("node-a"), node("node-b")}).Status.Notices
+		if len(got) != 1 || !strings.HasSuffix(got[0].Message, want) || len(got[0].Message) > 900 {
+			t.Errorf("with %d, the notices are %+v, want one that ends with %q", count, got, want)
 		}
 	}
 }

@@ -57,6 +57,7 @@ func (s *summarizer) note() {
 		s.notice(v1alpha1.NoticeCompletionForced, s.completionForced(source))
 		s.notice(v1alpha1.NoticePausedForCompletion, s.pausedForCompletion(source))
 		s.notice(v1alpha1.NoticePostCopyStarted, s.postCopyStarted(source))
+		s.notice(v1alpha1.NoticeSwitchedOver, s.switchedOver(source))
 		s.notice(v1alpha1.NoticePostCopyCompleted, s.postCopyCompleted(source))
 	}
 	s.notice(v1alpha1.NoticeDowntimeExceeded, s.downtimeExceeded(source))
@@ -65,13 +66,16 @@ func (s *summarizer) note() {
 // notice adds a notice, unless it is there already or has nothing to say.
 func (s *summarizer) notice(reason v1alpha1.NoticeReason, message string) {
 	st := &s.out.Status
-	known := slices.ContainsFunc(st.Notices, func(n v1alpha1.Notice) bool { return n.Reason == reason })
-	if message == "" || known {
+	if message == "" || hasNotice(st, reason) {
 		return
 	}
 	st.Notices = append(st.Notices, v1alpha1.Notice{
 		Reason: reason, Message: Shorten(message, MaxMessage), Time: metav1.NewMicroTime(s.now),
 	})
+}
+
+func hasNotice(st *v1alpha1.LiveMigrationStatus, reason v1alpha1.NoticeReason) bool {
+	return slices.ContainsFunc(st.Notices, func(n v1alpha1.Notice) bool { return n.Reason == reason })
 }
 
 func (s *summarizer) partsKept(source *v1alpha1.SourceStatus) string {
@@ -142,6 +146,35 @@ func (s *summarizer) postCopyStarted(source *v1alpha1.SourceStatus) string {
 	}
 	return fmt.Sprintf("The guest runs on %s in post-copy; the rest of its memory is being copied from %s. Both hosts and the network "+
 		"between them must stay up until that is done, and the migration can no longer be cancelled", s.lm.Status.TargetNode, s.lm.Status.SourceNode)
+}
+
+// mostMACAddresses is how many the notice of the switch-over names, so that it fits into an
+// event.
+const mostMACAddresses = 32
+
+// switchedOver tells those who look after the network where the guest is to be found from now
+// on. The target reports it at once, long before both sides have agreed on the outcome.
+func (s *summarizer) switchedOver(source *v1alpha1.SourceStatus) string {
+	target := CurrentTarget(s.lm)
+	if target == nil || target.ArrivedTime == nil {
+		return ""
+	}
+	message := fmt.Sprintf("The guest has switched over from %s to %s", s.lm.Status.SourceNode, s.lm.Status.TargetNode)
+	if source.Guest == nil || len(source.Guest.MACAddresses) == 0 {
+		return message
+	}
+	macs := source.Guest.MACAddresses
+	for i, mac := range macs[:min(len(macs), mostMACAddresses)] {
+		separator := ", "
+		if i == 0 {
+			separator = ", with the MAC addresses "
+		}
+		message += separator + string(mac)
+	}
+	if more := len(macs) - mostMACAddresses; more > 0 {
+		message += fmt.Sprintf(" and %d more, which are in status.source.guest.macAddresses", more)
+	}
+	return message
 }
 
 func (s *summarizer) postCopyCompleted(source *v1alpha1.SourceStatus) string {

@@ -39,6 +39,8 @@ type Needs struct {
 	MemoryBytes, HugePageBytes uint64
 	// Networks are the names of libvirt's networks to which it is connected, each once.
 	Networks []string
+	// MACAddresses are those of its interfaces, in lower case, each once.
+	MACAddresses []string
 }
 
 // maxSerialPorts bounds how many ports an agent is asked to reserve.
@@ -71,6 +73,10 @@ func ReadNeeds[Text ~string | ~[]byte](domainXML Text) (Needs, error) {
 		name := i.Child("source").Value("network")
 		if i.Value("type") == "network" && name != "" && !slices.Contains(needs.Networks, name) {
 			needs.Networks = append(needs.Networks, name)
+		}
+		mac, ok := parseMAC(i.Child("mac").Value("address"))
+		if ok && !slices.Contains(needs.MACAddresses, mac) {
+			needs.MACAddresses = append(needs.MACAddresses, mac)
 		}
 	}
 	needs.Virtio = isVirtio(doc.Root.Child("devices"))

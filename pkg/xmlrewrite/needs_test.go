@@ -96,6 +96,27 @@ func TestNeedsOnTheTarget(t *testing.T) {
 	}
 }
 
+// TestMACAddressesOfAGuest are those of all its interfaces, as libvirt understands them.
+func TestMACAddressesOfAGuest(t *testing.T) {
+	t.Parallel()
+	nic := func(mac string) string {
+		return "<interface type='bridge'><mac address='" + mac + "'/><source bridge='br0'/></interface>"
+	}
+	for devices, want := range map[string][]string{
+		"": nil,
+		nic("52:54:00:AA:bb:01") + nic("52:54:0:aa:bb:2"):                                                 {"52:54:00:aa:bb:01", "52:54:00:aa:bb:02"},
+		nic("52:54:00:aa:bb:01") + nic("52:54:00:AA:BB:01"):                                               {"52:54:00:aa:bb:01"},
+		nic("nonsense") + "<interface type='user'/>" + nic("52:54:00:aa:bb:01"):                           {"52:54:00:aa:bb:01"},
+		"<interface type='hostdev'><mac address='52:54:00:aa:bb:03'/></interface>":                        {"52:54:00:aa:bb:03"},
+		"<hostdev><source><mac address='52:54:00:aa:bb:04'/></source></hostdev>" + nic("52:54:00:0:0:05"): {"52:54:00:00:00:05"},
+	} {
+		got, err := ReadNeeds("<domain><devices>" + devices + "</devices></domain>")
+		if err != nil || !slices.Equal(got.MACAddresses, want) {
+			t.Errorf("%s: %v, %v; want %v", devices, got.MACAddresses, err, want)
+		}
+	}
+}
+
 // TestNeedsOfVirtio: what some versions of QEMU refuse.
 func TestNeedsOfVirtio(t *testing.T) {
 	t.Parallel()

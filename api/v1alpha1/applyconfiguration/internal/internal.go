@@ -295,6 +295,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: hostUUID
       type:
         scalar: string
+    - name: macAddresses
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.MACAddress
+          elementRelationship: associative
     - name: name
       type:
         scalar: string

@@ -2,6 +2,10 @@
 
 package v1alpha1
 
+import (
+	apiv1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+)
+
 // GuestFactsApplyConfiguration represents a declarative configuration of the GuestFacts type for use
 // with apply.
 //
@@ -20,6 +24,9 @@ type GuestFactsApplyConfiguration struct {
 	Emulator *GuestEmulatorApplyConfiguration `json:"emulator,omitempty"`
 	// disks are those that options.storageCopy is about.
 	Disks []GuestDiskApplyConfiguration `json:"disks,omitempty"`
+	// macAddresses are those of its network interfaces, in the order of its definition, in lower
+	// case. They are the same on the target. Of more than 64, the rest is left out.
+	MACAddresses []apiv1alpha1.MACAddress `json:"macAddresses,omitempty"`
 	// resources are what the guest takes of its host.
 	Resources *GuestResourcesApplyConfiguration `json:"resources,omitempty"`
 }
@@ -84,6 +91,16 @@ func (b *GuestFactsApplyConfiguration) WithDisks(values ...*GuestDiskApplyConfig
 			panic("nil value passed to WithDisks")
 		}
 		b.Disks = append(b.Disks, *values[i])
+	}
+	return b
+}
+
+// WithMACAddresses adds the given value to the MACAddresses field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the MACAddresses field.
+func (b *GuestFactsApplyConfiguration) WithMACAddresses(values ...apiv1alpha1.MACAddress) *GuestFactsApplyConfiguration {
+	for i := range values {
+		b.MACAddresses = append(b.MACAddresses, values[i])
 	}
 	return b
 }
