@@ -180,6 +180,13 @@ bench-overhead: lab-deps controlplane ## Measure what a LiveMigration costs over
 bench-convergence: lab-deps controlplane ## Compare Adaptive, Stepped and libvirt alone on guests that write. Needs root.
 	go run -tags '$(TAGS)' ./test/bench/convergence -svg bin/convergence.svg
 
+# What else bench-outage's command takes, such as -rounds=12.
+OUTAGE_FLAGS ?=
+
+.PHONY: bench-outage
+bench-outage: lab-deps controlplane ## Measure for how long a guest's peers miss it, against the downtime that is reported. Needs root.
+	go run -tags '$(TAGS)' ./test/bench/outage $(OUTAGE_FLAGS)
+
 .PHONY: bench-agent
 bench-agent: lab-deps controlplane ## Measure what it costs an agent to steer 50 migrations at once. Needs root.
 	go run -tags '$(TAGS)' ./test/bench/agentload
