@@ -9,6 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/agent"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
 )
 
 // requireEvent waits for an event of a reason, of which there must be one, and returns
@@ -42,6 +44,38 @@ func TestEventsTellWhoForcedTheCompletion(t *testing.T) {
 	}
 	w.requireEvent(m, corev1.EventTypeNormal, string(v1alpha1.NoticePausedForCompletion))
 	w.requireEvent(m, corev1.EventTypeNormal, v1alpha1.ReasonMigrated)
+	w.requireNoEventTwice(m)
+}
+
+// TestTheSwitchOverIsToldBeforeTheEnd: the network need not wait for both sides to agree.
+func TestTheSwitchOverIsToldBeforeTheEnd(t *testing.T) {
+	t.Parallel()
+	w, g, a, b := newPair(t)
+	m := w.migrate(g, "b")
+	acts := successfulMove(m, g, a, b)
+	carryOut(m, acts[:1])
+	a.asSource(m, func(r *agent.SourceReport) {
+		r.Section.Guest.MACAddresses = []v1alpha1.MACAddress{"52:54:00:00:00:01", "52:54:00:00:00:02"}
+	})
+	carryOut(m, acts[1:6])
+	if n := w.countEvents(m)[string(v1alpha1.NoticeSwitchedOver)]; n != 0 {
+		t.Error("the switch-over is told although the guest is only awaited")
+	}
+	b.asTarget(m, func(s *v1alpha1.TargetStatus) {
+		sees(hypervisor.StateRunning, false)(s)
+		s.ArrivedTime = microNow()
+	})
+	note := w.requireEvent(m, corev1.EventTypeNormal, string(v1alpha1.NoticeSwitchedOver))
+	if !strings.Contains(note, "to "+b.node+", with the MAC addresses 52:54:00:00:00:01, 52:54:00:00:00:02") {
+		t.Errorf("the event lacks the node or the addresses: %s", note)
+	}
+	if m.latest().Status.Source.End != nil {
+		t.Error("the source has ended before")
+	}
+	a.leaves(g)
+	b.arrives(g)
+	a.asSource(m, sourceDone)
+	m.awaitReason(v1alpha1.ReasonMigrated)
 	w.requireNoEventTwice(m)
 }
 
