@@ -24,8 +24,12 @@ const maxMACAddresses = 64
 
 // macAddressesOf are what the guest's peers know it by, no more than the API takes.
 func macAddressesOf(needs xmlrewrite.Needs) []v1alpha1.MACAddress {
-	var out []v1alpha1.MACAddress
-	for _, mac := range needs.MACAddresses[:min(len(needs.MACAddresses), maxMACAddresses)] {
+	macs := needs.MACAddresses[:min(len(needs.MACAddresses), maxMACAddresses)]
+	if len(macs) == 0 {
+		return nil
+	}
+	out := make([]v1alpha1.MACAddress, 0, len(macs))
+	for _, mac := range macs {
 		out = append(out, v1alpha1.MACAddress(mac))
 	}
 	return out

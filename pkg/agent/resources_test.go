@@ -169,7 +169,7 @@ func TestNoMoreMACAddressesThanTheAPITakes(t *testing.T) {
 			needs.MACAddresses = append(needs.MACAddresses, fmt.Sprintf("52:54:00:00:00:%02x", i))
 		}
 		got := macAddressesOf(needs)
-		if len(got) != want || want > 0 && got[want-1] != v1alpha1.MACAddress(needs.MACAddresses[want-1]) {
+		if len(got) != want || want == 0 && got != nil || want > 0 && got[want-1] != v1alpha1.MACAddress(needs.MACAddresses[want-1]) {
 			t.Errorf("of %d, the first %d are told: %v", count, len(got), got)
 		}
 	}

@@ -164,13 +164,11 @@ func (s *summarizer) switchedOver(source *v1alpha1.SourceStatus) string {
 		return message
 	}
 	macs := source.Guest.MACAddresses
-	for i, mac := range macs[:min(len(macs), mostMACAddresses)] {
-		separator := ", "
-		if i == 0 {
-			separator = ", with the MAC addresses "
-		}
-		message += separator + string(mac)
+	var named []string
+	for _, mac := range macs[:min(len(macs), mostMACAddresses)] {
+		named = append(named, string(mac))
 	}
+	message += ", with the MAC addresses " + strings.Join(named, ", ")
 	if more := len(macs) - mostMACAddresses; more > 0 {
 		message += fmt.Sprintf(" and %d more, which are in status.source.guest.macAddresses", more)
 	}

@@ -70,14 +70,7 @@ func ReadNeeds[Text ~string | ~[]byte](domainXML Text) (Needs, error) {
 	needs.readCPU(doc)
 	needs.readMemory(doc)
 	for _, i := range doc.devices("interface") {
-		name := i.Child("source").Value("network")
-		if i.Value("type") == "network" && name != "" && !slices.Contains(needs.Networks, name) {
-			needs.Networks = append(needs.Networks, name)
-		}
-		mac, ok := parseMAC(i.Child("mac").Value("address"))
-		if ok && !slices.Contains(needs.MACAddresses, mac) {
-			needs.MACAddresses = append(needs.MACAddresses, mac)
-		}
+		needs.readInterface(i)
 	}
 	needs.Virtio = isVirtio(doc.Root.Child("devices"))
 	return needs, nil
@@ -101,6 +94,17 @@ func ReadNeedsOnTarget[Text ~string | ~[]byte](domainXML, other Text, data *v1al
 	}
 	needs, err = ReadNeeds(plan.Apply())
 	return needs, err == nil
+}
+
+func (n *Needs) readInterface(i *xmltree.Node) {
+	name := i.Child("source").Value("network")
+	if i.Value("type") == "network" && name != "" && !slices.Contains(n.Networks, name) {
+		n.Networks = append(n.Networks, name)
+	}
+	mac, ok := parseMAC(i.Child("mac").Value("address"))
+	if ok && !slices.Contains(n.MACAddresses, mac) {
+		n.MACAddresses = append(n.MACAddresses, mac)
+	}
 }
 
 func (n *Needs) readMemory(doc *guest) {

@@ -51,6 +51,7 @@ func TestPeersFindTheGuest(t *testing.T) {
 		t.Logf("%s was silent for %s", signal, contact.LongestSilence(signal, began, time.Now()).Length())
 	}
 
+	env.requireEvent(t, lm, v1alpha1.NoticeSwitchedOver, mac)
 	if macs := lm.Status.Source.Guest.MACAddresses; len(macs) != 2 || macs[0] != mac {
 		t.Errorf("the MAC addresses are %v, want %s and another", macs, mac)
 	}
@@ -63,4 +64,21 @@ func TestPeersFindTheGuest(t *testing.T) {
 	case lm.Status.Notices[i].Time.After(lm.Status.CompletionTime.Time):
 		t.Errorf("the switch-over is told at %s, after the end at %s", lm.Status.Notices[i].Time, lm.Status.CompletionTime)
 	}
+}
+
+// requireEvent waits for the event of a notice, as a network controller or a person does.
+func (e *environment) requireEvent(t *testing.T, lm *v1alpha1.LiveMigration, reason v1alpha1.NoticeReason, says string) {
+	t.Helper()
+	var out string
+	var err error
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(pollInterval) {
+		out, err = e.lab.ControlPlane().Kubectl(t.Context(), "get", "events", "-A", "--field-selector", "reason="+string(reason),
+			"-o", `jsonpath={range .items[*]}{.involvedObject.name} {.message}{"\n"}{end}`)
+		for line := range strings.Lines(out) {
+			if strings.HasPrefix(line, lm.Name+" ") && strings.Contains(line, says) {
+				return
+			}
+		}
+	}
+	t.Errorf("no event %s of %s says %s (%v): %s", reason, lm.Name, says, err, out)
 }

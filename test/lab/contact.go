@@ -185,7 +185,7 @@ func openPing(p *Peer, guest netip.Addr) (*line, error) {
 		socket, err = net.DialIP("ip4:icmp", nil, &net.IPAddr{IP: guest.AsSlice()})
 		return err
 	})
-	id := uint16(rand.Uint32()) //nolint:gosec // Any number will do, and half of it is enough.
+	id := uint16(rand.Uint32()) // Half of it is enough.
 	return &line{
 		signal: Ping, socket: socket,
 		call: func(number uint16) []byte { return echoRequest(id, number) },
@@ -238,7 +238,7 @@ func echoRequest(id, number uint16) []byte {
 	}
 	sum = sum>>16 + sum&0xffff
 	sum += sum >> 16
-	binary.BigEndian.PutUint16(packet[2:], ^uint16(sum)) //nolint:gosec // The carry is in it.
+	binary.BigEndian.PutUint16(packet[2:], ^uint16(sum))
 	return packet
 }
 

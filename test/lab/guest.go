@@ -187,10 +187,8 @@ func (c GuestConfig) withDefaults() (GuestConfig, error) {
 	if len(c.TCPSerials) > maxTCPSerials {
 		return c, fmt.Errorf("checking guest %s: there are %d free serial ports, not %d", c.Name, maxTCPSerials, len(c.TCPSerials))
 	}
-	for i, nic := range c.NICs {
-		if nic.Address.IsValid() && (i > 0 || c.Tiny || !GuestNetwork.Contains(nic.Address)) {
-			return c, fmt.Errorf("checking guest %s: only the first network card may have an address, of %s, and none of a tiny guest", c.Name, GuestNetwork)
-		}
+	if err := c.checkAddresses(); err != nil {
+		return c, fmt.Errorf("checking guest %s: %w", c.Name, err)
 	}
 	if c.UUID == "" {
 		c.UUID = uuid.NewString()
@@ -207,6 +205,16 @@ func (c GuestConfig) withDefaults() (GuestConfig, error) {
 	c.VCPUs = max(c.VCPUs, 1)
 	c.Machine = cmp.Or(c.Machine, machineType)
 	return c.withDevices(), nil
+}
+
+// checkAddresses refuses addresses that the guest would not have.
+func (c GuestConfig) checkAddresses() error {
+	for i, nic := range c.NICs {
+		if nic.Address.IsValid() && (i > 0 || c.Tiny || !GuestNetwork.Contains(nic.Address)) {
+			return fmt.Errorf("only the first network card may have an address, of %s, and none of a tiny guest", GuestNetwork)
+		}
+	}
+	return nil
 }
 
 // withDevices fills in what the configuration of the devices leaves open.

@@ -12,7 +12,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
@@ -164,32 +163,37 @@ func (b *bench) migrate(ctx context.Context, s strategy, to *lab.Host) (lm *v1al
 		return nil, told, fmt.Errorf("watching the LiveMigration: %w", err)
 	}
 	defer w.Stop()
-	asked := !s.forced
+	toForce := s.forced
 	for event := range w.ResultChan() {
 		now, ok := event.Object.(*v1alpha1.LiveMigration)
-		if !ok || event.Type == watch.Error {
+		if !ok {
 			continue
 		}
 		if told.IsZero() && switchedOver(now) {
 			told = time.Now()
 		}
-		if p := now.Status.Progress; !asked && p != nil && p.MemoryIteration >= 3 {
-			asked = true
+		if toForce && now.Status.Progress != nil && now.Status.Progress.MemoryIteration >= 3 {
+			toForce = false
 			if err := b.force(ctx, now); err != nil {
 				return nil, told, err
 			}
 		}
-		if !migration.Finished(now) {
-			continue
-		}
-		if !meta.IsStatusConditionTrue(now.Status.Conditions, v1alpha1.ConditionSucceeded) {
-			return nil, told, fmt.Errorf("the migration failed: %+v", now.Status.Conditions)
-		}
-		if now.Status.DowntimeMilliseconds != nil {
-			return now, told, nil
+		if over, err := isOver(now); over || err != nil {
+			return now, told, err
 		}
 	}
 	return nil, told, errors.Join(errors.New("the migration does not end, or its downtime is not told"), ctx.Err())
+}
+
+// isOver tells whether a migration has succeeded and all is known of it.
+func isOver(lm *v1alpha1.LiveMigration) (bool, error) {
+	if !migration.Finished(lm) {
+		return false, nil
+	}
+	if !meta.IsStatusConditionTrue(lm.Status.Conditions, v1alpha1.ConditionSucceeded) {
+		return false, fmt.Errorf("the migration failed: %+v", lm.Status.Conditions)
+	}
+	return lm.Status.DowntimeMilliseconds != nil, nil
 }
 
 func switchedOver(lm *v1alpha1.LiveMigration) bool {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
@@ -36,13 +37,15 @@ func (m move) outage() time.Duration {
 func (m move) beyond() time.Duration { return m.outage() - m.downtime }
 
 func (m move) String() string {
-	text := fmt.Sprintf("%-9s downtime %4d ms, outage %4d ms (", m.strategy, m.downtime.Milliseconds(), m.outage().Milliseconds())
+	var text strings.Builder
+	fmt.Fprintf(&text, "%-9s downtime %4d ms, outage %4d ms (", m.strategy, m.downtime.Milliseconds(), m.outage().Milliseconds())
 	for _, s := range lab.Signals() {
 		if silence, ok := m.silence[s]; ok {
-			text += fmt.Sprintf("%s %d, ", s, silence.Milliseconds())
+			fmt.Fprintf(&text, "%s %d, ", s, silence.Milliseconds())
 		}
 	}
-	return text + fmt.Sprintf("at other times %d), told after %d ms", m.noise.Milliseconds(), m.told.Milliseconds())
+	fmt.Fprintf(&text, "at other times %d), told after %d ms", m.noise.Milliseconds(), m.told.Milliseconds())
+	return text.String()
 }
 
 // listener is what a peer has heard.

@@ -66,14 +66,20 @@ func (p *params) set(name, value string) (err error) {
 	case "control":
 		p.control = value
 	case "address":
-		p.address, err = netip.ParsePrefix(value)
-		if err == nil && !p.address.Addr().Is4() {
-			err = errors.New("the address must be one of IPv4")
-		}
+		p.address, err = parseAddress(value)
 	default:
 		err = errors.New("no such parameter")
 	}
 	return err
+}
+
+// parseAddress reads an IPv4 address with the length of its network's prefix.
+func parseAddress(text string) (netip.Prefix, error) {
+	address, err := netip.ParsePrefix(text)
+	if err == nil && !address.Addr().Is4() {
+		err = errors.New("the address must be one of IPv4")
+	}
+	return address, err
 }
 
 // parsePattern returns the share of writes, in percent, that a pattern sends to
