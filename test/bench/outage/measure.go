@@ -79,7 +79,8 @@ func measure(strategy string, quiet bool, lm *v1alpha1.LiveMigration, told time.
 		silence := heard.LongestSilence(s, from, to)
 		m.silence[s] = silence.Length()
 		if s != lab.Stream {
-			m.noise = max(m.noise, heard.LongestSilence(s, began, from).Length(), heard.LongestSilence(s, to, ended).Length())
+			m.noise = max(m.noise, heard.LongestSilence(s, began, earlier(from, silence.From)).Length(),
+				heard.LongestSilence(s, later(to, silence.To), ended).Length())
 			if back.IsZero() || silence.To.Before(back) {
 				back = silence.To
 			}
@@ -87,4 +88,18 @@ func measure(strategy string, quiet bool, lm *v1alpha1.LiveMigration, told time.
 	}
 	m.told = told.Sub(back)
 	return m
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

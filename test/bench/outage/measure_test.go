@@ -67,6 +67,21 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
+// TestNoiseIsNotTheOutage, even if that lasts beyond the time in which it is looked for.
+func TestNoiseIsNotTheOutage(t *testing.T) {
+	epoch := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := func(ms int) time.Time { return epoch.Add(time.Duration(ms) * time.Millisecond) }
+	downtime := int64(0)
+	lm := &v1alpha1.LiveMigration{Status: v1alpha1.LiveMigrationStatus{
+		DowntimeMilliseconds: &downtime, Target: &v1alpha1.TargetStatus{ArrivedTime: &metav1.MicroTime{Time: at(10_000)}},
+	}}
+	heard := script{lab.Ping: {{From: at(1000), To: at(1020)}, {From: at(8000), To: at(30_000)}, {From: at(31_000), To: at(31_030)}}}
+	m := measure("precopy", true, lm, at(10_090), heard, at(0), at(32_000))
+	if m.outage() != 22*time.Second || m.noise != 30*time.Millisecond {
+		t.Errorf("the outage is %s, the noise %s", m.outage(), m.noise)
+	}
+}
+
 func TestReport(t *testing.T) {
 	ms := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 	var moves []move
