@@ -19,6 +19,17 @@ func TestSample(t *testing.T) {
 	if err := u.try(dir, func(mutant) {}); err != nil {
 		t.Fatal(err)
 	}
+	tests, err := u.tests(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range tests {
+		for id := range one.reaches {
+			if code := u.mutants[id-1].code; strings.HasPrefix(code, "func deadline") != (one.name == "TestDeadline") {
+				t.Errorf("%s reaches %s", one.name, code)
+			}
+		}
+	}
 	got := map[string]int{}
 	for _, m := range u.mutants {
 		got[fmt.Sprintf("%s %s: %s", m.status, m.kind, m.code)]++

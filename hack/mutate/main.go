@@ -3,7 +3,7 @@
 // there were and how many percent of them were killed.
 //
 // All mutants of a package are built into one test program, each with a switch, which is
-// then run once for each of them: see switch.go.txt.
+// then run once for each of them, with the tests that reach it: see switch.go.txt.
 //
 // A mutant that changes nothing anybody could see is listed in equivalent.txt with the
 // reason, and is not counted.
