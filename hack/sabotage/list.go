@@ -4,9 +4,11 @@ import "slices"
 
 // Files of the product.
 const (
+	adoptFile    = "pkg/agent/adopt.go"
 	answersFile  = "pkg/migration/answers.go"
 	outcomeFile  = "pkg/migration/outcome.go"
 	requestsFile = "pkg/migration/requests.go"
+	scheduleFile = "pkg/migration/schedule.go"
 	sourceFile   = "pkg/migration/source.go"
 	targetFile   = "pkg/migration/target.go"
 	ttlFile      = "controllers/ttl_controller.go"
@@ -22,7 +24,7 @@ const (
 // user had paused counts as paused by us: such a guest is not paused a second time, so that
 // there is nothing to resume.
 func sabotages() []sabotage {
-	return slices.Concat(startSabotages(), objectSabotages(), verdictSabotages(), afterSabotages())
+	return slices.Concat(startSabotages(), placeSabotages(), objectSabotages(), verdictSabotages(), afterSabotages(), successorSabotages())
 }
 
 // notYet are those that the simulation is known to miss, or to find by luck alone, with the
@@ -40,7 +42,7 @@ func notYet() map[string]string {
 func startSabotages() []sabotage {
 	return []sabotage{
 		{"limits", "more guests are copied at once than may", []change{{
-			"pkg/migration/schedule.go", "func (s *scheduler) lacks(c *Claim) (x slot, ok bool) {\n",
+			scheduleFile, "func (s *scheduler) lacks(c *Claim) (x slot, ok bool) {\n",
 			"func (s *scheduler) lacks(c *Claim) (x slot, ok bool) {\n\tif s != nil {\n\t\treturn slot{}, false\n\t}\n",
 		}}},
 		{"no-grant", "a copy begins without its slot", []change{{
@@ -49,6 +51,15 @@ func startSabotages() []sabotage {
 		{"ledger", "of two managers, each promises the same slot", []change{{
 			"controllers/ledger.go", ".WithUID(l.uid).WithResourceVersion(l.version).", ".WithUID(l.uid).",
 		}}},
+		{"slot-early", "the slots of a source that was given up go to others while it copies", []change{{
+			scheduleFile, "return since != nil && now.Sub(since.Time) >= MissingTimeout", "return since != nil",
+		}}},
+		{"slot-of-half", "the cluster's slot of a migration goes to another as soon as it is in post-copy", []change{{
+			scheduleFile, "c.Stalled = Interrupted(source) && now.Sub(source.Recovery.BrokenTime.Time) >= stalledAfter", "c.Stalled = InPostCopy(source)",
+		}}},
+		{"copy-over", "slots are given back while the guest is copied", []change{{
+			scheduleFile, "lostInPostCopy(lm, source, target):", "lostInPostCopy(lm, source, target), target != nil && target.IncomingTime != nil:",
+		}}},
 		{"intent", "a job begins whose migration the manager has ended meanwhile", []change{{
 			"pkg/agent/source_start.go", "SourceReport{Section: section}, true)", "SourceReport{Section: section}, false)",
 		}}},
@@ -56,6 +67,54 @@ func startSabotages() []sabotage {
 			{sourceFile, "\tcase DryRun(lm) && section.Guest != nil:\n\t\treturn SourcePlan\n", ""},
 			{sourceFile, "case section.Problem == nil && lm.Status.Attempt.CopyGrantedTime != nil:", "case section.Problem == nil && (DryRun(lm) || lm.Status.Attempt.CopyGrantedTime != nil):"},
 		}},
+	}
+}
+
+// placeSabotages are about what a guest takes of its target, and how it is sent.
+func placeSabotages() []sabotage {
+	return []sabotage{
+		{"ports", "a port is promised to two guests", []change{{
+			"pkg/agent/ports.go", "used[port] = used[port] || other != uid", "used[port] = used[port] || other == \"\"",
+		}}},
+		{"ports-there", "a port is promised that a guest of the target has", []change{{
+			"pkg/agent/target.go", "\tfor _, d := range guests.domains {\n\t\tif !d.Active() {\n\t\t\tcontinue\n\t\t}\n", "\tfor _, d := range guests.domains {\n\t\tif d.UUID != \"\" {\n\t\t\tcontinue\n\t\t}\n",
+		}}},
+		{"memory", "memory is promised to two guests", []change{{
+			"pkg/agent/resources.go", "\t\tif other != uid {\n\t\t\tothers = append", "\t\tif other == \"\" {\n\t\t\tothers = append",
+		}}},
+		{"memory-early", "what was promised to a guest is given to others before it has come", []change{{
+			"pkg/agent/resources.go", "if target.ArrivedTime != nil || source.End != nil ||", "if target.ReadyTime != nil ||",
+		}}},
+		{"promises-forgotten", "an agent that starts again does not know what its predecessor has promised", []change{
+			{"pkg/agent/node.go", "\t\tn.ports.keep(lm.UID, section.Offer.Serial.Ports)\n", ""},
+			{"pkg/agent/resources.go", "\tn.claims.set(lm.UID, claimOf(lm, source, target))\n", ""},
+		}},
+		{"in-clear", "a guest is sent in clear that has to be encrypted", []change{{
+			"pkg/migration/transfer.go", "case unknown != \"\" && !required:", "case unknown != \"\":",
+		}}},
+		{"encrypted", "a guest is encrypted whose user does not want that", []change{{
+			"pkg/migration/transfer.go", "if o.Encryption == v1alpha1.EncryptionDisabled {", "if o.Encryption == v1alpha1.EncryptionDisabled && out.Encrypted {",
+		}, {
+			"pkg/migration/transfer.go", "case unknown != \"\" && !required:", "case unknown != \"\" && !required && o.Encryption != v1alpha1.EncryptionDisabled:",
+		}}},
+		{"resumed-in-clear", "post-copy is resumed in clear that was encrypted", []change{{
+			"pkg/agent/transfer.go", "TLS: t.Encrypted,", "TLS: t.Encrypted && s.section.Recovery == nil,",
+		}}},
+	}
+}
+
+// successorSabotages are about an agent that goes on with what another has begun.
+func successorSabotages() []sabotage {
+	return []sabotage{
+		{"first-report", "the first report of an agent takes back what its predecessor has sent", []change{{
+			adoptFile, "s.node.Recorder.RecordSource(ctx, foundation, report, true)", "s.node.Recorder.RecordSource(ctx, foundation, report, false)",
+		}}},
+		{"not-adopted", "an agent that starts again goes on from what it was told first", []change{{
+			adoptFile, "\ts.foundation.Store(s.lm)\n\tctx, cancel", "\tif ctx != nil {\n\t\treturn\n\t}\n\tctx, cancel",
+		}}},
+		{"prepared-again", "an agent that starts again prepares what its predecessor has prepared", []change{{
+			adoptFile, "if current == nil || current.AttemptID != s.attempt {", "if current == nil || current.AttemptID == s.attempt {",
+		}}},
 	}
 }
 

@@ -53,7 +53,7 @@ func (s *targetSession) checkEmulator(ctx context.Context, host hypervisor.HostI
 	}
 	fit, err := s.hv.CheckEmulator(ctx, needs)
 	node := s.node.Name
-	if err != nil || fit.Missing == "" {
+	if fit.Missing == "" {
 		s.noEmulatorSince = time.Time{}
 	}
 	switch {

@@ -56,7 +56,8 @@ type factReader struct {
 	tried chan struct{}
 	// known is what was read last; nil before.
 	known atomic.Pointer[known]
-	// all is when everything was read last.
+	// all is when everything was read last; zero while nothing is known, or it has to be read
+	// again.
 	all time.Time
 	// files is what was read of files last, and reading brings what is being read; nil if
 	// nothing is.
@@ -106,7 +107,7 @@ func (f *factReader) read(ctx context.Context) {
 	now := f.node.Clock.Now()
 	before := f.known.Load()
 	groups := hypervisor.FactGroups()
-	if before != nil && !f.all.IsZero() && now.Sub(f.all) < hostInterval {
+	if now.Sub(f.all) < hostInterval {
 		groups = slices.Concat(changing, slices.Collect(maps.Keys(before.facts.Errors)))
 	} else {
 		f.all = now

@@ -352,7 +352,7 @@ func credentials(c *hostfiles.Credentials) *v1alpha1.HostCredentials {
 func certificate(c hostfiles.Certificate) v1alpha1.HostCertificate {
 	out := v1alpha1.HostCertificate{State: v1alpha1.CertificateState(c.State)}
 	// The API's times have four digits for the year.
-	if year := c.NotAfter.Year(); !c.NotAfter.IsZero() && year >= 1000 && year <= 9999 {
+	if year := c.NotAfter.Year(); year >= 1000 && year <= 9999 { // That of no time is 1.
 		out.NotAfter = new(metav1.NewTime(c.NotAfter.UTC()))
 	}
 	return out

@@ -111,9 +111,16 @@ func apply(w *world, a act) {
 	}
 }
 
-// optionsOf are those that lead to post-copy, to a pause, or to giving up.
+// optionsOf are those that lead to post-copy, to a pause, or to giving up, and say how the
+// guest is sent.
 func optionsOf(kind int) object {
 	options := object{"maxDowntimeMilliseconds": int64(50 + kind*5)}
+	switch kind % 7 {
+	case 1, 4:
+		options["transfer"] = object{"encryption": string(v1alpha1.EncryptionRequired)}
+	case 2:
+		options["transfer"] = object{"encryption": string(v1alpha1.EncryptionDisabled)}
+	}
 	switch kind % 5 {
 	case 0, 3:
 		options["allowPostCopy"] = true
@@ -188,6 +195,7 @@ func define(w *world, a act) {
 
 func start(w *world, a act) {
 	w.observer.touch(w.guests[a.Guest])
+	w.observer.noteBrought(w.hosts[a.Node].name, w.guests[a.Guest].uuid, 0)
 	w.hosts[a.Node].libvirt.Start(w.guests[a.Guest].uuid)
 }
 
@@ -213,6 +221,7 @@ func migrateByHand(w *world, a act) {
 		if err != nil {
 			return
 		}
+		w.observer.noteBrought(target.Name(), uuid, portIn(xml))
 		postCopy := a.Kind%4 == 1
 		if postCopy {
 			w.people.Go(func() {

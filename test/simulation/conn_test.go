@@ -82,7 +82,7 @@ func (c *conn) DomainXML(ctx context.Context, uuid string, form hypervisor.XMLFo
 // Migrate implements hypervisor.Migrator.
 func (c *conn) Migrate(ctx context.Context, uuid string, params hypervisor.MigrateParams) error {
 	return tell(ctx, c, "Migrate"+uuid, func() error {
-		c.observer.noteMigrate(c.Name(), uuid)
+		c.observer.noteMigrate(c.Name(), uuid, params)
 		if err := c.backups.await(ctx, uuid); err != nil {
 			return err
 		}
@@ -92,7 +92,10 @@ func (c *conn) Migrate(ctx context.Context, uuid string, params hypervisor.Migra
 
 // RecoverPostCopy implements hypervisor.Migrator.
 func (c *conn) RecoverPostCopy(ctx context.Context, uuid string, params hypervisor.MigrateParams) error {
-	return tell(ctx, c, "RecoverPostCopy"+uuid, func() error { return c.Host.RecoverPostCopy(ctx, uuid, params) })
+	return tell(ctx, c, "RecoverPostCopy"+uuid, func() error {
+		c.observer.noteRecover(c.Name(), uuid, params)
+		return c.Host.RecoverPostCopy(ctx, uuid, params)
+	})
 }
 
 // JobStats implements hypervisor.Migrator.

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
 	"github.com/virtferry/virtferry/pkg/migration"
 )
@@ -39,8 +40,8 @@ func (o *observer) noteByHand(uuid string, more int) {
 }
 
 // noteMigrate judges that an agent is about to have libvirt begin a job: that it does was
-// recorded before, and the manager has given it a slot.
-func (o *observer) noteMigrate(host, uuid string) {
+// recorded before, that the manager has given it a slot, and how and to where the guest goes.
+func (o *observer) noteMigrate(host, uuid string, params hypervisor.MigrateParams) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	lm := o.recorded(host, uuid)
@@ -53,6 +54,8 @@ func (o *observer) noteMigrate(host, uuid string) {
 	case lm.Status.Attempt.CopyGrantedTime == nil:
 		o.breaks(withinLimits, "%s is started without a slot", lm.Name)
 	default:
+		o.checkPlace(lm, params.LiveXML)
+		o.checkTransfer(lm, params)
 		o.jobs.asked[uuid] = job{lm.Name, lm.UID, host, lm.Status.TargetNode}
 	}
 }

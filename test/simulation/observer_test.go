@@ -44,6 +44,8 @@ const (
 	withinLimits   promise = "no more go on at once than may"
 	settles        promise = "everything settles"
 	touchesNothing promise = "a dry run moves nothing"
+	ownPlace       promise = "no two guests have the same of a host"
+	sentAsAsked    promise = "a guest is sent as its user wants"
 )
 
 // violation is a promise that was broken.
@@ -107,6 +109,10 @@ type observer struct {
 	// times are when something was first so of a migration.
 	times map[types.UID]*times
 	jobs  jobs
+	// ports are those that guests have on hosts, by their definitions there, and byHand
+	// is whether a person has brought them there.
+	ports  map[spot]int
+	byHand map[spot]bool
 	// nodes are those that have a Hypervisor.
 	nodes map[string]bool
 	// told are the guests of which a migration that is gone said that they were paused.
@@ -119,7 +125,7 @@ type observer struct {
 func newObserver(w *world) *observer {
 	return &observer{
 		w: w, began: time.Now(), guests: map[string]*watched{}, moves: map[key]*v1alpha1.LiveMigration{}, excused: map[key]bool{},
-		times: map[types.UID]*times{}, jobs: newJobs(), nodes: map[string]bool{}, told: map[string]bool{}, said: report{rows: map[int]bool{}, phases: map[string]int{}, reasons: map[string]int{}},
+		times: map[types.UID]*times{}, jobs: newJobs(), ports: map[spot]int{}, byHand: map[spot]bool{}, nodes: map[string]bool{}, told: map[string]bool{}, said: report{rows: map[int]bool{}, phases: map[string]int{}, reasons: map[string]int{}},
 	}
 }
 

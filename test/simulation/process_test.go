@@ -159,8 +159,11 @@ func (w *world) startAgent(n *host) {
 		Recorder: node.NewRecorder(mgr.GetClient(), mgr.GetAPIReader(), hostClock.Now()),
 		Receive: agent.ReceiveConfig{
 			Endpoint:      v1alpha1.TargetEndpoint{Address: n.name, Transport: v1alpha1.TransportTCP},
-			ListenAddress: netip.MustParseAddr("192.0.2.1"), SerialPorts: agent.PortRange{First: 10000, Last: 10009},
+			ListenAddress: netip.MustParseAddr("192.0.2.1"), SerialPorts: agent.PortRange{First: firstPort, Last: lastPort},
 		},
+	}
+	if n.memory > 0 {
+		an.Files.System = kernel{w, n}
 	}
 	recorder := &node.HypervisorRecorder{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Node: n.name, Namespace: systemNamespace, Clock: hostClock,

@@ -76,6 +76,8 @@ type host struct {
 	agent   *process
 	skew    time.Duration
 	backups backups
+	// memory is how many bytes it has; 0 is not known.
+	memory uint64
 	// lost is whether it never comes back.
 	lost bool
 }
@@ -83,6 +85,8 @@ type host struct {
 // guest is a virtual machine.
 type guest struct {
 	uuid, name string
+	// memory is in bytes.
+	memory uint64
 }
 
 func (w *world) called(name string, n int) string { return fmt.Sprintf("%s-%d", name, n) }
@@ -158,6 +162,12 @@ func newWorld(p plan, say func(string, ...any)) *world {
 	for i := range p.Guests {
 		w.addGuest(i, luck)
 	}
+	room := newPace(p.Seed, "world/room")
+	for _, n := range w.hosts {
+		if room.chance(25) {
+			n.memory = w.usedOn(n.name) + uint64(100+room.number(300))<<20
+		}
+	}
 	w.startManager()
 	for _, n := range w.hosts {
 		w.startAgent(n)
@@ -176,9 +186,21 @@ func (w *world) addGuest(i int, luck *pace) {
 	if luck.chance(10) {
 		def.State, def.Reason = hypervisor.StatePaused, hypervisor.ReasonUser
 	}
+	g.memory = def.MemoryBytes
+	at, port := w.hosts[i%len(w.hosts)], firstPort+i/len(w.hosts)
+	def.LiveXML = definition(def, port)
+	if def.Persistent {
+		def.PersistentXML = def.LiveXML
+	}
 	w.guests = append(w.guests, g)
 	w.observer.begin(g, def.State == hypervisor.StatePaused)
-	w.hosts[i%len(w.hosts)].libvirt.AddGuest(def)
+	w.observer.notePort(at.name, g.uuid, port, false)
+	at.libvirt.AddGuest(def)
+}
+
+// hostNamed returns a host.
+func (w *world) hostNamed(name string) *host {
+	return w.hosts[slices.IndexFunc(w.hosts, func(n *host) bool { return n.name == name })]
 }
 
 // do has an act happen.

@@ -246,9 +246,11 @@ func apply[T any](h *Host, method Method, worker *request, effect func(*request)
 		return none, lostConnection(method)
 	}
 	if queue := h.failures[method]; len(queue) > 0 {
-		worker.finish()
 		h.failures[method] = queue[1:]
-		return none, injected(method, queue[0])
+		if queue[0] != nil {
+			worker.finish()
+			return none, injected(method, queue[0])
+		}
 	}
 	return effect(worker)
 }

@@ -15,7 +15,7 @@ type hang struct {
 }
 
 // FailNext makes the next calls of a method fail, with one of the errors each,
-// and without effect. Error makes such errors.
+// and without effect; nil lets one succeed. Error makes such errors.
 func (h *Host) FailNext(method Method, errs ...error) {
 	h.fleet.mu.Lock()
 	defer h.fleet.mu.Unlock()

@@ -1,0 +1,161 @@
+package simulation
+
+import (
+	"fmt"
+	"io/fs"
+	"regexp"
+	"strconv"
+	"testing/fstest"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
+	"github.com/virtferry/virtferry/pkg/migration"
+)
+
+// firstPort is the port of a guest's console on its first host: the first that other hosts
+// give to guests which come.
+const firstPort, lastPort = 10000, 10009
+
+// definition is a guest's, with a console on a TCP port of its host.
+func definition(guest fake.Guest, port int) hypervisor.DomainXML {
+	return hypervisor.DomainXML(fmt.Sprintf(`<domain type='kvm'>
+  <name>%s</name>
+  <uuid>%s</uuid>
+  <memory unit='KiB'>%d</memory>
+  <vcpu>1</vcpu>
+  <os><type arch='x86_64' machine='pc-i440fx-7.2'>hvm</type></os>
+  <devices>
+    <console type='tcp'>
+      <source mode='bind' host='192.0.2.1' service='%d'/>
+      <protocol type='raw'/>
+      <target type='serial' port='0'/>
+    </console>
+  </devices>
+</domain>
+`, guest.Name, guest.UUID, guest.MemoryBytes>>10, port))
+}
+
+var consolePort = regexp.MustCompile(`service=['"]([0-9]+)['"]`)
+
+// portIn is the port of the console in a definition; 0 if there is none.
+func portIn(xml hypervisor.DomainXML) int {
+	found := consolePort.FindStringSubmatch(string(xml))
+	if found == nil {
+		return 0
+	}
+	port, _ := strconv.Atoi(found[1])
+	return port
+}
+
+// spot is a guest's on a host.
+type spot struct{ host, uuid string }
+
+// kernel is what a host's kernel tells of its memory: what guests have that are there, or on
+// their way, is not available.
+type kernel struct {
+	w *world
+	n *host
+}
+
+// Open implements fs.FS.
+func (k kernel) Open(name string) (fs.File, error) {
+	available := k.n.memory - min(k.n.memory, k.w.usedOn(k.n.name))
+	text := fmt.Sprintf("MemTotal: %d kB\nMemAvailable: %d kB\n", k.n.memory>>10, available>>10)
+	return fstest.MapFS{"proc/meminfo": {Data: []byte(text)}}.Open(name) //nolint:wrapcheck // A file system.
+}
+
+// usedOn is how much memory the guests of a host have.
+func (w *world) usedOn(host string) (bytes uint64) {
+	for _, g := range w.guests {
+		if c := w.fleet.Copies(g.uuid)[host]; c.Active() {
+			bytes += c.MemoryBytes
+		}
+	}
+	return bytes
+}
+
+// notePort takes in which port a guest has on a host, and whether a person has brought it
+// there, who looks at nothing. The mutex is held.
+func (o *observer) notePort(host, uuid string, port int, byHand bool) {
+	o.ports[spot{host, uuid}], o.byHand[spot{host, uuid}] = port, byHand
+}
+
+// noteBrought takes in that a person brings a guest to a host.
+func (o *observer) noteBrought(host, uuid string, port int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.notePort(host, uuid, port, true)
+}
+
+// checkPlace judges what a guest will take of its target: neither the port nor the memory of
+// another that is there, or on its way there.
+func (o *observer) checkPlace(lm *v1alpha1.LiveMigration, xml hypervisor.DomainXML) {
+	target, guest := o.w.hostNamed(lm.Status.TargetNode), o.guests[lm.Status.DomainUUID]
+	port, needed := portIn(xml), guest.memory
+	for _, other := range o.w.guests {
+		at := spot{target.name, other.uuid}
+		if other.uuid == guest.uuid || !o.takes(at) {
+			continue
+		}
+		if o.byHand[at] || o.guests[other.uuid].excused {
+			return
+		}
+		needed += other.memory
+		if port != 0 && o.ports[at] == port {
+			o.breaks(ownPlace, "%s is to have port %d on %s, and %s has it", guest.name, port, target.name, other.name)
+		}
+	}
+	if target.memory != 0 && needed > target.memory {
+		o.breaks(ownPlace, "%s is to come to %s, whose guests need %d MiB then, and it has %d MiB", guest.name, target.name, needed>>20, target.memory>>20)
+	}
+	o.notePort(target.name, guest.uuid, port, false)
+}
+
+// takes reports whether a guest is on a host, or on its way there.
+func (o *observer) takes(at spot) bool {
+	if c := o.w.fleet.Copies(at.uuid)[at.host]; c.Active() {
+		return true
+	}
+	for _, j := range []job{o.jobs.asked[at.uuid], o.jobs.running[at.uuid]} {
+		if j.to == at.host && o.recordedOf(j) {
+			return true
+		}
+	}
+	return false
+}
+
+// recordedOf reports whether the migration of a job goes on, as far as anybody has said.
+func (o *observer) recordedOf(j job) bool {
+	for _, lm := range o.moves {
+		if source, target := migration.CurrentSource(lm), migration.CurrentTarget(lm); lm.UID == j.uid {
+			return !migration.Finished(lm) && source != nil && source.End == nil && target != nil && target.LostTime == nil
+		}
+	}
+	return false
+}
+
+// checkTransfer judges how a guest is sent: encrypted where its user wants that, and as its
+// status says.
+func (o *observer) checkTransfer(lm *v1alpha1.LiveMigration, params hypervisor.MigrateParams) {
+	wants, encrypted := v1alpha1.Encryption(""), params.Transfer.TLS
+	if options := lm.Spec.Options; options != nil && options.Transfer != nil {
+		wants = options.Transfer.Encryption
+	}
+	plan := migration.CurrentSource(lm).Transfer
+	switch {
+	case wants == v1alpha1.EncryptionRequired && !encrypted, wants == v1alpha1.EncryptionDisabled && encrypted:
+		o.breaks(sentAsAsked, "%s: encryption is %s, and it is encrypted: %t", lm.Name, wants, encrypted)
+	case plan == nil || plan.Encrypted != encrypted:
+		o.breaks(sentAsAsked, "%s is encrypted: %t, and its status says otherwise: %+v", lm.Name, encrypted, plan)
+	}
+}
+
+// noteRecover judges that an agent is about to resume a job: as it was begun.
+func (o *observer) noteRecover(host, uuid string, params hypervisor.MigrateParams) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if lm := o.recorded(host, uuid); lm != nil {
+		o.checkTransfer(lm, params)
+	}
+}
