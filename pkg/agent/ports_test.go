@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"context"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -110,4 +112,22 @@ func TestPortsOfGuestsThatAreGoneAreForgotten(t *testing.T) {
 			t.Errorf("of a guest that is there, the ports are %v", got)
 		}
 	})
+}
+
+// TestAPortOfTheHostsOwnIsPassedOver where the agent can see it.
+func TestAPortOfTheHostsOwnIsPassedOver(t *testing.T) {
+	for _, sees := range []bool{false, true} {
+		inWorld(t, func(w *world) {
+			if sees {
+				w.b.node.Listens = func(_ context.Context, at netip.AddrPort) bool {
+					return at == netip.MustParseAddrPort("192.0.2.1:10000")
+				}
+			}
+			s := &targetSession{node: w.b.node, hv: w.fleet.Host("node-b"), log: w.b.node.Log, lm: objectNamed("a")}
+			ports, err := s.reservePorts(t.Context(), 1, listing{})
+			if want := map[bool]int32{false: 10000, true: 10001}[sees]; err != nil || len(ports) != 1 || ports[0] != want {
+				t.Errorf("the agent sees it: %t, and promises %v, %v", sees, ports, err)
+			}
+		})
+	}
 }

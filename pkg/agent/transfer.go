@@ -135,7 +135,7 @@ func receivingTLS(c *hostfiles.Credentials, address string) *v1alpha1.MigrationT
 	if out == nil || !out.Ready || c.ServerIs(address) {
 		return out
 	}
-	if out.ServerName = c.ServerName(); out.ServerName == "" || CheckAddress(out.ServerName) != nil {
+	if out.ServerName = c.ServerName(); CheckAddress(out.ServerName) != nil {
 		return &v1alpha1.MigrationTLS{Problem: fmt.Sprintf("QEMU's certificate %s names neither %s nor any other host",
 			fitting(path.Join(c.Dir, "server-cert.pem"), longestPathTold), fitting(address, longestWord))}
 	}

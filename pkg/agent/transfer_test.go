@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hostfiles"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
 )
@@ -42,6 +43,7 @@ func TestGuestsAreSentEncrypted(t *testing.T) {
 		{name: "the target's is for another name", source: ca.qemuHost("x"), target: ca.qemuHost("*.lan", "B.lan"), encrypted: true, destination: "b.lan"},
 		{name: "the target's is for its IP address", source: ca.qemuHost("x"), target: ca.qemuHost("192.0.2.9"), encrypted: true, destination: "192.0.2.9"},
 		{name: "the target's is for nobody", source: ca.qemuHost("x"), target: ca.qemuHost("*.lan"), because: "names neither node-b nor any other host"},
+		{name: "the target's is for what is no name", source: ca.qemuHost("x"), target: ca.qemuHost("b_x.lan"), because: "names neither node-b nor any other host"},
 		{name: "it is off", source: ca.qemuHost("a"), target: ca.qemuHost("node-b"), encryption: v1alpha1.EncryptionDisabled, because: off},
 		{name: "two authorities", source: ca.qemuHost("a"), target: other.qemuHost("node-b"), because: "no certificate authority in common"},
 		{
@@ -246,4 +248,23 @@ func TestEndsOfCertificatesAreTold(t *testing.T) {
 			t.Errorf("they are %v, want %v", got, want)
 		}
 	})
+}
+
+// TestCertificatesThatTheAgentMayNotRead say nothing of whether QEMU can encrypt.
+func TestCertificatesThatTheAgentMayNotRead(t *testing.T) {
+	t.Parallel()
+	ready, hidden := hostfiles.Certificate{State: hostfiles.CertificateReady}, hostfiles.Certificate{State: hostfiles.CertificateUnreadable}
+	for _, c := range []struct {
+		authority, own hostfiles.Certificate
+		known          bool
+	}{
+		{ready, ready, true},
+		{hidden, ready, false},
+		{ready, hidden, false},
+		{hidden, hidden, false},
+	} {
+		if got := sendingTLS(&hostfiles.Credentials{Authority: c.authority, Client: c.own}); (got != nil) != c.known {
+			t.Errorf("of an authority that is %s and a certificate that is %s: %+v", c.authority.State, c.own.State, got)
+		}
+	}
 }

@@ -1,15 +1,18 @@
 package agent
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
+	"github.com/virtferry/virtferry/pkg/versions"
 )
 
 // TestPostCopyIsNotResumedTowardsALibvirtThatCrashes, until that was updated: both agents
@@ -149,6 +152,79 @@ func TestKnownFaultsAreTold(t *testing.T) {
 					}
 				}
 			})
+		})
+	}
+}
+
+// TestWhatAMigrationMakesUseOf, as far as faults are about it.
+func TestWhatAMigrationMakesUseOf(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		transfer v1alpha1.TransferPlan
+		memory   uint64
+		images   []v1alpha1.TargetImage
+		want     []versions.Use
+	}{
+		"nothing":                      {v1alpha1.TransferPlan{}, largeGuest, nil, nil},
+		"encryption":                   {v1alpha1.TransferPlan{Encrypted: true}, largeGuest - 1, nil, []versions.Use{versions.UseEncryption}},
+		"encryption, of a large guest": {v1alpha1.TransferPlan{Encrypted: true}, largeGuest, nil, []versions.Use{versions.UseEncryption, versions.UseLongEncryption}},
+		"disks that both hosts have":   {v1alpha1.TransferPlan{}, 0, []v1alpha1.TargetImage{{State: v1alpha1.TargetImageShared}}, nil},
+		"disks of which one is copied": {v1alpha1.TransferPlan{}, 0, []v1alpha1.TargetImage{
+			{State: v1alpha1.TargetImageShared}, {State: v1alpha1.TargetImageMade},
+		}, []versions.Use{versions.UseCopiedDisks}},
+	} {
+		s := &sourceSession{section: &v1alpha1.SourceStatus{Transfer: &c.transfer}, lm: &v1alpha1.LiveMigration{Status: v1alpha1.LiveMigrationStatus{
+			Attempt: &v1alpha1.AttemptStatus{ID: "1"}, Target: &v1alpha1.TargetStatus{AttemptID: "1", Images: c.images},
+		}}}
+		if got := s.uses("<domain/>", c.memory); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// TestWhichFaultsAreRefused: those that cost the guest, and disks in plain where nothing may be.
+func TestWhichFaultsAreRefused(t *testing.T) {
+	t.Parallel()
+	required := &v1alpha1.MigrationOptions{Transfer: &v1alpha1.TransferOptions{Encryption: v1alpha1.EncryptionRequired}}
+	plain := versions.Finding{ID: string(v1alpha1.FaultDisksUnencrypted), Effect: versions.Warn}
+	for _, c := range []struct {
+		options *v1alpha1.MigrationOptions
+		found   versions.Finding
+		refused bool
+	}{
+		{nil, versions.Finding{Effect: versions.Refuse}, true},
+		{nil, plain, false},
+		{&v1alpha1.MigrationOptions{}, plain, false},
+		{&v1alpha1.MigrationOptions{Transfer: &v1alpha1.TransferOptions{}}, plain, false},
+		{required, plain, true},
+		{required, versions.Finding{ID: string(v1alpha1.FaultVMXRefused), Effect: versions.Warn}, false},
+	} {
+		s := &sourceSession{lm: &v1alpha1.LiveMigration{Spec: v1alpha1.LiveMigrationSpec{Options: c.options}}}
+		if err := s.refusalOf(c.found); (err != nil) != c.refused {
+			t.Errorf("with %+v, of %s: %v", c.options, c.found.ID, err)
+		}
+	}
+}
+
+// TestTheHostIsAskedForItsVersionsOnlyWhilePostCopyIsInterrupted, and if it has said what it is.
+func TestTheHostIsAskedForItsVersionsOnlyWhilePostCopyIsInterrupted(t *testing.T) {
+	broken := &v1alpha1.SourceStatus{AttemptID: "1", Recovery: &v1alpha1.RecoveryStatus{BrokenTime: metav1.NowMicro()}}
+	for _, c := range []struct {
+		source *v1alpha1.SourceStatus
+		host   *v1alpha1.TargetHost
+		asked  int
+	}{
+		{&v1alpha1.SourceStatus{AttemptID: "1"}, &v1alpha1.TargetHost{}, 0},
+		{broken, nil, 0},
+		{broken, &v1alpha1.TargetHost{}, 1},
+	} {
+		inWorld(t, func(w *world) {
+			b := w.fleet.Host("node-b")
+			s := &targetSession{hv: b, lm: &v1alpha1.LiveMigration{Status: v1alpha1.LiveMigrationStatus{Attempt: &v1alpha1.AttemptStatus{ID: "1"}, Source: c.source}}}
+			s.noteVersions(t.Context(), &v1alpha1.TargetStatus{Host: c.host})
+			if n := b.Count(fake.MethodHostInfo, ""); n != c.asked {
+				t.Errorf("with %+v and %+v, it was asked %d times", c.source, c.host, n)
+			}
 		})
 	}
 }
