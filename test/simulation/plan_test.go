@@ -103,9 +103,30 @@ func newPlan(seed uint64) plan {
 			}
 		}
 	}
+	p.Acts = append(p.Acts, p.crowd(newPace(seed, "plan/crowd"))...)
 	p.Acts = append(p.Acts, p.last(newPace(seed, "plan/last"))...)
 	slices.SortStableFunc(p.Acts, func(a, b act) int { return cmp.Compare(a.At, b.At) })
 	return p
+}
+
+// lastMoves is how many LiveMigrations there are at most whose names come after the others'.
+const lastMoves = 3
+
+// crowd has users move all guests to one node at once, so that they need what it has at the
+// same time.
+func (p *plan) crowd(luck *pace) (acts []act) {
+	if !luck.chance(30) {
+		return nil
+	}
+	node, at := luck.number(p.Nodes), luck.length(time.Second, 40*time.Second)
+	for guest := range p.Guests {
+		if home := guest % p.Nodes; home != node {
+			a := p.newAct(luck, "apply", at+luck.length(0, 500*time.Millisecond))
+			a.Node, a.Other, a.Guest, a.Move = node, home, guest, moves+lastMoves+guest
+			acts = append(acts, a)
+		}
+	}
+	return acts
 }
 
 // last returns what users do when nothing is broken any more, so that all of it has to be
@@ -124,7 +145,7 @@ func (p *plan) last(luck *pace) (acts []act) {
 			add(words[luck.number(len(words))], luck.length(0, 20*time.Second), i)
 		}
 	}
-	for i := range 1 + luck.number(3) {
+	for i := range 1 + luck.number(lastMoves) {
 		applied := *add("apply", luck.length(20*time.Second, 40*time.Second), moves+i)
 		if luck.chance(40) {
 			add("ends otherwise", applied.At-time.Millisecond, 0).Guest = applied.Guest
