@@ -1,6 +1,9 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -31,5 +34,26 @@ func TestBadInput(t *testing.T) {
 	t.Parallel()
 	if _, err := parseEquivalent("pkg/x/a.go | CONDITIONALS_BOUNDARY | if a {"); err == nil || !strings.Contains(err.Error(), "why") {
 		t.Errorf("an entry without a reason gives %v", err)
+	}
+}
+
+// TestTheListOfEquivalentsFits: each is a line of the code as it is.
+func TestTheListOfEquivalentsFits(t *testing.T) {
+	t.Parallel()
+	same, err := parseEquivalent(equivalentList)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key := range same {
+		path, rest, _ := strings.Cut(key, " | ")
+		_, code, _ := strings.Cut(rest, " | ")
+		text, err := os.ReadFile(filepath.Join("..", "..", path))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if !slices.ContainsFunc(strings.Split(string(text), "\n"), func(line string) bool { return strings.TrimSpace(line) == code }) {
+			t.Errorf("%s has no such line any more, so take it out of equivalent.txt, or make it fit: %s", path, code)
+		}
 	}
 }

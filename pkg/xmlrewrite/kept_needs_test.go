@@ -121,3 +121,73 @@ func TestMemoryThatBelongsToNoCell(t *testing.T) {
 		}
 	}
 }
+
+// TestSourcesThatAreTheSame say the same of where the data are, in whatever way.
+func TestSourcesThatAreTheSame(t *testing.T) {
+	t.Parallel()
+	network := func(attrs, inside string) string {
+		return "<source protocol='nbd' " + attrs + ">" + inside + "</source>"
+	}
+	for _, c := range []struct {
+		a, b string
+		same bool
+	}{
+		{"", "", true},
+		{"", "<source file='/a'/>", false},
+		{"<source file='/a'/>", "<source file='/a' index='1'/>", true},
+		{"<source file='/a'/>", "<source file='/b'/>", false},
+		{"<source file='/a'/>", "<source file='/a' startupPolicy='optional'/>", true},
+		{network("name='a'", ""), network("name='a' tls='yes'", ""), true},
+		{network("name='a'", ""), network("", ""), false},
+		{network("", "<host name='h'/>"), network("", "<host name='h' port='10809'/>"), true},
+		{network("", "<host name='h'/>"), network("", "<host name='h' transport='tcp'/>"), true},
+		{network("", "<host name='h'/>"), network("", "<host name='h' transport='rdma'/>"), false},
+		{network("", "<host name='h' port='10809'/>"), network("", "<host name='h' port='10810'/>"), false},
+		{network("", "<host transport='unix' socket='/a'/>"), network("", "<host transport='unix' socket='/a'/>"), true},
+		{network("", "<snapshot name='s'/>"), network("", ""), false},
+		{network("", "<snapshot name='s'/>"), network("", "<snapshot name='s'/>"), true},
+		{"<source type='pci'><address domain='0' bus='1' slot='0' function='0'/></source>", "<source type='pci'><address domain='0x0000' bus='0x01' slot='0' function='0'/></source>", true},
+		{"<source type='pci'><address domain='0' bus='1' slot='0' function='0'/></source>", "<source type='pci'><address domain='0' bus='2' slot='0' function='0'/></source>", false},
+	} {
+		doc, err := parseGuest("<domain><devices><disk>" + c.a + "</disk><disk>" + c.b + "</disk></devices></domain>")
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, b := doc.devices("disk")[0].Child("source"), doc.devices("disk")[1].Child("source")
+		if sameSource(a, b) != c.same || sameSource(b, a) != c.same {
+			t.Errorf("%s and %s: %t, %t", c.a, c.b, sameSource(a, b), sameSource(b, a))
+		}
+	}
+}
+
+// TestPortsThatAreKeptAreWarnedOf, each device once.
+func TestPortsThatAreKeptAreWarnedOf(t *testing.T) {
+	t.Parallel()
+	const listens = "<source mode='bind' host='127.0.0.1' service='4000'/><protocol type='raw'/>"
+	for name, c := range map[string]struct {
+		devices  string
+		warnings int
+	}{
+		"one port":                   {"<serial type='tcp'>" + listens + "<target port='0'/></serial>", 1},
+		"a console and its serial":   {"<serial type='tcp'>" + listens + "<target port='0'/></serial><console type='tcp'>" + listens + "<target type='serial' port='0'/></console>", 1},
+		"two of them":                {"<serial type='tcp'>" + listens + "<target port='0'/></serial><serial type='tcp'><source mode='bind' host='127.0.0.1' service='4001'/><protocol type='raw'/><target port='1'/></serial>", 2},
+		"one that has no port there": {"<serial type='tcp'><source mode='bind' host='127.0.0.1'/><protocol type='raw'/><target port='0'/></serial>", 0},
+	} {
+		p := plannerOf(t, oneVCPU, c.devices, nil, false)
+		p.warnOfKeptPorts(serialListeners(p.doc))
+		if len(p.warnings) != c.warnings {
+			t.Errorf("%s: %v", name, p.warnings)
+		}
+	}
+}
+
+// TestAServersNameForAnImageIsNoPath, even if it looks like one.
+func TestAServersNameForAnImageIsNoPath(t *testing.T) {
+	t.Parallel()
+	p := plannerOf(t, oneVCPU, "<disk><source protocol='http' name='/a' file='/b'/><source name='/a'/><target name='/a' protocol='x'/></disk>", nil, false)
+	disk := p.devices("disk")[0]
+	sources := disk.Children("source")
+	if !isServersName(sources[0], "name") || isServersName(sources[0], "file") || isServersName(sources[1], "name") || isServersName(disk.Child("target"), "name") {
+		t.Error("a name is taken for a path, or a path for a name")
+	}
+}

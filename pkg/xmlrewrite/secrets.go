@@ -25,7 +25,7 @@ func MaskSecrets(domainXML string) (string, error) {
 // isHandedOn reports whether an element has what the guest's firmware hands on to its system,
 // which may be credentials.
 func isHandedOn(n *xmltree.Node) bool {
-	if n.Name != "entry" || n.Parent == nil || n.FirstChild != nil {
+	if n.Name != "entry" || n.FirstChild != nil {
 		return false
 	}
 	return n.Parent.Name == "oemStrings" || n.Parent.Name == "sysinfo" && n.Parent.Value("type") == "fwcfg" && n.Text() != ""

@@ -187,9 +187,12 @@ func define(w *world, a act) {
 	g, node := w.guests[a.Guest], w.hosts[a.Node]
 	if _, known := w.fleet.Copies(g.uuid)[node.name]; !known {
 		w.observer.noteDefined(g, node.name)
-		node.libvirt.AddGuest(fake.Guest{
-			UUID: g.uuid, Name: g.name, Persistent: true, State: hypervisor.StateShutoff, Reason: hypervisor.ReasonUnknown, MemoryBytes: 64 << 20,
-		})
+		def := fake.Guest{
+			UUID: g.uuid, Name: g.name, Persistent: true, State: hypervisor.StateShutoff, Reason: hypervisor.ReasonUnknown, MemoryBytes: g.memory,
+		}
+		def.PersistentXML = definition(def, firstPort)
+		def.LiveXML = def.PersistentXML
+		node.libvirt.AddGuest(def)
 	}
 }
 
