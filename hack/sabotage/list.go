@@ -22,7 +22,9 @@ const (
 // paused a guest before it removes the half on the target: the fake hypervisors have no
 // moment at which the half is whole and looks like one that is not. That a guest which its
 // user had paused counts as paused by us: such a guest is not paused a second time, so that
-// there is nothing to resume.
+// there is nothing to resume. What is done with the images of disks, as no guest there has
+// any. That a status changes the nodes of what has started: no code of the product keeps
+// itself from that, but a rule of the CRD, which the tests of the API hold.
 func sabotages() []sabotage {
 	return slices.Concat(startSabotages(), placeSabotages(), objectSabotages(), verdictSabotages(), afterSabotages(), successorSabotages())
 }

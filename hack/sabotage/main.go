@@ -19,7 +19,7 @@ func main() {
 	t := trial{}
 	flag.IntVar(&t.seeds, "seeds", 300, "how many seeds each is tried with")
 	flag.Uint64Var(&t.first, "first", 100, "the first of them")
-	flag.DurationVar(&t.limit, "limit", 15*time.Minute, "how long the seeds of one may take")
+	flag.DurationVar(&t.limit, "limit", time.Hour, "how long the seeds of one may take")
 	flag.Parse()
 	t.tags = *tags
 	found, err := run(t, strings.Fields(*only))

@@ -14,7 +14,8 @@
 //     job that is none of ours.
 //   - observer_test.go: who knows everything, and says which promise was broken.
 //     It calls for a promise or a few: effects_test.go judges what agents do to guests,
-//     truth_test.go what final statuses say, limits_test.go how much goes on at once, and
+//     truth_test.go what final statuses say, limits_test.go how much goes on at once,
+//     places_test.go what guests get of their targets and how they are sent, and
 //     deadlines_test.go what has to be done by when. judge_test.go has what is judged when
 //     nothing happens any more.
 //   - shrink_test.go: what is left of a plan once all is gone that is not needed to break it.

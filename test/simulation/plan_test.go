@@ -113,7 +113,7 @@ func newPlan(seed uint64) plan {
 const lastMoves = 3
 
 // crowd has users move all guests to one node at once, so that they need what it has at the
-// same time.
+// same time. Its agent may be started again meanwhile, which has promised some of it then.
 func (p *plan) crowd(luck *pace) (acts []act) {
 	if !luck.chance(30) {
 		return nil
@@ -125,6 +125,11 @@ func (p *plan) crowd(luck *pace) (acts []act) {
 			a.Node, a.Other, a.Guest, a.Move = node, home, guest, moves+lastMoves+guest
 			acts = append(acts, a)
 		}
+	}
+	if luck.chance(50) {
+		again := p.newAct(luck, "agent killed", at+luck.length(100*time.Millisecond, time.Second))
+		again.Node, again.Length = node, luck.length(10*time.Millisecond, 300*time.Millisecond)
+		acts = append(acts, again)
 	}
 	return acts
 }
