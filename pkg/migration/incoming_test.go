@@ -140,3 +140,55 @@ func TestACopyThatLeavesHasNotRunOnBoth(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatAnotherMigrationHasLeft on the source: a half, of a guest that ours was not moving in
+// post-copy, and that has not come to the target in any way.
+func TestWhatAnotherMigrationHasLeft(t *testing.T) {
+	t.Parallel()
+	now := new(metav1.NewMicroTime(epoch))
+	failed := &v1alpha1.SourceStatus{End: &v1alpha1.SourceEnd{Call: v1alpha1.CallFailed}}
+	unknown := &v1alpha1.SourceStatus{End: &v1alpha1.SourceEnd{Call: v1alpha1.CallUnknown}}
+	seen := &v1alpha1.SourceStatus{JobStartedTime: now, End: failed.End}
+	ours := &v1alpha1.SourceStatus{Steering: &v1alpha1.SteeringStatus{PostCopyTime: now}, End: failed.End}
+	shows := func(domain string) *v1alpha1.TargetStatus { return &v1alpha1.TargetStatus{Domain: observed(domain)} }
+	arrived := &v1alpha1.TargetStatus{IncomingTime: now, ArrivedTime: now, Domain: observed("Absent")}
+	came := &v1alpha1.TargetStatus{IncomingTime: now, Domain: observed("Absent")}
+	for name, c := range map[string]struct {
+		source *v1alpha1.SourceStatus
+		target *v1alpha1.TargetStatus
+		side   Side
+		want   bool
+	}{
+		"a half of ours":                        {ours, shows("Absent"), SidePostcopy, false},
+		"a half, and the target is silent":      {failed, nil, SidePostcopy, true},
+		"a half, and the target has nothing":    {failed, shows("Absent"), SidePostcopy, true},
+		"a half, and the target has the other":  {failed, shows("Running/Postcopy"), SidePostcopy, false},
+		"a half, and the guest has arrived":     {failed, arrived, SidePostcopy, false},
+		"a shell, and libvirt has refused ours": {failed, shows("Absent"), SideIncoming, true},
+		"a shell, and the target is silent":     {failed, nil, SideIncoming, true},
+		"a shell, and ours was seen":            {seen, shows("Absent"), SideIncoming, false},
+		"a shell, and nobody knows":             {unknown, shows("Absent"), SideIncoming, false},
+		"a shell, and something has come":       {failed, came, SideIncoming, false},
+		"a shell, and something is coming":      {failed, shows("Paused/Migration"), SideIncoming, false},
+		"a guest":                               {failed, shows("Absent"), SideLive, false},
+	} {
+		if got := leftByAnother(c.source, c.target, c.side); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
+// TestAGuestThatNeverStoodStill runs on the source, and libvirt has not had to let it go on.
+func TestAGuestThatNeverStoodStill(t *testing.T) {
+	t.Parallel()
+	for domain, want := range map[string]bool{
+		"Running/Booted": true, "Running/Migrated": true, "Running/MigrationCanceled": false, "Running/Unpaused": false, "Paused/Migration": false, "Absent": false,
+	} {
+		if got := neverStoodStill(&v1alpha1.SourceStatus{End: &v1alpha1.SourceEnd{Domain: *observed(domain)}}); got != want {
+			t.Errorf("%s: %t", domain, got)
+		}
+	}
+	if neverStoodStill(nil) || neverStoodStill(&v1alpha1.SourceStatus{}) {
+		t.Error("so does one of which the end is not known")
+	}
+}

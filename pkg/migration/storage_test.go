@@ -276,6 +276,7 @@ func TestImagesAreRemovedOnlyIfTheGuestHasNeverCome(t *testing.T) {
 		"the target was not read since":    {makeMigration("m").ended(failed, "Other", "Running/Booted").onTarget("Absent", false), false},
 		"the target still has a shell":     {makeMigration("m").ended(failed, "Other", "Running/Booted").onTarget("Paused/Migration", true), false},
 		"it runs on the target":            {makeMigration("m").ended(succeeded, "", "Absent").onTarget("Running/Migrated", true), false},
+		"libvirt says that it has moved":   {makeMigration("m").ended(succeeded, "", "Running/Booted").onTarget("Absent", true), false},
 		"it runs on both":                  {makeMigration("m").ended(failed, "Other", "Running/MigrationCanceled").onTarget("Running/Migrated", true), false},
 		"it runs on neither":               {makeMigration("m").ended(unknown, "Other", "Shutoff/Migrated").onTarget("Absent", true), false},
 		"it was moved on from the target":  {makeMigration("m").ended(failed, "Other", "Running/Booted").onTarget("Shutoff/Migrated", true), false},
@@ -323,6 +324,8 @@ func TestSourceImagesAreRemovedOnlyIfTheGuestRunsElsewhere(t *testing.T) {
 		verdict Verdict
 	}{
 		"it runs on the target":             {moved("Absent", "Running/Migrated"), true, VerdictPending},
+		"it has moved on from the source":   {moved("Shutoff/Migrated", "Running/Migrated"), true, VerdictPending},
+		"it has stopped on the source":      {moved("Shutoff/Shutdown", "Running/Migrated"), false, VerdictSucceeded},
 		"it has a definition on the source": {moved("Shutoff/Migrated*", "Running/Migrated*"), false, VerdictPending},
 		"it is paused on the target":        {moved("Absent", "Paused/User"), false, VerdictSucceeded},
 		"the user keeps them":               {kept, false, VerdictSucceeded},
