@@ -38,7 +38,7 @@ func targets() []target {
 		{folder: "controllers"},
 		// The others call libvirt.
 		{folder: "pkg/hypervisor/libvirt", without: []string{
-			"aborts", "call", "cleanup", "client", "dialer", "events", "host", "hub", "jobs", "loop", "migrate", "pool", "steer", "workers",
+			"cleanup", "client", "connect", "events", "facts", "host", "jobs", "migrate", "preflight", "secrets", "steer", "storage", "workers",
 		}},
 		{folder: "pkg/xmlrewrite"},
 		{folder: "pkg/xmlrewrite/xmltree"},

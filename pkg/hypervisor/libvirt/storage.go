@@ -119,19 +119,7 @@ func findPool(conn *lv.Connect, op, dir string) (*lv.StoragePool, error) {
 // meanwhile does not.
 func hasDirectory(pool *lv.StoragePool, dir string) bool {
 	text, err := pool.GetXMLDesc(0)
-	if err != nil {
-		return false
-	}
-	var def libvirtxml.StoragePool
-	if parse(text, &def) != nil || def.Target == nil {
-		return false
-	}
-	switch def.Type {
-	case "dir", "fs", "netfs":
-		return path.Clean(def.Target.Path) == dir
-	default:
-		return false
-	}
+	return err == nil && isDirectory(text, dir)
 }
 
 // leavePool ends a pool of ours. What is in its directory stays.
@@ -179,48 +167,6 @@ func (c *Client) LookAtImage(ctx context.Context, file string) (hypervisor.Image
 	})
 }
 
-// readVolume reads what libvirt says of a file.
-func readVolume(text string, into *hypervisor.ImageSight) error {
-	var def libvirtxml.StorageVolume
-	if err := parse(text, &def); err != nil {
-		return err
-	}
-	into.Exists = true
-	if s := def.Capacity; s != nil {
-		into.CapacityBytes = inBytes(s.Value, s.Unit)
-	}
-	if s := def.Allocation; s != nil {
-		into.AllocatedBytes = inBytes(s.Value, s.Unit)
-	}
-	if t := def.Target; t != nil {
-		if t.Format != nil {
-			into.Format = t.Format.Type
-		}
-		if t.Timestamps != nil {
-			into.Changed = readTimestamp(t.Timestamps.Mtime)
-		}
-	}
-	return nil
-}
-
-// readTimestamp reads seconds and, behind a point, nanoseconds.
-func readTimestamp(text string) time.Time {
-	whole, part, _ := strings.Cut(text, ".")
-	seconds, err := strconv.ParseInt(whole, 10, 64)
-	if err != nil {
-		return time.Time{}
-	}
-	const digits = 9
-	if part += strings.Repeat("0", digits); len(part) > digits {
-		part = part[:digits]
-	}
-	nanoseconds, err := strconv.ParseInt(part, 10, 64)
-	if err != nil {
-		nanoseconds = 0
-	}
-	return time.Unix(seconds, nanoseconds)
-}
-
 // MakeImage implements hypervisor.ImageKeeper. libvirt makes some formats in steps of 1024
 // bytes; an image that has become too large for that is taken away again.
 func (c *Client) MakeImage(ctx context.Context, image hypervisor.NewImage) error {
@@ -262,22 +208,6 @@ func asExists(op, file string, err error) error {
 		return &hypervisor.Error{Op: op, Kind: hypervisor.KindOther, Code: int(e.Code), Domain: int(e.Domain), Message: file + " exists already", Err: hypervisor.ErrImageExists}
 	}
 	return err
-}
-
-// volumeDefinition describes an image in which nothing is allocated.
-func volumeDefinition(name string, image hypervisor.NewImage) *libvirtxml.StorageVolume {
-	def := &libvirtxml.StorageVolume{
-		Name:       name,
-		Allocation: &libvirtxml.StorageVolumeSize{Unit: "bytes", Value: 0},
-		Capacity:   &libvirtxml.StorageVolumeSize{Unit: "bytes", Value: image.CapacityBytes},
-		Target:     &libvirtxml.StorageVolumeTarget{Format: &libvirtxml.StorageVolumeTargetFormat{Type: image.Format}},
-	}
-	if image.BackingPath != "" {
-		def.BackingStore = &libvirtxml.StorageVolumeBackingStore{
-			Path: image.BackingPath, Format: &libvirtxml.StorageVolumeTargetFormat{Type: image.BackingFormat},
-		}
-	}
-	return def
 }
 
 // RemoveImage implements hypervisor.ImageKeeper.

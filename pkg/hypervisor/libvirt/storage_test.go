@@ -47,7 +47,7 @@ func TestReadVolume(t *testing.T) {
 	if readVolume("<volume", &got) == nil {
 		t.Error("what is no volume is read")
 	}
-	for text, want := range map[string]time.Time{"": {}, "soon": {}, "7": time.Unix(7, 0), "7.5": time.Unix(7, 500_000_000), "7.x": time.Unix(7, 0)} {
+	for text, want := range map[string]time.Time{"": {}, "soon": {}, "7": time.Unix(7, 0), "7.5": time.Unix(7, 500_000_000), "7.1234567891": time.Unix(7, 123456789), "7.x": time.Unix(7, 0)} {
 		if got := readTimestamp(text); !got.Equal(want) {
 			t.Errorf("%q is %s", text, got)
 		}
@@ -74,5 +74,35 @@ func TestErrorsAboutImages(t *testing.T) {
 	}
 	if kind := hypervisor.KindOf(convert("looking", asBusy("looking", full))); kind != hypervisor.KindOther {
 		t.Errorf("a full disk is %s", kind)
+	}
+}
+
+// TestWhichPoolHasADirectory: one that consists of its files.
+func TestWhichPoolHasADirectory(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		"<pool type='dir'><target><path>/images</path></target></pool>":     true,
+		"<pool type='netfs'><target><path>/images/</path></target></pool>":  true,
+		"<pool type='fs'><target><path>/images</path></target></pool>":      true,
+		"<pool type='dir'><target><path>/other</path></target></pool>":      false,
+		"<pool type='logical'><target><path>/images</path></target></pool>": false,
+		"<pool type='dir'></pool>":                                          false,
+		"<pool":                                                             false,
+	} {
+		if got := isDirectory(text, "/images"); got != want {
+			t.Errorf("%s: %t", text, got)
+		}
+	}
+}
+
+func TestVolumeDefinition(t *testing.T) {
+	t.Parallel()
+	def := volumeDefinition("a", hypervisor.NewImage{Path: "/images/a", Format: "qcow2", CapacityBytes: 5})
+	if def.Name != "a" || def.Allocation.Value != 0 || def.Capacity.Value != 5 || def.Target.Format.Type != "qcow2" || def.BackingStore != nil {
+		t.Errorf("%+v", def)
+	}
+	def = volumeDefinition("a", hypervisor.NewImage{Format: "qcow2", BackingPath: "/b", BackingFormat: "raw"})
+	if def.BackingStore == nil || def.BackingStore.Path != "/b" || def.BackingStore.Format.Type != "raw" {
+		t.Errorf("with a base, %+v", def.BackingStore)
 	}
 }
