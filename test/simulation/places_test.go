@@ -36,7 +36,7 @@ func definition(guest fake.Guest, port int) hypervisor.DomainXML {
 `, guest.Name, guest.UUID, guest.MemoryBytes>>10, port))
 }
 
-var consolePort = regexp.MustCompile(`service=['"]([0-9]+)['"]`)
+var consolePort = regexp.MustCompile(`service=['"](\d+)['"]`)
 
 // portIn is the port of the console in a definition; 0 if there is none.
 func portIn(xml hypervisor.DomainXML) int {
