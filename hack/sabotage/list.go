@@ -33,10 +33,13 @@ func sabotages() []sabotage {
 // reason. They count, but do not make it fail.
 func notYet() map[string]string {
 	return map[string]string{
-		"ledger":        "two managers have to take different migrations for the next one within some milliseconds",
-		"old-answer":    "the observer sees when the other side has spoken, not what about, and it speaks whenever anything changes",
-		"destroy-early": "the target has to show the guest paused, which takes a person, and what a person has touched is spared",
-		"no-resume":     "guests of the fake hypervisors mostly go on by themselves when their migration fails",
+		"ledger":         "two managers have to take different migrations for the next one within some milliseconds",
+		"old-answer":     "the observer sees when the other side has spoken, not what about, and it speaks whenever anything changes",
+		"destroy-early":  "the target has to show the guest paused, which takes a person, and what a person has touched is spared",
+		"no-resume":      "guests of the fake hypervisors mostly go on by themselves when their migration fails",
+		"first-report":   "a report has to be on its way while its agent dies, and to arrive between two calls of the next one",
+		"not-adopted":    "what the next agent is told first has to be older than what its predecessor has written",
+		"prepared-again": "the same, within the moment in which a target is prepared",
 	}
 }
 

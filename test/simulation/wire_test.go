@@ -114,6 +114,8 @@ func (w *wire) travel(ctx context.Context, step *pace, takesTime bool) error {
 	}
 	now, _, _, dead = w.now()
 	switch {
+	case dead && takesTime:
+		return errLost // Nobody is left to be told, and what is on its way may arrive.
 	case dead:
 		return errDead
 	case !now.away && !step.chance(now.lossy):
@@ -174,8 +176,8 @@ func (w *wire) fail(req *http.Request, r request, query url.Values, step *pace, 
 	return answer(req, nil, apierrors.NewInternalError(errors.New("etcdserver: request timed out")))
 }
 
-// arriveLate has some of the requests that were given up carried out all the same, seconds
-// later, whatever has become of the process meanwhile.
+// arriveLate has some of the requests that were given up, or on their way when their process
+// died, carried out all the same, seconds later, whatever has become of the process meanwhile.
 func (w *wire) arriveLate(req *http.Request, r request, step *pace) {
 	if req.Body == nil || !step.chance(50) {
 		return
