@@ -39,6 +39,7 @@ func notYet() map[string]string {
 		"no-resume":      "guests of the fake hypervisors mostly go on by themselves when their migration fails",
 		"first-report":   "a report has to be on its way while its agent dies, and to arrive between two calls of the next one",
 		"not-adopted":    "what the next agent is told first has to be older than what its predecessor has written",
+		"slot-early":     "a Hypervisor has to be deleted, and its agent be away, while a guest leaves that node and another waits for its slot",
 		"prepared-again": "the same, within the moment in which a target is prepared",
 	}
 }

@@ -99,3 +99,24 @@ func TestParseKeepsAttributesApart(t *testing.T) {
 		}
 	}
 }
+
+// TestDepthIsNotTheNumberOfElements: a document may have more of them than it may be deep.
+func TestDepthIsNotTheNumberOfElements(t *testing.T) {
+	t.Parallel()
+	if _, err := Parse("<a>" + strings.Repeat("<b></b><c/>", 2*maxDepth) + "</a>"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestBytesThatBeginNothing are no UTF-8, from the first of them on.
+func TestBytesThatBeginNothing(t *testing.T) {
+	t.Parallel()
+	for text, good := range map[string]bool{"\x7f": true, "\u0080": true, "\x80": false, "\xbf": false, " ": true, "\x1f": false} {
+		if _, err := Parse("<a>" + text + "</a>"); (err == nil) != good {
+			t.Errorf("%q: %v", text, err)
+		}
+		if _, err := Parse("<a b='" + text + "'/>"); (err == nil) != good {
+			t.Errorf("%q in an attribute: %v", text, err)
+		}
+	}
+}
