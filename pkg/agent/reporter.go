@@ -56,11 +56,12 @@ type reporter[R any] struct {
 	// wait is.
 	due, next time.Time
 	// reports counts what was reported, and written is the last that is known to
-	// be written; news is closed when that changes.
-	reports, written int
-	news             chan struct{}
-	changed          chan struct{}
-	closing          chan struct{}
+	// be written, or not to be wanted; news is closed when that changes. unwanted is the last
+	// that is not.
+	reports, written, unwanted int
+	news                       chan struct{}
+	changed                    chan struct{}
+	closing                    chan struct{}
 }
 
 func newReporter[R any](node *Node, log logr.Logger, write func(context.Context, R) error) *reporter[R] {
@@ -130,7 +131,7 @@ func (r *reporter[R]) wait() time.Duration {
 const forever = time.Hour
 
 // flush has what was reported last written at once and waits for that, for as long as
-// patience. It reports whether it is written.
+// patience. It reports whether it is written: what is outdated is not, and never will be.
 func (r *reporter[R]) flush(ctx context.Context, patience time.Duration) bool {
 	timeout := r.clock.NewTimer(patience)
 	defer timeout.Stop()
@@ -139,10 +140,10 @@ func (r *reporter[R]) flush(ctx context.Context, patience time.Duration) bool {
 	r.mu.Unlock()
 	for {
 		r.mu.Lock()
-		done, news := r.written == r.reports, r.news
+		done, unwanted, news := r.written == r.reports, r.unwanted == r.reports, r.news
 		r.mu.Unlock()
 		if done {
-			return true
+			return r.reports == 0 || !unwanted
 		}
 		select {
 		case <-news:
@@ -164,11 +165,15 @@ func (r *reporter[R]) take() (report R, number int, ok bool) {
 	return report, r.reports, true
 }
 
-// noteWritten takes in that a report was written, and how long that took.
-func (r *reporter[R]) noteWritten(number int, took time.Duration) {
+// noteWritten takes in that a report was written, unless it is not wanted, and how long that
+// took.
+func (r *reporter[R]) noteWritten(number int, wanted bool, took time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.written = number
+	if !wanted {
+		r.unwanted = number
+	}
 	r.next = r.clock.Now().Add(max(r.interval(), min(writeShare*took, slowest)))
 	close(r.news)
 	r.news = make(chan struct{})
@@ -211,7 +216,7 @@ func (r *reporter[R]) deliver(ctx context.Context, report R, number int) bool {
 		refused := errors.Is(err, ErrRefused)
 		switch {
 		case err == nil, errors.Is(err, ErrOutdated):
-			r.noteWritten(number, r.clock.Since(began))
+			r.noteWritten(number, err == nil, r.clock.Since(began))
 			return true
 		case errors.Is(err, ErrGone), ctx.Err() != nil:
 			return false
