@@ -37,6 +37,12 @@ type GuestFacts struct {
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=64
 	MACAddresses []MACAddress `json:"macAddresses,omitempty"`
+	// diskFiles are the files of its disks that the target is to see where they are, unless
+	// the disk is copied.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=128
+	DiskFiles []DiskFile `json:"diskFiles,omitempty"`
 	// resources are what the guest takes of its host.
 	// +optional
 	Resources *GuestResources `json:"resources,omitempty"`

@@ -395,6 +395,12 @@ type TargetStatus struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=64
 	Images []TargetImage `json:"images,omitempty"`
+	// diskFiles are what this host sees of the guest's files, of which source.guest.diskFiles
+	// tells.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=128
+	DiskFiles []TargetDiskFile `json:"diskFiles,omitempty"`
 	// definedBefore is whether the domain had a persistent definition on this side
 	// before the migration. One that came with a failed migration is removed.
 	// +optional

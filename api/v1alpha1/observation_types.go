@@ -125,6 +125,10 @@ const (
 	BlockerDiskUnknown BlockerCode = "DiskUnknown"
 	// BlockerDiskNotCopyable: a disk has to be copied and cannot be.
 	BlockerDiskNotCopyable BlockerCode = "DiskNotCopyable"
+	// BlockerDiskMissing: the target does not have a file of a disk that is not copied.
+	BlockerDiskMissing BlockerCode = "DiskMissing"
+	// BlockerMediumMissing: the target does not have a medium, or a disk that the guest reads.
+	BlockerMediumMissing BlockerCode = "MediumMissing"
 	// BlockerImageExists: there is a file on the target where a disk's image is to be made.
 	BlockerImageExists BlockerCode = "ImageExists"
 	// BlockerImagePlaceUnusable: libvirt cannot make images in a directory of one of the hosts.

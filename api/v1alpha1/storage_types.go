@@ -132,6 +132,18 @@ type SourceStorage struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=64
 	Images []SourceImage `json:"images,omitempty"`
+	// shared are the disks in files that are not copied, each with whether it is proven that
+	// both hosts have one and the same image of it. Set when the migration is started.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	Shared []SharedDisk `json:"shared,omitempty"`
+	// provenSafe is whether that is proven of all disks to which the guest writes, and nothing
+	// else makes it unsafe to move them. libvirt, which cannot know that, is then told to move
+	// the guest all the same, as by options.allowUnsafe.
+	// +optional
+	ProvenSafe bool `json:"provenSafe,omitempty"`
 }
 
 // SourceImage is an image on the source of a disk that is copied.

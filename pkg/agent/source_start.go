@@ -112,10 +112,10 @@ func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, [
 	if err != nil {
 		return nil, nil, s.unreadable(err)
 	}
-	disks, markers, err := s.disksOf(ctx, definitions[0])
+	disks, files, markers, err := s.disksOf(ctx, definitions)
 	return &v1alpha1.GuestFacts{
 		Name: seen.domain.Name, HostUUID: host.UUID, SerialPorts: int32(ports), Secrets: secrets, Emulator: emulator,
-		MACAddresses: macs, Resources: resourcesOf(definitions, s.lm.Spec.MigrateData), Disks: disks,
+		MACAddresses: macs, Resources: resourcesOf(definitions, s.lm.Spec.MigrateData), Disks: disks, DiskFiles: files,
 	}, markers, allOf(append(problems, err))
 }
 
@@ -279,10 +279,10 @@ func (s *sourceSession) baseParams() hypervisor.MigrateParams {
 	p.DestinationURI, p.MigrateURI = endpointURIs(target.Endpoint)
 	p.ListenAddress = listensAt(target.Endpoint)
 	p.Copy = migration.DiskCopy(s.lm, s.section)
+	p.AllowUnsafe = s.takesRisks() || s.provenSafe()
 	if o == nil {
 		return p
 	}
-	p.AllowUnsafe = valueOr(o.AllowUnsafe, false)
 	p.PostCopy = s.mayPostCopy()
 	p.BandwidthMiBps = uint64(valueOr(o.BandwidthMiBps, 0)) //nolint:gosec // Positive by validation.
 	if slow := o.AutoConverge; slow != nil {
@@ -338,7 +338,10 @@ func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, e
 	if err := s.planCopy(ctx, definitions[0], rewritten[0]); err != nil {
 		return p, err
 	}
-	p.Copy = migration.DiskCopy(s.lm, s.section)
+	if err := s.proveSharing(ctx, definitions[0]); err != nil {
+		return p, err
+	}
+	p.Copy, p.AllowUnsafe = migration.DiskCopy(s.lm, s.section), s.takesRisks() || s.provenSafe()
 	s.section.Warnings = migration.Warnings(warnings)
 	s.section.KnownFaults = faults
 	return p, nil

@@ -69,32 +69,29 @@ func refusedByLibvirt(err error) bool {
 	}
 }
 
-// disksOf returns the disks that are to be copied, and the markers that the target is to look
-// for. There are disks as well if the error is a refusal.
-func (s *sourceSession) disksOf(ctx context.Context, live hypervisor.DomainXML) (disks []v1alpha1.GuestDisk, markers []string, err error) {
-	o := migration.StorageCopy(s.lm)
-	if o == nil {
-		return nil, nil, nil
-	}
+// disksOf returns the disks that are to be copied, the files that the target is to see unless
+// they are, and the markers that it is to look for. There are disks as well if the error is a
+// refusal.
+func (s *sourceSession) disksOf(ctx context.Context, definitions []hypervisor.DomainXML) (disks []v1alpha1.GuestDisk, files []v1alpha1.DiskFile, markers []string, err error) {
 	name, err := markerName(s.lm.Status.Attempt.ID)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	facts, err := s.diskFacts(ctx, live)
-	if err != nil {
-		return nil, nil, err
-	}
-	disks, blockers := migration.ChooseDisks(o, facts, name)
-	for _, d := range disks {
-		at := slices.IndexFunc(facts, func(f migration.DiskFacts) bool { return f.Name == string(d.Name) })
-		if d.Marker == "" {
-			continue
+	names, o := migration.NewMarkers(name), migration.StorageCopy(s.lm)
+	var blockers []v1alpha1.Blocker
+	if o != nil {
+		facts, err := s.diskFacts(ctx, definitions[0])
+		if err != nil {
+			return nil, nil, nil, err
 		}
-		if marker := path.Join(path.Dir(facts[at].SourcePath), d.Marker); !slices.Contains(markers, marker) {
-			markers = append(markers, marker)
+		disks, blockers = migration.ChooseDisks(o, facts, names)
+	}
+	if !s.takesRisks() {
+		if files, err = s.diskFiles(ctx, o, definitions, names); err != nil {
+			return nil, nil, nil, err
 		}
 	}
-	return disks, markers, refuseFor(v1alpha1.ReasonSourceCheckFailed, blockers)
+	return disks, files, names.Paths(), refuseFor(v1alpha1.ReasonSourceCheckFailed, blockers)
 }
 
 // refuseFor makes a refusal of what stands in the way; nil if nothing does.
@@ -109,7 +106,8 @@ func refuseFor(reason string, blockers []v1alpha1.Blocker) error {
 // mark makes the markers, and returns what is to be said of them, with what was wrong before
 // and is now. They are recorded first, so that whoever comes next removes them.
 //
-// Without them, the target cannot tell anything of the disks, which are left out then.
+// Without them, the target cannot tell anything of the disks that may have to be copied, which
+// are left out then. Of the others, it cannot tell whether they are the same.
 func (s *sourceSession) mark(ctx context.Context, facts *v1alpha1.GuestFacts, markers []string, before error) (*v1alpha1.SourceStorage, error) {
 	if len(markers) == 0 {
 		return nil, before
@@ -121,8 +119,15 @@ func (s *sourceSession) mark(ctx context.Context, facts *v1alpha1.GuestFacts, ma
 		return storage, errors.New("the markers could not be recorded")
 	}
 	for _, marker := range markers {
-		if err := s.makeMarker(ctx, marker); err != nil {
-			facts.Disks = nil
+		err := s.makeMarker(ctx, marker)
+		var r *refusal
+		switch needed := slices.ContainsFunc(facts.Disks, func(d v1alpha1.GuestDisk) bool { return d.Marker == path.Base(marker) }); {
+		case err == nil:
+		case !needed && errors.As(err, &r):
+			s.log.Info("The target cannot tell whether it sees a directory", "marker", marker, "reason", r.Message)
+			withoutMarker(facts, path.Base(marker))
+		default:
+			facts.Disks, facts.DiskFiles = nil, nil
 			return storage, allOf([]error{before, err})
 		}
 	}
@@ -162,17 +167,22 @@ func (s *sourceSession) removeMarkers(ctx context.Context) time.Duration {
 		}
 		left = append(left, marker)
 	}
-	s.noteStorage(left, s.section.Storage.Images)
+	s.noteStorage(func(storage *v1alpha1.SourceStorage) { storage.Markers = left })
 	s.report(atOnce)
 	return noWait
 }
 
 // noteStorage notes what there is to say of the disks. Nothing at all is left out: the API
 // server takes no section without contents.
-func (s *sourceSession) noteStorage(markers []string, images []v1alpha1.SourceImage) {
+func (s *sourceSession) noteStorage(change func(*v1alpha1.SourceStorage)) {
+	storage := s.section.Storage.DeepCopy()
+	if storage == nil {
+		storage = &v1alpha1.SourceStorage{}
+	}
+	change(storage)
 	s.section.Storage = nil
-	if len(markers)+len(images) > 0 {
-		s.section.Storage = &v1alpha1.SourceStorage{Markers: markers, Images: images}
+	if len(storage.Markers)+len(storage.Images)+len(storage.Shared) > 0 {
+		s.section.Storage = storage
 	}
 }
 
@@ -195,11 +205,7 @@ func (s *sourceSession) planCopy(ctx context.Context, live, rewritten hypervisor
 		return refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerDiskNotCopyable,
 			"The guest's disks cannot be copied to %s: %s. Create another LiveMigration; if that fails likewise, ask an administrator whether the agents on both nodes are of the same version", s.lm.Status.TargetNode, err)
 	}
-	var markers []string
-	if s.section.Storage != nil {
-		markers = s.section.Storage.Markers
-	}
-	s.noteStorage(markers, images)
+	s.noteStorage(func(storage *v1alpha1.SourceStorage) { storage.Images = images })
 	return nil
 }
 

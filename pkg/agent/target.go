@@ -300,7 +300,8 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 	}
 	domain, ports, err := s.receive(ctx, host)
 	images, imagesErr := s.planImages(ctx)
-	err = allOf([]error{err, imagesErr})
+	files, filesErr := s.lookAtDiskFiles(ctx)
+	err = allOf([]error{err, imagesErr, filesErr})
 	var r *refusal
 	switch {
 	case errors.As(err, &r):
@@ -310,7 +311,7 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 		s.log.Error(err, "Querying the hypervisor failed; trying again", "after", retryInterval)
 		return retryInterval
 	default:
-		section.Images = images
+		section.Images, section.DiskFiles = images, files
 		if !migration.MakesImages(s.lm, section) {
 			section.ReadyTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
 		}

@@ -16,6 +16,9 @@ type ImageSight struct {
 	CapacityBytes, AllocatedBytes uint64
 	// Changed is when it was last written to; zero where that is not known.
 	Changed time.Time
+	// StatusChanged is when anything of it was last changed, its owner or its name included;
+	// zero where that is not known. Nobody can set it at will.
+	StatusChanged time.Time
 	// AvailableBytes is how much space is left in its directory.
 	AvailableBytes uint64
 }
@@ -48,6 +51,8 @@ var ErrImageExists = errors.New("there is a file already")
 type ImageKeeper interface {
 	// LookAtImage reads the directory anew.
 	LookAtImage(ctx context.Context, path string) (ImageSight, error)
+	// LookAtImages does so for several files of a directory, at once.
+	LookAtImages(ctx context.Context, dir string, names []string) ([]ImageSight, error)
 	// MakeImage makes an image in which nothing is written yet. It never touches what is
 	// there: the error's cause is ErrImageExists then.
 	MakeImage(ctx context.Context, image NewImage) error

@@ -390,10 +390,10 @@ func explain(lm *v1alpha1.LiveMigration, end *v1alpha1.SourceEnd) (reason, messa
 		return v1alpha1.ReasonInterrupted, "; the migration was interrupted by a restart of libvirt or of the agent. " +
 			"Create another LiveMigration to try again"
 	case kind == hypervisor.KindUnsafe:
-		return v1alpha1.ReasonUnsafe, fmt.Sprintf("; libvirt refused to migrate it because its disks might be damaged: %s. Ask an administrator to put the "+
+		return v1alpha1.ReasonUnsafe, fmt.Sprintf("; libvirt refused to migrate it because its disks might be damaged: %s%s. Ask an administrator to put the "+
 			"disks on storage that both hosts share or, if you know that both hosts see the same disks, create another LiveMigration with "+
 			"options.allowUnsafe",
-			end.ErrorMessage)
+			end.ErrorMessage, doubts(CurrentSource(lm)))
 	case end.ErrorMessage == "":
 		return v1alpha1.ReasonMigrationFailed, ", although libvirt reported success. Create another LiveMigration to try again"
 	default:

@@ -53,11 +53,8 @@ type DiskFacts struct {
 // there is no list, those that the guest writes to in files, unless the target finds the
 // marker beside them. Read-only disks and media are never copied, and what is no file is for
 // both hosts to see. Blockers say what is wrong with the list.
-//
-// There is no marker for a disk that gets another name: beside it, the target would find
-// another file under that name, if any.
-func ChooseDisks(o *v1alpha1.StorageCopyOptions, all []DiskFacts, marker string) (chosen []v1alpha1.GuestDisk, blockers []v1alpha1.Blocker) {
-	known, directories := map[string]bool{}, map[string]int{}
+func ChooseDisks(o *v1alpha1.StorageCopyOptions, all []DiskFacts, markers *Markers) (chosen []v1alpha1.GuestDisk, blockers []v1alpha1.Blocker) {
+	known := map[string]bool{}
 	for _, d := range all {
 		known[d.Name] = true
 		named := slices.Contains(o.Disks, v1alpha1.DiskName(d.Name))
@@ -67,7 +64,7 @@ func ChooseDisks(o *v1alpha1.StorageCopyOptions, all []DiskFacts, marker string)
 		case named:
 			chosen = append(chosen, guestDisk(o.Mode, d, ""))
 		case len(o.Disks) == 0 && why == "":
-			chosen = append(chosen, guestDisk(o.Mode, d, markerFor(d, marker, directories)))
+			chosen = append(chosen, guestDisk(o.Mode, d, markers.For(FilePlace{SourcePath: d.SourcePath, Path: d.Path})))
 		}
 	}
 	for _, name := range o.Disks {
@@ -81,19 +78,6 @@ func ChooseDisks(o *v1alpha1.StorageCopyOptions, all []DiskFacts, marker string)
 			"The guest has %d disks that may have to be copied, and no more than %d can be. Ask an administrator to put some of them on storage that both hosts share, and then create another LiveMigration", len(chosen), maxDisks)})
 	}
 	return chosen, blockers
-}
-
-// markerFor returns the name of the marker of a disk; empty if it has none. Each directory has
-// another: one that is found says that both hosts see that directory, and no other.
-func markerFor(d DiskFacts, marker string, directories map[string]int) string {
-	if path.Base(d.SourcePath) != path.Base(d.Path) {
-		return ""
-	}
-	dir := path.Dir(d.SourcePath)
-	if _, known := directories[dir]; !known {
-		directories[dir] = len(directories)
-	}
-	return fmt.Sprintf("%s.%d.marker", marker, directories[dir])
 }
 
 func notAFileToWrite(d DiskFacts) string {

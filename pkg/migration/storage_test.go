@@ -58,7 +58,7 @@ func TestChooseDisks(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			chosen, blockers := ChooseDisks(&v1alpha1.StorageCopyOptions{Mode: c.mode, Disks: c.named}, all, "marker")
+			chosen, blockers := ChooseDisks(&v1alpha1.StorageCopyOptions{Mode: c.mode, Disks: c.named}, all, NewMarkers("marker"))
 			var names []string
 			for _, d := range chosen {
 				names = append(names, string(d.Name))
@@ -71,18 +71,18 @@ func TestChooseDisks(t *testing.T) {
 			}
 		})
 	}
-	incremental, _ := ChooseDisks(&v1alpha1.StorageCopyOptions{Mode: v1alpha1.StorageCopyIncremental}, all, "m")
+	incremental, _ := ChooseDisks(&v1alpha1.StorageCopyOptions{Mode: v1alpha1.StorageCopyIncremental}, all, NewMarkers("m"))
 	if d := incremental[1]; d.Backing == nil || *d.Backing != (v1alpha1.DiskBacking{Path: "/base", Format: "raw"}) || d.AllocatedBytes != 30 || d.Obstacle != "" {
 		t.Errorf("incrementally, a chain is %+v", d)
 	}
 	if d := incremental[2]; d.Obstacle == "" || d.Backing != nil {
 		t.Errorf("incrementally, a chain on a server is %+v", d)
 	}
-	full, _ := ChooseDisks(&v1alpha1.StorageCopyOptions{Mode: v1alpha1.StorageCopyFull}, all, "m")
+	full, _ := ChooseDisks(&v1alpha1.StorageCopyOptions{Mode: v1alpha1.StorageCopyFull}, all, NewMarkers("m"))
 	if d := full[1]; d.Backing != nil || d.AllocatedBytes != 100 || d.Obstacle != "" {
 		t.Errorf("in full, a chain is %+v", d)
 	}
-	if chosen, blockers := ChooseDisks(&v1alpha1.StorageCopyOptions{}, slices.Repeat([]DiskFacts{file}, 65), "m"); len(chosen) != 0 || len(blockers) != 1 {
+	if chosen, blockers := ChooseDisks(&v1alpha1.StorageCopyOptions{}, slices.Repeat([]DiskFacts{file}, 65), NewMarkers("m")); len(chosen) != 0 || len(blockers) != 1 {
 		t.Errorf("of 65 disks, %d are chosen, and %v", len(chosen), blockers)
 	}
 }
@@ -94,7 +94,7 @@ func TestMarkers(t *testing.T) {
 	}
 	chosen, _ := ChooseDisks(&v1alpha1.StorageCopyOptions{}, []DiskFacts{
 		disk("vda", "/a/one", "/a/one"), disk("vdb", "/b/two", "/a/two"), disk("vdc", "/a/three", "/a/four"), disk("vdd", "/a/five", "/c/five"),
-	}, "m")
+	}, NewMarkers("m"))
 	var markers []string
 	for _, d := range chosen {
 		markers = append(markers, d.Marker)

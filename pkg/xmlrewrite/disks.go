@@ -30,19 +30,13 @@ type Disk struct {
 // the migrate data put them. What is wrong with the migrate data is left to [NewPlan]. The
 // error is [Problems].
 func ReadDisks[Text ~string | ~[]byte](domainXML Text, data *v1alpha1.MigrateData, opts Options) ([]Disk, error) {
-	p, err := newPlanner(string(domainXML), data, opts)
-	if err != nil {
-		return nil, err
-	}
-	planVolumes(p)
-	after, err := parseGuest(p.doc.Render().String())
+	here, there, err := diskPairs(domainXML, data, opts)
 	if err != nil {
 		return nil, err
 	}
 	var disks []Disk
-	targets := after.devices("disk")
-	for i, disk := range p.devices("disk") {
-		disks = append(disks, readDisk(disk, targets[i], data))
+	for i, disk := range here {
+		disks = append(disks, readDisk(disk, there[i], data))
 	}
 	return disks, nil
 }

@@ -38,6 +38,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.DirectInterfaceSourceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("DiskBacking"):
 		return &apiv1alpha1.DiskBackingApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("DiskFile"):
+		return &apiv1alpha1.DiskFileApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("DomainObservation"):
 		return &apiv1alpha1.DomainObservationApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("EthernetInterfaceSource"):
@@ -190,6 +192,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.SecretUsageApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SerialMigrateData"):
 		return &apiv1alpha1.SerialMigrateDataApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SharedDisk"):
+		return &apiv1alpha1.SharedDiskApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SourceEnd"):
 		return &apiv1alpha1.SourceEndApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SourceImage"):
@@ -208,6 +212,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.StorageCopyOptionsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("StoragePoolSource"):
 		return &apiv1alpha1.StoragePoolSourceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("TargetDiskFile"):
+		return &apiv1alpha1.TargetDiskFileApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TargetEndpoint"):
 		return &apiv1alpha1.TargetEndpointApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TargetHost"):

@@ -45,6 +45,7 @@ type Host struct {
 	domains     map[string]*domain
 	secrets     map[hypervisor.SecretName]*secret
 	images      files
+	links       files // What is seen in place of others.
 	space       uint64
 	subscribers map[chan hypervisor.Event]string
 	dropping    bool

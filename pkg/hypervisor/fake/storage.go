@@ -29,6 +29,9 @@ func (h *Host) AddImage(file string, image hypervisor.ImageSight) {
 	h.fleet.mu.Lock()
 	defer h.fleet.mu.Unlock()
 	image.Exists = true
+	if image.StatusChanged.IsZero() {
+		image.StatusChanged = time.Now()
+	}
 	h.filesAt(file)[file] = image
 }
 
@@ -37,6 +40,30 @@ func (h *Host) Images() map[string]hypervisor.ImageSight {
 	h.fleet.mu.Lock()
 	defer h.fleet.mu.Unlock()
 	return maps.Clone(h.images)
+}
+
+// AllImages returns the files that the host sees, but for links.
+func (h *Host) AllImages() map[string]hypervisor.ImageSight {
+	h.fleet.mu.Lock()
+	defer h.fleet.mu.Unlock()
+	out := maps.Clone(h.images)
+	if out == nil {
+		out = files{}
+	}
+	for _, shared := range h.fleet.shared {
+		maps.Copy(out, shared)
+	}
+	return out
+}
+
+// LinkImage makes a host see another file at a path than is there, as behind a symbolic link.
+func (h *Host) LinkImage(file string, image hypervisor.ImageSight) {
+	h.fleet.mu.Lock()
+	defer h.fleet.mu.Unlock()
+	if h.links == nil {
+		h.links = files{}
+	}
+	h.links[file] = image
 }
 
 // SetSpace sets how much space there is in each directory, but for shared ones.
@@ -56,10 +83,26 @@ func (h *Host) filesAt(file string) files {
 
 // LookAtImage implements hypervisor.ImageKeeper.
 func (h *Host) LookAtImage(ctx context.Context, file string) (hypervisor.ImageSight, error) {
-	return invoke(ctx, h, &Call{Method: MethodLookAtImage}, func() (hypervisor.ImageSight, error) {
-		sight := h.filesAt(file)[file]
-		sight.AvailableBytes = cmp.Or(h.space, defaultSpace)
-		return sight, nil
+	sights, err := h.LookAtImages(ctx, path.Dir(file), []string{path.Base(file)})
+	if err != nil {
+		return hypervisor.ImageSight{}, err
+	}
+	return sights[0], nil
+}
+
+// LookAtImages implements hypervisor.ImageKeeper.
+func (h *Host) LookAtImages(ctx context.Context, dir string, names []string) ([]hypervisor.ImageSight, error) {
+	return invoke(ctx, h, &Call{Method: MethodLookAtImage}, func() ([]hypervisor.ImageSight, error) {
+		sights := make([]hypervisor.ImageSight, len(names))
+		for i, name := range names {
+			file := path.Join(dir, name)
+			sights[i] = h.filesAt(file)[file]
+			if link, ok := h.links[file]; ok {
+				sights[i] = link
+			}
+			sights[i].AvailableBytes = cmp.Or(h.space, defaultSpace)
+		}
+		return sights, nil
 	})
 }
 
@@ -72,7 +115,7 @@ func (h *Host) MakeImage(ctx context.Context, image hypervisor.NewImage) error {
 				Op: operations[MethodMakeImage], Kind: hypervisor.KindOther, Message: image.Path + " exists already", Err: hypervisor.ErrImageExists,
 			}
 		}
-		at[image.Path] = hypervisor.ImageSight{Exists: true, Format: image.Format, CapacityBytes: image.CapacityBytes, Changed: time.Now()}
+		at[image.Path] = hypervisor.ImageSight{Exists: true, Format: image.Format, CapacityBytes: image.CapacityBytes, Changed: time.Now(), StatusChanged: time.Now()}
 		return struct{}{}, nil
 	})
 	return err

@@ -143,28 +143,46 @@ func asBusy(op string, err error) error {
 
 // LookAtImage implements hypervisor.ImageKeeper.
 func (c *Client) LookAtImage(ctx context.Context, file string) (hypervisor.ImageSight, error) {
-	return callImages(ctx, c, "looking at an image", file, func(pool *lv.StoragePool, name string) (hypervisor.ImageSight, error) {
-		var sight hypervisor.ImageSight
+	sights, err := c.LookAtImages(ctx, path.Dir(file), []string{path.Base(file)})
+	if err != nil {
+		return hypervisor.ImageSight{}, err
+	}
+	return sights[0], nil
+}
+
+// LookAtImages implements hypervisor.ImageKeeper.
+func (c *Client) LookAtImages(ctx context.Context, dir string, names []string) ([]hypervisor.ImageSight, error) {
+	return callImages(ctx, c, "looking at an image", path.Join(dir, "any"), func(pool *lv.StoragePool, _ string) ([]hypervisor.ImageSight, error) {
 		info, err := pool.GetInfo()
 		if err != nil {
-			return sight, err
+			return nil, err
 		}
-		sight.AvailableBytes = info.Available
-		volume, err := pool.LookupStorageVolByName(name)
-		switch {
-		case errors.Is(err, lv.ERR_NO_STORAGE_VOL):
-			return sight, nil
-		case err != nil:
-			return sight, err
+		sights := make([]hypervisor.ImageSight, len(names))
+		for i, name := range names {
+			sights[i].AvailableBytes = info.Available
+			if err := lookAtVolume(pool, name, &sights[i]); err != nil {
+				return nil, err
+			}
 		}
-		defer func() { _ = volume.Free() }()
-		text, err := volume.GetXMLDesc(0)
-		if err != nil {
-			return sight, err
-		}
-		err = readVolume(text, &sight)
-		return sight, err
+		return sights, nil
 	})
+}
+
+// lookAtVolume reads what a pool knows of a file.
+func lookAtVolume(pool *lv.StoragePool, name string, into *hypervisor.ImageSight) error {
+	volume, err := pool.LookupStorageVolByName(name)
+	switch {
+	case errors.Is(err, lv.ERR_NO_STORAGE_VOL):
+		return nil
+	case err != nil:
+		return err
+	}
+	defer func() { _ = volume.Free() }()
+	text, err := volume.GetXMLDesc(0)
+	if err != nil {
+		return err
+	}
+	return readVolume(text, into)
 }
 
 // MakeImage implements hypervisor.ImageKeeper. libvirt makes some formats in steps of 1024

@@ -40,7 +40,7 @@ func TestReadVolume(t *testing.T) {
 		<capacity unit='bytes'>67108864</capacity><allocation unit='bytes'>200704</allocation><physical unit='bytes'>196616</physical>
 		<target><path>/images/web.qcow2</path><format type='qcow2'/>
 		<timestamps><atime>1700000001.5</atime><mtime>1700000002.000000012</mtime><ctime>1700000003.1</ctime></timestamps></target></volume>`, &got)
-	want := hypervisor.ImageSight{Exists: true, Format: "qcow2", CapacityBytes: 64 << 20, AllocatedBytes: 200704, Changed: time.Unix(1700000002, 12)}
+	want := hypervisor.ImageSight{Exists: true, Format: "qcow2", CapacityBytes: 64 << 20, AllocatedBytes: 200704, Changed: time.Unix(1700000002, 12), StatusChanged: time.Unix(1700000003, 100_000_000)}
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v", got, err)
 	}

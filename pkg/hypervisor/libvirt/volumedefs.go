@@ -30,6 +30,7 @@ func readVolume(text string, into *hypervisor.ImageSight) error {
 		}
 		if t.Timestamps != nil {
 			into.Changed = readTimestamp(t.Timestamps.Mtime)
+			into.StatusChanged = readTimestamp(t.Timestamps.Ctime)
 		}
 	}
 	return nil

@@ -175,6 +175,26 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: path
       type:
         scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.DiskFile
+  map:
+    fields:
+    - name: changeTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: disk
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.DiskName
+    - name: marker
+      type:
+        scalar: string
+    - name: path
+      type:
+        scalar: string
+    - name: role
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.DiskFileRole
+- name: com.github.virtferry.virtferry.api.v1alpha1.DiskFileRole
+  scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.DiskName
   scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.DomainObservation
@@ -281,6 +301,12 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.virtferry.virtferry.api.v1alpha1.GuestFacts
   map:
     fields:
+    - name: diskFiles
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.DiskFile
+          elementRelationship: atomic
     - name: disks
       type:
         list:
@@ -1620,6 +1646,15 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: numeric
           elementRelationship: atomic
+- name: com.github.virtferry.virtferry.api.v1alpha1.SharedDisk
+  map:
+    fields:
+    - name: doubt
+      type:
+        scalar: string
+    - name: name
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.DiskName
 - name: com.github.virtferry.virtferry.api.v1alpha1.SlotKind
   scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.SourceEnd
@@ -1752,6 +1787,17 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: string
           elementRelationship: associative
+    - name: provenSafe
+      type:
+        scalar: boolean
+    - name: shared
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.SharedDisk
+          elementRelationship: associative
+          keys:
+          - name
 - name: com.github.virtferry.virtferry.api.v1alpha1.StallReason
   scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.StallStatus
@@ -1855,6 +1901,20 @@ var schemaYAML = typed.YAMLObject(`types:
   scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.TapManagement
   scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.TargetDiskFile
+  map:
+    fields:
+    - name: changeTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: path
+      type:
+        scalar: string
+    - name: state
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.TargetDiskFileState
+- name: com.github.virtferry.virtferry.api.v1alpha1.TargetDiskFileState
+  scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.TargetEndpoint
   map:
     fields:
@@ -1938,6 +1998,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: definedBefore
       type:
         scalar: boolean
+    - name: diskFiles
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.TargetDiskFile
+          elementRelationship: atomic
     - name: domain
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.DomainObservation

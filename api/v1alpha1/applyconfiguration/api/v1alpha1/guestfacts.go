@@ -27,6 +27,9 @@ type GuestFactsApplyConfiguration struct {
 	// macAddresses are those of its network interfaces, in the order of its definition, in lower
 	// case. They are the same on the target. Of more than 64, the rest is left out.
 	MACAddresses []apiv1alpha1.MACAddress `json:"macAddresses,omitempty"`
+	// diskFiles are the files of its disks that the target is to see where they are, unless
+	// the disk is copied.
+	DiskFiles []DiskFileApplyConfiguration `json:"diskFiles,omitempty"`
 	// resources are what the guest takes of its host.
 	Resources *GuestResourcesApplyConfiguration `json:"resources,omitempty"`
 }
@@ -101,6 +104,19 @@ func (b *GuestFactsApplyConfiguration) WithDisks(values ...*GuestDiskApplyConfig
 func (b *GuestFactsApplyConfiguration) WithMACAddresses(values ...apiv1alpha1.MACAddress) *GuestFactsApplyConfiguration {
 	for i := range values {
 		b.MACAddresses = append(b.MACAddresses, values[i])
+	}
+	return b
+}
+
+// WithDiskFiles adds the given value to the DiskFiles field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the DiskFiles field.
+func (b *GuestFactsApplyConfiguration) WithDiskFiles(values ...*DiskFileApplyConfiguration) *GuestFactsApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithDiskFiles")
+		}
+		b.DiskFiles = append(b.DiskFiles, *values[i])
 	}
 	return b
 }

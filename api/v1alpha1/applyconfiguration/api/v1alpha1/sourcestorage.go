@@ -13,6 +13,13 @@ type SourceStorageApplyConfiguration struct {
 	Markers []string `json:"markers,omitempty"`
 	// images are those of the disks that are copied. Set when the migration is started.
 	Images []SourceImageApplyConfiguration `json:"images,omitempty"`
+	// shared are the disks in files that are not copied, each with whether it is proven that
+	// both hosts have one and the same image of it. Set when the migration is started.
+	Shared []SharedDiskApplyConfiguration `json:"shared,omitempty"`
+	// provenSafe is whether that is proven of all disks to which the guest writes, and nothing
+	// else makes it unsafe to move them. libvirt, which cannot know that, is then told to move
+	// the guest all the same, as by options.allowUnsafe.
+	ProvenSafe *bool `json:"provenSafe,omitempty"`
 }
 
 // SourceStorageApplyConfiguration constructs a declarative configuration of the SourceStorage type for use with
@@ -41,5 +48,26 @@ func (b *SourceStorageApplyConfiguration) WithImages(values ...*SourceImageApply
 		}
 		b.Images = append(b.Images, *values[i])
 	}
+	return b
+}
+
+// WithShared adds the given value to the Shared field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Shared field.
+func (b *SourceStorageApplyConfiguration) WithShared(values ...*SharedDiskApplyConfiguration) *SourceStorageApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithShared")
+		}
+		b.Shared = append(b.Shared, *values[i])
+	}
+	return b
+}
+
+// WithProvenSafe sets the ProvenSafe field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ProvenSafe field is set to the value of the last call.
+func (b *SourceStorageApplyConfiguration) WithProvenSafe(value bool) *SourceStorageApplyConfiguration {
+	b.ProvenSafe = &value
 	return b
 }

@@ -30,6 +30,9 @@ type TargetStatusApplyConfiguration struct {
 	// images are what becomes of the disks that options.storageCopy is about. One that is to be
 	// made is recorded before it is, and removed if the guest does not come.
 	Images []TargetImageApplyConfiguration `json:"images,omitempty"`
+	// diskFiles are what this host sees of the guest's files, of which source.guest.diskFiles
+	// tells.
+	DiskFiles []TargetDiskFileApplyConfiguration `json:"diskFiles,omitempty"`
 	// definedBefore is whether the domain had a persistent definition on this side
 	// before the migration. One that came with a failed migration is removed.
 	DefinedBefore *bool `json:"definedBefore,omitempty"`
@@ -134,6 +137,19 @@ func (b *TargetStatusApplyConfiguration) WithImages(values ...*TargetImageApplyC
 			panic("nil value passed to WithImages")
 		}
 		b.Images = append(b.Images, *values[i])
+	}
+	return b
+}
+
+// WithDiskFiles adds the given value to the DiskFiles field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the DiskFiles field.
+func (b *TargetStatusApplyConfiguration) WithDiskFiles(values ...*TargetDiskFileApplyConfiguration) *TargetStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithDiskFiles")
+		}
+		b.DiskFiles = append(b.DiskFiles, *values[i])
 	}
 	return b
 }
