@@ -3,8 +3,11 @@
 package e2e
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -83,12 +86,29 @@ func TestMigrationsOfOneGuestQueue(t *testing.T) {
 	env.requireAbsent(t, g, env.b)
 }
 
+// TestUnsafeMigrationNeedsConsent: both hosts see the directory and what is in it, but that is a
+// symbolic link, which leads to a file of each host's own.
 func TestUnsafeMigrationNeedsConsent(t *testing.T) {
-	disk := lab.Disk{Path: lab.SharedDir + "/unsafe.img", SizeMiB: 16}
-	g := env.startGuest(t, env.a, lab.GuestConfig{Persistent: true, Disks: []lab.Disk{disk}})
+	const own, link = lab.PrivateDir + "/unsafe.img", lab.SharedDir + "/unsafe.img"
+	for i, h := range []*lab.Host{env.a, env.b} {
+		// The clock of a file system ticks 250 times a second.
+		time.Sleep(time.Duration(i) * 20 * time.Millisecond)
+		if err := os.WriteFile(h.Path(own), make([]byte, 1<<20), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = os.Remove(h.Path(own)) })
+	}
+	if err := os.Symlink(own, env.a.Path(link)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Remove(env.a.Path(link)) })
+	g := env.startGuest(t, env.a, lab.GuestConfig{
+		Persistent:   true,
+		ExtraDevices: "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='" + link + "'/><target dev='vdx' bus='virtio'/></disk>",
+	})
 	refused := env.awaitReason(t, env.migrate(t, v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: env.b.Name()}), v1alpha1.ReasonUnsafe)
-	if c := meta.FindStatusCondition(refused.Status.Conditions, v1alpha1.ConditionStalled); c == nil || !strings.Contains(c.Message, "options.allowUnsafe") {
-		t.Error("the message does not name the remedy", describe(refused))
+	if c := meta.FindStatusCondition(refused.Status.Conditions, v1alpha1.ConditionStalled); c == nil || !strings.Contains(c.Message, "options.allowUnsafe") || !strings.Contains(c.Message, "symbolic link") {
+		t.Error("the message names neither cause nor remedy", describe(refused))
 	}
 	env.requireOn(t, g, env.a)
 	lm := env.migrate(t, v1alpha1.LiveMigrationSpec{
@@ -96,4 +116,31 @@ func TestUnsafeMigrationNeedsConsent(t *testing.T) {
 	})
 	env.awaitPhase(t, lm, v1alpha1.PhaseSucceeded)
 	env.requireOn(t, g, env.b)
+}
+
+// TestSharedDisksNeedNoConsent: libvirt knows nothing of the file system, and the agents find
+// out that both hosts have the disk, to which the guest writes all the time.
+func TestSharedDisksNeedNoConsent(t *testing.T) {
+	for _, format := range []string{"raw", "qcow2"} {
+		t.Run(format, func(t *testing.T) {
+			disk := lab.Disk{Path: lab.SharedDir + "/proven." + format, SizeMiB: 16, Format: format}
+			t.Cleanup(func() { _ = os.Remove(env.a.Path(disk.Path)) })
+			g := env.startGuest(t, env.a, lab.GuestConfig{Persistent: true, Disks: []lab.Disk{disk}, Load: lab.Load{DiskMiBps: 1}})
+			lm := env.awaitPhase(t, env.migrate(t, v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: env.b.Name()}), v1alpha1.PhaseSucceeded)
+			if storage := lm.Status.Source.Storage; storage == nil || !storage.ProvenSafe || len(storage.Markers) > 0 {
+				t.Errorf("of its disks, the source says %+v", storage)
+			}
+			env.requireOn(t, g, env.b)
+			requireImagesNone(t)
+		})
+	}
+}
+
+// requireImagesNone fails if anything by which directories were compared is left.
+func requireImagesNone(t *testing.T) {
+	t.Helper()
+	left, err := filepath.Glob(env.a.Path(lab.SharedDir) + "/virtferry-*")
+	if err != nil || len(left) > 0 {
+		t.Errorf("left in the shared directory: %v, %v", left, err)
+	}
 }

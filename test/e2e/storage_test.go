@@ -81,7 +81,6 @@ func (e *environment) moveDisks(t *testing.T) {
 	lm, _ := e.apply(t, v1alpha1.LiveMigrationSpec{
 		Domain: g.Name(), TargetNode: e.b.Name(),
 		Options: &v1alpha1.MigrationOptions{
-			AllowUnsafe: new(true), // For the shared disk, which is on no file system that libvirt knows to be shared.
 			StorageCopy: &v1alpha1.StorageCopyOptions{Mode: v1alpha1.StorageCopyFull, SourceImages: v1alpha1.SourceImagesRemove},
 		},
 	})
@@ -90,6 +89,9 @@ func (e *environment) moveDisks(t *testing.T) {
 	e.requireAbsent(t, g, e.a)
 	requireImages(t, e.a)
 	requireImages(t, e.b, filepath.Base(local))
+	if storage := lm.Status.Source.Storage; storage == nil || !storage.ProvenSafe {
+		t.Errorf("of the shared disk, the source says %+v", storage)
+	}
 	states := map[v1alpha1.DiskName]v1alpha1.TargetImageState{}
 	for _, image := range lm.Status.Target.Images {
 		states[image.Name] = image.State
@@ -128,8 +130,8 @@ func TestAbortedCopyLeavesNothing(t *testing.T) {
 	lm := env.migrate(t, v1alpha1.LiveMigrationSpec{
 		Domain: g.Name(), TargetNode: env.b.Name(),
 		Options: &v1alpha1.MigrationOptions{
-			AllowUnsafe: new(true), BandwidthMiBps: new(int64(4)),
-			StorageCopy: &v1alpha1.StorageCopyOptions{Mode: v1alpha1.StorageCopyFull},
+			BandwidthMiBps: new(int64(4)),
+			StorageCopy:    &v1alpha1.StorageCopyOptions{Mode: v1alpha1.StorageCopyFull},
 		},
 	})
 	lm = env.await(t, lm, "a part of the disk", func(now *v1alpha1.LiveMigration) bool {
