@@ -34,6 +34,10 @@ type NewImage struct {
 	BackingPath, BackingFormat string
 }
 
+// ReservedBytes is the size of a raw file that is in an image's place for a moment before the
+// image is made. Whoever dies in that moment leaves it there.
+const ReservedBytes = 512
+
 // DiskSize is how large a disk of a running domain is.
 type DiskSize struct {
 	// CapacityBytes is what the guest sees, AllocatedBytes what the topmost image occupies.

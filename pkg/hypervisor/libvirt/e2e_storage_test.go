@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -113,6 +114,38 @@ func TestE2EImages(t *testing.T) {
 			t.Error(err)
 		}
 		noPoolsLeft(t, host)
+	})
+	t.Run("a pool that another process uses", func(t *testing.T) {
+		dir := directory(t, host, "busy")
+		name := newImagePools(time.Now().Add(-time.Second)).made + strconv.FormatInt(time.Now().UnixNano(), 36)
+		if _, err := host.Virsh(t.Context(), "pool-create-as", name, "dir", "--target", dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.MakeImage(t.Context(), hypervisor.NewImage{Path: dir + "/a", Format: "raw", CapacityBytes: 512}); err != nil {
+			t.Error(err)
+		}
+		if out, err := host.Virsh(t.Context(), "pool-destroy", name); err != nil {
+			t.Errorf("the pool is not there any more: %s, %v", out, err)
+		}
+		noPoolsLeft(t, host)
+	})
+	t.Run("a symbolic link that leads nowhere", func(t *testing.T) {
+		dir, elsewhere := directory(t, host, "links"), directory(t, host, "elsewhere")
+		for _, format := range []string{"raw", "qcow2"} {
+			if err := os.Symlink(elsewhere+"/precious", host.Path(dir+"/"+format)); err != nil {
+				t.Fatal(err)
+			}
+			err := c.MakeImage(t.Context(), hypervisor.NewImage{Path: dir + "/" + format, Format: format, CapacityBytes: 1 << 20})
+			if !errors.Is(err, hypervisor.ErrImageExists) {
+				t.Errorf("%s: the error is %v", format, err)
+			}
+			if link, err := os.Readlink(host.Path(dir + "/" + format)); err != nil || link != elsewhere+"/precious" {
+				t.Errorf("%s: the link is %q, %v", format, link, err)
+			}
+		}
+		if entries, err := os.ReadDir(host.Path(elsewhere)); err != nil || len(entries) > 0 {
+			t.Errorf("behind the links are %v, %v", entries, err)
+		}
 	})
 	t.Run("a pool that is not active", func(t *testing.T) {
 		dir := directory(t, host, "inactive")

@@ -6,10 +6,8 @@ import (
 	"path"
 	"strconv"
 	"strings"
-	"time"
 
 	lv "libvirt.org/go/libvirt"
-	"libvirt.org/go/libvirtxml"
 
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 )
@@ -30,9 +28,6 @@ func copyDisks(parameters *lv.DomainMigrateParameters, disks hypervisor.DiskCopy
 	return flags
 }
 
-// ownPools begins the names of pools that are there for one call only.
-const ownPools = "virtferry-temporary-"
-
 // imagesSubject is what calls about images are about: they may have to wait for a file
 // server, and that is not to keep the host from being asked.
 const imagesSubject = "images"
@@ -45,100 +40,14 @@ func callImages[T any](ctx context.Context, c *Client, op, file string, fn func(
 		c.images.Lock()
 		defer c.images.Unlock()
 		var none T
-		pool, leave, err := enterPool(conn, op, path.Dir(file))
+		pool, leave, err := c.pools.enter(conn, op, path.Dir(file))
 		if err != nil {
 			return none, err
 		}
 		defer leave()
-		return fn(pool, path.Base(file))
+		out, err := fn(pool, path.Base(file))
+		return out, asEnded(op, err)
 	})
-}
-
-// enterPool returns the pool that has a directory, as it is now. Where there is none, one is
-// made, which is gone when it is left: so is one that an earlier process could not leave. No
-// two pools can have the same directory.
-func enterPool(conn *lv.Connect, op, dir string) (pool *lv.StoragePool, leave func(), err error) {
-	pool, err = findPool(conn, op, dir)
-	if err != nil {
-		return nil, nil, err
-	}
-	if pool != nil {
-		if err := pool.Refresh(0); err != nil {
-			_ = pool.Free() // It fails only for a handle that is none.
-			return nil, nil, asBusy(op, err)
-		}
-	} else {
-		def := &libvirtxml.StoragePool{
-			Type: "dir", Name: ownPools + strconv.FormatInt(time.Now().UnixNano(), 36),
-			Target: &libvirtxml.StoragePoolTarget{Path: dir},
-		}
-		text, err := def.Marshal()
-		if err != nil {
-			return nil, nil, errNoXML
-		}
-		if pool, err = conn.StoragePoolCreateXML(text, 0); err != nil {
-			return nil, nil, err
-		}
-	}
-	return pool, func() { leavePool(pool) }, nil
-}
-
-// findPool returns the pool that has a directory; nil if there is none.
-func findPool(conn *lv.Connect, op, dir string) (*lv.StoragePool, error) {
-	pools, err := conn.ListAllStoragePools(0)
-	if err != nil {
-		return nil, err
-	}
-	var found *lv.StoragePool
-	for i := range pools {
-		if found == nil && hasDirectory(&pools[i], dir) {
-			found = &pools[i]
-			continue
-		}
-		_ = pools[i].Free() // It fails only for a handle that is none.
-	}
-	if found == nil {
-		return nil, nil //nolint:nilnil // There is none.
-	}
-	name, err := found.GetName()
-	active := false
-	if err == nil {
-		active, err = found.IsActive()
-	}
-	if err == nil && !active {
-		err = fault(op, hypervisor.KindOther, "the storage pool "+name+", which has the directory "+dir+", is not active; start it with `virsh pool-start`")
-	}
-	if err != nil {
-		_ = found.Free()
-		return nil, err
-	}
-	return found, nil
-}
-
-// hasDirectory reports whether a pool consists of the files of a directory. One that has gone
-// meanwhile does not.
-func hasDirectory(pool *lv.StoragePool, dir string) bool {
-	text, err := pool.GetXMLDesc(0)
-	return err == nil && isDirectory(text, dir)
-}
-
-// leavePool ends a pool of ours. What is in its directory stays.
-func leavePool(pool *lv.StoragePool) {
-	name, err := pool.GetName()
-	if err == nil && strings.HasPrefix(name, ownPools) {
-		if persistent, err := pool.IsPersistent(); err == nil && !persistent {
-			_ = pool.Destroy() // The next call finds it, and tries again.
-		}
-	}
-	_ = pool.Free()
-}
-
-// asBusy says of a pool in which something is being made that it can be asked later.
-func asBusy(op string, err error) error {
-	if e := (lv.Error{}); errors.As(err, &e) && strings.Contains(e.Message, "asynchronous jobs running") {
-		return fault(op, hypervisor.KindBusy, sanitize(e.Message))
-	}
-	return err
 }
 
 // LookAtImage implements hypervisor.ImageKeeper.
@@ -199,13 +108,14 @@ func (c *Client) MakeImage(ctx context.Context, image hypervisor.NewImage) error
 		if !errors.Is(err, lv.ERR_NO_STORAGE_VOL) {
 			return none, err
 		}
-		text, err := volumeDefinition(name, image).Marshal()
-		if err != nil {
-			return none, errNoXML
+		if image.Format != rawFormat {
+			if err := reserve(pool, name, op, image.Path); err != nil {
+				return none, err
+			}
 		}
-		volume, err := pool.StorageVolCreateXML(text, 0)
+		volume, err := makeVolume(pool, name, op, image)
 		if err != nil {
-			return none, asExists(op, image.Path, err)
+			return none, err
 		}
 		defer func() { _ = volume.Free() }()
 		info, err := volume.GetInfo()
@@ -219,10 +129,38 @@ func (c *Client) MakeImage(ctx context.Context, image hypervisor.NewImage) error
 	return err
 }
 
+// rawFormat is that of files that libvirt makes itself, and never over another.
+const rawFormat = "raw"
+
+// reserve makes sure that nothing is in a file's place. A symbolic link that leads nowhere is in
+// no listing, and the program by which libvirt makes images of other formats follows it. A
+// raw file is made as if nothing was there, and only then; it is taken away again.
+func reserve(pool *lv.StoragePool, name, op, file string) error {
+	volume, err := makeVolume(pool, name, op, hypervisor.NewImage{Path: file, Format: rawFormat, CapacityBytes: hypervisor.ReservedBytes})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = volume.Free() }()
+	return volume.Delete(0)
+}
+
+// makeVolume makes a file in a pool.
+func makeVolume(pool *lv.StoragePool, name, op string, image hypervisor.NewImage) (*lv.StorageVol, error) {
+	text, err := volumeDefinition(name, image).Marshal()
+	if err != nil {
+		return nil, errNoXML
+	}
+	volume, err := pool.StorageVolCreateXML(text, 0)
+	if err != nil {
+		return nil, asExists(op, image.Path, err)
+	}
+	return volume, nil
+}
+
 // asExists tells of a file that has come between a look and the making.
 func asExists(op, file string, err error) error {
 	e := (lv.Error{})
-	if errors.As(err, &e) && (e.Code == lv.ERR_STORAGE_VOL_EXIST || strings.Contains(e.Message, "already exists")) {
+	if errors.As(err, &e) && (e.Code == lv.ERR_STORAGE_VOL_EXIST || strings.Contains(e.Message, "already exists") || strings.Contains(e.Message, "File exists")) {
 		return &hypervisor.Error{Op: op, Kind: hypervisor.KindOther, Code: int(e.Code), Domain: int(e.Domain), Message: file + " exists already", Err: hypervisor.ErrImageExists}
 	}
 	return err
