@@ -182,6 +182,11 @@ type TargetImage struct {
 	// about to make it.
 	// +optional
 	PlannedTime *metav1.MicroTime `json:"plannedTime,omitempty"`
+	// marked is whether a file may be beside it, with the same name and .virtferry-mark behind
+	// it, that keeps other nodes from making an image there. It is there from before the image
+	// is made until the guest has come, or the image is removed.
+	// +optional
+	Marked bool `json:"marked,omitempty"`
 	// availableBytes is how much space there was in its place then.
 	// +optional
 	// +kubebuilder:validation:Minimum=0

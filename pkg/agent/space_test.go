@@ -89,6 +89,6 @@ func TestTwoGuestsDoNotGetTheSamePlace(t *testing.T) {
 		if got := w.api.get(second).Status.Target; got == nil || got.Problem == nil || got.Problem.Blockers[0].Code != v1alpha1.BlockerImageExists {
 			t.Errorf("the target of the second is %+v", got)
 		}
-		w.requireFiles("node-b", "/images/web.qcow2")
+		w.requireFiles("node-b", "/images/web.qcow2 /images/web.qcow2.virtferry-mark")
 	})
 }

@@ -32,6 +32,9 @@ func (s *targetSession) planImages(ctx context.Context) ([]v1alpha1.TargetImage,
 	images, blockers := s.node.space.plan(s.lm, disks, places, func(places []migration.ImagePlace) ([]v1alpha1.TargetImage, []v1alpha1.Blocker) {
 		return migration.PlanImages(s.node.Name, disks, places, now)
 	})
+	for i := range images {
+		images[i].Marked = images[i].State == v1alpha1.TargetImagePlanned && !migration.DryRun(s.lm)
+	}
 	return images, refuseFor(v1alpha1.ReasonTargetCheckFailed, blockers)
 }
 
@@ -140,6 +143,9 @@ func (s *targetSession) makeImage(ctx context.Context, image *v1alpha1.TargetIma
 	if d.Backing != nil {
 		wanted.BackingPath, wanted.BackingFormat = d.Backing.Path, d.Backing.Format
 	}
+	if err := s.markPlace(ctx, image); err != nil {
+		return err
+	}
 	s.log.Info("Making an image for the guest", "disk", d.Name, "image", d.Path)
 	err := s.hv.MakeImage(ctx, wanted)
 	if errors.Is(err, hypervisor.ErrImageExists) && s.maybeMade {
@@ -147,8 +153,14 @@ func (s *targetSession) makeImage(ctx context.Context, image *v1alpha1.TargetIma
 		if lookErr != nil {
 			return fmt.Errorf("looking at the image of the disk %s: %w", d.Name, lookErr)
 		}
-		if migration.IsOurs(d, *image, sight) {
+		switch {
+		case migration.IsOurs(d, *image, sight):
 			err = nil
+		case migration.IsReservation(*image, sight):
+			if err := s.hv.RemoveImage(ctx, d.Path); err != nil {
+				return fmt.Errorf("removing what an earlier try has left in the place of the disk %s: %w", d.Name, err)
+			}
+			err = s.hv.MakeImage(ctx, wanted)
 		}
 	}
 	switch {
@@ -190,10 +202,14 @@ func (s *targetSession) removeImages(ctx context.Context) time.Duration {
 	section := s.section.DeepCopy()
 	for i := range section.Images {
 		image := &section.Images[i]
-		if image.State != v1alpha1.TargetImageMade && image.State != v1alpha1.TargetImagePlanned {
-			continue
+		err := error(nil)
+		if image.State == v1alpha1.TargetImageMade || image.State == v1alpha1.TargetImagePlanned {
+			err = s.removeImage(ctx, image)
 		}
-		if err := s.removeImage(ctx, image); err != nil {
+		if err == nil {
+			err = s.unmarkPlace(ctx, image)
+		}
+		if err != nil {
 			s.log.Error(err, "Removing an image failed; trying again", "image", image.Path, "after", followInterval)
 			image.Error = messageOf(err)
 		}
@@ -234,15 +250,19 @@ func (s *targetSession) removalDue(ctx context.Context) (due bool, wait time.Dur
 // must be certain that it was.
 func (s *targetSession) removeImage(ctx context.Context, image *v1alpha1.TargetImage) error {
 	d, known := s.diskOf(image)
-	sight, err := s.hv.LookAtImage(ctx, image.Path)
+	sights, err := s.hv.LookAtImages(ctx, path.Dir(image.Path), []string{path.Base(image.Path), path.Base(migration.MarkPath(image.Path))})
+	if err != nil {
+		return err //nolint:wrapcheck // The caller says what it is about.
+	}
+	sight, mark := sights[0], sights[1]
 	made := image.State == v1alpha1.TargetImageMade
 	switch {
-	case err != nil:
-		return err //nolint:wrapcheck // The caller says what it is about.
 	case !sight.Exists:
 		image.State, image.Error = v1alpha1.TargetImageRemoved, ""
 		return nil
-	case !made && (!known || !migration.IsOurs(d, *image, sight)), made && known && migration.WasReplaced(d, sight):
+	case mark.Exists && !migration.IsMarkOf(s.section.AttemptID, mark), // Somebody else has the place by now.
+		!made && !migration.IsReservation(*image, sight) && (!known || !migration.IsOurs(d, *image, sight)),
+		made && known && migration.WasReplaced(d, sight):
 		image.State, image.Error = v1alpha1.TargetImageNotOurs, ""
 		return nil
 	}

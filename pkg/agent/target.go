@@ -147,6 +147,8 @@ func (s *targetSession) cleanUp(ctx context.Context, action migration.TargetActi
 	switch action { //nolint:exhaustive // All others come before the end.
 	case migration.TargetRemoveImages:
 		return s.removeImages(ctx)
+	case migration.TargetRemoveMarks:
+		return s.removeMarks(ctx)
 	case migration.TargetRemoveIncoming:
 		return s.settle(ctx, "Removing the incomplete copy that the migration left here; the guest runs on the source", s.hv.DestroyIncoming)
 	case migration.TargetResume:

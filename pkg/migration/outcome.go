@@ -65,6 +65,8 @@ type Outcome struct {
 	// which has never come, and RemoveSourceImages the source's to remove those that the
 	// guest has left.
 	RemoveImages, RemoveSourceImages bool
+	// RemoveMarks tells the target's agent to remove what kept others from the guest's images.
+	RemoveMarks bool
 	// Recheck is when a pending outcome has to be judged again even if nothing
 	// new is reported; zero means that there is no need.
 	Recheck time.Time
@@ -195,7 +197,7 @@ func judgeRecovery(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, ta
 func (row outcomeRow) outcome(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now time.Time) Outcome {
 	switch row.verdict {
 	case VerdictSucceeded:
-		return withoutSourceImages(lm, source, succeeded(lm, source, now), now)
+		return withoutMarks(lm, withoutSourceImages(lm, source, succeeded(lm, source, now), now), now)
 	case VerdictFailed:
 		out := stayed(lm, source, now)
 		if row.reason == v1alpha1.ReasonGuestStopped {
@@ -323,7 +325,7 @@ func (out Outcome) final() bool {
 // cleansUp reports whether an agent has something to do before the migration can be
 // settled.
 func (out Outcome) cleansUp() bool {
-	return out.UndefineSource || out.UndefineTarget || out.ResumeSource || out.ResumeTarget || out.RemoveImages || out.RemoveSourceImages
+	return out.UndefineSource || out.UndefineTarget || out.ResumeSource || out.ResumeTarget || out.RemoveImages || out.RemoveSourceImages || out.RemoveMarks
 }
 
 // stayed says why the guest is still on the source. It pends while the guest

@@ -254,7 +254,7 @@ func WasReplaced(d v1alpha1.GuestDisk, sight hypervisor.ImageSight) bool {
 }
 
 // ImagesLeft are the images on the target that were made for the migration, or may have been,
-// and not removed.
+// and the marks beside them, and were not removed.
 func ImagesLeft(lm *v1alpha1.LiveMigration, target *v1alpha1.TargetStatus) []string {
 	var left []string
 	if target == nil || DryRun(lm) {
@@ -265,7 +265,7 @@ func ImagesLeft(lm *v1alpha1.LiveMigration, target *v1alpha1.TargetStatus) []str
 			left = append(left, i.Path)
 		}
 	}
-	return left
+	return append(left, marksLeft(lm, target)...)
 }
 
 // SpaceToCome is how many bytes the images of a migration will still take, by directory: what

@@ -35,6 +35,8 @@ const (
 	TargetMakeImages TargetAction = "MakeImages"
 	// TargetRemoveImages: remove those that were made for a guest that does not come.
 	TargetRemoveImages TargetAction = "RemoveImages"
+	// TargetRemoveMarks: remove what keeps others from images that are the guest's now.
+	TargetRemoveMarks TargetAction = "RemoveMarks"
 	// TargetObserve: read the guest and report it where it has changed.
 	TargetObserve TargetAction = "Observe"
 	// TargetLook: read and report a guest that is said to be here already.
@@ -133,6 +135,8 @@ func cleanUpTarget(out Outcome, section *v1alpha1.TargetStatus, now time.Time) T
 		return TargetUndefine
 	case out.RemoveImages:
 		return TargetRemoveImages
+	case out.RemoveMarks:
+		return TargetRemoveMarks
 	case out.ResumeTarget:
 		return TargetResume
 	default:

@@ -1957,6 +1957,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: error
       type:
         scalar: string
+    - name: marked
+      type:
+        scalar: boolean
     - name: name
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.DiskName

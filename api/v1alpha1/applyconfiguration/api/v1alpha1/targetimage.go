@@ -21,6 +21,10 @@ type TargetImageApplyConfiguration struct {
 	// plannedTime is when there was nothing in its place, and the agent recorded that it is
 	// about to make it.
 	PlannedTime *v1.MicroTime `json:"plannedTime,omitempty"`
+	// marked is whether a file may be beside it, with the same name and .virtferry-mark behind
+	// it, that keeps other nodes from making an image there. It is there from before the image
+	// is made until the guest has come, or the image is removed.
+	Marked *bool `json:"marked,omitempty"`
 	// availableBytes is how much space there was in its place then.
 	AvailableBytes *int64 `json:"availableBytes,omitempty"`
 	// error is why it could not be removed when that was last tried.
@@ -62,6 +66,14 @@ func (b *TargetImageApplyConfiguration) WithState(value apiv1alpha1.TargetImageS
 // If called multiple times, the PlannedTime field is set to the value of the last call.
 func (b *TargetImageApplyConfiguration) WithPlannedTime(value v1.MicroTime) *TargetImageApplyConfiguration {
 	b.PlannedTime = &value
+	return b
+}
+
+// WithMarked sets the Marked field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Marked field is set to the value of the last call.
+func (b *TargetImageApplyConfiguration) WithMarked(value bool) *TargetImageApplyConfiguration {
+	b.Marked = &value
 	return b
 }
 
