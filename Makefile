@@ -186,6 +186,13 @@ OUTAGE_FLAGS ?=
 .PHONY: bench-outage
 bench-outage: lab-deps controlplane ## Measure for how long a guest's peers miss it, against the downtime that is reported. Needs root.
 	go run -tags '$(TAGS)' ./test/bench/outage $(OUTAGE_FLAGS)
+# How many pairs of moves bench-block makes, and what else its command takes.
+BLOCK_PAIRS ?= 5
+BLOCK_FLAGS ?=
+
+.PHONY: bench-block
+bench-block: lab-deps controlplane ## Measure a guest with a disk of its host's own against virsh migrate --copy-storage-all, and one that writes fast. Needs root.
+	go run -tags '$(TAGS)' ./test/bench/block -pairs '$(BLOCK_PAIRS)' $(BLOCK_FLAGS)
 
 .PHONY: bench-agent
 bench-agent: lab-deps controlplane ## Measure what it costs an agent to steer 50 migrations at once. Needs root.

@@ -14,32 +14,51 @@ import (
 // move to the target's address. More options of "virsh migrate" may follow, such
 // as --postcopy or --copy-storage-all.
 func (g *Guest) Migrate(ctx context.Context, from, to *Host, options ...string) error {
+	run, discard, err := g.PrepareMigration(ctx, from, to, options...)
+	if err != nil {
+		return err
+	}
+	defer discard()
+	return run(ctx)
+}
+
+// PrepareMigration does all of Migrate but the migration, which run does. What was prepared is
+// there until discard.
+func (g *Guest) PrepareMigration(ctx context.Context, from, to *Host, options ...string) (run func(context.Context) error, discard func(), err error) {
 	args := []string{"migrate", "--live", "--p2p"}
 	persistent, err := from.Virsh(ctx, "dominfo", g.name)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	live, err := g.rewritten(ctx, from, to)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	defer os.Remove(live)
+	files := []string{live}
+	discard = func() {
+		for _, file := range files {
+			_ = os.Remove(file)
+		}
+	}
 	args = append(args, "--xml", live)
 	if isPersistent(persistent) {
 		inactive, err := g.rewritten(ctx, from, to, "--inactive")
 		if err != nil {
-			return err
+			discard()
+			return nil, nil, err
 		}
-		defer os.Remove(inactive)
+		files = append(files, inactive)
 		// Without the second definition, libvirt before 10 keeps the source's
 		// addresses in what it saves on the target.
 		args = append(args, "--persistent", "--undefinesource", "--persistent-xml", inactive)
 	}
 	args = append(append(args, options...), g.name, to.PeerURI())
-	if _, err := from.Virsh(ctx, args...); err != nil {
-		return fmt.Errorf("migrating %s to %s: %w", g.name, to.name, err)
-	}
-	return nil
+	return func(ctx context.Context) error {
+		if _, err := from.Virsh(ctx, args...); err != nil {
+			return fmt.Errorf("migrating %s to %s: %w", g.name, to.name, err)
+		}
+		return nil
+	}, discard, nil
 }
 
 // rewritten writes the guest's definition, with the target's address in place of

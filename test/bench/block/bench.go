@@ -1,0 +1,261 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/migration"
+	"github.com/virtferry/virtferry/test/lab"
+)
+
+// Who moves the guest.
+const (
+	byVirsh         = "virsh migrate --copy-storage-all"
+	byLiveMigration = "LiveMigration"
+)
+
+const (
+	imageDir = lab.PrivateDir + "/bench"
+	image    = imageDir + "/disk.qcow2"
+	// moveTimeout is how long a move may take that has nothing in its way.
+	moveTimeout = 5 * time.Minute
+)
+
+// move is a measured move.
+type move struct {
+	by    string
+	took  time.Duration
+	bytes int64 // That the target has received in that time.
+	done  bool
+}
+
+// mover moves the guest.
+type mover func(ctx context.Context, from, to *lab.Host) (move, error)
+
+// bench is a lab with a guest to be moved.
+type bench struct {
+	o     options
+	lab   *lab.Lab
+	guest *lab.Guest
+	api   client.WithWatch
+	moves int
+}
+
+// newBench starts a guest with a disk that is full of noise. On both hosts, a pool has the
+// directory, without which virsh would have to be given an image.
+func newBench(ctx context.Context, l *lab.Lab, o options) (*bench, error) {
+	if _, err := l.StartVirtferry(ctx); err != nil {
+		return nil, err
+	}
+	api, err := l.ControlPlane().NewClient()
+	if err != nil {
+		return nil, err
+	}
+	b := &bench{o: o, lab: l, api: api}
+	for _, h := range l.Hosts() {
+		if err := os.MkdirAll(h.Path(imageDir), 0o755); err != nil {
+			return nil, fmt.Errorf("making a directory for images: %w", err)
+		}
+		if _, err := h.Virsh(ctx, "pool-create-as", "bench", "dir", "--target", imageDir); err != nil {
+			return nil, err
+		}
+	}
+	from := l.Hosts()[0]
+	if err := fill(ctx, from, o.diskMiB); err != nil {
+		return nil, err
+	}
+	b.guest, err = from.StartGuest(ctx, lab.GuestConfig{
+		Name: "block", Persistent: true, Disks: []lab.Disk{{Path: image, SizeMiB: o.diskMiB, Format: "qcow2"}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	_, err = b.guest.Ticks().Wait(ctx, from.Name(), 2)
+	return b, err
+}
+
+// fill makes an image all of which is written.
+func fill(ctx context.Context, h *lab.Host, mib int) error {
+	const raw = imageDir + "/noise"
+	file, err := os.Create(h.Path(raw))
+	if err != nil {
+		return fmt.Errorf("making noise: %w", err)
+	}
+	noise, block := rand.NewChaCha8([32]byte{}), make([]byte, 1<<20)
+	for range mib {
+		_, _ = noise.Read(block) // It never fails.
+		if _, err = file.Write(block); err != nil {
+			break
+		}
+	}
+	if err := errors.Join(err, file.Close()); err != nil {
+		return fmt.Errorf("making noise: %w", err)
+	}
+	_, err = h.Exec(ctx, "qemu-img", "convert", "-O", "qcow2", raw, image)
+	return errors.Join(err, os.Remove(h.Path(raw)))
+}
+
+func (b *bench) sides() (from, to *lab.Host) {
+	hosts := b.lab.Hosts()
+	return hosts[b.moves%2], hosts[(b.moves+1)%2]
+}
+
+// move moves the guest to the host where it is not. The image that it leaves behind is removed
+// afterwards, and the disks are at rest.
+func (b *bench) move(ctx context.Context, do mover) (move, error) {
+	from, to := b.sides()
+	if err := from.WaitPublished(ctx, b.guest); err != nil {
+		return move{}, err
+	}
+	if _, err := from.Exec(ctx, "sync"); err != nil {
+		return move{}, err
+	}
+	before, err := received(ctx, to)
+	if err != nil {
+		return move{}, err
+	}
+	m, err := do(ctx, from, to)
+	if err != nil {
+		return m, err
+	}
+	after, err := received(ctx, to)
+	m.bytes = after - before
+	if err != nil || !m.done {
+		return m, err
+	}
+	if on := b.guest.RunningOn(ctx); on != to {
+		return m, fmt.Errorf("the guest does not run on %s afterwards", to.Name())
+	}
+	b.moves++
+	if err := os.Remove(from.Path(image)); err != nil {
+		return m, fmt.Errorf("removing the image that was left: %w", err)
+	}
+	_, err = from.Virsh(ctx, "pool-refresh", "bench")
+	return m, err
+}
+
+// received is how many bytes a host has received over the network.
+func received(ctx context.Context, h *lab.Host) (int64, error) {
+	text, err := h.Exec(ctx, "cat", "/proc/net/dev")
+	if err != nil {
+		return 0, err
+	}
+	var sum int64
+	for line := range strings.Lines(text) {
+		name, counters, found := strings.Cut(line, ":")
+		fields := strings.Fields(counters)
+		if !found || len(fields) == 0 || strings.TrimSpace(name) == "lo" {
+			continue
+		}
+		n, err := strconv.ParseInt(fields[0], 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("reading the network counters of %s: %w", h.Name(), err)
+		}
+		sum += n
+	}
+	return sum, nil
+}
+
+// virsh moves the guest as virsh does. What has to be prepared for that does not count.
+func (b *bench) virsh(ctx context.Context, from, to *lab.Host) (move, error) {
+	options := []string{"--copy-storage-all"}
+	if b.o.encrypt {
+		options = append(options, "--tls")
+	}
+	run, discard, err := b.guest.PrepareMigration(ctx, from, to, options...)
+	if err != nil {
+		return move{}, err
+	}
+	defer discard()
+	begin := time.Now()
+	err = run(ctx)
+	return move{by: byVirsh, took: time.Since(begin), done: err == nil}, err
+}
+
+// liveMigration moves the guest by a LiveMigration, from the moment in which the object is created
+// to the one in which a watch shows its success.
+func (b *bench) liveMigration(ctx context.Context, _, to *lab.Host) (move, error) {
+	lm, m, err := b.migrate(ctx, to, v1alpha1.MigrationOptions{StorageCopy: &v1alpha1.StorageCopyOptions{Mode: v1alpha1.StorageCopyFull}}, moveTimeout)
+	if err == nil && !m.done {
+		err = fmt.Errorf("the migration ended in %s: %+v", lm.Status.Phase, lm.Status.Conditions)
+	}
+	return m, err
+}
+
+// migrate makes a LiveMigration and waits for its end. After patience it is cancelled.
+func (b *bench) migrate(ctx context.Context, to *lab.Host, o v1alpha1.MigrationOptions, patience time.Duration) (*v1alpha1.LiveMigration, move, error) {
+	encryption := v1alpha1.EncryptionDisabled
+	if b.o.encrypt {
+		encryption = v1alpha1.EncryptionRequired
+	}
+	o.Transfer = &v1alpha1.TransferOptions{Encryption: encryption}
+	lm := &v1alpha1.LiveMigration{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "block-", Namespace: "default"},
+		Spec:       v1alpha1.LiveMigrationSpec{Domain: b.guest.UUID(), TargetNode: to.Name(), Options: &o},
+	}
+	begin := time.Now()
+	if err := b.api.Create(ctx, lm); err != nil {
+		return nil, move{}, fmt.Errorf("creating the LiveMigration: %w", err)
+	}
+	w, err := b.api.Watch(ctx, &v1alpha1.LiveMigrationList{}, client.InNamespace(lm.Namespace), client.MatchingFields{"metadata.name": lm.Name})
+	if err != nil {
+		return nil, move{}, fmt.Errorf("watching: %w", err)
+	}
+	defer w.Stop()
+	impatient := time.After(patience)
+	for {
+		select {
+		case <-ctx.Done():
+			return lm, move{}, context.Cause(ctx)
+		case <-impatient:
+			cancelled := lm.DeepCopy()
+			cancelled.Annotations = map[string]string{v1alpha1.AnnotationCancel: "no-end"}
+			if err := b.api.Patch(ctx, cancelled, client.MergeFrom(lm)); err != nil {
+				return lm, move{}, fmt.Errorf("cancelling: %w", err)
+			}
+		case event, open := <-w.ResultChan():
+			if !open {
+				return lm, move{}, errors.New("the watch ended before the migration")
+			}
+			if now, ok := event.Object.(*v1alpha1.LiveMigration); ok {
+				lm = now
+			}
+			if migration.Finished(lm) {
+				return lm, move{by: byLiveMigration, took: time.Since(begin), done: lm.Status.Phase == v1alpha1.PhaseSucceeded}, nil
+			}
+		}
+	}
+}
+
+// converge moves the guest while it writes to its disk faster than may be copied.
+func (b *bench) converge(ctx context.Context, synchronous bool) (move, error) {
+	from, _ := b.sides()
+	if _, err := b.guest.Command(ctx, from, "diskrate "+strconv.Itoa(b.o.writeMiBps)); err != nil {
+		return move{}, err
+	}
+	m, err := b.move(ctx, func(ctx context.Context, _, to *lab.Host) (move, error) {
+		_, m, err := b.migrate(ctx, to, v1alpha1.MigrationOptions{
+			BandwidthMiBps: new(int64(b.o.linkMiBps)),
+			StorageCopy:    &v1alpha1.StorageCopyOptions{Mode: v1alpha1.StorageCopyFull, SynchronousWrites: new(synchronous)},
+		}, b.o.patience)
+		return m, err
+	})
+	if err != nil {
+		return m, fmt.Errorf("moving the guest that writes, with synchronous writes %t: %w", synchronous, err)
+	}
+	on, _ := b.sides()
+	_, err = b.guest.Command(ctx, on, "diskrate 0")
+	return m, err
+}
