@@ -39,6 +39,9 @@ func (r *run) check(ctx context.Context, v verdict, out *result) []string {
 		if err := r.checkTicks(ctx, host, v); err != nil {
 			report("%v", err)
 		}
+		if err := r.checkDisk(ctx, host); err != nil {
+			report("%v", err)
+		}
 	}
 	if out.was.verdict != unknown && out.was.verdict != pending {
 		wrong = append(wrong, r.checkRest(ctx, out.was)...)
@@ -170,6 +173,9 @@ func (r *run) belongs(h *lab.Host, e ending) (active, known bool) {
 
 // checkLeftovers: the host has of the guest what the ending says, and no more.
 func (r *run) checkLeftovers(ctx context.Context, h *lab.Host, e ending) error {
+	if err := r.checkImages(ctx, h, e); err != nil {
+		return err
+	}
 	active, known := r.belongs(h, e)
 	state := h.DomainState(ctx, r.guest.UUID())
 	pid, err := h.QEMUPID(r.guest.Name())

@@ -280,6 +280,27 @@ func companyTable() []block {
 	}
 }
 
+// diskTable is what may happen to a guest with a disk that only its host has: the target makes
+// an image, which is removed again unless the guest comes, and the source's is whole in any case.
+func diskTable() []block {
+	both := []phase{makingImages, copyingDisks}
+	during := []phase{copyingDisks}
+	return []block{
+		{killed("target agent", targetAgent), cases(on(both, moved), on([]phase{finished}, moved))},
+		{killed("source agent", sourceAgent), cases(on(both, moved), on([]phase{finished}, moved))},
+		{killed("manager", theManager), on(both, moved)},
+		{apiServerKilled(), cases(on([]phase{makingImages}, moved, stayed), on(during, moved))},
+		{libvirtdKilled("target libvirtd killed", syscall.SIGKILL, theTarget), cases(on([]phase{makingImages}, moved, stayed), on(during, stayed))},
+		{libvirtdHung("target libvirtd", short, theTarget), on(both, moved)},
+		{libvirtdKilled("source libvirtd killed", syscall.SIGKILL, theSource), on(during, stayed)},
+		{networkCut(long), on(during, stayed)},
+		{qemuKilled("target", theTarget), on(during, stayed)},
+		{diskFull(), on(during, stayed)},
+		{cancelRequested(), on(both, wasCancelled)},
+		{deleted(), on(both, wasCancelled)},
+	}
+}
+
 // deadTable: where the target can never be asked again, what the source's libvirt says
 // for certain is enough, and else the word of a person. A source that is gone once the
 // guest has moved has no say any more.
@@ -303,6 +324,7 @@ func table() []scenario {
 		{blocks: transientTable(), guest: guestKind{transient: true}},
 		{blocks: pausedTable(), guest: guestKind{paused: true}},
 		{blocks: companyTable(), company: true},
+		{blocks: diskTable(), guest: guestKind{disk: true}},
 	}
 	var out []scenario
 	for _, part := range parts {

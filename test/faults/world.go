@@ -53,6 +53,8 @@ type guestKind struct {
 	transient bool
 	// paused is one that its user has paused before it is moved.
 	paused bool
+	// disk is one with a disk that only its host has.
+	disk bool
 }
 
 func newWorld(ctx context.Context, l *lab.Lab) (*world, error) {
@@ -70,6 +72,9 @@ func newWorld(ctx context.Context, l *lab.Lab) (*world, error) {
 		guests: map[guestKind]*lab.Guest{}, read: map[string]int{}, stop: stop,
 	}
 	if w.manager, err = newDaemon(ctx, l, manager, lab.Account{Namespace: lab.SystemNamespace, Name: managerAccount}); err != nil {
+		return w, err
+	}
+	if err := w.makeRoom(ctx); err != nil {
 		return w, err
 	}
 	for _, h := range l.Hosts() {
@@ -191,10 +196,15 @@ func (w *world) boot(ctx context.Context, kind guestKind) (*lab.Guest, error) {
 	defer cancel()
 	host := w.lab.Hosts()[0]
 	w.made++
-	g, err := host.StartGuest(ctx, lab.GuestConfig{
-		Name: fmt.Sprintf("guest-%d", w.made), Persistent: !kind.transient, TickPeriod: tickPeriod,
-		Load: lab.Load{WorkingSetMiB: workingSetMiB},
-	})
+	name := fmt.Sprintf("guest-%d", w.made)
+	config := lab.GuestConfig{
+		Name: name, Persistent: !kind.transient, TickPeriod: tickPeriod,
+		Load: lab.Load{WorkingSetMiB: workingSetMiB}, Disks: kind.disks(name),
+	}
+	if kind.disk {
+		config.Load.DiskMiBps = diskMiBps
+	}
+	g, err := host.StartGuest(ctx, config)
 	if err != nil {
 		return nil, err
 	}
@@ -224,6 +234,7 @@ func (w *world) discard(ctx context.Context, g *lab.Guest) {
 		_ = h.KillQEMU(g.Name())
 		_, _ = h.Virsh(ctx, "destroy", g.UUID())
 		_, _ = h.Virsh(ctx, "undefine", g.UUID())
+		_, _ = h.Exec(ctx, "sh", "-c", "rm -f "+imageOf(g)+"*")
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 )
 
 // writtenBlock is the size of one of a guest's writes to its first disk; see guest/disk.go. Each
@@ -19,9 +20,19 @@ const (
 // ReadDisk returns what a guest sees of a disk whose image is on the host, and which no guest uses
 // at the moment.
 func (h *Host) ReadDisk(ctx context.Context, image string) ([]byte, error) {
-	raw := image + ".read"
+	return h.readDisk(ctx, image)
+}
+
+// ReadDiskInUse is ReadDisk for the image of a guest that stands still.
+func (h *Host) ReadDiskInUse(ctx context.Context, image string) ([]byte, error) {
+	return h.readDisk(ctx, image, "-U")
+}
+
+func (h *Host) readDisk(ctx context.Context, image string, options ...string) ([]byte, error) {
+	raw := filepath.Join(PrivateDir, filepath.Base(image)+".read")
 	defer os.Remove(h.Path(raw))
-	if _, err := h.Exec(ctx, "qemu-img", "convert", "-O", "raw", image, raw); err != nil {
+	args := append([]string{"convert"}, options...)
+	if _, err := h.Exec(ctx, "qemu-img", append(args, "-O", "raw", image, raw)...); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", image, err)
 	}
 	return os.ReadFile(h.Path(raw))
