@@ -64,7 +64,6 @@ type Client struct {
 
 	// images is held while a directory is looked at and changed.
 	images sync.Mutex
-	pools  imagePools
 
 	abandoned atomic.Uint64
 	events    attempts
@@ -102,7 +101,7 @@ func New(config Config) (*Client, error) {
 	if err := processLoop.prepare(); err != nil {
 		return nil, fmt.Errorf("preparing libvirt's event loop: %w", err)
 	}
-	c := &Client{config: config, log: config.Logger, hub: newHub(), started: make(chan struct{}), pools: newImagePools(time.Now())}
+	c := &Client{config: config, log: config.Logger, hub: newHub(), started: make(chan struct{})}
 	if config.URI != "" {
 		c.log = c.log.With("uri", config.URI)
 	}

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -115,18 +115,21 @@ func TestE2EImages(t *testing.T) {
 		}
 		noPoolsLeft(t, host)
 	})
-	t.Run("a pool that another process uses", func(t *testing.T) {
-		dir := directory(t, host, "busy")
-		name := newImagePools(time.Now().Add(-time.Second)).made + strconv.FormatInt(time.Now().UnixNano(), 36)
-		if _, err := host.Virsh(t.Context(), "pool-create-as", name, "dir", "--target", dir); err != nil {
-			t.Fatal(err)
+	t.Run("two processes in one directory", func(t *testing.T) {
+		dir := directory(t, host, "crowded")
+		other := startClient(t, host, Config{})
+		var wait sync.WaitGroup
+		for _, client := range []*Client{c, other} {
+			wait.Go(func() {
+				for i := range 40 {
+					_, err := client.LookAtImage(t.Context(), dir+"/none")
+					if err != nil && hypervisor.KindOf(err) != hypervisor.KindBusy {
+						t.Errorf("look %d: %v", i, err)
+					}
+				}
+			})
 		}
-		if err := c.MakeImage(t.Context(), hypervisor.NewImage{Path: dir + "/a", Format: "raw", CapacityBytes: 512}); err != nil {
-			t.Error(err)
-		}
-		if out, err := host.Virsh(t.Context(), "pool-destroy", name); err != nil {
-			t.Errorf("the pool is not there any more: %s, %v", out, err)
-		}
+		wait.Wait()
 		noPoolsLeft(t, host)
 	})
 	t.Run("a symbolic link that leads nowhere", func(t *testing.T) {

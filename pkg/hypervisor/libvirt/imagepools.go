@@ -12,39 +12,26 @@ import (
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 )
 
-// ownPools begins the names of pools that are there for one call only. What follows tells
-// which process has made it and, behind the last hyphen, when.
+// ownPools begins the names of pools that are there for one call only.
 const ownPools = "virtferry-temporary-"
 
-// abandonedPool is how old a pool of another process is of which that process is not taken
-// to be still using it: no call takes as long.
-const abandonedPool = 10 * time.Minute
-
-// imagePools are the pools by which directories are used. While an agent is updated, two
-// processes may use them, and no two pools can have the same directory: so one may use the
-// other's, and only the one that has made it ends it.
-type imagePools struct {
-	// made begins the names of those of this process.
-	made string
-}
-
-func newImagePools(now time.Time) imagePools {
-	return imagePools{made: ownPools + strconv.FormatInt(now.UnixNano(), 36) + "-"}
-}
-
-// enter returns the pool that has a directory, as it is now. Where there is none, one is made,
-// which is gone when it is left: so is one that an earlier process could not leave.
-func (p imagePools) enter(conn *lv.Connect, op, dir string) (pool *lv.StoragePool, leave func(), err error) {
+// enterPool returns the pool that has a directory, as it is now. Where there is none, one is
+// made, which is gone when it is left: so is one that a process could not leave that has ended.
+//
+// No two pools can have the same directory. Two processes of an agent, which a lock on the node
+// keeps apart, could only use the same one, and whoever is faster ends it: then the other has
+// to ask again; see asEnded.
+func enterPool(conn *lv.Connect, op, dir string) (pool *lv.StoragePool, leave func(), err error) {
 	pool, err = findPool(conn, op, dir)
 	if err == nil && pool == nil {
-		pool, err = p.create(conn, op, dir)
+		pool, err = createPool(conn, op, dir)
 	} else if err == nil {
 		err = refresh(pool, op)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	return pool, func() { p.leave(pool) }, nil
+	return pool, func() { leavePool(pool) }, nil
 }
 
 // refresh reads the directory of a pool anew, or frees its handle.
@@ -53,12 +40,12 @@ func refresh(pool *lv.StoragePool, op string) error {
 	if err != nil {
 		_ = pool.Free() // It fails only for a handle that is none.
 	}
-	return asEnded(op, asBusy(op, err))
+	return asBusy(op, err)
 }
 
-func (p imagePools) create(conn *lv.Connect, op, dir string) (*lv.StoragePool, error) {
+func createPool(conn *lv.Connect, op, dir string) (*lv.StoragePool, error) {
 	def := &libvirtxml.StoragePool{
-		Type: "dir", Name: p.made + strconv.FormatInt(time.Now().UnixNano(), 36),
+		Type: "dir", Name: ownPools + strconv.FormatInt(time.Now().UnixNano(), 36),
 		Target: &libvirtxml.StoragePoolTarget{Path: dir},
 	}
 	text, err := def.Marshal()
@@ -98,7 +85,11 @@ func findPool(conn *lv.Connect, op, dir string) (*lv.StoragePool, error) {
 	if err == nil {
 		active, err = found.IsActive()
 	}
-	if err == nil && !active {
+	switch {
+	case err != nil || active:
+	case strings.HasPrefix(name, ownPools): // It is about to go.
+		err = fault(op, hypervisor.KindBusy, "the storage pool "+name+" is being ended")
+	default:
 		err = fault(op, hypervisor.KindOther, "the storage pool "+name+", which has the directory "+dir+", is not active; start it with `virsh pool-start`")
 	}
 	if err != nil {
@@ -115,26 +106,15 @@ func hasDirectory(pool *lv.StoragePool, dir string) bool {
 	return err == nil && isDirectory(text, dir)
 }
 
-// leave ends a pool that is ours, or was left behind by a process that is gone. What is in its
-// directory stays.
-func (p imagePools) leave(pool *lv.StoragePool) {
+// leavePool ends a pool of ours. What is in its directory stays.
+func leavePool(pool *lv.StoragePool) {
 	name, err := pool.GetName()
-	if err == nil && p.ends(name, time.Now()) {
+	if err == nil && strings.HasPrefix(name, ownPools) {
 		if persistent, err := pool.IsPersistent(); err == nil && !persistent {
 			_ = pool.Destroy() // The next call finds it, and tries again.
 		}
 	}
 	_ = pool.Free()
-}
-
-// ends reports whether a pool is to be ended by this process.
-func (p imagePools) ends(name string, now time.Time) bool {
-	if strings.HasPrefix(name, p.made) {
-		return true
-	}
-	rest, temporary := strings.CutPrefix(name, ownPools)
-	made, err := strconv.ParseInt(rest[strings.LastIndex(rest, "-")+1:], 36, 64)
-	return temporary && (err != nil || now.Sub(time.Unix(0, made)) > abandonedPool || time.Unix(0, made).After(now))
 }
 
 // asBusy says of a pool in which something is being made that it can be asked later.
@@ -145,10 +125,11 @@ func asBusy(op string, err error) error {
 	return err
 }
 
-// asEnded says of a pool that has gone while it was used that it can be asked later: another
-// process has ended it. So it is not taken for an answer about what was in it.
+// asEnded says of whatever libvirt has against a pool of ours that it can be asked again: another
+// process has ended the pool, or was faster in making one. So it is not taken for an answer
+// about what is in the directory.
 func asEnded(op string, err error) error {
-	if e := (lv.Error{}); errors.As(err, &e) && e.Code == lv.ERR_NO_STORAGE_POOL && strings.Contains(e.Message, ownPools) {
+	if e := (lv.Error{}); errors.As(err, &e) && e.Code != lv.ERR_NO_STORAGE_VOL && strings.Contains(e.Message, ownPools) {
 		return fault(op, hypervisor.KindBusy, sanitize(e.Message))
 	}
 	return err

@@ -25,6 +25,9 @@ func copyDisks(parameters *lv.DomainMigrateParameters, disks hypervisor.DiskCopy
 	if disks.SynchronousWrites {
 		flags |= lv.MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES
 	}
+	if disks.DetectZeroes {
+		parameters.MigrateDisksDetectZeroesSet, parameters.MigrateDisksDetectZeroesList = true, disks.Disks
+	}
 	return flags
 }
 
@@ -40,9 +43,9 @@ func callImages[T any](ctx context.Context, c *Client, op, file string, fn func(
 		c.images.Lock()
 		defer c.images.Unlock()
 		var none T
-		pool, leave, err := c.pools.enter(conn, op, path.Dir(file))
+		pool, leave, err := enterPool(conn, op, path.Dir(file))
 		if err != nil {
-			return none, err
+			return none, asEnded(op, err)
 		}
 		defer leave()
 		out, err := fn(pool, path.Base(file))

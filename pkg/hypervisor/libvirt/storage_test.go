@@ -30,6 +30,15 @@ func TestDisksAreCopiedOnlyByName(t *testing.T) {
 		if flags != c.want || !slices.Equal(parameters.MigrateDisks, c.disks.Disks) || parameters.MigrateDisksSet != (len(c.disks.Disks) > 0) {
 			t.Errorf("%s: flags %b, disks %v (%v)", name, flags, parameters.MigrateDisks, parameters.MigrateDisksSet)
 		}
+		if parameters.MigrateDisksDetectZeroesSet {
+			t.Errorf("%s: zeroes are looked for", name)
+		}
+	}
+	for _, disks := range [][]string{nil, {"vda", "vdb"}} {
+		parameters, _ := migrateArguments(hypervisor.MigrateParams{Copy: hypervisor.DiskCopy{Disks: disks, DetectZeroes: true}})
+		if parameters.MigrateDisksDetectZeroesSet != (disks != nil) || !slices.Equal(parameters.MigrateDisksDetectZeroesList, disks) {
+			t.Errorf("zeroes are looked for in %v, want %v", parameters.MigrateDisksDetectZeroesList, disks)
+		}
 	}
 }
 
