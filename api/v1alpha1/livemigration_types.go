@@ -246,6 +246,10 @@ const (
 	// FaultEncryptedDiskCopyWithPostCopy: the target's certificate may be refused where disks
 	// are copied and the migration may be switched to post-copy.
 	FaultEncryptedDiskCopyWithPostCopy KnownFault = "EncryptedDiskCopyWithPostCopy"
+	// FaultDetectZeroesMissingOnSource, FaultDetectZeroesMissingOnTarget: libvirt there does not
+	// leave zeroes out of disks.
+	FaultDetectZeroesMissingOnSource KnownFault = "DetectZeroesMissingOnSource"
+	FaultDetectZeroesMissingOnTarget KnownFault = "DetectZeroesMissingOnTarget"
 )
 
 // ConvergenceOptions say how a migration is brought to its switch-over.

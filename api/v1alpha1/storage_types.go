@@ -25,6 +25,11 @@ type StorageCopyOptions struct {
 	// faster than is copied arrives.
 	// +optional
 	SynchronousWrites *bool `json:"synchronousWrites,omitempty"`
+	// detectZeroes has whatever is nothing but zeroes be left out, so that an image in the
+	// format qcow2 takes no space for it on the target. It costs time of a CPU. libvirt on both
+	// hosts must be 10.9.0 or newer.
+	// +optional
+	DetectZeroes *bool `json:"detectZeroes,omitempty"`
 	// sourceImages says what becomes of the images on the source once the guest runs on the
 	// target: Keep or Remove. Absent means Keep.
 	// +optional

@@ -65,7 +65,10 @@ func (s *sourceSession) uses(live hypervisor.DomainXML, memoryBytes uint64) []ve
 	t := s.transferral()
 	note(t.TLS, versions.UseEncryption)
 	note(t.TLS && memoryBytes >= largeGuest, versions.UseLongEncryption)
-	note(slices.ContainsFunc(migration.CurrentTarget(s.lm).Images, func(i v1alpha1.TargetImage) bool { return i.State != v1alpha1.TargetImageShared }), versions.UseCopiedDisks)
+	copied := slices.ContainsFunc(migration.CurrentTarget(s.lm).Images, func(i v1alpha1.TargetImage) bool { return i.State != v1alpha1.TargetImageShared })
+	note(copied, versions.UseCopiedDisks)
+	o := migration.StorageCopy(s.lm)
+	note(copied && o != nil && valueOr(o.DetectZeroes, false), versions.UseDetectZeroes)
 	note(t.ZeroCopy, versions.UseZeroCopy)
 	note(t.Compression == hypervisor.CompressionZlib || t.Compression == hypervisor.CompressionZstd, versions.UseParallelCompression)
 	if needs, err := xmlrewrite.ReadNeeds(live); err == nil {

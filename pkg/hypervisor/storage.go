@@ -76,4 +76,6 @@ type DiskCopy struct {
 	Incremental bool
 	// SynchronousWrites has the guest wait with each write until both images have it.
 	SynchronousWrites bool
+	// DetectZeroes leaves out what is nothing but zeroes. libvirt before 10.9.0 refuses it.
+	DetectZeroes bool
 }

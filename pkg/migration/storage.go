@@ -226,6 +226,7 @@ func DiskCopy(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) hypervi
 	}
 	out.Incremental = o.Mode == v1alpha1.StorageCopyIncremental
 	out.SynchronousWrites = o.SynchronousWrites != nil && *o.SynchronousWrites
+	out.DetectZeroes = o.DetectZeroes != nil && *o.DetectZeroes
 	return out
 }
 

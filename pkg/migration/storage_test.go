@@ -223,8 +223,11 @@ func TestDiskCopy(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	o := lm.Spec.Options.StorageCopy
-	o.Mode, o.SynchronousWrites = v1alpha1.StorageCopyIncremental, new(true)
-	if got := DiskCopy(lm, lm.Status.Source); !got.Incremental || !got.SynchronousWrites {
+	if DiskCopy(lm, lm.Status.Source).DetectZeroes {
+		t.Error("zeroes are looked for that nobody has asked for")
+	}
+	o.Mode, o.SynchronousWrites, o.DetectZeroes = v1alpha1.StorageCopyIncremental, new(true), new(true)
+	if got := DiskCopy(lm, lm.Status.Source); !got.Incremental || !got.SynchronousWrites || !got.DetectZeroes {
 		t.Errorf("got %+v", got)
 	}
 	for name, got := range map[string]hypervisor.DiskCopy{

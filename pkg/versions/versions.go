@@ -36,6 +36,8 @@ const (
 	UseVirtioDevices Use = "VirtioDevices"
 	// UseCopiedDisks: disks of the guest are copied.
 	UseCopiedDisks Use = "CopiedDisks"
+	// UseDetectZeroes: what is nothing but zeroes is left out of disks that are copied.
+	UseDetectZeroes Use = "DetectZeroes"
 	// UseEncryption: QEMU encrypts what it sends.
 	UseEncryption Use = "Encryption"
 )

@@ -54,6 +54,9 @@ func TestCheck(t *testing.T) {
 		{"8.5.0/7.0.0", "8.5.0", []Use{UseZeroCopy}, []string{"ZeroCopyMissingInQEMU"}},
 		{"8.5.0/7.1.0", "8.5.0", []Use{UseZeroCopy}, nil},
 		{"8.7.0", "9.0.0", []Use{UseCopiedDisks}, []string{"DiskCopyBroken"}},
+		{"10.8.0", "11.3.0", []Use{UseCopiedDisks, UseDetectZeroes}, []string{"DetectZeroesMissingOnSource"}},
+		{"11.3.0", "9.0.0", []Use{UseCopiedDisks, UseDetectZeroes}, []string{"DetectZeroesMissingOnTarget"}},
+		{"10.9.0", "11.3.0", []Use{UseCopiedDisks, UseDetectZeroes}, nil},
 		{"8.8.0", "8.7.0", []Use{UseCopiedDisks}, []string{"DaemonCrashesWhenRestarted"}},
 		{"8.1.0", "9.0.0", []Use{UseCopiedDisks, UseEncryption}, []string{"DisksUnencrypted"}},
 		{"8.2.0", "9.0.0", []Use{UseCopiedDisks, UseEncryption}, nil},
@@ -167,7 +170,7 @@ func TestEachRuleCanBeIgnored(t *testing.T) {
 		v1alpha1.FaultCPURefused, v1alpha1.FaultThreadsRefused, v1alpha1.FaultLongEncryptionCrashesSource,
 		v1alpha1.FaultParallelCompressionMissingOnSource, v1alpha1.FaultParallelCompressionMissingOnTarget,
 		v1alpha1.FaultZeroCopyMissing, v1alpha1.FaultZeroCopyMissingInQEMU, v1alpha1.FaultVirtioQueuesRefused, v1alpha1.FaultVirtioQueuesRefusedInPostCopy,
-		v1alpha1.FaultDiskCopyBroken, v1alpha1.FaultDisksUnencrypted, v1alpha1.FaultEncryptedDiskCopyWithPostCopy,
+		v1alpha1.FaultDiskCopyBroken, v1alpha1.FaultDisksUnencrypted, v1alpha1.FaultEncryptedDiskCopyWithPostCopy, v1alpha1.FaultDetectZeroesMissingOnSource, v1alpha1.FaultDetectZeroesMissingOnTarget,
 	}
 	if !slices.Equal(ids, want) {
 		t.Errorf("the rules are %v, and the API has %v", ids, want)

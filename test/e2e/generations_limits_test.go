@@ -4,7 +4,10 @@ package e2e
 
 import (
 	"os"
+	"path"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -125,6 +128,33 @@ func TestGenerationsCopyDisks(t *testing.T) {
 			between.a, between.b = hostOf(t, c.from), hostOf(t, c.to)
 			between.moveDisks(t)
 		})
+	}
+}
+
+// TestGenerationsLeaveOutZeroes of disks that are copied, where libvirt on both hosts can.
+func TestGenerationsLeaveOutZeroes(t *testing.T) {
+	const image, mib = lab.PrivateDir + "/zeroes/disk.qcow2", 32
+	options := &v1alpha1.MigrationOptions{StorageCopy: &v1alpha1.StorageCopyOptions{Mode: v1alpha1.StorageCopyFull, DetectZeroes: new(true)}}
+	old, from, to := hostOf(t, lab.Bookworm), hostOf(t, lab.Forky), hostOf(t, lab.Trixie)
+	for _, h := range env.lab.Hosts() {
+		if err := os.MkdirAll(h.Path(path.Dir(image)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = os.Remove(h.Path(image)) })
+	}
+	if _, err := from.Exec(t.Context(), "qemu-img", "create", "-q", "-f", "qcow2", "-o", "preallocation=full", image, strconv.Itoa(mib)+"M"); err != nil {
+		t.Fatal(err)
+	}
+	g := env.startGuest(t, from, lab.GuestConfig{Disks: []lab.Disk{{Path: image, SizeMiB: mib, Format: "qcow2"}}})
+	requireRefused(t, g, from, old, options, v1alpha1.BlockerVersionUnsupported, old.Name(), "10.9.0")
+	env.awaitPhase(t, env.migrate(t, v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: to.Name(), Options: options}), v1alpha1.PhaseSucceeded)
+	env.requireOn(t, g, to)
+	info, err := os.Stat(to.Path(image))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if taken := info.Sys().(*syscall.Stat_t).Blocks * 512; taken > mib<<20/4 {
+		t.Errorf("the image of %d MiB takes %d bytes", mib, taken)
 	}
 }
 

@@ -1868,6 +1868,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.virtferry.virtferry.api.v1alpha1.StorageCopyOptions
   map:
     fields:
+    - name: detectZeroes
+      type:
+        scalar: boolean
     - name: disks
       type:
         list:

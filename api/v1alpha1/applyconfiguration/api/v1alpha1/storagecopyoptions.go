@@ -24,6 +24,10 @@ type StorageCopyOptionsApplyConfiguration struct {
 	// has been copied once. The guest's writes take longer then, but a guest that writes
 	// faster than is copied arrives.
 	SynchronousWrites *bool `json:"synchronousWrites,omitempty"`
+	// detectZeroes has whatever is nothing but zeroes be left out, so that an image in the
+	// format qcow2 takes no space for it on the target. It costs time of a CPU. libvirt on both
+	// hosts must be 10.9.0 or newer.
+	DetectZeroes *bool `json:"detectZeroes,omitempty"`
 	// sourceImages says what becomes of the images on the source once the guest runs on the
 	// target: Keep or Remove. Absent means Keep.
 	SourceImages *apiv1alpha1.SourceImagePolicy `json:"sourceImages,omitempty"`
@@ -58,6 +62,14 @@ func (b *StorageCopyOptionsApplyConfiguration) WithDisks(values ...apiv1alpha1.D
 // If called multiple times, the SynchronousWrites field is set to the value of the last call.
 func (b *StorageCopyOptionsApplyConfiguration) WithSynchronousWrites(value bool) *StorageCopyOptionsApplyConfiguration {
 	b.SynchronousWrites = &value
+	return b
+}
+
+// WithDetectZeroes sets the DetectZeroes field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DetectZeroes field is set to the value of the last call.
+func (b *StorageCopyOptionsApplyConfiguration) WithDetectZeroes(value bool) *StorageCopyOptionsApplyConfiguration {
+	b.DetectZeroes = &value
 	return b
 }
 
