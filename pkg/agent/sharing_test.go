@@ -39,6 +39,7 @@ func (w *world) overridden() bool {
 // been seen to share; any other is libvirt's to judge.
 func TestWhatIsProvenToBeSharedNeedsNoConsent(t *testing.T) {
 	denied := &hypervisor.Error{Op: "making an image", Kind: hypervisor.KindOther, Message: "Permission denied"}
+	late := &hypervisor.Error{Op: "making an image", Kind: hypervisor.KindTimeout, Message: "no answer"}
 	for name, c := range map[string]struct {
 		before     func(w *world)
 		want       v1alpha1.LiveMigrationPhase
@@ -54,6 +55,14 @@ func TestWhatIsProvenToBeSharedNeedsNoConsent(t *testing.T) {
 			w.fleet.ShareDirectory("/images")
 			w.fleet.Host("node-a").FailNext(fake.MethodMakeImage, denied)
 		}, v1alpha1.PhaseFailed, false, "the hosts have not compared /images/web.raw"},
+		"making a marker has no answer": {func(w *world) {
+			w.fleet.ShareDirectory("/images")
+			w.fleet.Host("node-a").FailNext(fake.MethodMakeImage, late)
+		}, v1alpha1.PhaseFailed, false, "the hosts have not compared /images/web.raw"},
+		"removing a marker has no answer at first": {func(w *world) {
+			w.fleet.ShareDirectory("/images")
+			w.fleet.Host("node-a").FailNext(fake.MethodRemoveImage, late, late)
+		}, v1alpha1.PhaseSucceeded, true, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
@@ -144,4 +153,18 @@ func TestADiskThatOnlyTheDefinitionHas(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAMarkerThatStaysKeepsNobody from going on: it stays listed.
+func TestAMarkerThatStaysKeepsNobody(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.fleet.ShareDirectory("/images")
+		w.sharedGuest("")
+		late := &hypervisor.Error{Op: "removing an image", Kind: hypervisor.KindTimeout, Message: "no answer"}
+		w.fleet.Host("node-a").FailNext(fake.MethodRemoveImage, late, late, late, late, late, late)
+		lm := w.settle(w.migrate(guestUUID))
+		if lm.Status.Phase != v1alpha1.PhaseSucceeded || len(lm.Status.Source.Storage.Markers) != 1 {
+			t.Errorf("it ends in %s with %+v", lm.Status.Phase, lm.Status.Source.Storage)
+		}
+	})
 }

@@ -67,8 +67,10 @@ type sourceSession struct {
 	pausing  bool
 	recorded bool
 	evidence evidence
-	// markersKept is whether markers could not be removed.
+	// markersKept is whether markers could not be removed, and markerTries how often that was
+	// tried in vain.
 	markersKept bool
+	markerTries int
 	// reason is libvirt's reason for the guest to run before the start.
 	reason hypervisor.Reason
 }

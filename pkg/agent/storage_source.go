@@ -120,11 +120,11 @@ func (s *sourceSession) mark(ctx context.Context, facts *v1alpha1.GuestFacts, ma
 	}
 	for _, marker := range markers {
 		err := s.makeMarker(ctx, marker)
-		var r *refusal
 		switch needed := slices.ContainsFunc(facts.Disks, func(d v1alpha1.GuestDisk) bool { return d.Marker == path.Base(marker) }); {
 		case err == nil:
-		case !needed && errors.As(err, &r):
-			s.log.Info("The target cannot tell whether it sees a directory", "marker", marker, "reason", r.Message)
+		case !needed:
+			// Storage that does not answer keeps no guest from leaving it.
+			s.log.Info("The target cannot tell whether it sees a directory", "marker", marker, "reason", messageOf(err))
 			withoutMarker(facts, path.Base(marker))
 		default:
 			facts.Disks, facts.DiskFiles = nil, nil
@@ -149,8 +149,11 @@ func (s *sourceSession) makeMarker(ctx context.Context, marker string) error {
 	}
 }
 
-// removeMarkers takes the markers away again. What libvirt refuses to remove stays listed, and
-// keeps nobody from going on.
+// mostMarkerTries is how often markers are tried to be removed that libvirt has no answer about.
+const mostMarkerTries = 3
+
+// removeMarkers takes the markers away again. What libvirt refuses to remove, or has no answer
+// about, stays listed, and keeps nobody from going on.
 func (s *sourceSession) removeMarkers(ctx context.Context) time.Duration {
 	var left []string
 	for _, marker := range s.section.Storage.Markers {
@@ -158,10 +161,11 @@ func (s *sourceSession) removeMarkers(ctx context.Context) time.Duration {
 		switch {
 		case err == nil:
 			continue
-		case refusedByLibvirt(err):
+		case refusedByLibvirt(err), s.markerTries >= mostMarkerTries:
 			s.log.Error(err, "Removing a marker failed; it stays", "marker", marker)
 			s.markersKept = true
 		default:
+			s.markerTries++
 			s.log.Error(err, "Removing a marker failed; trying again", "after", retryInterval)
 			return retryInterval
 		}
