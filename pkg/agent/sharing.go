@@ -166,7 +166,7 @@ func (s *targetSession) lookAtDiskFiles(ctx context.Context) ([]v1alpha1.TargetD
 	for p, err := range failed {
 		s.log.Info("It is not known whether a file of the guest is here", "file", p, "reason", messageOf(err))
 	}
-	var files []v1alpha1.TargetDiskFile
+	files := make([]v1alpha1.TargetDiskFile, 0, len(guest.DiskFiles))
 	for _, f := range guest.DiskFiles {
 		file := v1alpha1.TargetDiskFile{Path: f.Path, State: v1alpha1.TargetDiskFileUnknown}
 		sight, known := sights[f.Path]

@@ -149,19 +149,7 @@ func (s *targetSession) makeImage(ctx context.Context, image *v1alpha1.TargetIma
 	s.log.Info("Making an image for the guest", "disk", d.Name, "image", d.Path)
 	err := s.hv.MakeImage(ctx, wanted)
 	if errors.Is(err, hypervisor.ErrImageExists) && s.maybeMade {
-		sight, lookErr := s.hv.LookAtImage(ctx, d.Path)
-		if lookErr != nil {
-			return fmt.Errorf("looking at the image of the disk %s: %w", d.Name, lookErr)
-		}
-		switch {
-		case migration.IsOurs(d, *image, sight):
-			err = nil
-		case migration.IsReservation(*image, sight):
-			if err := s.hv.RemoveImage(ctx, d.Path); err != nil {
-				return fmt.Errorf("removing what an earlier try has left in the place of the disk %s: %w", d.Name, err)
-			}
-			err = s.hv.MakeImage(ctx, wanted)
-		}
+		err = s.imageFound(ctx, d, image, wanted, err)
 	}
 	switch {
 	case err == nil:
@@ -178,6 +166,25 @@ func (s *targetSession) makeImage(ctx context.Context, image *v1alpha1.TargetIma
 		s.maybeMade = true
 		return fmt.Errorf("making the image of the disk %s: %w", d.Name, err)
 	}
+}
+
+// imageFound tells whether what is in an image's place was made by an earlier try, or by
+// another process; else it returns the error that there is something. What is left of one that
+// did not come as far as the image is taken away, and the image made.
+func (s *targetSession) imageFound(ctx context.Context, d v1alpha1.GuestDisk, image *v1alpha1.TargetImage, wanted hypervisor.NewImage, exists error) error {
+	sight, err := s.hv.LookAtImage(ctx, d.Path)
+	switch {
+	case err != nil:
+		return fmt.Errorf("looking at the image of the disk %s: %w", d.Name, err)
+	case migration.IsOurs(d, *image, sight):
+		return nil
+	case !migration.IsReservation(*image, sight):
+		return exists
+	}
+	if err := s.hv.RemoveImage(ctx, d.Path); err != nil {
+		return fmt.Errorf("removing what an earlier try has left in the place of the disk %s: %w", d.Name, err)
+	}
+	return s.hv.MakeImage(ctx, wanted) //nolint:wrapcheck // The caller does.
 }
 
 // diskOf returns the disk of which the source has told that an image is for it. A source whose

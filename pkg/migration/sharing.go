@@ -70,48 +70,65 @@ func (m *Markers) For(f FilePlace) string {
 
 // Paths are where the markers are on the source.
 func (m *Markers) Paths() []string {
-	var out []string
+	out := make([]string, len(m.directories))
 	for i, dir := range m.directories {
-		out = append(out, path.Join(dir, fmt.Sprintf("%s.%d.marker", m.prefix, i)))
+		out[i] = path.Join(dir, fmt.Sprintf("%s.%d.marker", m.prefix, i))
 	}
 	return out
+}
+
+// fileList collects files that the target is to see.
+type fileList struct {
+	markers *Markers
+	known   map[string]bool
+	files   []v1alpha1.DiskFile
+}
+
+// add adds a file, unless it is known already.
+func (l *fileList) add(d SharingFacts, role v1alpha1.DiskFileRole, f FilePlace) {
+	if l.known[f.Path] || f.Path == "" || len(f.Path) > maxPath || len(l.files) == maxDiskFiles {
+		return
+	}
+	l.known[f.Path] = true
+	file := v1alpha1.DiskFile{Disk: v1alpha1.DiskName(d.Disk), Role: role, Path: f.Path}
+	if role == v1alpha1.DiskFileImage || role == v1alpha1.DiskFileBacking {
+		file.Marker = l.markers.For(f)
+	}
+	l.files = append(l.files, file)
+}
+
+// addDisk adds the files of a disk of the running guest. What it only reads has to be there,
+// and be nothing more.
+func (l *fileList) addDisk(d SharingFacts, copied bool) {
+	for i, f := range d.Files {
+		switch {
+		case !d.Writable && (i > 0 || d.Optional):
+		case !d.Writable:
+			l.add(d, v1alpha1.DiskFileMedium, f)
+		case i > 0:
+			l.add(d, v1alpha1.DiskFileBacking, f)
+		case copied:
+			l.known[f.Path] = true
+		default:
+			l.add(d, v1alpha1.DiskFileImage, f)
+		}
+	}
 }
 
 // DiskFilesOf returns the files that the target is to see, unless their disk is copied: all of
 // the running guest's disks but those that the user has named to be copied, and those that only
 // its persistent definition has.
 func DiskFilesOf(o *v1alpha1.StorageCopyOptions, live, defined []SharingFacts, markers *Markers) []v1alpha1.DiskFile {
-	var out []v1alpha1.DiskFile
-	known := map[string]bool{}
-	add := func(d SharingFacts, role v1alpha1.DiskFileRole, f FilePlace, marker string) {
-		if known[f.Path] || f.Path == "" || len(f.Path) > maxPath || len(out) == maxDiskFiles {
-			return
-		}
-		known[f.Path] = true
-		out = append(out, v1alpha1.DiskFile{Disk: v1alpha1.DiskName(d.Disk), Role: role, Path: f.Path, Marker: marker})
-	}
+	list := fileList{markers: markers, known: map[string]bool{}}
 	for _, d := range live {
-		named := o != nil && slices.Contains(o.Disks, v1alpha1.DiskName(d.Disk))
-		for i, f := range d.Files {
-			switch {
-			case i == 0 && named:
-				known[f.Path] = true
-			case !d.Writable && (i > 0 || d.Optional):
-			case !d.Writable:
-				add(d, v1alpha1.DiskFileMedium, f, "")
-			case i == 0:
-				add(d, v1alpha1.DiskFileImage, f, markers.For(f))
-			default:
-				add(d, v1alpha1.DiskFileBacking, f, markers.For(f))
-			}
-		}
+		list.addDisk(d, o != nil && slices.Contains(o.Disks, v1alpha1.DiskName(d.Disk)))
 	}
 	for _, d := range defined {
 		if d.Writable && len(d.Files) > 0 {
-			add(d, v1alpha1.DiskFileDefinition, d.Files[0], "")
+			list.add(d, v1alpha1.DiskFileDefinition, d.Files[0])
 		}
 	}
-	return out
+	return list.files
 }
 
 // MissingFiles says which of the guest's files the target would have to have, and has not.
@@ -133,7 +150,8 @@ func MissingFiles(node string, guest *v1alpha1.GuestFacts, seen []v1alpha1.Targe
 // be so.
 func missingFile(node string, guest *v1alpha1.GuestFacts, f v1alpha1.DiskFile) *v1alpha1.Blocker {
 	copied := slices.IndexFunc(guest.Disks, func(d v1alpha1.GuestDisk) bool { return d.Name == f.Disk })
-	code, message := v1alpha1.BlockerDiskMissing, ""
+	code := v1alpha1.BlockerDiskMissing
+	var message string
 	switch f.Role {
 	case v1alpha1.DiskFileImage:
 		if copied >= 0 {
@@ -185,16 +203,12 @@ func ProveSharing(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, dis
 	out := Sharing{Safe: true}
 	proven := false
 	for _, d := range disks {
-		copied := source.Storage != nil && slices.ContainsFunc(source.Storage.Images, func(i v1alpha1.SourceImage) bool { return string(i.Name) == d.Disk })
-		if !d.Writable || d.Type == "" || copied {
+		if !d.Writable || d.Type == "" || isCopied(source, d.Disk) {
 			continue
 		}
 		doubt := cacheDoubt(d)
-		if doubt == "" && d.Type == oneFile {
-			doubt = fileDoubt(lm, source, d, looks)
-		}
-		if doubt == "" && !slices.Contains([]string{oneFile, "network", "block"}, d.Type) {
-			doubt = "it is neither in a file, nor a block device, nor on a network"
+		if doubt == "" {
+			doubt = placeDoubt(lm, source, d, looks)
 		}
 		if doubt == "" && d.Type != oneFile {
 			continue
@@ -206,6 +220,23 @@ func ProveSharing(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, dis
 	}
 	out.Safe = out.Safe && proven
 	return out
+}
+
+func isCopied(source *v1alpha1.SourceStatus, disk string) bool {
+	return source.Storage != nil && slices.ContainsFunc(source.Storage.Images, func(i v1alpha1.SourceImage) bool { return string(i.Name) == disk })
+}
+
+// placeDoubt says why a disk may not be the same on both hosts; empty if it is, or if libvirt
+// takes it to be, whatever its flags.
+func placeDoubt(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, d SharingFacts, looks map[string]time.Time) string {
+	switch d.Type {
+	case oneFile:
+		return fileDoubt(lm, source, d, looks)
+	case "network", "block":
+		return ""
+	default:
+		return "it is neither in a file, nor a block device, nor on a network"
+	}
 }
 
 // cacheDoubt says what is wrong with how the host's page cache is used; empty if nothing is.
