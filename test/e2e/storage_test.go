@@ -158,3 +158,26 @@ func TestAbortedCopyLeavesNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestAMissingMediumIsToldBeforehand, and the guest moves once that is ejected.
+func TestAMissingMediumIsToldBeforehand(t *testing.T) {
+	g, _ := env.diskGuest(t)
+	if err := os.Remove(env.b.Path(localDisk + "medium.iso")); err != nil {
+		t.Fatal(err)
+	}
+	spec := v1alpha1.LiveMigrationSpec{
+		Domain: g.Name(), TargetNode: env.b.Name(),
+		Options: &v1alpha1.MigrationOptions{StorageCopy: &v1alpha1.StorageCopyOptions{Mode: v1alpha1.StorageCopyFull}},
+	}
+	lm := env.awaitReason(t, env.migrate(t, spec), v1alpha1.ReasonTargetCheckFailed)
+	if p := lm.Status.Target.Problem; p == nil || len(p.Blockers) != 1 || p.Blockers[0].Code != v1alpha1.BlockerMediumMissing || !strings.Contains(p.Message, "medium.iso") {
+		t.Errorf("the target says %+v", p)
+	}
+	env.requireOn(t, g, env.a)
+	requireImages(t, env.b)
+	if _, err := env.a.Virsh(t.Context(), "change-media", g.UUID(), "hda", "--eject", "--live", "--config"); err != nil {
+		t.Fatal(err)
+	}
+	env.awaitPhase(t, env.migrate(t, spec), v1alpha1.PhaseSucceeded)
+	env.requireOn(t, g, env.b)
+}
