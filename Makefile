@@ -186,6 +186,7 @@ OUTAGE_FLAGS ?=
 .PHONY: bench-outage
 bench-outage: lab-deps controlplane ## Measure for how long a guest's peers miss it, against the downtime that is reported. Needs root.
 	go run -tags '$(TAGS)' ./test/bench/outage $(OUTAGE_FLAGS)
+
 # How many pairs of moves bench-block makes, and what else its command takes.
 BLOCK_PAIRS ?= 5
 BLOCK_FLAGS ?=

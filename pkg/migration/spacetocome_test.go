@@ -143,15 +143,15 @@ func TestTheMostDisks(t *testing.T) {
 		facts[i] = DiskFacts{Name: "vd" + strings.Repeat("a", i+1), Type: oneFile, SourcePath: "/a", Path: longest, Writable: true}
 	}
 	o := &v1alpha1.StorageCopyOptions{Mode: v1alpha1.StorageCopyFull}
-	chosen, blockers := ChooseDisks(o, facts[:maxDisks], "m")
+	chosen, blockers := ChooseDisks(o, facts[:maxDisks], NewMarkers("m"))
 	if len(chosen) != maxDisks || len(blockers) != 0 || chosen[0].Obstacle != "" || chosen[0].Path != longest {
 		t.Errorf("of the most, %d are chosen, %v", len(chosen), blockers)
 	}
-	if chosen, blockers := ChooseDisks(o, facts, "m"); len(chosen) != 0 || len(blockers) != 1 {
+	if chosen, blockers := ChooseDisks(o, facts, NewMarkers("m")); len(chosen) != 0 || len(blockers) != 1 {
 		t.Errorf("of one more, %d are chosen, %v", len(chosen), blockers)
 	}
 	facts[0].Path += "p"
-	if chosen, _ := ChooseDisks(o, facts[:1], "m"); len(chosen) != 1 || chosen[0].Obstacle == "" || len(chosen[0].Path) != maxPath {
+	if chosen, _ := ChooseDisks(o, facts[:1], NewMarkers("m")); len(chosen) != 1 || chosen[0].Obstacle == "" || len(chosen[0].Path) != maxPath {
 		t.Errorf("of a longer path, %+v", chosen)
 	}
 }
