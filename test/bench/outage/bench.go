@@ -172,7 +172,7 @@ func (b *bench) migrate(ctx context.Context, s strategy, to *lab.Host) (lm *v1al
 		if told.IsZero() && switchedOver(now) {
 			told = time.Now()
 		}
-		if toForce && now.Status.Progress != nil && now.Status.Progress.MemoryIteration >= 3 {
+		if toForce && inThirdPass(now) {
 			toForce = false
 			if err := b.force(ctx, now); err != nil {
 				return nil, told, err
@@ -183,6 +183,10 @@ func (b *bench) migrate(ctx context.Context, s strategy, to *lab.Host) (lm *v1al
 		}
 	}
 	return nil, told, errors.Join(errors.New("the migration does not end, or its downtime is not told"), ctx.Err())
+}
+
+func inThirdPass(lm *v1alpha1.LiveMigration) bool {
+	return lm.Status.Progress != nil && lm.Status.Progress.MemoryIteration >= 3
 }
 
 // isOver tells whether a migration has succeeded and all is known of it.
