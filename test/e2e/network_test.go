@@ -61,7 +61,7 @@ func TestPeersFindTheGuest(t *testing.T) {
 		t.Errorf("nobody is told of the switch-over: %s", describe(lm))
 	case !strings.Contains(lm.Status.Notices[i].Message, env.b.Name()) || !strings.Contains(lm.Status.Notices[i].Message, mac):
 		t.Errorf("what is told of the switch-over lacks the node or the MAC address: %s", lm.Status.Notices[i].Message)
-	case lm.Status.Notices[i].Time.After(lm.Status.CompletionTime.Time):
+	case lm.Status.Notices[i].Time.Truncate(time.Second).After(lm.Status.CompletionTime.Time): // That has no fractions.
 		t.Errorf("the switch-over is told at %s, after the end at %s", lm.Status.Notices[i].Time, lm.Status.CompletionTime)
 	}
 }
