@@ -69,7 +69,7 @@ func TestWhatIsStartingUpIsBroughtOnlyByAMigration(t *testing.T) {
 // TestWhatIsLeftOnBothNodesIsTold, and waited for.
 func TestWhatIsLeftOnBothNodesIsTold(t *testing.T) {
 	t.Parallel()
-	const images, markers = "/b", "marker files"
+	const images, markers = "images that were made for it are left", "marker files"
 	for _, c := range []struct {
 		state          v1alpha1.TargetImageState
 		markers        []string
@@ -102,7 +102,7 @@ func TestImagesOnATargetThatIsSilentAreTold(t *testing.T) {
 	for state, told := range map[v1alpha1.TargetImageState]bool{v1alpha1.TargetImageMade: true, v1alpha1.TargetImageShared: false} {
 		lm := makeMigration("m").ended(v1alpha1.CallFailed, "", "Running/Booted").copying(state).obj()
 		out := stayedUnconfirmed(lm, lm.Status.Source, epoch.Add(time.Hour))
-		if out.Verdict != VerdictFailed || strings.Contains(out.Message, "/b") != told {
+		if out.Verdict != VerdictFailed || strings.Contains(out.Message, "images that were made") != told {
 			t.Errorf("%s: %s: %s", state, out.Verdict, out.Message)
 		}
 	}

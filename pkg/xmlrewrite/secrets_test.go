@@ -65,7 +65,7 @@ func TestWhatTheGuestsFirmwareHandsOnIsMasked(t *testing.T) {
 // TestWhatIsNoSecretIsShown, however much it looks like one.
 func TestWhatIsNoSecretIsShown(t *testing.T) {
 	t.Parallel()
-	guest := smallGuest(oneVCPU+"<sysinfo type='smbios'><bios><entry name='vendor'>LENOVO</entry></bios></sysinfo>"+
+	guest := smallGuest(oneVCPU+"<sysinfo type='smbios'><entry>a</entry><bios><entry name='vendor'>LENOVO</entry></bios></sysinfo>"+
 		"<sysinfo type='fwcfg'><entry name='opt/a' file='/a'/><item name='opt/b'>b</item></sysinfo>",
 		"<disk type='network'><source protocol='https' name='/a?'/></disk><disk type='network'><source protocol='rbd' name='pool/a?b'/></disk>"+
 			"<disk type='network'><source protocol='http' name='/a'/></disk>")
