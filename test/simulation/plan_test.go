@@ -104,6 +104,7 @@ func newPlan(seed uint64) plan {
 		}
 	}
 	p.Acts = append(p.Acts, p.crowd(newPace(seed, "plan/crowd"))...)
+	p.Acts = append(p.Acts, p.regret(newPace(seed, "plan/regret"))...)
 	p.Acts = append(p.Acts, p.last(newPace(seed, "plan/last"))...)
 	slices.SortStableFunc(p.Acts, func(a, b act) int { return cmp.Compare(a.At, b.At) })
 	return p
@@ -130,6 +131,21 @@ func (p *plan) crowd(luck *pace) (acts []act) {
 		again := p.newAct(luck, "agent killed", at+luck.length(100*time.Millisecond, time.Second))
 		again.Node, again.Length = node, luck.length(10*time.Millisecond, 300*time.Millisecond)
 		acts = append(acts, again)
+	}
+	return acts
+}
+
+// regret has users cancel all that they have applied, at about the time at which it starts.
+func (p *plan) regret(luck *pace) (acts []act) {
+	if !luck.chance(20) {
+		return nil
+	}
+	for _, applied := range p.Acts {
+		if applied.Verb == "apply" {
+			a := p.newAct(luck, "cancel", applied.At+luck.length(20*time.Millisecond, 400*time.Millisecond))
+			a.Move = applied.Move
+			acts = append(acts, a)
+		}
 	}
 	return acts
 }
