@@ -88,6 +88,20 @@ func (o *observer) noteBrought(host, uuid string, port int) {
 	o.notePort(host, uuid, port, true)
 }
 
+// listens reports whether a guest of a host listens on a port there. An emulator that hangs
+// does as well.
+func (o *observer) listens(host string, port int) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, g := range o.w.guests {
+		at := spot{host, g.uuid}
+		if c := o.w.fleet.Copies(g.uuid)[host]; c.Active() && o.ports[at] == port {
+			return true
+		}
+	}
+	return false
+}
+
 // checkPlace judges what a guest will take of its target: neither the port nor the memory of
 // another that is there, or on its way there.
 func (o *observer) checkPlace(lm *v1alpha1.LiveMigration, xml hypervisor.DomainXML) {

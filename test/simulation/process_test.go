@@ -162,6 +162,7 @@ func (w *world) startAgent(n *host) {
 			ListenAddress: netip.MustParseAddr("192.0.2.1"), SerialPorts: agent.PortRange{First: firstPort, Last: lastPort},
 		},
 	}
+	an.Listens = func(_ context.Context, at netip.AddrPort) bool { return w.observer.listens(n.name, int(at.Port())) }
 	if n.memory > 0 {
 		an.Files.System = kernel{w, n}
 	}
