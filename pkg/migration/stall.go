@@ -43,7 +43,7 @@ func abortAsked(section *v1alpha1.SourceStatus) bool {
 // its end.
 func stalled(lm *v1alpha1.LiveMigration, stall *v1alpha1.StallStatus) string {
 	st := &lm.Status
-	since := stall.Time.UTC().Format(time.TimeOnly)
+	since := stall.Time.UTC().Format(time.DateTime)
 	look := fmt.Sprintf("run `virsh domstate --reason %s` on both hosts", st.DomainUUID)
 	if stall.Reason == v1alpha1.StallNoAnswer {
 		return fmt.Sprintf("The migration cannot be brought to its end: libvirt on %s has not answered about the guest since %s UTC. The guest's emulator may hang there, for example because its "+

@@ -352,8 +352,8 @@ func TestASourceThatIsAway(t *testing.T) {
 // TestAStallIsTold, until it is over.
 func TestAStallIsTold(t *testing.T) {
 	for reason, says := range map[v1alpha1.StallReason]string{
-		v1alpha1.StallNoAnswer:         "libvirt on node-a has not answered about the guest since 00:00:00 UTC",
-		v1alpha1.StallAbortIneffective: "libvirt on node-a was asked at 00:00:00 UTC to abort the migration, and has not ended it",
+		v1alpha1.StallNoAnswer:         "libvirt on node-a has not answered about the guest since 2026-01-01 00:00:00 UTC",
+		v1alpha1.StallAbortIneffective: "libvirt on node-a was asked at 2026-01-01 00:00:00 UTC to abort the migration, and has not ended it",
 	} {
 		b := makeMigration("m").started()
 		b.lm.Status.Source.Stall = &v1alpha1.StallStatus{Time: metav1.NewMicroTime(epoch), Reason: reason}
