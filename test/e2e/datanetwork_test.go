@@ -32,7 +32,7 @@ func TestDataHasANetworkOfItsOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(connections, target+":4915") || !strings.Contains(connections, env.b.Address()+":165") || strings.Contains(connections, env.b.Address()+":4915") {
+	if !strings.Contains(connections, target+":4915") || !strings.Contains(connections, env.b.Address()+":16509") || strings.Contains(connections, env.b.Address()+":4915") {
 		t.Errorf("the source's connections are:\n%s", connections)
 	}
 	if e := lm.Status.Target.Endpoint; e.Address != env.b.Address() || e.DataAddress != target {
@@ -42,17 +42,13 @@ func TestDataHasANetworkOfItsOwn(t *testing.T) {
 	env.requireOn(t, g, env.b)
 }
 
-// replaceAgent replaces a host's agent by one with other flags.
+// replaceAgent replaces a host's agent by one with more flags.
 func (e *environment) replaceAgent(t *testing.T, h *lab.Host, flags ...string) {
 	t.Helper()
 	if err := h.Agent().Kill(context.Background(), syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	agent, err := h.StartAgent(context.Background(), flags...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := agent.WaitReady(context.Background()); err != nil {
+	if err := h.StartVirtferry(context.Background(), flags...); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -77,8 +78,8 @@ func (l *Lab) StartVirtferry(ctx context.Context, managerArgs ...string) (*Compo
 }
 
 // StartVirtferry runs an agent for the host with the rights of its service
-// account, and returns when the host can be used.
-func (h *Host) StartVirtferry(ctx context.Context) error {
+// account, and returns when the host can be used. Extra arguments override the lab's.
+func (h *Host) StartVirtferry(ctx context.Context, extraArgs ...string) error {
 	controlPlane := h.lab.ControlPlane()
 	account := Account{Namespace: SystemNamespace, Name: agentAccount, Node: h.name}
 	kubeconfig, err := controlPlane.AccountKubeconfig(ctx, account)
@@ -90,7 +91,7 @@ func (h *Host) StartVirtferry(ctx context.Context) error {
 		"--kubeconfig=" + kubeconfig, "--transport=" + cmp.Or(h.lab.options.Transport, "tcp"), "--lock-dir=" + h.dir,
 		"--allowed-paths=" + strings.Join([]string{SharedDir, PrivateDir, "/dev", "/run/libvirt"}, ","),
 	}
-	if _, err := h.StartAgent(ctx, append(args, h.lab.options.AgentArgs...)...); err != nil {
+	if _, err := h.StartAgent(ctx, slices.Concat(args, h.lab.options.AgentArgs, extraArgs)...); err != nil {
 		return err
 	}
 	return h.WaitUsable(ctx)
