@@ -88,7 +88,8 @@ func (o *observer) noteStage(uuid string, stage fake.Stage) {
 
 // countJobs holds the jobs to the limits. Of a migration whose outcome is not known, nothing
 // is copied any more, though libvirt may keep the job of a half that nobody can complete; nor
-// of one whose source has seen the end, though the target may still be taking its half away.
+// of one whose source has seen the end, though the target may still be taking its half away;
+// nor of a guest that is whole on its target, though its source may not have heard of that.
 // One that has been interrupted in post-copy counts for its nodes alone, even if it goes on.
 func (o *observer) countJobs() {
 	over, broken := map[types.UID]bool{}, map[types.UID]bool{}
@@ -99,8 +100,8 @@ func (o *observer) countJobs() {
 		broken[lm.UID] = source != nil && source.Recovery != nil
 	}
 	from, to, all := map[string]int{}, map[string]int{}, 0
-	for _, j := range o.jobs.running {
-		if !over[j.uid] {
+	for uuid, j := range o.jobs.running {
+		if sights := o.guests[uuid].sights; !over[j.uid] && !whole(sights[len(sights)-1].copies[j.to]) {
 			from[j.from]++
 			to[j.to]++
 			if !broken[j.uid] {
