@@ -27,6 +27,20 @@ type panel struct {
 		Expr   string `json:"expr"`
 		Legend string `json:"legendFormat"`
 	} `json:"targets"`
+	// Panels are those of a row that is collapsed.
+	Panels []panel `json:"panels"`
+}
+
+// flat returns panels without rows, but with those that rows have in themselves.
+func flat(panels []panel) []panel {
+	var out []panel
+	for _, p := range panels {
+		if p.Type != "row" {
+			out = append(out, p)
+		}
+		out = append(out, flat(p.Panels)...)
+	}
+	return out
 }
 
 // panels returns those of all dashboards, without rows.
@@ -48,7 +62,7 @@ func panels(t *testing.T) []panel {
 		if err := json.Unmarshal(text, &d); err != nil {
 			t.Fatal(err)
 		}
-		out = append(out, slices.DeleteFunc(d.Panels, func(p panel) bool { return p.Type == "row" })...)
+		out = append(out, flat(d.Panels)...)
 	}
 	return out
 }

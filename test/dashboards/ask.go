@@ -34,11 +34,13 @@ type board struct {
 	} `json:"templating"`
 }
 
-// panel is one of a dashboard's; rows have no queries.
+// panel is one of a dashboard's. Rows have no queries; one that is collapsed has its panels
+// in itself.
 type panel struct {
 	Title       string  `json:"title"`
 	Type        string  `json:"type"`
 	Targets     []query `json:"targets"`
+	Panels      []panel `json:"panels"`
 	FieldConfig struct {
 		Defaults struct {
 			Unit string `json:"unit"`
@@ -71,9 +73,19 @@ func readBoards(dir string) ([]board, error) {
 		if err := json.Unmarshal(text, &b); err != nil {
 			return nil, fmt.Errorf("reading %s: %w", path, err)
 		}
+		b.Panels = flat(b.Panels)
 		boards = append(boards, b)
 	}
 	return boards, nil
+}
+
+// flat returns panels with those that rows have in themselves, each after its row.
+func flat(panels []panel) []panel {
+	out := make([]panel, 0, len(panels))
+	for i := range panels {
+		out = append(append(out, panels[i]), flat(panels[i].Panels)...)
+	}
+	return out
 }
 
 // answer is what came of a query.
@@ -183,6 +195,7 @@ func fill(expr string, variables map[string]string) string {
 }
 
 // ask makes a query for each second of some time, and returns the series that have a value.
+// What comes of a division by nothing is none.
 func ask(ctx context.Context, prometheus, expr, legend string, from, to time.Time) ([]series, error) {
 	var found struct {
 		Result []struct {
@@ -202,7 +215,7 @@ func ask(ctx context.Context, prometheus, expr, legend string, from, to time.Tim
 		for _, v := range r.Values {
 			at, _ := v[0].(float64)
 			text, _ := v[1].(string)
-			if value, err := strconv.ParseFloat(text, 64); err == nil && !math.IsNaN(value) {
+			if value, err := strconv.ParseFloat(text, 64); err == nil && !math.IsNaN(value) && !math.IsInf(value, 0) {
 				s.points = append(s.points, point{at, value})
 			}
 		}
