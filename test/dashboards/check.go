@@ -16,29 +16,31 @@ import (
 )
 
 // check compares nothing: the scripted hypervisors know no more than they have told.
-func (*world) check(context.Context, time.Time, time.Time) ([]string, error) { return nil, nil }
+func (*world) check(context.Context, time.Time, time.Time) (compared int, wrong []string, err error) {
+	return 0, nil, nil
+}
 
 // check compares what Prometheus was told with what the statuses and libvirt say.
-func (w *labWorld) check(ctx context.Context, from, to time.Time) ([]string, error) {
+func (w *labWorld) check(ctx context.Context, from, to time.Time) (compared int, wrong []string, err error) {
 	all := &v1alpha1.LiveMigrationList{}
 	if err := w.api.List(ctx, all); err != nil {
-		return nil, fmt.Errorf("listing the migrations: %w", err)
+		return 0, nil, fmt.Errorf("listing the migrations: %w", err)
 	}
 	want := statusesSay(all.Items)
 	libvirt, err := w.libvirtSays(ctx)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	maps.Copy(want, libvirt)
 	got, err := prometheusSays(ctx, w.address, from, to)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	if w.lostCounts.Load() {
 		progressf("what was counted is not compared with what was, as a manager has ended by itself")
-		return nil, nil
+		return 0, nil, nil
 	}
-	return differences(want, got), nil
+	return len(want), differences(want, got), nil
 }
 
 // differences says where two tables of numbers differ. What only got has must be zero.

@@ -37,6 +37,8 @@ type labWorld struct {
 	closers []func() error
 	// lostCounts is whether a manager has ended by itself.
 	lostCounts atomic.Bool
+	// replacing is held while a manager is ended by the story.
+	replacing sync.Mutex
 }
 
 // newLabWorld starts all of it. What has begun is to be closed also after an error.
@@ -79,15 +81,23 @@ func newLabWorld(ctx context.Context, p programs) (*labWorld, error) {
 // not be renewed, on a machine that is busy, gives up.
 func (w *labWorld) keepManager(ctx context.Context) {
 	for sleep(ctx, scrapeInterval) == nil {
-		if w.manager.Process().Running() {
-			continue
+		w.replacing.Lock()
+		if !w.manager.Process().Running() {
+			progressf("the manager has ended and is started again; what it had counted may be lost")
+			w.lostCounts.Store(true)
+			if err := w.manager.Start(); err != nil {
+				progressf("%v", err)
+			}
 		}
-		progressf("the manager has ended and is started again; what it had counted may be lost")
-		w.lostCounts.Store(true)
-		if err := w.manager.Start(); err != nil {
-			progressf("%v", err)
-		}
+		w.replacing.Unlock()
 	}
+}
+
+// replaceManager ends the manager, which loses nothing that was scraped, and starts another.
+func (w *labWorld) replaceManager(ctx context.Context) error {
+	w.replacing.Lock()
+	defer w.replacing.Unlock()
+	return w.manager.Restart(ctx)
 }
 
 // close ends what was started, the last first.

@@ -27,7 +27,7 @@ func (w *labWorld) replaced(ctx context.Context, g *lab.Guest) error {
 		func() error { return from.Agent().WaitReady(ctx) },
 		// What has ended was counted, and is scraped, before the manager ends.
 		func() error { return sleep(ctx, moment) },
-		func() error { return w.manager.Restart(ctx) },
+		func() error { return w.replaceManager(ctx) },
 		func() error { return w.manager.WaitReady(ctx) },
 		func() error { return w.ask(ctx, name, v1alpha1.AnnotationForceComplete) },
 		func() error { return w.ends(ctx, name, v1alpha1.ReasonMigrated) },

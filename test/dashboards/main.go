@@ -60,8 +60,9 @@ type stage interface {
 	tell(ctx context.Context) error
 	// prometheus is where Prometheus listens.
 	prometheus() string
-	// check compares what Prometheus was told with what was, and returns what differs.
-	check(ctx context.Context, from, to time.Time) ([]string, error)
+	// check compares what Prometheus was told with what was, and returns how many numbers it
+	// has compared and what differs.
+	check(ctx context.Context, from, to time.Time) (compared int, wrong []string, err error)
 	close() error
 }
 
@@ -128,7 +129,7 @@ func perform(ctx context.Context, name string, boards []board, o options) (out a
 	if out.counts, err = countAll(ctx, s.prometheus(), began, now); err != nil {
 		return out, err
 	}
-	if out.wrong, err = s.check(ctx, began, now); err != nil {
+	if out.compared, out.wrong, err = s.check(ctx, began, now); err != nil {
 		return out, err
 	}
 	if o.pictures != "" {

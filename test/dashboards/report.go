@@ -17,8 +17,10 @@ type act struct {
 	answers []answer
 	// counts are what the counters of outcomes have counted, by their names.
 	counts map[string]float64
-	// wrong is where Prometheus was told something else than what was.
-	wrong []string
+	// compared is how many numbers were compared with what was, and wrong is where Prometheus
+	// was told something else.
+	compared int
+	wrong    []string
 }
 
 // report is what all stages have shown.
@@ -44,7 +46,7 @@ func (r *report) write(to io.Writer) error {
 	}
 	for i := range r.acts {
 		a := &r.acts[i]
-		fmt.Fprintf(to, "queries_%s: %d\noutcomes_%s: %d\n", a.stage, a.answered(), a.stage, a.reached())
+		fmt.Fprintf(to, "queries_%s: %d\noutcomes_%s: %d\ncompared_%s: %d\n", a.stage, a.answered(), a.stage, a.reached(), a.stage, a.compared)
 	}
 	fmt.Fprintf(to, "outcomes: %d\nqueries: %d\nwithout_data: %d\n", outcomes, queries, len(without))
 	if len(wrong) > 0 {
