@@ -83,7 +83,7 @@ func (c *Catalogue) addBucket(name string, labels map[string][]string, bound str
 var (
 	word      = regexp.MustCompile(`[a-zA-Z_:][a-zA-Z0-9_:]*`)
 	matcher   = regexp.MustCompile(`([a-z_]+)\s*(=~|!~|!=|=)\s*"([^"]*)"`)
-	selector  = regexp.MustCompile(`([a-z_]+)\{([^}]*)\}`)
+	selector  = regexp.MustCompile(`([a-zA-Z0-9_:]*)\s*\{([^}]*)\}`)
 	grouping  = regexp.MustCompile(`\b(by|on|without|ignoring|group_left|group_right)\s*\(([^)]*)\)`)
 	text      = regexp.MustCompile(`"[^"]*"`)
 	separator = regexp.MustCompile(`\s*,\s*`)
@@ -95,13 +95,16 @@ var (
 // metrics that they are about.
 func (c *Catalogue) Problems(query string) []string {
 	var out []string
+	if strings.ContainsAny(query, "'`") {
+		out = append(out, "only what is in double quotes is looked at")
+	}
 	for _, found := range selector.FindAllStringSubmatch(query, -1) {
 		out = append(out, c.ofMatchers(found[1], found[2])...)
 	}
 	for _, at := range grouping.FindAllStringSubmatchIndex(query, -1) {
-		about := c.metricsIn(scope(query, at[1]))
-		if kind := query[at[2]:at[3]]; kind != "by" {
-			about = c.metricsIn(query)
+		about := c.metricsIn(query)
+		if query[at[2]:at[3]] == "by" {
+			about = c.metricsIn(aggregated(query, at[0], at[1]))
 		}
 		for _, label := range separator.Split(strings.TrimSpace(query[at[4]:at[5]]), -1) {
 			for _, metric := range about {
@@ -136,7 +139,29 @@ func (c *Catalogue) metricsIn(query string) []string {
 	return out
 }
 
-// scope is the expression in parentheses that follows: an aggregation's own.
+// aggregated is the expression in parentheses that an aggregation is of: it follows its
+// clause, which is from one place to another, or is before it.
+func aggregated(query string, from, to int) string {
+	before := strings.TrimSpace(query[:from])
+	if !strings.HasSuffix(before, ")") {
+		return scope(query, to)
+	}
+	depth := 0
+	for i, r := range slices.Backward([]byte(before)) {
+		switch r {
+		case ')':
+			depth++
+		case '(':
+			depth--
+		}
+		if depth == 0 {
+			return before[i:]
+		}
+	}
+	return before
+}
+
+// scope is the expression in parentheses that follows.
 func scope(query string, from int) string {
 	depth := 0
 	for i, r := range query[from:] {
