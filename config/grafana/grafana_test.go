@@ -27,6 +27,16 @@ type panel struct {
 		Expr   string `json:"expr"`
 		Legend string `json:"legendFormat"`
 	} `json:"targets"`
+	FieldConfig struct {
+		Defaults struct {
+			Unit string `json:"unit"`
+		} `json:"defaults"`
+	} `json:"fieldConfig"`
+	Options struct {
+		YAxis struct {
+			Unit string `json:"unit"`
+		} `json:"yAxis"`
+	} `json:"options"`
 	// Panels are those of a row that is collapsed.
 	Panels []panel `json:"panels"`
 }
@@ -136,6 +146,42 @@ func TestQueriesAreAboutLabelsThatThereAre(t *testing.T) {
 }
 
 var labelInLegend = regexp.MustCompile(`{{(\w+)}}`)
+
+// unitOf returns the unit, by Grafana's name, of what a query returns, by the names that its
+// metrics have by convention.
+func unitOf(expr string) string {
+	for _, of := range []struct{ metric, unit string }{
+		{`_bytes_per_second\b`, "binBps"},
+		{`\brate\(virtferry_\w+_bytes_total\b`, "binBps"},
+		{`_bytes(_bucket)?\b`, "bytes"},
+		{`_seconds(_bucket)?\b`, "s"},
+		{`_ratio(_bucket)?\b`, "percentunit"},
+	} {
+		if regexp.MustCompile(of.metric).MatchString(expr) {
+			return of.unit
+		}
+	}
+	return "short"
+}
+
+// TestUnitsAreThoseOfTheMetrics: bytes that are shown as seconds are data, too.
+func TestUnitsAreThoseOfTheMetrics(t *testing.T) {
+	t.Parallel()
+	for _, p := range panels(t) {
+		unit := p.FieldConfig.Defaults.Unit
+		switch p.Type {
+		case "heatmap":
+			unit = p.Options.YAxis.Unit
+		case "state-timeline": // It shows texts.
+			unit = "short"
+		}
+		for _, target := range p.Targets {
+			if want := unitOf(target.Expr); unit != want {
+				t.Errorf("the panel %q shows %q, but this is %q: %s", p.Title, unit, want, target.Expr)
+			}
+		}
+	}
+}
 
 // TestEachPanelSaysWhatItIsAbout: whoever looks at it for the first time does so when
 // something is wrong.

@@ -195,7 +195,8 @@ func fill(expr string, variables map[string]string) string {
 }
 
 // ask makes a query for each second of some time, and returns the series that have a value.
-// What comes of a division by nothing is none.
+// What comes of a division by nothing is none, and a series that lacks a label by which the
+// legend names it is no answer.
 func ask(ctx context.Context, prometheus, expr, legend string, from, to time.Time) ([]series, error) {
 	var found struct {
 		Result []struct {
@@ -211,6 +212,9 @@ func ask(ctx context.Context, prometheus, expr, legend string, from, to time.Tim
 	}
 	var out []series
 	for _, r := range found.Result {
+		if !named(legend, r.Metric) {
+			continue
+		}
 		s := series{name: legendOf(legend, r.Metric)}
 		for _, v := range r.Values {
 			at, _ := v[0].(float64)
@@ -226,10 +230,18 @@ func ask(ctx context.Context, prometheus, expr, legend string, from, to time.Tim
 	return out, nil
 }
 
+// labelInLegend is how a legend names a label.
+var labelInLegend = regexp.MustCompile(`{{(\w+)}}`)
+
+// named is whether a series has all labels that a legend names.
+func named(legend string, labels map[string]string) bool {
+	return !slices.ContainsFunc(labelInLegend.FindAllStringSubmatch(legend, -1), func(m []string) bool { return labels[m[1]] == "" })
+}
+
 // legendOf names a series as Grafana does: as the query says, or by its labels.
 func legendOf(legend string, labels map[string]string) string {
 	if legend != "" {
-		return regexp.MustCompile(`{{(\w+)}}`).ReplaceAllStringFunc(legend, func(v string) string { return labels[strings.Trim(v, "{}")] })
+		return labelInLegend.ReplaceAllStringFunc(legend, func(v string) string { return labels[strings.Trim(v, "{}")] })
 	}
 	var all []string
 	for _, name := range slices.Sorted(maps.Keys(labels)) {

@@ -37,7 +37,7 @@ func TestPanelsOfCollapsedRowsAreAsked(t *testing.T) {
 	}
 }
 
-func TestOnlyNumbersAreData(t *testing.T) {
+func TestOnlyNamedSeriesOfNumbersAreData(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, `{"status": "success", "data": {"result": [
@@ -45,8 +45,17 @@ func TestOnlyNumbersAreData(t *testing.T) {
 			{"metric": {"of": "something"}, "values": [[1, "NaN"], [2, "0"]]}]}}`)
 	}))
 	t.Cleanup(server.Close)
-	found, err := ask(t.Context(), strings.TrimPrefix(server.URL, "http://"), "query", "", time.Unix(1, 0), time.Unix(3, 0))
-	if err != nil || len(found) != 1 || found[0].name != "of=something" || len(found[0].points) != 1 {
-		t.Errorf("these have data: %+v, %v", found, err)
+	for legend, want := range map[string]string{"": "of=something: 1", "{{of}}": "something: 1", "{{about}}": "", "{{of}}, {{about}}": ""} {
+		found, err := ask(t.Context(), strings.TrimPrefix(server.URL, "http://"), "query", legend, time.Unix(1, 0), time.Unix(3, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, s := range found {
+			got = append(got, fmt.Sprintf("%s: %d", s.name, len(s.points)))
+		}
+		if got := strings.Join(got, ", "); got != want {
+			t.Errorf("with the legend %q these have data: %q, not %q", legend, got, want)
+		}
 	}
 }
