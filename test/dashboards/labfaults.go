@@ -70,14 +70,17 @@ func (w *labWorld) targetKilled(ctx context.Context, g *lab.Guest) error {
 // there are go on.
 func (w *labWorld) notStarted(ctx context.Context, g *lab.Guest) error {
 	const name = "not-started"
-	from := g.RunningOn(ctx)
+	from, err := hostOf(ctx, g)
+	if err != nil {
+		return err
+	}
 	socket := from.LibvirtSocket()
 	if err := os.Rename(socket, socket+".away"); err != nil {
 		return err
 	}
 	back := func() error { return os.Rename(socket+".away", socket) }
 	to := w.other(from)
-	err := steps(
+	err = steps(
 		func() error {
 			return w.create(ctx, name, v1alpha1.LiveMigrationSpec{Domain: g.UUID(), TargetNode: to.Name(), Options: slowly()})
 		},

@@ -62,11 +62,18 @@ func (w *labWorld) create(ctx context.Context, name string, spec v1alpha1.LiveMi
 	return nil
 }
 
+// hostOf returns the host where a guest runs.
+func hostOf(ctx context.Context, g *lab.Guest) (*lab.Host, error) {
+	if h := g.RunningOn(ctx); h != nil {
+		return h, nil
+	}
+	return nil, fmt.Errorf("the guest %s does not run on exactly one host", g.Name())
+}
+
 // move has a guest move from the host where it runs to the other of the first two.
 func (w *labWorld) move(ctx context.Context, name string, g *lab.Guest, o *v1alpha1.MigrationOptions) (from, to *lab.Host, err error) {
-	from = g.RunningOn(ctx)
-	if from == nil {
-		return nil, nil, fmt.Errorf("the guest of %s does not run on exactly one host", name)
+	if from, err = hostOf(ctx, g); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", name, err)
 	}
 	to = w.other(from)
 	if err := from.WaitPublished(ctx, g); err != nil {

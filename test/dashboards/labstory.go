@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -44,7 +46,7 @@ func (w *labWorld) tell(ctx context.Context) error {
 const (
 	off     = "off"     // It is shut off.
 	still   = "still"   // Nothing is wrong with it.
-	shared  = "shared"  // Its disk is on storage that libvirt does not know to be shared.
+	linked  = "linked"  // Its disk is a link, and nobody knows whether both hosts have the same.
 	waiting = "waiting" // It is to go to a node that is away.
 	kept    = "kept"    // libvirt keeps a snapshot of it.
 )
@@ -81,13 +83,17 @@ func (w *labWorld) gather(ctx context.Context) error {
 		return err
 	}
 	guests := map[string]*lab.Guest{}
-	for _, name := range []string{off, still, shared, waiting, kept} {
+	for _, name := range []string{off, still, linked, waiting, kept} {
 		host, config := w.a, lab.GuestConfig{Name: name, Tiny: true}
 		switch name {
 		case still:
 			host = w.b
-		case shared:
-			config.Disks = []lab.Disk{{Path: lab.SharedDir + "/shared.img", SizeMiB: 16, Serial: shared}}
+		case linked:
+			disk, err := w.linkDisk(ctx)
+			if err != nil {
+				return err
+			}
+			config.ExtraDevices = disk
 		}
 		var err error
 		if guests[name], err = w.boot(ctx, host, config); err != nil {
@@ -98,6 +104,25 @@ func (w *labWorld) gather(ctx context.Context) error {
 		return err
 	}
 	return w.keepSnapshot(ctx, guests[kept])
+}
+
+// linkDisk makes a disk in the directory that both hosts see, which is a symbolic link to a
+// file of each host's own: libvirt does not know it to be shared, and agents cannot prove it.
+// It returns the device.
+func (w *labWorld) linkDisk(ctx context.Context) (string, error) {
+	const own, link = lab.PrivateDir + "/linked.img", lab.SharedDir + "/linked.img"
+	for _, h := range []*lab.Host{w.a, w.b} {
+		if err := os.WriteFile(h.Path(own), make([]byte, 1<<20), 0o600); err != nil {
+			return "", err
+		}
+		// The clock of a file system ticks 250 times a second, and files of one tick look the same.
+		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+			return "", err
+		}
+	}
+	device := "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='" + link + "'/>" +
+		"<target dev='vdx' bus='virtio'/><serial>" + linked + "</serial></disk>"
+	return device, os.Symlink(own, w.a.Path(link))
 }
 
 // refusal is a migration that ends before anything moves.
@@ -136,9 +161,9 @@ func (w *labWorld) refused() []refusal {
 		{"checked", dry(to(still, a)), v1alpha1.ReasonChecksPassed},
 		{"with-wrong-data", withDisk(to(still, a), "no-such-disk", lab.SharedDir+"/none.img"), v1alpha1.ReasonInvalidMigrateData},
 		{"with-snapshots", to(kept, b), v1alpha1.ReasonSourceCheckFailed},
-		{"with-a-secret", withDisk(to(shared, b), shared, "/etc/shadow"), v1alpha1.ReasonTargetCheckFailed},
-		{"checked-with-a-secret", dry(withDisk(to(shared, b), shared, "/etc/shadow")), v1alpha1.ReasonTargetCheckFailed},
-		{"with-a-disk-at-risk", to(shared, b), v1alpha1.ReasonUnsafe},
+		{"with-a-secret", withDisk(to(linked, b), linked, "/etc/shadow"), v1alpha1.ReasonTargetCheckFailed},
+		{"checked-with-a-secret", dry(withDisk(to(linked, b), linked, "/etc/shadow")), v1alpha1.ReasonTargetCheckFailed},
+		{"with-a-disk-at-risk", to(linked, b), v1alpha1.ReasonUnsafe},
 	}
 }
 
@@ -258,7 +283,11 @@ func (w *labWorld) steering(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err = g.RunningOn(ctx).Virsh(ctx, "destroy", g.UUID())
+	on, err := hostOf(ctx, g)
+	if err != nil {
+		return err
+	}
+	_, err = on.Virsh(ctx, "destroy", g.UUID())
 	return err
 }
 
