@@ -215,6 +215,9 @@ func resume(w *world, a act) {
 // migrateByHand is virsh migrate, which waits for the end.
 func migrateByHand(w *world, a act) {
 	source, target, uuid := w.hosts[a.Node].libvirt, w.hosts[a.Other].libvirt, w.guests[a.Guest].uuid
+	if half := w.fleet.Copies(uuid)[source.Name()]; half.Active() && !whole(half) {
+		w.observer.touch(w.guests[a.Guest]) // What libvirt holds paused arrives so, and nobody resumes it.
+	}
 	w.observer.noteByHand(uuid, 1)
 	w.people.Go(func() {
 		defer w.observer.noteByHand(uuid, -1)
