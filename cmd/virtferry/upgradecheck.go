@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
@@ -52,7 +53,8 @@ reading Hypervisors.`,
   virtferry upgrade-check node-a --to node-b --output json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.run(cmd.Context(), args[0], cmd.OutOrStdout())
+			// Whoever interrupts it leaves no dry runs behind.
+			return f.run(ctrl.SetupSignalHandler(), args[0], cmd.OutOrStdout())
 		},
 	}
 	flags := cmd.Flags()

@@ -30,7 +30,7 @@ func (s *sourceSession) sharingFacts(definition hypervisor.DomainXML, inactive b
 	facts := make([]migration.SharingFacts, len(disks))
 	for i, d := range disks {
 		facts[i] = migration.SharingFacts{
-			Disk: d.Name, Type: d.Type, Writable: d.Writable, Shareable: d.Shareable, Optional: d.Optional, Cache: d.Cache, Complete: d.Complete,
+			Disk: d.Name, Type: d.Type, Writable: d.Writable, Optional: d.Optional, Cache: d.Cache, Complete: d.Complete,
 		}
 		for _, f := range d.Files {
 			facts[i].Files = append(facts[i].Files, migration.FilePlace{SourcePath: f.SourcePath, Path: f.Path})

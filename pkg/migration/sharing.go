@@ -29,10 +29,10 @@ type FilePlace struct {
 type SharingFacts struct {
 	// Disk is its name, and Type the kind of its source on the target; empty without a medium.
 	Disk, Type string
-	// Writable is whether the guest writes to it, Shareable whether others may as well, and
-	// Optional whether libvirt leaves it out where it is missing.
-	Writable, Shareable, Optional bool
-	Cache                         string
+	// Writable is whether the guest writes to it, and Optional whether libvirt leaves it out
+	// where it is missing.
+	Writable, Optional bool
+	Cache              string
 	// Files are its image and what that is based on, and Complete whether they are all.
 	Files    []FilePlace
 	Complete bool

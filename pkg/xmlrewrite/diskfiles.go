@@ -16,9 +16,8 @@ type DiskFiles struct {
 	// Name is the disk's target device, such as vda, and Type that of its source on the
 	// target. It is empty for a drive without a medium.
 	Name, Type string
-	// Writable is whether the guest may write to it, and Shareable whether other guests may,
-	// too, of which libvirt sees to it that none uses the host's page cache.
-	Writable, Shareable bool
+	// Writable is whether the guest may write to it.
+	Writable bool
 	// Optional is whether libvirt leaves its medium out where the target does not have it.
 	Optional bool
 	// Cache is its cache mode; empty is the hypervisor's default.
@@ -63,7 +62,7 @@ func readDiskFiles(disk, target *xmltree.Node, data *v1alpha1.MigrateData) DiskF
 	source := target.Child("source")
 	d := DiskFiles{
 		Name: disk.Child("target").Value("dev"), Type: target.Value("type"), Writable: writesTo(disk),
-		Shareable: target.Child("shareable") != nil, Cache: target.Child("driver").Value("cache"),
+		Cache:    target.Child("driver").Value("cache"),
 		Optional: isOneOf(source.Value("startupPolicy"), "optional", "requisite"),
 	}
 	file := source.Value("file")

@@ -34,7 +34,7 @@ func TestReadDiskFiles(t *testing.T) {
 		"one that may be based":        {disk + `<driver name='qemu' type='qcow2'/>` + source, nil, with(open)},
 		"one whose format is not told": {disk + source, nil, with(open)},
 		"one that goes elsewhere": {disk + `<driver name='qemu' type='raw' cache='none'/>` + source + `<shareable/>`, moved, with(func(d *DiskFiles) {
-			d.Cache, d.Shareable, d.Files = "none", true, []DiskFile{{"/images/web", "/other/web"}}
+			d.Cache, d.Files = "none", []DiskFile{{"/images/web", "/other/web"}}
 		})},
 		"a chain": {disk + `<driver name='qemu' type='qcow2'/>` + source + based + `<backingStore/></backingStore>`, mapped, with(func(d *DiskFiles) {
 			d.Files = append(d.Files[:1:1], DiskFile{"/images/base", "/srv/base"})

@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"time"
@@ -74,5 +75,37 @@ func TestUpgradeCheck(t *testing.T) {
 				t.Errorf("the guest runs on %d hosts", n)
 			}
 		})
+	}
+}
+
+// TestUpgradeCheckInterrupted leaves no dry run behind, though nobody has answered yet.
+func TestUpgradeCheckInterrupted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	g := w.newGuest("web")
+	left := func() int {
+		var all v1alpha1.LiveMigrationList
+		if err := cluster.client.List(t.Context(), &all, client.InNamespace(w.name)); err != nil {
+			t.Fatal(err)
+		}
+		return len(all.Items)
+	}
+	ctx, interrupt := context.WithCancel(t.Context())
+	runner := upgradecheck.Runner{
+		Client: cluster.client, Namespace: w.name, Node: w.node("a"), Targets: []string{w.node("b")}, Parallel: 1, Timeout: time.Minute,
+	}
+	ended := make(chan error, 1)
+	go func() {
+		ended <- runner.Run(ctx, []upgradecheck.Guest{{UUID: g.uuid, Name: g.name}}, func(upgradecheck.Result) {})
+	}()
+	if !poll(t.Context(), func() bool { return left() == 1 }) {
+		t.Fatal("there is no dry run")
+	}
+	interrupt()
+	if err := <-ended; err == nil {
+		t.Error("it says nothing")
+	}
+	if n := left(); n != 0 {
+		t.Errorf("%d dry runs are left", n)
 	}
 }
