@@ -21,14 +21,19 @@ import (
 	"github.com/google/uuid"
 )
 
-// defaultGuestMemoryMiB lets the guest boot with some 80 MiB to spare.
-const defaultGuestMemoryMiB = 128
+// Kernel and program of a guest take some 64 MiB beside its working set: with just
+// that, one guest of some hundreds panics when it boots.
+const (
+	// besideWorkingSetMiB is the least that a guest has beside its working set.
+	besideWorkingSetMiB   = 96
+	defaultGuestMemoryMiB = 128
+)
 
 // GuestConfig says what a guest is. Only Name is needed.
 type GuestConfig struct {
 	Name       string
 	UUID       string        // Empty means a new one.
-	MemoryMiB  int           // 0 means 128, and 16 for a tiny guest.
+	MemoryMiB  int           // 0 means 128 or what the working set takes, and 16 for a tiny guest.
 	VCPUs      int           // 0 means 1.
 	Machine    string        // Empty means pc-i440fx-7.2, which all generations have.
 	Persistent bool          // Defined, then started; otherwise it is gone when it ends.
@@ -196,15 +201,26 @@ func (c GuestConfig) withDefaults() (GuestConfig, error) {
 	if c.Tiny && (c.TickPeriod != 0 || c.Load != (Load{})) {
 		return c, fmt.Errorf("checking guest %s: a tiny guest has its own period and load", c.Name)
 	}
-	if c.MemoryMiB == 0 {
-		c.MemoryMiB = defaultGuestMemoryMiB
-		if c.Tiny {
-			c.MemoryMiB = tinyMemoryMiB
-		}
+	if err := c.setMemory(); err != nil {
+		return c, fmt.Errorf("checking guest %s: %w", c.Name, err)
 	}
 	c.VCPUs = max(c.VCPUs, 1)
 	c.Machine = cmp.Or(c.Machine, machineType)
 	return c.withDevices(), nil
+}
+
+// setMemory fills in the memory, and refuses what the guest cannot boot with.
+func (c *GuestConfig) setMemory() error {
+	least := c.Load.WorkingSetMiB + besideWorkingSetMiB
+	switch {
+	case c.MemoryMiB == 0 && c.Tiny:
+		c.MemoryMiB = tinyMemoryMiB
+	case c.MemoryMiB == 0:
+		c.MemoryMiB = max(defaultGuestMemoryMiB, least)
+	case !c.Tiny && c.MemoryMiB < least:
+		return fmt.Errorf("a working set of %d MiB needs %d MiB of memory, not %d", c.Load.WorkingSetMiB, least, c.MemoryMiB)
+	}
+	return nil
 }
 
 // checkAddresses refuses addresses that the guest would not have.

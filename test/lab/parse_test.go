@@ -147,6 +147,28 @@ func TestWhoMayHaveAnAddress(t *testing.T) {
 	}
 }
 
+// TestMemoryBesideTheWorkingSet: a guest that has none to spare panics when it
+// boots, and the tests that take it for their own fault are others each time.
+func TestMemoryBesideTheWorkingSet(t *testing.T) {
+	for name, c := range map[string]struct {
+		config GuestConfig
+		want   int // 0 means refused.
+	}{
+		"no working set":    {GuestConfig{}, 128},
+		"a small one":       {GuestConfig{Load: Load{WorkingSetMiB: 32}}, 128},
+		"a larger one":      {GuestConfig{Load: Load{WorkingSetMiB: 64}}, 160},
+		"a tiny guest":      {GuestConfig{Tiny: true}, tinyMemoryMiB},
+		"memory chosen":     {GuestConfig{MemoryMiB: 288, Load: Load{WorkingSetMiB: 192}}, 288},
+		"too little chosen": {GuestConfig{MemoryMiB: 128, Load: Load{WorkingSetMiB: 64}}, 0},
+	} {
+		c.config.Name = "guest"
+		got, err := c.config.withDefaults()
+		if (err == nil) != (c.want != 0) || (err == nil && got.MemoryMiB != c.want) {
+			t.Errorf("%s: %d MiB and %v, want %d", name, got.MemoryMiB, err, c.want)
+		}
+	}
+}
+
 func TestDomainXML(t *testing.T) {
 	config, err := GuestConfig{
 		Name: "a&b", VNC: &VNC{Password: "it's"}, TCPSerials: []int{7001, 7002}, NICs: []NIC{{}, {Bridge: LocalBridge, MAC: "52:54:00:00:00:01"}},
