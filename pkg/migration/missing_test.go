@@ -126,6 +126,10 @@ func TestAGuestThatNeverLeftStayed(t *testing.T) {
 		{"it never left, and has stopped since", makeMigration("m").ended(v1alpha1.CallFailed, "Other", "Shutoff/Shutdown").onTarget("Absent", false), true, VerdictPending, VerdictUnknown},
 		{"it never left, and what it left on the target is being removed", makeMigration("m").ended(v1alpha1.CallFailed, "Other", "Running/Booted").
 			onTarget("Paused/Migration", true), true, VerdictPending, VerdictUnknown},
+		{"it never left, and somebody has started it on the target", makeMigration("m").ended(v1alpha1.CallFailed, "Other", "Running/Booted").
+			onTarget("Running/Booted", false), true, VerdictPending, VerdictUnknown},
+		{"it never left, and another copy leaves the target", makeMigration("m").ended(v1alpha1.CallFailed, "Other", "Running/Booted").
+			onTarget("Running/Booted/MigrationOut", false), true, VerdictPending, VerdictUnknown},
 	} {
 		c.b.lm.Status.Source.End.NeverLeft = c.neverLeft
 		now, late := Judge(c.b.obj(), epoch), Judge(c.b.obj(), epoch.Add(ConfirmTimeout))
@@ -133,6 +137,10 @@ func TestAGuestThatNeverLeftStayed(t *testing.T) {
 			t.Errorf("%s: %s, then %s: %s", c.name, now.Verdict, late.Verdict, late.Message)
 		}
 		if late.Verdict == VerdictFailed && !strings.Contains(late.Message, "node-b has not reported since") {
+			t.Errorf("%s: %s", c.name, late.Message)
+		}
+		side := SideOf(c.b.lm.Status.Target.Domain)
+		if another := side == SideLive || side == SideLeaving; another != strings.Contains(late.Message, "this is what node-b showed when it last reported") {
 			t.Errorf("%s: %s", c.name, late.Message)
 		}
 	}

@@ -83,6 +83,9 @@ func Judge(lm *v1alpha1.LiveMigration, now time.Time) Outcome {
 	row := rowFor(sourceSideOf(source, target), targetSideOf(source, target))
 	confirmed := TargetAnswers(source, target)
 	switch {
+	case row != nil && !confirmed && neverLeft(source) && row.anotherCopy():
+		return undecided(lm, now, ConfirmTimeout,
+			fmt.Sprintf("%s; this is what %s showed when it last reported", row.meaning, lm.Status.TargetNode))
 	case row != nil && !confirmed && neverLeft(source):
 		return stayedUnconfirmed(lm, source, now)
 	case row == nil, !confirmed && (row.verdict != VerdictSucceeded || goneSince(source)):
@@ -134,6 +137,9 @@ func (row outcomeRow) twoCopies(end *v1alpha1.SourceEnd, target *v1alpha1.Target
 	}
 }
 
+// anotherCopy reports whether both hosts have a guest, so that a person has to choose.
+func (row outcomeRow) anotherCopy() bool { return row.verdict == VerdictUnknown && row.patience == 0 }
+
 // goneSince reports whether the source has shown the guest after the end, and shows it no more:
 // what has happened to it may have happened to the target's copy as well.
 func goneSince(source *v1alpha1.SourceStatus) bool {
@@ -142,7 +148,7 @@ func goneSince(source *v1alpha1.SourceStatus) bool {
 }
 
 // neverLeft reports whether the guest is on the source and has never been suspended to
-// leave it: then it is nowhere else, whoever can be asked.
+// leave it: then it has gone nowhere else, whoever can be asked.
 func neverLeft(source *v1alpha1.SourceStatus) bool {
 	return source != nil && source.End != nil && source.End.NeverLeft && SideOf(&source.End.Domain) == SideLive
 }

@@ -91,7 +91,7 @@ func (o *observer) readAt(lm *v1alpha1.LiveMigration, reported time.Time) time.T
 
 // truthOf returns what a verdict says of where the guest was, each of which was true at its
 // time: the two sides are not read at the same one. Of a node that counts as gone, it says
-// nothing.
+// nothing, nor of a target that is silent and has shown no copy before.
 func truthOf(lm *v1alpha1.LiveMigration, c metav1.Condition, g *watched) []func(sight) bool {
 	type is = []func(sight) bool
 	source, target := lm.Status.SourceNode, lm.Status.TargetNode
@@ -110,10 +110,21 @@ func truthOf(lm *v1alpha1.LiveMigration, c metav1.Condition, g *watched) []func(
 	case c.Reason == v1alpha1.ReasonGuestStopped:
 		return is{func(s sight) bool { return !live(s, source) }}
 	case migration.Started(lm) && !countsAsGone(c, source):
-		return is{func(s sight) bool { return live(s, source) }, func(s sight) bool { return !live(s, target) }}
+		said := is{func(s sight) bool { return live(s, source) }}
+		if !silent(lm, c) {
+			said = append(said, func(s sight) bool { return !live(s, target) })
+		}
+		return said
 	default:
 		return nil
 	}
+}
+
+// silent reports whether a message says that the target has not been heard of, which has not
+// shown a copy of the guest before.
+func silent(lm *v1alpha1.LiveMigration, c metav1.Condition) bool {
+	target := migration.CurrentTarget(lm)
+	return strings.Contains(c.Message, lm.Status.TargetNode+" has not reported since") && (target == nil || target.Domain == nil || !isActive(target.Domain))
 }
 
 // checkFound: once the faults have ended, a guest that is somewhere is found, and so is a
