@@ -83,11 +83,8 @@ func Judge(lm *v1alpha1.LiveMigration, now time.Time) Outcome {
 	row := rowFor(sourceSideOf(source, target), targetSideOf(source, target))
 	confirmed := TargetAnswers(source, target)
 	switch {
-	case row != nil && !confirmed && neverLeft(source) && row.anotherCopy():
-		return undecided(lm, now, ConfirmTimeout,
-			fmt.Sprintf("%s; this is what %s showed when it last reported", row.meaning, lm.Status.TargetNode))
 	case row != nil && !confirmed && neverLeft(source):
-		return stayedUnconfirmed(lm, source, now)
+		return row.unconfirmed(lm, source, now)
 	case row == nil, !confirmed && (row.verdict != VerdictSucceeded || goneSince(source)):
 		return undecided(lm, now, ConfirmTimeout, "it is not certain where the guest runs")
 	case ranOnBoth(source, target) && SideOf(target.Domain) == SideMigrated:
@@ -137,9 +134,6 @@ func (row outcomeRow) twoCopies(end *v1alpha1.SourceEnd, target *v1alpha1.Target
 	}
 }
 
-// anotherCopy reports whether both hosts have a guest, so that a person has to choose.
-func (row outcomeRow) anotherCopy() bool { return row.verdict == VerdictUnknown && row.patience == 0 }
-
 // goneSince reports whether the source has shown the guest after the end, and shows it no more:
 // what has happened to it may have happened to the target's copy as well.
 func goneSince(source *v1alpha1.SourceStatus) bool {
@@ -151,6 +145,16 @@ func goneSince(source *v1alpha1.SourceStatus) bool {
 // leave it: then it has gone nowhere else, whoever can be asked.
 func neverLeft(source *v1alpha1.SourceStatus) bool {
 	return source != nil && source.End != nil && source.End.NeverLeft && SideOf(&source.End.Domain) == SideLive
+}
+
+// unconfirmed judges a guest that never left, and whose target has not been read after the
+// end. Where that had another copy before, a person has to choose one of the two.
+func (row outcomeRow) unconfirmed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now time.Time) Outcome {
+	if row.verdict == VerdictUnknown && row.patience == 0 {
+		return undecided(lm, now, ConfirmTimeout,
+			fmt.Sprintf("%s; this is what %s showed when it last reported", row.meaning, lm.Status.TargetNode))
+	}
+	return stayedUnconfirmed(lm, source, now)
 }
 
 // stayedUnconfirmed is the failure of a migration whose target cannot be read, which has
