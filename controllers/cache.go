@@ -57,7 +57,11 @@ func trim(o any) (any, error) {
 // offer would be most of what the manager keeps.
 func trimHypervisor(o any) (any, error) {
 	if hv, ok := o.(*v1alpha1.Hypervisor); ok {
+		host := hv.Status.Host
 		hv.ManagedFields, hv.Status.Host = nil, nil
+		if host != nil && host.MigrationLinkMbps != 0 {
+			hv.Status.Host = &v1alpha1.HypervisorHost{MigrationLinkMbps: host.MigrationLinkMbps}
+		}
 	}
 	return o, nil
 }

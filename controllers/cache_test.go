@@ -55,6 +55,11 @@ func TestTrimDropsWhatAHostHas(t *testing.T) {
 	if diff := cmp.Diff(want, hv); diff != "" {
 		t.Errorf("it differs (-want +got):\n%s", diff)
 	}
+	hv.Status.Host = &v1alpha1.HypervisorHost{KernelVersion: "6.1", MigrationLinkMbps: 1000}
+	want.Status.Host = &v1alpha1.HypervisorHost{MigrationLinkMbps: 1000}
+	if _, err := trimHypervisor(hv); err != nil || !cmp.Equal(want, hv) || nodeOf(hv).LinkMbps != 1000 {
+		t.Errorf("the link's speed is lost: %v, %v", hv.Status.Host, err)
+	}
 	if o, err := trimHypervisor("a stranger"); o != "a stranger" || err != nil {
 		t.Errorf("got %v, %v", o, err)
 	}

@@ -297,7 +297,7 @@ func (q *queue) Decide(ctx context.Context, lm *v1alpha1.LiveMigration, newAttem
 	if err := q.know(ctx, lm); err != nil {
 		return migration.Summary{}, err
 	}
-	facts := migration.ManagerFacts{Object: lm, Nodes: q.nodes, NewAttempt: newAttempt}
+	facts := migration.ManagerFacts{Object: lm, Nodes: q.nodes, Limits: q.limits, NewAttempt: newAttempt}
 	if !migration.Finished(lm) && !migration.Started(lm) && !migration.CancelRequested(lm) {
 		turn, err := q.turn(ctx, lm)
 		if halts(err) {

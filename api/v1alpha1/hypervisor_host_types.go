@@ -30,6 +30,12 @@ type HypervisorHost struct {
 	// migrationPorts are the ports on which guests arrive.
 	// +optional
 	MigrationPorts *HostPortRange `json:"migrationPorts,omitempty"`
+	// migrationLinkMbps is how fast the link is on which guests arrive and leave, in Mbit/s, as
+	// the agent was told.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10000000
+	MigrationLinkMbps int32 `json:"migrationLinkMbps,omitempty"`
 	// cpu is the host's CPU, and what guests can be given of it.
 	// +optional
 	CPU *HostCPU `json:"cpu,omitempty"`

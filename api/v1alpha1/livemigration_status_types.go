@@ -123,6 +123,11 @@ type LiveMigrationStatus struct {
 	// +listMapKey=reason
 	// +kubebuilder:validation:MaxItems=16
 	Notices []Notice `json:"notices,omitempty"`
+	// forecast is how the migration can be expected to go. Set when a dry run has passed.
+	// Written by the manager.
+	// +optional
+	// +structType=atomic
+	Forecast *Forecast `json:"forecast,omitempty"`
 	// downtimeMilliseconds is how long the guest was paused for the
 	// switch-over, as the hypervisor measured it. Written by the manager.
 	// +optional
@@ -239,6 +244,9 @@ type SourceStatus struct {
 	// that is a dry run, and so is not started.
 	// +optional
 	CheckedTime *metav1.MicroTime `json:"checkedTime,omitempty"`
+	// load is what there is to be copied of the guest. Measured by a dry run.
+	// +optional
+	Load *GuestLoad `json:"load,omitempty"`
 	// startRequestedTime is when the agent recorded that it is about to start
 	// the migration. From then on the migration may be running.
 	// +optional

@@ -29,6 +29,9 @@ import (
 	"github.com/virtferry/virtferry/pkg/hypervisor/libvirt"
 )
 
+// maxLinkMbps is the fastest link that a Hypervisor can tell of.
+const maxLinkMbps = 10_000_000
+
 type agentFlags struct {
 	commonFlags
 	nodeName         string
@@ -42,6 +45,7 @@ type agentFlags struct {
 	lockDir          string
 	hostRoot         string
 	migrationPorts   string
+	linkMbps         int32
 	sharedCPUs       string
 	dedicatedCPUs    string
 	nameGuests       bool
@@ -49,13 +53,15 @@ type agentFlags struct {
 	burst            int
 }
 
-func newAgentCommand() *cobra.Command {
-	var f agentFlags
+func newAgentCommand() *cobra.Command { return agentCommand(&agentFlags{}) }
+
+// agentCommand is the command whose flags are put into f.
+func agentCommand(f *agentFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "agent",
 		Short: "Run the agent of a node, which migrates guests from and to it through its libvirt",
 		Args:  cobra.NoArgs,
-		RunE:  func(*cobra.Command, []string) error { return runAgent(ctrl.SetupSignalHandler(), &f) },
+		RunE:  func(*cobra.Command, []string) error { return runAgent(ctrl.SetupSignalHandler(), f) },
 	}
 	f.register(cmd)
 	flags := cmd.Flags()
@@ -76,6 +82,8 @@ func newAgentCommand() *cobra.Command {
 		"directory in which the node's own /etc is seen; if it is left out, nothing is known of the node's certificates")
 	flags.StringVar(&f.migrationPorts, "migration-ports", "",
 		"range of TCP ports on which guests arrive, as the node's libvirt is configured; if it is left out, it is read from qemu.conf below --host-root if that is there")
+	flags.Int32Var(&f.linkMbps, "migration-link-mbps", 0,
+		"speed in Mbit/s of the link on which guests arrive and leave, such as 25000, for the forecasts of dry runs; 0 is unknown")
 	flags.StringVar(&f.sharedCPUs, "shared-cpus", "", "CPUs of this node, such as 0-3,8, for guests whose CPUs are not pinned")
 	flags.StringVar(&f.dedicatedCPUs, "dedicated-cpus", "", "CPUs of this node for guests whose CPUs are pinned")
 	flags.StringVar(&f.lockDir, "lock-dir", "/run/virtferry", "directory on the node for the lock that keeps a second agent from running")
@@ -136,8 +144,16 @@ func (f *agentFlags) receiveConfig() (agent.ReceiveConfig, error) {
 			return c, err
 		}
 	}
-	err = f.readCPUs(&c)
+	err = f.readHost(&c)
 	return c, err
+}
+
+// readHost reads what the host has for guests that nobody can find out.
+func (f *agentFlags) readHost(c *agent.ReceiveConfig) error {
+	if c.LinkMbps = f.linkMbps; c.LinkMbps < 0 || c.LinkMbps > maxLinkMbps {
+		return fmt.Errorf("--migration-link-mbps is %d: it must be between 0 and %d", f.linkMbps, maxLinkMbps)
+	}
+	return f.readCPUs(c)
 }
 
 // readCPUs reads which of the host's CPUs are for which guests.

@@ -36,23 +36,25 @@ const (
 func hostSection(k known, receive ReceiveConfig, emulatorVersion string) *v1alpha1.HypervisorHost {
 	f := k.facts
 	host := &v1alpha1.HypervisorHost{
-		Unread:          unread(f.Errors, k.filesError),
-		LibvirtSocket:   fitting(f.Socket, maxLongName),
-		KernelVersion:   fitting(k.files.Kernel, maxLongName),
-		CgroupVersion:   int32(k.files.CgroupVersion), //nolint:gosec // It is 2 at most.
-		Addresses:       addresses(receive),
-		MigrationPorts:  migrationPorts(receive, k.files.QEMU),
-		CPU:             hostCPU(f.Capabilities, f.OfferedCPUs),
-		CPUSets:         cpuSets(receive),
-		Memory:          hostMemory(k.files.Memory),
-		NUMA:            hostNUMA(f.Capabilities, f.Memory),
-		Architectures:   hostArchitectures(f.Capabilities),
-		Networks:        hostNetworks(f.Networks),
-		Bridges:         names(f.Bridges),
-		StoragePools:    hostPools(f.StoragePools),
-		MediatedDevices: mediatedDevices(f.MediatedTypes),
-		PerfEvents:      names(k.files.PerfEvents),
-		TLS:             hostTLS(k.files),
+		Unread:         unread(f.Errors, k.filesError),
+		LibvirtSocket:  fitting(f.Socket, maxLongName),
+		KernelVersion:  fitting(k.files.Kernel, maxLongName),
+		CgroupVersion:  int32(k.files.CgroupVersion), //nolint:gosec // It is 2 at most.
+		Addresses:      addresses(receive),
+		MigrationPorts: migrationPorts(receive, k.files.QEMU),
+
+		MigrationLinkMbps: receive.LinkMbps,
+		CPU:               hostCPU(f.Capabilities, f.OfferedCPUs),
+		CPUSets:           cpuSets(receive),
+		Memory:            hostMemory(k.files.Memory),
+		NUMA:              hostNUMA(f.Capabilities, f.Memory),
+		Architectures:     hostArchitectures(f.Capabilities),
+		Networks:          hostNetworks(f.Networks),
+		Bridges:           names(f.Bridges),
+		StoragePools:      hostPools(f.StoragePools),
+		MediatedDevices:   mediatedDevices(f.MediatedTypes),
+		PerfEvents:        names(k.files.PerfEvents),
+		TLS:               hostTLS(k.files),
 	}
 	var emulator *hypervisor.EmulatorUser
 	if f.Capabilities != nil {

@@ -173,6 +173,9 @@ type ReceiveConfig struct {
 	SerialPorts PortRange
 	// MigrationPorts is the range on which libvirt has guests arrive; zero is not told.
 	MigrationPorts PortRange
+	// LinkMbps is how fast the link is on which guests arrive and leave, in Mbit/s; zero is not
+	// told.
+	LinkMbps int32
 	// SharedCPUs and DedicatedCPUs are the host's CPUs for guests whose CPUs are not
 	// pinned, and for those whose are, as ParseCPUs writes them.
 	SharedCPUs, DedicatedCPUs string

@@ -172,6 +172,7 @@ func (s *sourceSession) plan(ctx context.Context) time.Duration {
 	if err != nil {
 		return s.refuseOrRetry(section, err)
 	}
+	section.Load = s.measureLoad(ctx, section)
 	s.section = section
 	s.report(atOnce)
 	return 0

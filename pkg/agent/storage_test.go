@@ -381,6 +381,12 @@ func TestADryRunTellsWhatWouldBeCopied(t *testing.T) {
 		if disks := lm.Status.Source.Guest.Disks; len(disks) != 2 || disks[0].AllocatedBytes != 2<<30 {
 			t.Errorf("the disks are %+v", disks)
 		}
+		if load := lm.Status.Source.Load; load == nil || load.DiskBytes != 2<<30 || load.DirtyBytesPerSecond == nil {
+			t.Errorf("the load is %+v", load)
+		}
+		if f := lm.Status.Forecast; f == nil || f.CopyBytes != lm.Status.Source.Load.MemoryBytes+2<<30 {
+			t.Errorf("the forecast is %+v", f)
+		}
 		w.requireFiles("node-a", ownFiles)
 		w.requireFiles("node-b", "")
 	})

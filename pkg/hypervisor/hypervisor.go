@@ -50,6 +50,10 @@ type Migrator interface {
 	// DomainXML returns the domain's definition in the given form. It contains
 	// secrets, such as console passwords.
 	DomainXML(ctx context.Context, uuid string, form XMLForm) (DomainXML, error)
+	// DirtyRate measures for a second how many bytes of its memory a domain changes in that
+	// time, by looking at some of its pages: memory that is written again and again counts
+	// once. It fails with KindOperationInvalid for a domain that is shut off.
+	DirtyRate(ctx context.Context, uuid string) (bytesPerSecond uint64, err error)
 	// Snapshots returns how many snapshots and checkpoints the hypervisor keeps of the
 	// domain. They do not move with it.
 	Snapshots(ctx context.Context, uuid string) (SnapshotCount, error)

@@ -24,6 +24,9 @@ type Node struct {
 	// Since is since when that has been so.
 	Since   time.Time
 	Domains []v1alpha1.HypervisorDomain
+	// LinkMbps is how fast the link is on which guests arrive and leave, in Mbit/s; zero is
+	// not known.
+	LinkMbps int32
 	// Unlisted is how many guests the node has beside those.
 	Unlisted int
 }

@@ -26,6 +26,8 @@ type ManagerFacts struct {
 	Object *v1alpha1.LiveMigration
 	// Nodes are the hypervisors.
 	Nodes *Inventory
+	// Limits bound how many guests share a node's link.
+	Limits Limits
 	// Turn is what Object may do now. It is needed only while Object is not started.
 	Turn Turn
 	// NewAttempt names a new attempt.
@@ -157,6 +159,7 @@ func (s *summarizer) preparing(source *v1alpha1.SourceStatus, ready bool) {
 		s.progressing(v1alpha1.PhasePreparing, v1alpha1.ReasonPreparingTarget,
 			fmt.Sprintf("Preparing %s for the guest", s.lm.Status.TargetNode))
 	case dryRunPassed(s.lm, source):
+		s.out.Status.Forecast = s.forecast(source.Load)
 		s.finish(VerdictSucceeded, v1alpha1.ReasonChecksPassed, s.checksPassed(source))
 	case DryRun(s.lm):
 		s.progressing(v1alpha1.PhasePreparing, v1alpha1.ReasonCheckingSource,
@@ -181,7 +184,7 @@ func (s *summarizer) checksPassed(source *v1alpha1.SourceStatus) string {
 	if n := len(source.Warnings); n > 0 {
 		message += fmt.Sprintf("; see status.source.warnings for what to check on %s first", s.lm.Status.TargetNode)
 	}
-	return message
+	return message + saysForecast(s.out.Status.Forecast, s.lm.Spec.Options)
 }
 
 // noteGrant takes over that it is the migration's turn to copy, or its place in the

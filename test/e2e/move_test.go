@@ -237,6 +237,7 @@ func TestPortsOfOthersAreNotOffered(t *testing.T) {
 	g := env.startGuest(t, env.a, lab.GuestConfig{TCPSerials: []int{17003}})
 	lm := env.migrate(t, v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: env.b.Name(), DryRun: new(true)})
 	lm = env.awaitPhase(t, lm, v1alpha1.PhaseSucceeded)
+	requireForecast(t, lm)
 	offer := lm.Status.Target.Offer
 	if offer == nil || offer.Serial == nil || len(offer.Serial.Ports) == 0 {
 		t.Fatalf("no ports are offered: %+v", offer)

@@ -56,3 +56,36 @@ func TestNetworksOfTheTargetAreChecked(t *testing.T) {
 	}
 	env.requireOn(t, g, env.b)
 }
+
+// requireForecast checks what a dry run forecasts of an idle guest of 128 MiB, where nobody
+// has told how fast the hosts' links are.
+func requireForecast(t *testing.T, lm *v1alpha1.LiveMigration) {
+	t.Helper()
+	f := lm.Status.Forecast
+	if f == nil || f.CopyBytes != 128<<20 || f.DirtyBytesPerSecond == nil || f.BandwidthBytesPerSecond != nil || f.Converges != nil {
+		t.Errorf("the forecast is %+v", f)
+	}
+}
+
+// TestForecast tells two guests apart by what QEMU measures of them.
+func TestForecast(t *testing.T) {
+	for name, c := range map[string]struct {
+		load      lab.Load
+		converges bool
+	}{
+		"idle": {lab.Load{WorkingSetMiB: 64}, true},
+		"busy": {lab.Load{WorkingSetMiB: 64, DirtyMiBps: 48}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := env.startGuest(t, env.a, lab.GuestConfig{Load: c.load})
+			lm := env.migrate(t, v1alpha1.LiveMigrationSpec{
+				Domain: g.Name(), TargetNode: env.b.Name(), DryRun: new(true), Options: &v1alpha1.MigrationOptions{BandwidthMiBps: new(int64(8))},
+			})
+			lm = env.awaitPhase(t, lm, v1alpha1.PhaseSucceeded)
+			if f := lm.Status.Forecast; f == nil || f.Converges == nil || *f.Converges != c.converges {
+				t.Errorf("the forecast is %s", describe(lm))
+			}
+			env.requireOn(t, g, env.a)
+		})
+	}
+}

@@ -46,6 +46,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.EthernetInterfaceSourceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("FilterParameter"):
 		return &apiv1alpha1.FilterParameterApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Forecast"):
+		return &apiv1alpha1.ForecastApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GraphicsMigrateData"):
 		return &apiv1alpha1.GraphicsMigrateDataApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestDisk"):
@@ -56,6 +58,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.GuestFactsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestHugePages"):
 		return &apiv1alpha1.GuestHugePagesApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("GuestLoad"):
+		return &apiv1alpha1.GuestLoadApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestResources"):
 		return &apiv1alpha1.GuestResourcesApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("HostAddress"):

@@ -26,6 +26,7 @@ const (
 	MethodSubscribe         Method = "Subscribe"
 	MethodDomainXML         Method = "DomainXML"
 	MethodSnapshots         Method = "Snapshots"
+	MethodDirtyRate         Method = "DirtyRate"
 	MethodMigrate           Method = "Migrate"
 	MethodJobStats          Method = "JobStats"
 	MethodCompletedJobStats Method = "CompletedJobStats"
@@ -60,6 +61,7 @@ var operations = map[Method]string{ //nolint:gosec // No credentials: names of m
 	MethodLookupDomain:      "looking up the domain",
 	MethodDomainXML:         "reading the domain's definition",
 	MethodSnapshots:         "counting the domain's snapshots",
+	MethodDirtyRate:         "measuring the dirty rate",
 	MethodMigrate:           "migrating",
 	MethodJobStats:          "reading the job's statistics",
 	MethodCompletedJobStats: "reading the last job's statistics",

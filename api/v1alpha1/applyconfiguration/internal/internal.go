@@ -236,6 +236,27 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.FixedPorts
   scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.Forecast
+  map:
+    fields:
+    - name: bandwidthBytesPerSecond
+      type:
+        scalar: numeric
+    - name: converges
+      type:
+        scalar: boolean
+    - name: copyBytes
+      type:
+        scalar: numeric
+    - name: dirtyBytesPerSecond
+      type:
+        scalar: numeric
+    - name: downtimeMilliseconds
+      type:
+        scalar: numeric
+    - name: durationSeconds
+      type:
+        scalar: numeric
 - name: com.github.virtferry.virtferry.api.v1alpha1.GraphicsMigrateData
   map:
     fields:
@@ -349,6 +370,18 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
     - name: sizeBytes
+      type:
+        scalar: numeric
+- name: com.github.virtferry.virtferry.api.v1alpha1.GuestLoad
+  map:
+    fields:
+    - name: dirtyBytesPerSecond
+      type:
+        scalar: numeric
+    - name: diskBytes
+      type:
+        scalar: numeric
+    - name: memoryBytes
       type:
         scalar: numeric
 - name: com.github.virtferry.virtferry.api.v1alpha1.GuestResources
@@ -779,6 +812,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: memory
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.HostMemory
+    - name: migrationLinkMbps
+      type:
+        scalar: numeric
     - name: migrationPorts
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.HostPortRange
@@ -1015,6 +1051,10 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: downtimeMilliseconds
       type:
         scalar: numeric
+    - name: forecast
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.Forecast
+        elementRelationship: atomic
     - name: notices
       type:
         list:
@@ -1740,6 +1780,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: string
           elementRelationship: atomic
+    - name: load
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestLoad
     - name: problem
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.Problem

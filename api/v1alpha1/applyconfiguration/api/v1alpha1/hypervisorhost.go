@@ -21,6 +21,9 @@ type HypervisorHostApplyConfiguration struct {
 	Addresses []HostAddressApplyConfiguration `json:"addresses,omitempty"`
 	// migrationPorts are the ports on which guests arrive.
 	MigrationPorts *HostPortRangeApplyConfiguration `json:"migrationPorts,omitempty"`
+	// migrationLinkMbps is how fast the link is on which guests arrive and leave, in Mbit/s, as
+	// the agent was told.
+	MigrationLinkMbps *int32 `json:"migrationLinkMbps,omitempty"`
 	// cpu is the host's CPU, and what guests can be given of it.
 	CPU *HostCPUApplyConfiguration `json:"cpu,omitempty"`
 	// cpuSets are the CPUs that the agent was told to give to guests.
@@ -108,6 +111,14 @@ func (b *HypervisorHostApplyConfiguration) WithAddresses(values ...*HostAddressA
 // If called multiple times, the MigrationPorts field is set to the value of the last call.
 func (b *HypervisorHostApplyConfiguration) WithMigrationPorts(value *HostPortRangeApplyConfiguration) *HypervisorHostApplyConfiguration {
 	b.MigrationPorts = value
+	return b
+}
+
+// WithMigrationLinkMbps sets the MigrationLinkMbps field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MigrationLinkMbps field is set to the value of the last call.
+func (b *HypervisorHostApplyConfiguration) WithMigrationLinkMbps(value int32) *HypervisorHostApplyConfiguration {
+	b.MigrationLinkMbps = &value
 	return b
 }
 

@@ -55,6 +55,9 @@ type LiveMigrationStatusApplyConfiguration struct {
 	// notices are what else is worth knowing about the migration. There was also one
 	// event for each. Written by the manager, and never removed.
 	Notices []NoticeApplyConfiguration `json:"notices,omitempty"`
+	// forecast is how the migration can be expected to go. Set when a dry run has passed.
+	// Written by the manager.
+	Forecast *ForecastApplyConfiguration `json:"forecast,omitempty"`
 	// downtimeMilliseconds is how long the guest was paused for the
 	// switch-over, as the hypervisor measured it. Written by the manager.
 	DowntimeMilliseconds *int64 `json:"downtimeMilliseconds,omitempty"`
@@ -204,6 +207,14 @@ func (b *LiveMigrationStatusApplyConfiguration) WithNotices(values ...*NoticeApp
 		}
 		b.Notices = append(b.Notices, *values[i])
 	}
+	return b
+}
+
+// WithForecast sets the Forecast field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Forecast field is set to the value of the last call.
+func (b *LiveMigrationStatusApplyConfiguration) WithForecast(value *ForecastApplyConfiguration) *LiveMigrationStatusApplyConfiguration {
+	b.Forecast = value
 	return b
 }
 

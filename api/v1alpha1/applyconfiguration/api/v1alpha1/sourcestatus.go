@@ -24,6 +24,8 @@ type SourceStatusApplyConfiguration struct {
 	// checkedTime is when the agent had prepared everything for the start of a migration
 	// that is a dry run, and so is not started.
 	CheckedTime *v1.MicroTime `json:"checkedTime,omitempty"`
+	// load is what there is to be copied of the guest. Measured by a dry run.
+	Load *GuestLoadApplyConfiguration `json:"load,omitempty"`
 	// startRequestedTime is when the agent recorded that it is about to start
 	// the migration. From then on the migration may be running.
 	StartRequestedTime *v1.MicroTime `json:"startRequestedTime,omitempty"`
@@ -93,6 +95,14 @@ func (b *SourceStatusApplyConfiguration) WithGuest(value *GuestFactsApplyConfigu
 // If called multiple times, the CheckedTime field is set to the value of the last call.
 func (b *SourceStatusApplyConfiguration) WithCheckedTime(value v1.MicroTime) *SourceStatusApplyConfiguration {
 	b.CheckedTime = &value
+	return b
+}
+
+// WithLoad sets the Load field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Load field is set to the value of the last call.
+func (b *SourceStatusApplyConfiguration) WithLoad(value *GuestLoadApplyConfiguration) *SourceStatusApplyConfiguration {
+	b.Load = value
 	return b
 }
 
