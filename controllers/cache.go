@@ -59,11 +59,25 @@ func trimHypervisor(o any) (any, error) {
 	if hv, ok := o.(*v1alpha1.Hypervisor); ok {
 		host := hv.Status.Host
 		hv.ManagedFields, hv.Status.Host = nil, nil
-		if host != nil && host.MigrationLinkMbps != 0 {
-			hv.Status.Host = &v1alpha1.HypervisorHost{MigrationLinkMbps: host.MigrationLinkMbps}
+		if host != nil && (host.MigrationLinkMbps != 0 || host.Architectures != nil) {
+			hv.Status.Host = &v1alpha1.HypervisorHost{MigrationLinkMbps: host.MigrationLinkMbps, Architectures: trimArchitectures(host.Architectures)}
 		}
 	}
 	return o, nil
+}
+
+// trimArchitectures keeps what machine types a host has.
+func trimArchitectures(all *v1alpha1.HostArchitectures) *v1alpha1.HostArchitectures {
+	if all == nil {
+		return nil
+	}
+	out := &v1alpha1.HostArchitectures{Count: all.Count}
+	for _, a := range all.Items {
+		out.Items = append(out.Items, v1alpha1.HostArchitecture{
+			MachineTypeCount: a.MachineTypeCount, MachineTypes: shared(a.MachineTypes), Deprecated: shared(a.Deprecated),
+		})
+	}
+	return out
 }
 
 // trimFinished keeps of a migration that has ended what a downtime is judged and counted

@@ -60,6 +60,13 @@ func TestTrimDropsWhatAHostHas(t *testing.T) {
 	if _, err := trimHypervisor(hv); err != nil || !cmp.Equal(want, hv) || nodeOf(hv).LinkMbps != 1000 {
 		t.Errorf("the link's speed is lost: %v, %v", hv.Status.Host, err)
 	}
+	hv.Status.Host = &v1alpha1.HypervisorHost{KernelVersion: "6.1", Architectures: &v1alpha1.HostArchitectures{Count: 2, Items: []v1alpha1.HostArchitecture{
+		{Name: "x86_64", DomainTypes: []string{"kvm"}, MachineTypeCount: 3, MachineTypes: []string{"pc", "q35"}, Deprecated: []string{"pc"}},
+	}}}
+	platform := platformOf(hv)
+	if _, err := trimHypervisor(hv); err != nil || !cmp.Equal(platform, platformOf(hv)) || hv.Status.Host.KernelVersion != "" || hv.Status.Host.Architectures.Items[0].DomainTypes != nil {
+		t.Errorf("of the machine types is left %+v, %v", hv.Status.Host, err)
+	}
 	if o, err := trimHypervisor("a stranger"); o != "a stranger" || err != nil {
 		t.Errorf("got %v, %v", o, err)
 	}

@@ -44,6 +44,10 @@ type HypervisorReconciler struct {
 	// renewals remembers when, by this process's clock, each lease was seen to
 	// be renewed: the agents' clocks are not to be trusted.
 	renewals map[string]renewal
+	// began is when it looked at the first of them.
+	began time.Time
+	// platforms are what guests could go on on.
+	platforms platforms
 }
 
 type renewal struct {
@@ -88,9 +92,11 @@ func (r *HypervisorReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	}
 	now := r.Clock.Now()
 	expires := r.expiry(hv, lease, now)
-	conditions := []metav1.Condition{readyCondition(hv, expires, now), workersCondition(hv, r.WorkersNeeded, now)}
-	if slices.ContainsFunc(conditions, func(c metav1.Condition) bool { return isNew(hv, c) }) {
-		if err := r.apply(ctx, hv, conditions); err != nil {
+	upgradable, stranded := r.upgradable(hv, now)
+	conditions := []metav1.Condition{readyCondition(hv, expires, now), workersCondition(hv, r.WorkersNeeded, now), upgradable}
+	isNews := func(c metav1.Condition) bool { return isNew(hv, c) }
+	if slices.ContainsFunc(conditions, isNews) || !slices.Equal(hv.Status.StrandedGuests, stranded) {
+		if err := r.apply(ctx, hv, conditions, stranded); err != nil {
 			return ctrl.Result{}, err
 		}
 	}
@@ -132,6 +138,7 @@ func (r *HypervisorReconciler) forget(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.renewals, name)
+	r.platforms.forget(name)
 }
 
 func isLost(hv *v1alpha1.Hypervisor) bool {
@@ -179,14 +186,51 @@ func workersCondition(hv *v1alpha1.Hypervisor, needed int, now time.Time) metav1
 	return c
 }
 
+// platformsGrace is how long a process that has just begun to look keeps what was said before
+// of guests and a newer QEMU: it has not seen all nodes.
+const platformsGrace = time.Minute
+
+// upgradable says whether the guests of a node could go on on a newer QEMU, and which could
+// not.
+func (r *HypervisorReconciler) upgradable(hv *v1alpha1.Hypervisor, now time.Time) (metav1.Condition, []v1alpha1.StrandedGuest) {
+	own, newest := r.platforms.put(hv)
+	r.mu.Lock()
+	if r.began.IsZero() {
+		r.began = now
+	}
+	young := now.Sub(r.began) < platformsGrace
+	r.mu.Unlock()
+	if was := meta.FindStatusCondition(hv.Status.Conditions, v1alpha1.ConditionGuestsUpgradable); young && was != nil && was.Status != metav1.ConditionUnknown {
+		return *was, hv.Status.StrandedGuests
+	}
+	u := migration.JudgeUpgrade(hv.Status.Domains, own, newest)
+	c := metav1.Condition{Type: v1alpha1.ConditionGuestsUpgradable, Reason: u.Reason, Message: u.Message, LastTransitionTime: metav1.NewTime(now)}
+	switch u.Reason {
+	case v1alpha1.ReasonMachineTypesOffered:
+		c.Status = metav1.ConditionTrue
+	case v1alpha1.ReasonGuestsStranded:
+		c.Status = metav1.ConditionFalse
+	default:
+		c.Status = metav1.ConditionUnknown
+	}
+	return c, u.Stranded
+}
+
 // isNew reports whether a Hypervisor does not show a condition.
 func isNew(hv *v1alpha1.Hypervisor, c metav1.Condition) bool {
 	was := meta.FindStatusCondition(hv.Status.Conditions, c.Type)
 	return was == nil || was.Status != c.Status || was.Reason != c.Reason || was.Message != c.Message
 }
 
-func (r *HypervisorReconciler) apply(ctx context.Context, hv *v1alpha1.Hypervisor, conditions []metav1.Condition) error {
+func (r *HypervisorReconciler) apply(ctx context.Context, hv *v1alpha1.Hypervisor, conditions []metav1.Condition, stranded []v1alpha1.StrandedGuest) error {
 	status := ac.HypervisorStatus()
+	for _, g := range stranded {
+		guest, err := applyconv.To[ac.StrandedGuestApplyConfiguration](&g)
+		if err != nil {
+			return fmt.Errorf("preparing a stranded guest: %w", err)
+		}
+		status.WithStrandedGuests(guest)
+	}
 	for _, c := range conditions {
 		if was := meta.FindStatusCondition(hv.Status.Conditions, c.Type); was != nil && was.Status == c.Status {
 			c.LastTransitionTime = was.LastTransitionTime

@@ -25,6 +25,11 @@ const (
 	// workers as the migrations need that the manager allows at a time. Unknown if
 	// libvirt does not report it. Written by the manager. Positive polarity.
 	ConditionWorkersSufficient = "WorkersSufficient"
+	// ConditionGuestsUpgradable says whether the guests that run on a Hypervisor could go on
+	// on a newer one, as far as their machine types tell: the newest QEMU of the cluster has
+	// them, and a node's own does not call them deprecated where none is newer. Unknown while
+	// that is not known. Written by the manager. Positive polarity.
+	ConditionGuestsUpgradable = "GuestsUpgradable"
 )
 
 // Reasons of a migration under way (Succeeded=Unknown, Reconciling=True).
@@ -159,4 +164,11 @@ const (
 	ReasonTooFewWorkers = "TooFewWorkers"
 	// ReasonWorkersUnknown: libvirt does not report how many workers it has.
 	ReasonWorkersUnknown = "WorkersUnknown"
+	// ReasonMachineTypesOffered: the machine types of all guests are there to stay.
+	ReasonMachineTypesOffered = "MachineTypesOffered"
+	// ReasonGuestsStranded: some guests cannot go on on a newer QEMU.
+	ReasonGuestsStranded = "GuestsStranded"
+	// ReasonMachineTypesUnknown: the agent does not tell which machine types the node's QEMU,
+	// or the cluster's newest, has.
+	ReasonMachineTypesUnknown = "MachineTypesUnknown"
 )

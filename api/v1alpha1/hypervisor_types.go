@@ -42,8 +42,8 @@ type HypervisorList struct {
 
 // HypervisorStatus is what the node's agent and the manager observe.
 type HypervisorStatus struct {
-	// conditions: LibvirtConnected, written by the agent, and Ready and
-	// WorkersSufficient, written by the manager.
+	// conditions: LibvirtConnected, written by the agent, and Ready, WorkersSufficient and
+	// GuestsUpgradable, written by the manager.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -84,6 +84,32 @@ type HypervisorStatus struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=4096
 	Domains []HypervisorDomain `json:"domains,omitempty"`
+	// strandedGuests are those of domains that run and could not go on on a newer QEMU,
+	// whatever else they need: where the node is upgraded, they have to be started anew.
+	// Written by the manager.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=256
+	StrandedGuests []StrandedGuest `json:"strandedGuests,omitempty"`
+}
+
+// StrandedGuest is a guest whose machine type a newer QEMU does not have.
+type StrandedGuest struct {
+	// uuid is the guest's UUID.
+	// +required
+	// +kubebuilder:validation:MinLength=36
+	// +kubebuilder:validation:MaxLength=36
+	UUID string `json:"uuid,omitempty"`
+	// name is the guest's libvirt name, if it is known.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Name string `json:"name,omitempty"`
+	// machineType is the guest's.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	MachineType string `json:"machineType,omitempty"`
 }
 
 // UnlistedDomains returns how many of the guests that the node's libvirt knows are
@@ -113,4 +139,10 @@ type HypervisorDomain struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Reason string `json:"reason,omitempty"`
+	// machineType is what machine QEMU emulates for the guest while it runs, such as
+	// pc-q35-7.2. It stays the same when the guest is moved. Absent until the agent has read it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	MachineType string `json:"machineType,omitempty"`
 }

@@ -24,8 +24,8 @@ const (
 )
 
 // listDomains returns as many of the guests as a Hypervisor can hold, those that are
-// active first.
-func listDomains(domains []hypervisor.Domain) []v1alpha1.HypervisorDomain {
+// active first, with their machine types by UUIDs, as far as they are known.
+func listDomains(domains []hypervisor.Domain, machines map[string]string) []v1alpha1.HypervisorDomain {
 	ordered := slices.Clone(domains)
 	slices.SortStableFunc(ordered, func(a, b hypervisor.Domain) int { return cmp.Compare(rank(a), rank(b)) })
 	var list []v1alpha1.HypervisorDomain
@@ -35,6 +35,7 @@ func listDomains(domains []hypervisor.Domain) []v1alpha1.HypervisorDomain {
 		if !ok {
 			continue
 		}
+		entry.MachineType = machines[d.UUID]
 		if size += encodedSize(entry); size > maxListedBytes || len(list) == maxListedDomains {
 			break
 		}

@@ -38,7 +38,7 @@ func TestTheListIsBounded(t *testing.T) {
 		"names of \u2028 only": {manyGuests(4096, strings.Repeat("\u2028", 252)), 300},
 	} {
 		t.Run(name, func(t *testing.T) {
-			list := listDomains(c.guests)
+			list := listDomains(c.guests, nil)
 			if len(list) < c.least {
 				t.Errorf("%d are listed, want %d", len(list), c.least)
 			}
@@ -65,11 +65,11 @@ func TestAListMayBeAsLongAsItsBound(t *testing.T) {
 		entry.Name = "-"
 		guests[i].Name = strings.Repeat("n", each-encodedSize(entry)+1)
 	}
-	if list := listDomains(guests); len(list) != fit {
+	if list := listDomains(guests, nil); len(list) != fit {
 		t.Errorf("%d are listed, want %d", len(list), fit)
 	}
 	guests[0].Name += "n"
-	if list := listDomains(guests); len(list) != fit-1 {
+	if list := listDomains(guests, nil); len(list) != fit-1 {
 		t.Errorf("%d are listed, want %d", len(list), fit-1)
 	}
 }
@@ -94,7 +94,7 @@ func TestOddGuestsAreListed(t *testing.T) {
 		"no UUID":                {hypervisor.Domain{Name: "web", State: "Running"}, "", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			list := listDomains([]hypervisor.Domain{c.guest})
+			list := listDomains([]hypervisor.Domain{c.guest}, nil)
 			if len(list) == 1 != c.want {
 				t.Fatalf("listed are %v", list)
 			}
@@ -108,7 +108,7 @@ func TestOddGuestsAreListed(t *testing.T) {
 // TestOneOddGuestHidesNoOther: the others are listed.
 func TestOneOddGuestHidesNoOther(t *testing.T) {
 	guests := append([]hypervisor.Domain{{Name: "odd", State: "Running"}}, manyGuests(2, "web-")...)
-	if list := listDomains(guests); len(list) != 2 {
+	if list := listDomains(guests, nil); len(list) != 2 {
 		t.Errorf("listed are %v", list)
 	}
 }

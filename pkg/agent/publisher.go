@@ -73,6 +73,7 @@ type Publisher struct {
 	pace      pace
 	workers   workers
 	facts     *factReader
+	machines  machineTypes
 	last      *HypervisorReport
 	published atomic.Bool
 }
@@ -222,7 +223,7 @@ func (p *Publisher) report(ctx context.Context) (HypervisorReport, error) {
 				MigrationAddress: p.node.Receive.Endpoint.Address, MaxWorkers: p.maxWorkers(ctx),
 				Host:        host,
 				DomainCount: int32(len(found.domains)), //nolint:gosec // No host has so many.
-				Domains:     listDomains(found.domains),
+				Domains:     listDomains(found.domains, p.machines.read(ctx, p.node, found.domains, p.inventory.stuck)),
 			},
 		}, nil
 	}

@@ -18,6 +18,9 @@ type Host interface {
 	// LookupDomain returns one domain by its UUID, or an error of kind
 	// KindNoDomain.
 	LookupDomain(ctx context.Context, uuid string) (Domain, error)
+	// MachineType returns what machine is emulated for a domain, as its definition names it.
+	// Of a running one it is the very one, not an alias.
+	MachineType(ctx context.Context, uuid string) (string, error)
 	// Subscribe returns a stream of events of one domain or, with an empty
 	// UUID, of all of them, until ctx ends; then the channel is closed. Events
 	// are hints, never the truth: some are lost while a connection is away, and

@@ -129,3 +129,13 @@ func parseVersion(text string) (version, error) {
 	}
 	return v, nil
 }
+
+// Newer reports whether a version is later than another. One that cannot be read is not.
+func Newer(a, b string) bool {
+	va, err := parseVersion(a)
+	if err != nil {
+		return false
+	}
+	vb, err := parseVersion(b)
+	return err != nil || slices.Compare(va[:], vb[:]) > 0
+}

@@ -9,9 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/test/lab"
 )
 
 // TestHypervisorTellsOfItsHost: an administrator looks at what a node has, and that it is not
@@ -63,4 +66,35 @@ func TestHypervisorTellsOfItsHost(t *testing.T) {
 	if after := get(); after.ResourceVersion != before {
 		t.Logf("it was written again: %s, %s", before, after.ResourceVersion)
 	}
+}
+
+// TestStrandedGuestsAreListed: QEMU itself says which machine types it will not have for long.
+func TestStrandedGuestsAreListed(t *testing.T) {
+	g := env.startGuest(t, env.b, lab.GuestConfig{Tiny: true, Machine: "pc-i440fx-1.7"})
+	await := func(what string, holds func(*v1alpha1.Hypervisor, *metav1.Condition) bool) {
+		t.Helper()
+		hv := &v1alpha1.Hypervisor{}
+		for range 100 {
+			if err := env.client.Get(t.Context(), client.ObjectKey{Name: env.b.Name()}, hv); err != nil {
+				t.Fatal(err)
+			}
+			if c := meta.FindStatusCondition(hv.Status.Conditions, v1alpha1.ConditionGuestsUpgradable); c != nil && holds(hv, c) {
+				return
+			}
+			time.Sleep(time.Second)
+		}
+		t.Fatalf("waiting for %s: %+v, %+v", what, hv.Status.Conditions, hv.Status.StrandedGuests)
+	}
+	lists := func(hv *v1alpha1.Hypervisor) bool {
+		return slices.ContainsFunc(hv.Status.StrandedGuests, func(s v1alpha1.StrandedGuest) bool {
+			return s.UUID == g.UUID() && s.Name == g.Name() && s.MachineType == "pc-i440fx-1.7"
+		})
+	}
+	await("the guest to be listed", func(hv *v1alpha1.Hypervisor, c *metav1.Condition) bool {
+		return lists(hv) && c.Status == metav1.ConditionFalse && strings.Contains(c.Message, g.Name())
+	})
+	if _, err := env.b.Virsh(t.Context(), "destroy", g.Name()); err != nil {
+		t.Fatal(err)
+	}
+	await("the guest to be gone", func(hv *v1alpha1.Hypervisor, _ *metav1.Condition) bool { return !lists(hv) })
 }

@@ -216,6 +216,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.StorageCopyOptionsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("StoragePoolSource"):
 		return &apiv1alpha1.StoragePoolSourceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("StrandedGuest"):
+		return &apiv1alpha1.StrandedGuestApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TargetDiskFile"):
 		return &apiv1alpha1.TargetDiskFileApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TargetEndpoint"):

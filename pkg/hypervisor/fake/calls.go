@@ -27,6 +27,7 @@ const (
 	MethodDomainXML         Method = "DomainXML"
 	MethodSnapshots         Method = "Snapshots"
 	MethodDirtyRate         Method = "DirtyRate"
+	MethodMachineType       Method = "MachineType"
 	MethodMigrate           Method = "Migrate"
 	MethodJobStats          Method = "JobStats"
 	MethodCompletedJobStats Method = "CompletedJobStats"
@@ -62,6 +63,7 @@ var operations = map[Method]string{ //nolint:gosec // No credentials: names of m
 	MethodDomainXML:         "reading the domain's definition",
 	MethodSnapshots:         "counting the domain's snapshots",
 	MethodDirtyRate:         "measuring the dirty rate",
+	MethodMachineType:       "reading the machine type",
 	MethodMigrate:           "migrating",
 	MethodJobStats:          "reading the job's statistics",
 	MethodCompletedJobStats: "reading the last job's statistics",

@@ -764,6 +764,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.virtferry.virtferry.api.v1alpha1.HypervisorDomain
   map:
     fields:
+    - name: machineType
+      type:
+        scalar: string
     - name: name
       type:
         scalar: string
@@ -881,6 +884,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: migrationAddress
       type:
         scalar: string
+    - name: strandedGuests
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.StrandedGuest
+          elementRelationship: atomic
 - name: com.github.virtferry.virtferry.api.v1alpha1.IOMode
   scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.IOThreadPin
@@ -1941,6 +1950,18 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
     - name: volume
+      type:
+        scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.StrandedGuest
+  map:
+    fields:
+    - name: machineType
+      type:
+        scalar: string
+    - name: name
+      type:
+        scalar: string
+    - name: uuid
       type:
         scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.SwitchoverReason

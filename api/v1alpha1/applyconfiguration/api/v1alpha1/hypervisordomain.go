@@ -16,6 +16,9 @@ type HypervisorDomainApplyConfiguration struct {
 	State *string `json:"state,omitempty"`
 	// reason is libvirt's reason for the state.
 	Reason *string `json:"reason,omitempty"`
+	// machineType is what machine QEMU emulates for the guest while it runs, such as
+	// pc-q35-7.2. It stays the same when the guest is moved. Absent until the agent has read it.
+	MachineType *string `json:"machineType,omitempty"`
 }
 
 // HypervisorDomainApplyConfiguration constructs a declarative configuration of the HypervisorDomain type for use with
@@ -53,5 +56,13 @@ func (b *HypervisorDomainApplyConfiguration) WithState(value string) *Hypervisor
 // If called multiple times, the Reason field is set to the value of the last call.
 func (b *HypervisorDomainApplyConfiguration) WithReason(value string) *HypervisorDomainApplyConfiguration {
 	b.Reason = &value
+	return b
+}
+
+// WithMachineType sets the MachineType field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MachineType field is set to the value of the last call.
+func (b *HypervisorDomainApplyConfiguration) WithMachineType(value string) *HypervisorDomainApplyConfiguration {
+	b.MachineType = &value
 	return b
 }

@@ -11,8 +11,8 @@ import (
 //
 // HypervisorStatus is what the node's agent and the manager observe.
 type HypervisorStatusApplyConfiguration struct {
-	// conditions: LibvirtConnected, written by the agent, and Ready and
-	// WorkersSufficient, written by the manager.
+	// conditions: LibvirtConnected, written by the agent, and Ready, WorkersSufficient and
+	// GuestsUpgradable, written by the manager.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// hostUUID is libvirt's UUID of the host. No two nodes may have the same.
 	HostUUID *string `json:"hostUUID,omitempty"`
@@ -32,6 +32,10 @@ type HypervisorStatusApplyConfiguration struct {
 	// domains are these guests, active ones first. If there are more than an object can
 	// hold, some are left out: then domainCount is larger than the length of the list.
 	Domains []HypervisorDomainApplyConfiguration `json:"domains,omitempty"`
+	// strandedGuests are those of domains that run and could not go on on a newer QEMU,
+	// whatever else they need: where the node is upgraded, they have to be started anew.
+	// Written by the manager.
+	StrandedGuests []StrandedGuestApplyConfiguration `json:"strandedGuests,omitempty"`
 }
 
 // HypervisorStatusApplyConfiguration constructs a declarative configuration of the HypervisorStatus type for use with
@@ -118,6 +122,19 @@ func (b *HypervisorStatusApplyConfiguration) WithDomains(values ...*HypervisorDo
 			panic("nil value passed to WithDomains")
 		}
 		b.Domains = append(b.Domains, *values[i])
+	}
+	return b
+}
+
+// WithStrandedGuests adds the given value to the StrandedGuests field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the StrandedGuests field.
+func (b *HypervisorStatusApplyConfiguration) WithStrandedGuests(values ...*StrandedGuestApplyConfiguration) *HypervisorStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithStrandedGuests")
+		}
+		b.StrandedGuests = append(b.StrandedGuests, *values[i])
 	}
 	return b
 }
