@@ -91,7 +91,7 @@ func TestEveryFieldHasOneOwner(t *testing.T) {
 		v1alpha1.OwnerTargetAgent: {".status.target."},
 	})
 	requireOwners(t, w.hypervisor("a").ManagedFields, map[string][]string{
-		v1alpha1.OwnerManager: {`.status.conditions[type="Ready"]`, `.status.conditions[type="WorkersSufficient"]`},
+		v1alpha1.OwnerManager: {`.status.conditions[type="Ready"]`, `.status.conditions[type="WorkersSufficient"]`, `.status.conditions[type="GuestsUpgradable"]`},
 		v1alpha1.OwnerHypervisorAgent: {
 			`.status.conditions[type="LibvirtConnected"]`, ".status.hostUUID", ".status.libvirtVersion", ".status.hypervisorVersion",
 			".status.migrationAddress", ".status.domains", ".status.domainCount",
