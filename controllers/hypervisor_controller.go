@@ -243,6 +243,10 @@ func (r *HypervisorReconciler) apply(ctx context.Context, hv *v1alpha1.Hyperviso
 	}
 	config := ac.Hypervisor(hv.Name).WithUID(hv.UID).WithStatus(status)
 	err := r.Client.Status().Apply(ctx, config, client.FieldOwner(v1alpha1.OwnerManager), client.ForceOwnership)
+	if len(applyconv.Undeclared(err)) > 0 && len(stranded) > 0 {
+		// CRDs that are older than the manager: whether the node is ready matters more.
+		return r.apply(ctx, hv, conditions, nil)
+	}
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("applying the conditions of the Hypervisor: %w", applyconv.Explain(err))
 	}

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"testing"
 	"time"
 
@@ -27,6 +28,8 @@ type nodeStore struct {
 	writes int
 	// applied are the conditions that were written last.
 	applied []metav1.Condition
+	// older is whether its CRDs know no guests that are stranded.
+	older bool
 }
 
 func (s *nodeStore) Get(_ context.Context, key client.ObjectKey, o client.Object, _ ...client.GetOption) error {
@@ -63,6 +66,13 @@ func (s nodeStatus) Apply(_ context.Context, config runtime.ApplyConfiguration, 
 	if err := json.Unmarshal(text, applied); err != nil {
 		return err
 	}
+	if s.store.older && len(applied.Status.StrandedGuests) > 0 {
+		return &apierrors.StatusError{ErrStatus: metav1.Status{
+			Status: metav1.StatusFailure, Code: http.StatusInternalServerError,
+			Message: "failed to create typed patch object (/a; migration.virtferry.dev/v1alpha1, Kind=Hypervisor): .status.strandedGuests: field not declared in schema",
+		}}
+	}
+	s.store.hv.Status.StrandedGuests = applied.Status.StrandedGuests
 	s.store.applied = applied.Status.Conditions
 	for _, c := range applied.Status.Conditions {
 		meta.SetStatusCondition(&s.store.hv.Status.Conditions, c)
@@ -182,5 +192,22 @@ func TestGuestsThatAreNotListed(t *testing.T) {
 	}
 	if ready := meta.FindStatusCondition(s.applied, v1alpha1.ConditionReady); !ready.LastTransitionTime.Time.Equal(clock.Now()) {
 		t.Errorf("when its agent is lost, Ready is written as %+v", ready)
+	}
+}
+
+// TestStrandedGuestsAndOlderCRDs: whether a node is ready is told all the same.
+func TestStrandedGuestsAndOlderCRDs(t *testing.T) {
+	t.Parallel()
+	for older, listed := range map[bool]int{false: 1, true: 0} {
+		hv := emulating("node-a", "7.2.9", "pc-1")
+		hv.Status.Domains = []v1alpha1.HypervisorDomain{{UUID: webUUID, Name: "web", State: "Running", MachineType: "pc-1"}}
+		s := &nodeStore{hv: hv, older: older}
+		r := &HypervisorReconciler{Client: s, Clock: clocktesting.NewFakeClock(time.Unix(1e9, 0)), renewals: map[string]renewal{}}
+		if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKey{Name: "node-a"}}); err != nil {
+			t.Fatal(err)
+		}
+		if len(s.applied) != 3 || len(s.hv.Status.StrandedGuests) != listed {
+			t.Errorf("with older CRDs %t: %d conditions are written, and %v", older, len(s.applied), s.hv.Status.StrandedGuests)
+		}
 	}
 }

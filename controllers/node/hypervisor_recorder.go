@@ -124,7 +124,7 @@ func (r *HypervisorRecorder) Shows(ctx context.Context, report agent.HypervisorR
 	if is == nil || is.Status != want.Status || is.Reason != want.Reason || is.Message != want.Message {
 		return false
 	}
-	shown.Conditions = nil
+	shown = ofAgent(shown)
 	if r.taken != nil && equality.Semantic.DeepEqual(*r.said, report.Status) && r.Clock.Since(r.takenTime) < olderInterval {
 		return equality.Semantic.DeepEqual(shown, *r.taken)
 	}
@@ -138,8 +138,13 @@ func (r *HypervisorRecorder) LastRecorded(ctx context.Context) (v1alpha1.Hypervi
 	if errors.Is(err, errUnreadable) {
 		return v1alpha1.HypervisorStatus{}, nil
 	}
-	status.Conditions = nil
-	return status, err
+	return ofAgent(status), err
+}
+
+// ofAgent returns what of a status is the agent's, without conditions.
+func ofAgent(status v1alpha1.HypervisorStatus) v1alpha1.HypervisorStatus {
+	status.Conditions, status.StrandedGuests = nil, nil
+	return status
 }
 
 // errUnreadable: the Hypervisor does not decode.
@@ -226,9 +231,8 @@ func (r *HypervisorRecorder) noteTaken(said v1alpha1.HypervisorStatus, taken *v1
 	if taken == nil {
 		return
 	}
-	taken.Conditions = nil
-	if !equality.Semantic.DeepEqual(*taken, said) {
-		r.said, r.taken, r.takenTime = &said, taken, r.Clock.Now()
+	if stored := ofAgent(*taken); !equality.Semantic.DeepEqual(stored, said) {
+		r.said, r.taken, r.takenTime = &said, &stored, r.Clock.Now()
 	}
 }
 

@@ -27,6 +27,8 @@ type olderServer struct {
 	lacks, lacksOfHost []string
 	stored             map[string]any
 	writes, refused    int
+	// keeps is what others have written to the status.
+	keeps map[string]any
 }
 
 func (s *olderServer) List(context.Context, client.ObjectList, ...client.ListOption) error {
@@ -64,6 +66,9 @@ func (s *olderServer) Apply(_ context.Context, config runtime.ApplyConfiguration
 		if host, ok := status["host"].(map[string]any); ok {
 			delete(host, field)
 		}
+	}
+	for name, value := range s.keeps {
+		status[name] = value
 	}
 	s.writes++
 	s.stored = object
@@ -145,3 +150,33 @@ func TestOlderCRDs(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatTheManagerWritesIsNotTheAgents: it neither is news to the agent, nor repeated by it.
+func TestWhatTheManagerWritesIsNotTheAgents(t *testing.T) {
+	t.Parallel()
+	s := &olderServer{}
+	r := &HypervisorRecorder{
+		Client: olderClient{to: s}, Reader: storedReader{olderServer: s}, Node: "a", watched: s, Clock: clocktesting.NewFakePassiveClock(time.Unix(1e9, 0)),
+	}
+	report := agent.HypervisorReport{Connected: true, Status: v1alpha1.HypervisorStatus{HostUUID: "u", DomainCount: 1}}
+	if err := r.RecordHypervisor(t.Context(), report); err != nil {
+		t.Fatal(err)
+	}
+	managers := map[string]any{"uuid": "x", "machineType": "pc-1"}
+	if err := unstructured.SetNestedSlice(s.stored, []any{managers}, "status", "strandedGuests"); err != nil {
+		t.Fatal(err)
+	}
+	if !r.Shows(t.Context(), report) {
+		t.Error("the Hypervisor does not show what the agent said")
+	}
+	if status, err := r.LastRecorded(t.Context()); err != nil || len(status.StrandedGuests) > 0 || status.HostUUID != "u" {
+		t.Errorf("the agent would repeat %+v, %v", status, err)
+	}
+	s.keeps = map[string]any{"strandedGuests": []any{managers}}
+	if err := r.RecordHypervisor(t.Context(), report); err != nil || r.taken != nil {
+		t.Errorf("it takes the CRDs for older: %v", err)
+	}
+}
+
+// storedReader reads what a server stores.
+type storedReader struct{ *olderServer }
