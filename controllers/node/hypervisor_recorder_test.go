@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -67,9 +68,7 @@ func (s *olderServer) Apply(_ context.Context, config runtime.ApplyConfiguration
 			delete(host, field)
 		}
 	}
-	for name, value := range s.keeps {
-		status[name] = value
-	}
+	maps.Copy(status, s.keeps)
 	s.writes++
 	s.stored = object
 	answer, err := json.Marshal(object)
