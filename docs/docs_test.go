@@ -199,7 +199,7 @@ func TestEveryFailureHasARemedy(t *testing.T) {
 	page := pages(t)["docs/troubleshooting.md"]
 	goesWell := []string{
 		v1alpha1.ReasonStarting, v1alpha1.ReasonMigrating, v1alpha1.ReasonMigrated, v1alpha1.ReasonAlreadyOnTarget, v1alpha1.ReasonChecksPassed,
-		v1alpha1.ReasonAvailable, v1alpha1.ReasonConnected, v1alpha1.ReasonEnoughWorkers, v1alpha1.ReasonMachineTypesOffered,
+		v1alpha1.ReasonAvailable, v1alpha1.ReasonConnected, v1alpha1.ReasonEnoughWorkers, v1alpha1.ReasonMachineTypesOffered, v1alpha1.ReasonCertificatesGood,
 	}
 	for _, reason := range constants(t, "Reason") {
 		if !slices.Contains(goesWell, reason) && !regexp.MustCompile(`(?m)^### .*\b`+reason+`\b`).MatchString(page) {

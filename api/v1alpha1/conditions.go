@@ -25,6 +25,10 @@ const (
 	// workers as the migrations need that the manager allows at a time. Unknown if
 	// libvirt does not report it. Written by the manager. Positive polarity.
 	ConditionWorkersSufficient = "WorkersSufficient"
+	// ConditionCertificatesValid says whether the certificates of a Hypervisor's host, as far as
+	// there are any, serve their purposes and do so for two weeks more. Unknown if the agent
+	// sees none. Written by the agent. Positive polarity.
+	ConditionCertificatesValid = "CertificatesValid"
 	// ConditionGuestsUpgradable says whether the guests that run on a Hypervisor could go on
 	// on a newer one, as far as their machine types tell: the newest QEMU of the cluster has
 	// them, and a node's own does not call them deprecated where none is newer. Unknown while
@@ -164,6 +168,15 @@ const (
 	ReasonTooFewWorkers = "TooFewWorkers"
 	// ReasonWorkersUnknown: libvirt does not report how many workers it has.
 	ReasonWorkersUnknown = "WorkersUnknown"
+	// ReasonCertificatesGood: all certificates serve their purposes for two weeks more.
+	ReasonCertificatesGood = "CertificatesGood"
+	// ReasonCertificatesEnding: one of them ends within two weeks.
+	ReasonCertificatesEnding = "CertificatesEnding"
+	// ReasonCertificatesBad: one of them does not serve its purpose, such as because it has
+	// ended.
+	ReasonCertificatesBad = "CertificatesBad"
+	// ReasonCertificatesUnknown: the agent sees no certificates.
+	ReasonCertificatesUnknown = "CertificatesUnknown"
 	// ReasonMachineTypesOffered: the machine types of all guests are there to stay.
 	ReasonMachineTypesOffered = "MachineTypesOffered"
 	// ReasonGuestsStranded: some guests cannot go on on a newer QEMU.

@@ -42,8 +42,8 @@ type HypervisorList struct {
 
 // HypervisorStatus is what the node's agent and the manager observe.
 type HypervisorStatus struct {
-	// conditions: LibvirtConnected, written by the agent, and Ready, WorkersSufficient and
-	// GuestsUpgradable, written by the manager.
+	// conditions: LibvirtConnected and CertificatesValid, written by the agent, and Ready,
+	// WorkersSufficient and GuestsUpgradable, written by the manager.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

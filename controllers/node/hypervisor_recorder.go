@@ -119,10 +119,11 @@ func (r *HypervisorRecorder) Shows(ctx context.Context, report agent.HypervisorR
 	if err != nil {
 		return true
 	}
-	is := meta.FindStatusCondition(shown.Conditions, v1alpha1.ConditionLibvirtConnected)
-	want := r.connectedCondition(report)
-	if is == nil || is.Status != want.Status || is.Reason != want.Reason || is.Message != want.Message {
-		return false
+	for _, want := range r.conditionsOf(report) {
+		is := meta.FindStatusCondition(shown.Conditions, want.Type)
+		if is == nil || is.Status != want.Status || is.Reason != want.Reason || is.Message != want.Message {
+			return false
+		}
 	}
 	shown = ofAgent(shown)
 	if r.taken != nil && equality.Semantic.DeepEqual(*r.said, report.Status) && r.Clock.Since(r.takenTime) < olderInterval {
@@ -203,7 +204,9 @@ func without(status v1alpha1.HypervisorStatus, left []string) (v1alpha1.Hypervis
 
 // apply writes a part of a report, and remembers what became of it.
 func (r *HypervisorRecorder) apply(ctx context.Context, report agent.HypervisorReport, content v1alpha1.HypervisorStatus) error {
-	meta.SetStatusCondition(&r.conditions, r.connectedCondition(report))
+	for _, c := range r.conditionsOf(report) {
+		meta.SetStatusCondition(&r.conditions, c)
+	}
 	content.Conditions = r.conditions
 	status, err := applyconv.To[ac.HypervisorStatusApplyConfiguration](&content)
 	if err != nil {
@@ -264,6 +267,11 @@ const olderInterval = 10 * time.Minute
 
 // olderCRDs is what the condition says where not all that the agent says is stored.
 const olderCRDs = "the cluster's CRDs are older than the agent and lack a part of what it says. Apply the CRDs of the agent's version"
+
+// conditionsOf are the agent's conditions.
+func (r *HypervisorRecorder) conditionsOf(report agent.HypervisorReport) []metav1.Condition {
+	return []metav1.Condition{r.connectedCondition(report), certificatesCondition(report.Status.Host, r.Clock.Now())}
+}
 
 // connectedCondition is the condition LibvirtConnected.
 func (r *HypervisorRecorder) connectedCondition(report agent.HypervisorReport) metav1.Condition {

@@ -94,7 +94,7 @@ func TestEveryFieldHasOneOwner(t *testing.T) {
 		v1alpha1.OwnerManager: {`.status.conditions[type="Ready"]`, `.status.conditions[type="WorkersSufficient"]`, `.status.conditions[type="GuestsUpgradable"]`},
 		v1alpha1.OwnerHypervisorAgent: {
 			`.status.conditions[type="LibvirtConnected"]`, ".status.hostUUID", ".status.libvirtVersion", ".status.hypervisorVersion",
-			".status.migrationAddress", ".status.domains", ".status.domainCount",
+			`.status.conditions[type="CertificatesValid"]`, ".status.migrationAddress", ".status.domains", ".status.domainCount",
 		},
 	})
 }

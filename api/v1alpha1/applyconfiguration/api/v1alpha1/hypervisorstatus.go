@@ -11,8 +11,8 @@ import (
 //
 // HypervisorStatus is what the node's agent and the manager observe.
 type HypervisorStatusApplyConfiguration struct {
-	// conditions: LibvirtConnected, written by the agent, and Ready, WorkersSufficient and
-	// GuestsUpgradable, written by the manager.
+	// conditions: LibvirtConnected and CertificatesValid, written by the agent, and Ready,
+	// WorkersSufficient and GuestsUpgradable, written by the manager.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// hostUUID is libvirt's UUID of the host. No two nodes may have the same.
 	HostUUID *string `json:"hostUUID,omitempty"`
