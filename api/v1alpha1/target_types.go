@@ -70,6 +70,12 @@ type TargetHost struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	HypervisorVersion string `json:"hypervisorVersion,omitempty"`
+	// migrationLinkMbps is how fast the link is on which guests arrive, in Mbit/s, as the agent
+	// was told.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10000000
+	MigrationLinkMbps int32 `json:"migrationLinkMbps,omitempty"`
 	// migrationTLS is whether the host's QEMU can encrypt migrations.
 	// +optional
 	MigrationTLS *MigrationTLS `json:"migrationTLS,omitempty"`

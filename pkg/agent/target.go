@@ -336,7 +336,7 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 func (s *targetSession) hostFacts(ctx context.Context, host hypervisor.HostInfo) *v1alpha1.TargetHost {
 	out := &v1alpha1.TargetHost{
 		CgroupVersion:  int32(s.node.Receive.CgroupVersion), //nolint:gosec // 1 or 2.
-		LibvirtVersion: host.LibvirtVersion, HypervisorVersion: host.HypervisorVersion,
+		LibvirtVersion: host.LibvirtVersion, HypervisorVersion: host.HypervisorVersion, MigrationLinkMbps: s.node.Receive.LinkMbps,
 		MigrationTLS: receivingTLS(s.node.credentials(ctx), dataAddress(&s.node.Receive.Endpoint)),
 	}
 	if host.Capabilities == "" {

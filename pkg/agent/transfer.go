@@ -19,8 +19,10 @@ func (s *sourceSession) decideTransfer(ctx context.Context) error {
 	facts := migration.TransferFacts{
 		Options: transferOptions(s.lm), SourceNode: s.node.Name, TargetNode: s.lm.Status.TargetNode, Source: sendingTLS(s.node.credentials(ctx)),
 	}
+	facts.SourceLinkMbps, facts.PostCopy = s.node.Receive.LinkMbps, s.mayPostCopy()
 	if target := migration.CurrentTarget(s.lm); target.Host != nil {
-		facts.Target = target.Host.MigrationTLS
+		facts.Target, facts.TargetLinkMbps = target.Host.MigrationTLS, target.Host.MigrationLinkMbps
+		facts.TargetCPUs = migration.CountCPUs(target.Host.OnlineCPUs)
 	}
 	transfer, blocker := migration.DecideTransfer(facts)
 	if blocker != nil {

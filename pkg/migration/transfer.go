@@ -3,6 +3,8 @@ package migration
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 )
@@ -13,6 +15,12 @@ type TransferFacts struct {
 	Options                *v1alpha1.TransferOptions
 	SourceNode, TargetNode string
 	Source, Target         *v1alpha1.MigrationTLS
+	// SourceLinkMbps and TargetLinkMbps are how fast the nodes' links are, in Mbit/s, and
+	// TargetCPUs is how many CPUs the target has; zero is not known.
+	SourceLinkMbps, TargetLinkMbps int32
+	TargetCPUs                     int
+	// PostCopy is whether the guest may be switched to post-copy.
+	PostCopy bool
 }
 
 // DecideTransfer decides how a guest is sent. Whether both hosts can encrypt is told by their
@@ -24,6 +32,9 @@ func DecideTransfer(f TransferFacts) (v1alpha1.TransferPlan, *v1alpha1.Blocker) 
 		o = &v1alpha1.TransferOptions{}
 	}
 	out := asAsked(o)
+	if o.ParallelConnections == nil {
+		out.ParallelConnections = f.connections(o)
+	}
 	if o.Encryption == v1alpha1.EncryptionDisabled {
 		out.UnencryptedReason = "spec.options.transfer.encryption is Disabled"
 		return out, nil
@@ -86,4 +97,49 @@ func (f TransferFacts) unseen() string {
 		return fmt.Sprintf(unseen, f.SourceNode)
 	}
 	return ""
+}
+
+const (
+	// connectionMbps is what one connection can be expected to carry, in Mbit/s. oVirt goes by
+	// the same.
+	connectionMbps = 10_000
+	// maxConnections is how many are opened where nobody says how many.
+	maxConnections = 8
+)
+
+// connections is how many connections fill the slower link; none where the one that carries
+// everything else does, or the links are not known.
+func (f TransferFacts) connections(o *v1alpha1.TransferOptions) int32 {
+	if f.PostCopy || o.Compression != nil {
+		return 0
+	}
+	n := min(f.SourceLinkMbps/connectionMbps, f.TargetLinkMbps/connectionMbps, maxConnections, int32(min(f.TargetCPUs/2, maxConnections))) //nolint:gosec // It is small.
+	if n < 2 {
+		return 0
+	}
+	return n
+}
+
+// CountCPUs returns how many CPUs are in a set; none where it is no set.
+func CountCPUs(set v1alpha1.CPUSet) int {
+	if set == "" {
+		return 0
+	}
+	var count int
+	for part := range strings.SplitSeq(string(set), ",") {
+		first, last, isRange := strings.Cut(part, "-")
+		if !isRange {
+			last = first
+		}
+		from, err := strconv.Atoi(first)
+		if err != nil {
+			return 0
+		}
+		to, err := strconv.Atoi(last)
+		if err != nil || to < from {
+			return 0
+		}
+		count += to - from + 1
+	}
+	return count
 }

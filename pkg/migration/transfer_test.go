@@ -84,3 +84,39 @@ func TestDecideTransfer(t *testing.T) {
 		})
 	}
 }
+
+// TestConnectionsThatNobodyHasAskedFor fill the slower link, where that takes more than one.
+func TestConnectionsThatNobodyHasAskedFor(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		facts   TransferFacts
+		options *v1alpha1.TransferOptions
+		want    int32
+	}{
+		{"nothing is known", TransferFacts{}, nil, 0},
+		{"the source's link is not known", TransferFacts{TargetLinkMbps: 100000, TargetCPUs: 64}, nil, 0},
+		{"the target's CPUs are not known", TransferFacts{SourceLinkMbps: 100000, TargetLinkMbps: 100000}, nil, 0},
+		{"one connection fills it", TransferFacts{SourceLinkMbps: 19999, TargetLinkMbps: 100000, TargetCPUs: 64}, nil, 0},
+		{"two do", TransferFacts{SourceLinkMbps: 100000, TargetLinkMbps: 25000, TargetCPUs: 64}, nil, 2},
+		{"there are bounds", TransferFacts{SourceLinkMbps: 400000, TargetLinkMbps: 400000, TargetCPUs: 64}, nil, 8},
+		{"the target has few CPUs", TransferFacts{SourceLinkMbps: 100000, TargetLinkMbps: 100000, TargetCPUs: 8}, nil, 4},
+		{"post-copy may follow", TransferFacts{SourceLinkMbps: 100000, TargetLinkMbps: 100000, TargetCPUs: 64, PostCopy: true}, nil, 0},
+		{"the user says how many", TransferFacts{SourceLinkMbps: 100000, TargetLinkMbps: 100000, TargetCPUs: 64}, &v1alpha1.TransferOptions{ParallelConnections: new(int32(3))}, 3},
+		{"with compression over one", TransferFacts{SourceLinkMbps: 100000, TargetLinkMbps: 100000, TargetCPUs: 64}, &v1alpha1.TransferOptions{Compression: &v1alpha1.CompressionOptions{Method: v1alpha1.CompressionXBZRLE}}, 0},
+	} {
+		c.facts.Options = c.options
+		if plan, _ := DecideTransfer(c.facts); plan.ParallelConnections != c.want {
+			t.Errorf("%s: %d, want %d", c.name, plan.ParallelConnections, c.want)
+		}
+	}
+}
+
+func TestCountCPUs(t *testing.T) {
+	t.Parallel()
+	for set, want := range map[v1alpha1.CPUSet]int{"": 0, "0": 1, "0-31": 32, "0-3,8,10-11": 7, "a": 0, "3-1": 0, "1-b": 0} {
+		if got := CountCPUs(set); got != want {
+			t.Errorf("%q: %d, want %d", set, got, want)
+		}
+	}
+}

@@ -2006,6 +2006,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: libvirtVersion
       type:
         scalar: string
+    - name: migrationLinkMbps
+      type:
+        scalar: numeric
     - name: migrationTLS
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.MigrationTLS

@@ -23,6 +23,9 @@ type TargetHostApplyConfiguration struct {
 	LibvirtVersion *string `json:"libvirtVersion,omitempty"`
 	// hypervisorVersion is the version of the host's QEMU.
 	HypervisorVersion *string `json:"hypervisorVersion,omitempty"`
+	// migrationLinkMbps is how fast the link is on which guests arrive, in Mbit/s, as the agent
+	// was told.
+	MigrationLinkMbps *int32 `json:"migrationLinkMbps,omitempty"`
 	// migrationTLS is whether the host's QEMU can encrypt migrations.
 	MigrationTLS *MigrationTLSApplyConfiguration `json:"migrationTLS,omitempty"`
 }
@@ -70,6 +73,14 @@ func (b *TargetHostApplyConfiguration) WithLibvirtVersion(value string) *TargetH
 // If called multiple times, the HypervisorVersion field is set to the value of the last call.
 func (b *TargetHostApplyConfiguration) WithHypervisorVersion(value string) *TargetHostApplyConfiguration {
 	b.HypervisorVersion = &value
+	return b
+}
+
+// WithMigrationLinkMbps sets the MigrationLinkMbps field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MigrationLinkMbps field is set to the value of the last call.
+func (b *TargetHostApplyConfiguration) WithMigrationLinkMbps(value int32) *TargetHostApplyConfiguration {
+	b.MigrationLinkMbps = &value
 	return b
 }
 

@@ -18,10 +18,12 @@ type TransferOptionsApplyConfiguration struct {
 	// means the target's address or, where its certificate is not for that, the name that its
 	// agent reports.
 	TLSDestination *string `json:"tlsDestination,omitempty"`
-	// parallelConnections is how many connections the memory is sent over. Absent means one,
-	// which also carries everything else. More of them fill a fast link, or take the load of
-	// encryption to several CPUs; they make the downtime of an idle guest longer, and exclude
-	// allowPostCopy.
+	// parallelConnections is how many connections the memory is sent over. More of them fill a
+	// fast link, or take the load of encryption to several CPUs; they make the downtime of an
+	// idle guest longer, and exclude allowPostCopy. Absent means one for each 10 Gbit/s of the
+	// slower of the two nodes' links, as far as their agents know them, but no more than half
+	// of the target's CPUs, nor than 8. Where that is less than two, and with allowPostCopy
+	// or compression, it means the one that carries everything else.
 	ParallelConnections *int32 `json:"parallelConnections,omitempty"`
 	// compression has the memory be compressed on its way. Absent means that it is not.
 	Compression *CompressionOptionsApplyConfiguration `json:"compression,omitempty"`
