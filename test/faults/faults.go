@@ -111,6 +111,17 @@ func libvirtdHung(name string, lasts time.Duration, which hostOf, anytime ...end
 	}
 }
 
+// certificatesEnd has the certificates of a host's QEMU end, as if nobody had thought of them.
+func certificatesEnd(name string, which hostOf, anytime ...ending) fault {
+	return fault{
+		name: "certificates of " + name + " end", untilSettled: true, anytime: anytime,
+		inject: func(_ context.Context, r *run) error {
+			return which(r).ReplaceMigrationCertificates(time.Now().Add(-time.Second))
+		},
+		repair: func(_ context.Context, r *run) error { return which(r).ReplaceMigrationCertificates(time.Time{}) },
+	}
+}
+
 // networkCut pulls the target's cables.
 func networkCut(lasts time.Duration, anytime ...ending) fault {
 	return fault{

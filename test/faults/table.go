@@ -63,7 +63,7 @@ func cases(parts ...[]at) []at {
 // preCopyTable is what the daemons, the network and the guest may do to a
 // migration that copies first and switches then.
 func preCopyTable() []block {
-	return slices.Concat(daemonTable(), apiTable(), libvirtTable(), networkTable(), guestTable())
+	return slices.Concat(daemonTable(), apiTable(), libvirtTable(), networkTable(), certificateTable(), guestTable())
 }
 
 // daemonTable: Virtferry's own processes are not in the way of a migration.
@@ -108,6 +108,9 @@ func libvirtTable() []block {
 			on([]phase{preparing}, moved), on(beforeSwitch, stayed),
 			on(atSwitch, moved, stayed), on(afterwards, moved))},
 		{libvirtdKilled("source libvirtd terminated", syscall.SIGTERM, theSource, moved, stayed), on([]phase{firstPass}, stayed)},
+		// As where its package is upgraded.
+		{libvirtdKilled("target libvirtd terminated", syscall.SIGTERM, theTarget, moved, stayed, held), cases(
+			on(copying, stayed), on([]phase{confirming}, moved))},
 		{libvirtdKilled("target libvirtd killed", syscall.SIGKILL, theTarget, moved, stayed, held), cases(
 			on([]phase{preparing}, moved), on(beforeSwitch, stayed),
 			on(atSwitch, moved, stayed, held), on(afterwards, moved))},
@@ -125,6 +128,15 @@ func networkTable() []block {
 			on([]phase{preparing}, moved), on(beforeSwitch, moved), on(atSwitch, moved), on([]phase{confirming}, moved))},
 		{networkCut(long, moved, stayed, held), cases(
 			on([]phase{preparing}, moved, stayed), on([]phase{firstPass}, stayed), on(atSwitch, moved, stayed, held))},
+	}
+}
+
+// certificateTable: what is encrypted already goes on, what is about to be fails, and where the
+// agents see in time that it cannot be encrypted, it is not.
+func certificateTable() []block {
+	return []block{
+		{certificatesEnd("source", theSource, moved, stayed), cases(on([]phase{preparing}, moved, stayed), on([]phase{firstPass, arrival}, moved))},
+		{certificatesEnd("target", theTarget, moved, stayed), cases(on([]phase{preparing}, moved, stayed), on([]phase{firstPass, arrival}, moved))},
 	}
 }
 

@@ -3,14 +3,12 @@
 package lab
 
 import (
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -45,7 +43,7 @@ func (h *Host) fillEtc() error {
 	}
 	files := h.libvirtConfig()
 	files["/etc/hosts"] = "" // A mount point for the lab's.
-	certificates, err := h.certificates()
+	certificates, err := h.certificates(time.Time{})
 	if err != nil {
 		return err
 	}
@@ -84,32 +82,4 @@ migration_address = "%[1]s"
 vnc_listen = "%[1]s"
 `, h.address),
 	}
-}
-
-// certificates returns the host's TLS credentials by path: libvirt's, and QEMU's
-// for native TLS. One certificate serves as server's and as client's; all hosts
-// of a lab trust its authority.
-func (h *Host) certificates() (map[string]string, error) {
-	host, err := h.lab.authority.issue(&x509.Certificate{
-		Subject:     pkix.Name{CommonName: h.name},
-		DNSNames:    []string{h.name},
-		IPAddresses: []net.IP{h.address.AsSlice()},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	})
-	if err != nil {
-		return nil, err
-	}
-	ca, cert, key := string(h.lab.authority.pem), string(host.cert), string(host.key)
-	return map[string]string{
-		"/etc/pki/CA/cacert.pem":                 ca,
-		"/etc/pki/libvirt/servercert.pem":        cert,
-		"/etc/pki/libvirt/private/serverkey.pem": key,
-		"/etc/pki/libvirt/clientcert.pem":        cert,
-		"/etc/pki/libvirt/private/clientkey.pem": key,
-		"/etc/pki/qemu/ca-cert.pem":              ca,
-		"/etc/pki/qemu/server-cert.pem":          cert,
-		"/etc/pki/qemu/server-key.pem":           key,
-		"/etc/pki/qemu/client-cert.pem":          cert,
-		"/etc/pki/qemu/client-key.pem":           key,
-	}, nil
 }

@@ -138,7 +138,9 @@ func (a *authority) sign(template *x509.Certificate, key *ecdsa.PrivateKey) ([]b
 	}
 	template.SerialNumber = serial
 	template.NotBefore = time.Now().Add(-time.Hour)
-	template.NotAfter = template.NotBefore.Add(certLifetime)
+	if template.NotAfter.IsZero() {
+		template.NotAfter = template.NotBefore.Add(certLifetime)
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
 	if err != nil {
 		return nil, fmt.Errorf("signing a certificate: %w", err)
