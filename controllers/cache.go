@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"encoding/json"
+	"unique"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -59,6 +60,10 @@ func trimHypervisor(o any) (any, error) {
 	if hv, ok := o.(*v1alpha1.Hypervisor); ok {
 		host := hv.Status.Host
 		hv.ManagedFields, hv.Status.Host = nil, nil
+		for i := range hv.Status.Domains {
+			d := &hv.Status.Domains[i]
+			d.MachineType = unique.Make(d.MachineType).Value() // Guests have a few.
+		}
 		if host != nil && (host.MigrationLinkMbps != 0 || host.Architectures != nil) {
 			hv.Status.Host = &v1alpha1.HypervisorHost{MigrationLinkMbps: host.MigrationLinkMbps, Architectures: trimArchitectures(host.Architectures)}
 		}
