@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"slices"
+	"testing"
 	"time"
 )
 
@@ -43,4 +44,27 @@ func shorten(p plan, breaks func(plan) bool) plan {
 		}
 	}
 	return p
+}
+
+func TestShrink(t *testing.T) {
+	t.Parallel()
+	p := plan{}
+	for i := range 40 {
+		p.Acts = append(p.Acts, act{Verb: "noise", Move: i, Length: time.Minute})
+	}
+	p.Acts[7] = act{Verb: "first", Length: time.Minute}
+	p.Acts[31] = act{Verb: "second", Length: time.Minute}
+	// It takes both, in their order, and the second for longer than a second.
+	breaks := func(p plan) bool {
+		first := slices.IndexFunc(p.Acts, func(a act) bool { return a.Verb == "first" })
+		second := slices.IndexFunc(p.Acts, func(a act) bool { return a.Verb == "second" && a.Length > time.Second })
+		return first >= 0 && first < second
+	}
+	want := []act{{Verb: "first", Length: 10 * time.Millisecond}, {Verb: "second", Length: 10 * time.Second}}
+	if least := shrink(p, breaks); !slices.Equal(least.Acts, want) {
+		t.Errorf("of 40 acts are left %v, want %v", least.Acts, want)
+	}
+	if p.Acts[7].Length != time.Minute || len(p.Acts) != 40 {
+		t.Error("the plan itself has changed")
+	}
 }
