@@ -48,6 +48,7 @@ func allVerbs() map[string]verb {
 		"edit Hypervisor":   {1, editHypervisor},
 		// Fate.
 		"agent killed":     {6, agentStops(true)},
+		"agent hangs":      {0, agentHangs}, // See plan.hangs.
 		"agent updated":    {3, agentStops(false)},
 		"manager killed":   {3, managerKilled},
 		"two managers":     {3, twoManagers},
@@ -277,6 +278,15 @@ func agentStops(kill bool) func(*world, act) {
 	}
 }
 
+// agentHangs has an agent neither ask nor hear anything for a while: its machine was so busy,
+// or somebody has sent it a signal. Then it goes on with what it knew before.
+func agentHangs(w *world, a act) {
+	if p := w.hosts[a.Node].agent; p != nil {
+		p.gate.shut()
+		w.later(a.Length, p.gate.open)
+	}
+}
+
 func managerKilled(w *world, a act) {
 	for len(w.managers) > 0 {
 		w.stopManager(0)
@@ -305,12 +315,17 @@ func daemonKilled(w *world, a act) {
 	w.later(a.Length, func() { w.reconnect(w.hosts[a.Node]) })
 }
 
-func libvirtHangs(w *world, a act) {
-	methods := []fake.Method{
+// hanging are the calls of libvirt that may hang.
+func hanging() []fake.Method {
+	return []fake.Method{
 		fake.MethodLookupDomain, fake.MethodJobStats, fake.MethodListDomains, fake.MethodMigrate, fake.MethodAbortJob, fake.MethodHostInfo,
 		fake.MethodUndefine, fake.MethodDestroyIncoming, fake.MethodSuspend, fake.MethodResume, fake.MethodStartPostCopy, fake.MethodRecoverPostCopy,
 		fake.MethodDestroyStale,
 	}
+}
+
+func libvirtHangs(w *world, a act) {
+	methods := hanging()
 	w.later(a.Length, w.hosts[a.Node].libvirt.Hang(methods[a.Kind%len(methods)]))
 }
 

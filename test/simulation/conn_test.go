@@ -16,6 +16,7 @@ type conn struct {
 	observer *observer
 	backups  *backups
 	pace     *pace
+	gate     *gate
 	dead     atomic.Bool
 }
 
@@ -24,11 +25,13 @@ var _ hypervisor.Hypervisor = (*conn)(nil)
 // ask makes a call.
 func ask[T any](ctx context.Context, c *conn, step string, call func() (T, error)) (T, error) {
 	var none T
+	_ = c.gate.pass(ctx)
 	gone := &hypervisor.Error{Op: "calling libvirt", Kind: hypervisor.KindCanceled, Message: errDead.Error()}
 	if !c.pace.of(step).sleep(ctx, 200*time.Microsecond, 4*time.Millisecond) || c.dead.Load() {
 		return none, gone
 	}
 	value, err := call()
+	_ = c.gate.pass(ctx)
 	if c.dead.Load() {
 		return none, gone
 	}

@@ -5,8 +5,9 @@
 // Read it in this order:
 //
 //   - world_test.go: a world of nodes with scripted hypervisors, from its beginning to its
-//     end. process_test.go has the managers and agents in it, conn_test.go how agents reach
-//     their libvirt, and pace_test.go how long everything takes.
+//     end. process_test.go has the managers and agents in it, gate_test.go what it is for one
+//     to hang, conn_test.go how agents reach their libvirt, and pace_test.go how long
+//     everything takes.
 //   - api_test.go and wire_test.go: the API server, kept in memory, and how processes reach
 //     it: late, with broken watches, or not at all. admission_test.go has what it refuses.
 //   - acts_test.go: what users, administrators and fate do. plan_test.go has the plan that a
@@ -23,7 +24,8 @@
 //
 // Nothing in a world is at random but by its seed: how long each step takes follows from the
 // seed, from who takes it, and from which step of theirs it is. Since no two steps take the
-// same time, mostly one process acts at a time. What Go itself leaves open may still differ
-// between two runs of a seed: the order in which a map is gone through, or which of several
-// channels that are ready is read.
+// same time, mostly one process acts at a time. What Go itself leaves open differs between
+// two runs of a seed, such as the order in which a map is gone through, or which of several
+// channels that are ready is read: but for `make test-simulation`, for which
+// hack/simulation/overlay.sh changes Go's runtime. See repeatable_test.go.
 package simulation

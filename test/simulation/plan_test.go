@@ -106,6 +106,10 @@ func newPlan(seed uint64) plan {
 	p.Acts = append(p.Acts, p.crowd(newPace(seed, "plan/crowd"))...)
 	p.Acts = append(p.Acts, p.regret(newPace(seed, "plan/regret"))...)
 	p.Acts = append(p.Acts, p.last(newPace(seed, "plan/last"))...)
+	p.Acts = append(p.Acts, p.hangs(newPace(seed, "plan/hangs"), applied)...)
+	if quiet := newPace(seed, "plan/long ago"); quiet.chance(4) {
+		p.Acts = p.longAgo(quiet)
+	}
 	slices.SortStableFunc(p.Acts, func(a, b act) int { return cmp.Compare(a.At, b.At) })
 	return p
 }
@@ -148,6 +152,31 @@ func (p *plan) regret(luck *pace) (acts []act) {
 		}
 	}
 	return acts
+}
+
+// hangs has an agent hang where a LiveMigration takes place.
+func (p *plan) hangs(luck *pace, applied []act) []act {
+	if !luck.chance(15) {
+		return nil
+	}
+	return []act{p.near(luck, "agent hangs", applied[luck.number(len(applied))])}
+}
+
+// longAgo is a world in which little else happens: the source hears of its target, and comes to
+// do what is left to do only long after that. Its libvirt does not, and then its agent is away.
+func (p *plan) longAgo(luck *pace) []act {
+	moved := p.newAct(luck, "apply", luck.length(time.Second, 10*time.Second))
+	if moved.Kind = 42; moved.Node == moved.Guest%p.Nodes { // It is no dry run, and does not give up.
+		moved.Node = moved.Other
+	}
+	s := staging{plan: p, luck: luck, applied: moved, source: moved.Guest % p.Nodes, target: moved.Node}
+	s.ends(fake.EndsSourceKept)
+	s.add("libvirt hangs", copying, time.Millisecond, s.onSource, func(a *act) {
+		a.Kind, a.Length = slices.Index(hanging(), fake.MethodUndefine), time.Minute+s.luck.length(0, time.Minute)
+	})
+	s.add("agent killed", over, 5*time.Second, s.onSource, func(a *act) { a.Length = 25*time.Second + s.luck.length(0, 15*time.Second) })
+	// The faults do not end before that.
+	return append(s.acts, moved, p.newAct(luck, "watches break", moved.At+75*time.Second))
 }
 
 // last returns what users do when nothing is broken any more, so that all of it has to be

@@ -41,6 +41,7 @@ type process struct {
 	name   string
 	wire   *wire
 	conn   *conn
+	gate   *gate
 	cancel context.CancelFunc
 	ended  sync.WaitGroup
 }
@@ -65,6 +66,7 @@ func (p *process) kill() {
 	p.wire.kill()
 	if p.conn != nil {
 		p.conn.dead.Store(true)
+		p.gate.open()
 	}
 	p.cancel()
 }
@@ -144,11 +146,11 @@ func (w *world) startAgent(n *host) {
 		return
 	}
 	w.started++
-	p := &process{name: agentPrefix + n.name}
+	p := &process{name: agentPrefix + n.name, gate: newGate()}
 	p.wire = newWire(w.server, p.name, newPace(w.seed, w.called(n.name, w.started)))
-	p.wire.olderAPI = w.olderAPI
+	p.wire.olderAPI, p.wire.gate = w.olderAPI, p.gate
 	p.wire.weather = w.weather
-	p.conn = &conn{Host: n.libvirt, observer: w.observer, backups: &n.backups, pace: newPace(w.seed, w.called(n.name+"/libvirt", w.started))}
+	p.conn = &conn{Host: n.libvirt, gate: p.gate, observer: w.observer, backups: &n.backups, pace: newPace(w.seed, w.called(n.name+"/libvirt", w.started))}
 	hostClock := skewed{Clock: clock.RealClock{}, by: n.skew}
 	mgr, err := newControllers(p.wire.config(), w.scheme, func(*ctrl.Options) {})
 	w.must(err)
@@ -193,6 +195,7 @@ func (w *world) stopAgent(n *host, kill bool) {
 	if kill {
 		p.kill()
 	}
+	p.gate.open()
 	p.cancel()
 	n.agent = nil
 	w.gone = append(w.gone, p)

@@ -48,6 +48,7 @@ type wire struct {
 	// by is who uses it, and pace how long its steps take.
 	by       string
 	pace     *pace
+	gate     *gate
 	instant  bool
 	olderAPI bool
 
@@ -103,6 +104,9 @@ func (w *wire) now() (weather, <-chan struct{}, <-chan struct{}, bool) {
 
 // travel is one way to the server or back; loses is whether it may be in vain.
 func (w *wire) travel(ctx context.Context, step *pace, takesTime bool) error {
+	if err := w.gate.pass(ctx); err != nil {
+		return err
+	}
 	now, _, _, dead := w.now()
 	switch {
 	case dead:
@@ -157,6 +161,9 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err := w.travel(req.Context(), step, takesTime); err != nil {
 			return nil, err
 		}
+	}
+	if err := w.gate.pass(req.Context()); err != nil {
+		return nil, err
 	}
 	return answer(req, o, err), nil
 }
@@ -406,6 +413,9 @@ func (s *stream) next() error {
 		if err := s.wait(nil, wait); err != nil {
 			return err
 		}
+	}
+	if err := s.wire.gate.pass(s.ctx); err != nil {
+		return err
 	}
 	s.version = c.version
 	was, is := s.concerns(c.before), s.concerns(c.after)
