@@ -4,15 +4,17 @@ import "slices"
 
 // Files of the product.
 const (
-	adoptFile    = "pkg/agent/adopt.go"
-	answersFile  = "pkg/migration/answers.go"
-	outcomeFile  = "pkg/migration/outcome.go"
-	requestsFile = "pkg/migration/requests.go"
-	scheduleFile = "pkg/migration/schedule.go"
-	sourceFile   = "pkg/migration/source.go"
-	targetFile   = "pkg/migration/target.go"
-	ttlFile      = "controllers/ttl_controller.go"
-	writerFile   = "controllers/status_writer.go"
+	adoptFile     = "pkg/agent/adopt.go"
+	answersFile   = "pkg/migration/answers.go"
+	outcomeFile   = "pkg/migration/outcome.go"
+	reconcileFile = "controllers/livemigration_controller.go"
+	requestsFile  = "pkg/migration/requests.go"
+	scheduleFile  = "pkg/migration/schedule.go"
+	sourceFile    = "pkg/migration/source.go"
+	summaryFile   = "pkg/migration/summary.go"
+	targetFile    = "pkg/migration/target.go"
+	ttlFile       = "controllers/ttl_controller.go"
+	writerFile    = "controllers/status_writer.go"
 )
 
 // sabotages are the ways in which the product is broken. Each has to break something that
@@ -26,7 +28,9 @@ const (
 // any. That a status changes the nodes of what has started: no code of the product keeps
 // itself from that, but a rule of the CRD, which the tests of the API hold.
 func sabotages() []sabotage {
-	return slices.Concat(startSabotages(), placeSabotages(), objectSabotages(), verdictSabotages(), afterSabotages(), successorSabotages())
+	return slices.Concat(
+		startSabotages(), placeSabotages(), objectSabotages(), verdictSabotages(), afterSabotages(), guestSabotages(), lateSabotages(), successorSabotages(),
+	)
 }
 
 // notYet are those that the simulation is known to miss, or to find by luck alone, with the
@@ -40,6 +44,7 @@ func notYet() map[string]string {
 		"first-report":   "a report has to be on its way while its agent dies, and to arrive between two calls of the next one",
 		"not-adopted":    "what the next agent is told first has to be older than what its predecessor has written",
 		"slot-early":     "a Hypervisor has to be deleted, and its agent be away, while a guest leaves that node and another waits for its slot",
+		"dry-runs":       "two dry runs between the same nodes have to be applied within a second of each other",
 		"prepared-again": "the same, within the moment in which a target is prepared",
 	}
 }
@@ -69,6 +74,10 @@ func startSabotages() []sabotage {
 		{"intent", "a job begins whose migration the manager has ended meanwhile", []change{{
 			"pkg/agent/source_start.go", "SourceReport{Section: section}, true)", "SourceReport{Section: section}, false)",
 		}}},
+		{"same-guest", "two migrations move the same guest", []change{{
+			scheduleFile, "if first := s.guests[c.Guest]; first != nil {", "if first := s.guests[c.Guest]; first != nil && c.PassedOver {",
+		}}},
+		{"dry-runs", "more is tried out at once than may", []change{{scheduleFile, "s.checked[x] >= dryRuns", "s.checked[x] > dryRuns"}}},
 		{"dry-run", "a dry run moves its guest", []change{
 			{sourceFile, "\tcase DryRun(lm) && section.Guest != nil:\n\t\treturn SourcePlan\n", ""},
 			{sourceFile, "case section.Problem == nil && lm.Status.Attempt.CopyGrantedTime != nil:", "case section.Problem == nil && (DryRun(lm) || lm.Status.Attempt.CopyGrantedTime != nil):"},
@@ -174,6 +183,13 @@ func verdictSabotages() []sabotage {
 		{"unconfirmed", "an outcome is final though the target was not read", []change{{
 			outcomeFile, "\tconfirmed := TargetAnswers(source, target)\n", "\tconfirmed := true\n",
 		}}},
+		{"arrived-anyway", "a guest that runs on its target has arrived, whatever the source shows", []change{{
+			outcomeFile, "\tconfirmed := TargetAnswers(source, target)\n\tswitch {",
+			"\tconfirmed := TargetAnswers(source, target)\n\tswitch {\n\tcase confirmed && SideOf(target.Domain) == SideLive:\n\t\treturn succeeded(lm, source, now)",
+		}}},
+		{"backup", "the job of a backup counts as a migration's", []change{{
+			"pkg/agent/observe.go", "return s.job.MigratingOut() && !s.foreign", "return s.job.Active() && !s.foreign",
+		}}},
 		{"half-failed", "a guest in two halves counts as one that has stayed", []change{{
 			outcomeFile, "\tconfirmed := TargetAnswers(source, target)\n\tswitch {",
 			"\tconfirmed := TargetAnswers(source, target)\n\tswitch {\n\tcase confirmed && sourceSideOf(source, target) == SidePostcopy:\n\t\treturn failed(lm, source)",
@@ -226,5 +242,53 @@ func afterSabotages() []sabotage {
 			{outcomeFile, "ResumeTarget:   PausedByUs(source) &&", "ResumeTarget:   false && PausedByUs(source) &&"},
 			{outcomeFile, "out.ResumeSource = source.End.Call == v1alpha1.CallFailed ||", "out.ResumeSource = false &&"},
 		}},
+	}
+}
+
+// guestSabotages do to a guest what may cost it.
+func guestSabotages() []sabotage {
+	const toSource, toTarget = "\tcase out.ResumeSource && d.State == hypervisor.StatePaused:\n", "\tcase out.RemoveIncoming && now.Sub"
+	return []sabotage{
+		{"remove-early", "the target's half is removed before the end", []change{{
+			targetFile, "\tcase source.End == nil:\n",
+			"\tcase source.End == nil && section.Domain != nil && SideOf(section.Domain) == SideIncoming:\n\t\treturn TargetRemoveIncoming\n\tcase source.End == nil:\n",
+		}}},
+		{"destroy-any", "what stands paused on the source after the end is destroyed", []change{{
+			sourceFile, toSource, "\tcase d.State == hypervisor.StatePaused:\n\t\treturn SourceDestroyStale\n" + toSource,
+		}}},
+		{"resume-any", "what stands paused on the source after the end is resumed", []change{{
+			sourceFile, toSource, "\tcase d.State == hypervisor.StatePaused:\n\t\treturn SourceResume\n" + toSource,
+		}}},
+		{"resume-users", "a guest that its user has paused is resumed on its target", []change{{
+			outcomeFile, "ResumeTarget:   PausedByUs(source) &&", "ResumeTarget:   (PausedByUs(source) || source.GuestPaused) &&",
+		}}},
+		{"undefine-any", "what is defined on the target after the end and does not run is undefined", []change{{
+			targetFile, toTarget, "\tcase section.Domain != nil && section.Domain.Defined && SideOf(section.Domain) == SideStopped:\n\t\treturn TargetUndefine\n" + toTarget,
+		}}},
+	}
+}
+
+// lateSabotages have something take longer than it may, or for ever.
+func lateSabotages() []sabotage {
+	return []sabotage{
+		{"not-prepared", "a target is not prepared, and nobody gives up", []change{
+			{targetFile, "\tcase section == nil:\n\t\treturn TargetPrepare", "\tcase section == nil:\n\t\treturn TargetWait"},
+			{summaryFile, "return a.AdmittedTime.Add(PrepareTimeout), true", "return a.AdmittedTime.Add(10 * PrepareTimeout), true"},
+		}},
+		{"not-started", "a migration that has its slot is not started, and nobody gives up", []change{
+			{sourceFile, "lm.Status.Attempt.CopyGrantedTime != nil:\n\t\treturn SourceStart", "lm.Status.Attempt.CopyGrantedTime != nil:\n\t\treturn SourceWait"},
+			{summaryFile, "return a.CopyGrantedTime.Add(PrepareTimeout), true", "return a.CopyGrantedTime.Add(10 * PrepareTimeout), true"},
+		}},
+		{"never-over", "the end of a job is not seen while the guest is on the source", []change{{
+			sourceFile, "\treturn answered(f.Call) || f.Domain == nil", "\treturn f.Domain == nil",
+		}}},
+		{"unknown-for-ever", "an outcome that is not known is never judged again", []change{{
+			outcomeFile, "\tconfirmed := TargetAnswers(source, target)\n\tswitch {",
+			"\tconfirmed := TargetAnswers(source, target)\n\tif lm.Status.Phase == v1alpha1.PhaseUnknown {\n\t\trow = nil\n\t}\n\tswitch {",
+		}}},
+		{"never-released", "an object that has ended keeps its finalizer", []change{{
+			reconcileFile, "if migration.Finished(lm) && hasFinalizer(lm) &&", "if lm == nil && hasFinalizer(lm) &&",
+		}}},
+		{"outlived", "an object does not go when its time to live is over", []change{{ttlFile, "return wait, wait <= 0", "return wait, false"}}},
 	}
 }
