@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -378,7 +379,7 @@ func (o *observer) cover(before, after *v1alpha1.LiveMigration) {
 	}
 	if is = short(after); was != is {
 		o.w.say("%s: %s", after.Name, is)
-		o.said.phases[string(after.Status.Phase)]++
+		o.said.phases[cmp.Or(string(after.Status.Phase), "none")]++
 		if c := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionSucceeded); c != nil {
 			o.said.reasons[c.Reason]++
 		}

@@ -22,6 +22,7 @@ import (
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/migration"
 )
 
@@ -109,6 +110,14 @@ func (t *totals) add(r *report) {
 // print tells what was reached, and ends with what counts.
 func (t *totals) print() {
 	fmt.Println("phases:", t.phases)
+	for _, phase := range []v1alpha1.LiveMigrationPhase{
+		v1alpha1.PhasePending, v1alpha1.PhasePreparing, v1alpha1.PhaseMigrating, v1alpha1.PhasePostCopy, v1alpha1.PhaseRecovering,
+		v1alpha1.PhaseConfirming, v1alpha1.PhaseCancelling, v1alpha1.PhaseSucceeded, v1alpha1.PhaseFailed, v1alpha1.PhaseCancelled, v1alpha1.PhaseUnknown,
+	} {
+		if t.phases[string(phase)] == 0 {
+			fmt.Println("phase_not_reached:", phase)
+		}
+	}
 	fmt.Println("reasons:", t.reasons)
 	rows, reached := 0, 0
 	for row, name := range migration.Rows() {
