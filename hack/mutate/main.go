@@ -36,6 +36,7 @@ func targets() []target {
 		{folder: "pkg/migration"},
 		{folder: "pkg/agent"},
 		{folder: "controllers"},
+		{folder: "controllers/node"},
 		// The others call libvirt.
 		{folder: "pkg/hypervisor/libvirt", without: []string{
 			"cleanup", "client", "connect", "events", "facts", "host", "jobs", "migrate", "preflight", "secrets", "steer", "storage", "workers",
