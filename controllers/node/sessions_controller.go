@@ -76,12 +76,7 @@ func SetupSessions(mgr ctrl.Manager, name, field, node string, sessions *agent.S
 	r := &SessionsReconciler{
 		// What cannot be decoded must not end a session: that is an error, until it can be.
 		cached: objects, live: mgr.GetAPIReader(), sessions: sessions,
-		names: func(lm *v1alpha1.LiveMigration) bool {
-			if field == SourceNodeField {
-				return lm.Status.SourceNode == node
-			}
-			return lm.Status.TargetNode == node
-		},
+		names: naming(field, node),
 	}
 	c, err := controller.New(name, mgr, controller.Options{Reconciler: r})
 	if err != nil {
@@ -92,6 +87,14 @@ func SetupSessions(mgr ctrl.Manager, name, field, node string, sessions *agent.S
 		return nil, fmt.Errorf("watching LiveMigrations for %s: %w", name, err)
 	}
 	return factory.Health, nil
+}
+
+// naming tells whether an object's field names the node.
+func naming(field, node string) func(*v1alpha1.LiveMigration) bool {
+	if field == SourceNodeField {
+		return func(lm *v1alpha1.LiveMigration) bool { return lm.Status.SourceNode == node }
+	}
+	return func(lm *v1alpha1.LiveMigration) bool { return lm.Status.TargetNode == node }
 }
 
 // unfinishedOf selects the objects whose field names the node, and that have not
