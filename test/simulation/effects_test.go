@@ -81,7 +81,7 @@ func (o *observer) noteEffect(e fake.Effect) {
 			o.breaks(definitionKept, "%s lost its definition on %s, and is %s", g.name, e.Host, whereabouts(e.After))
 		}
 	case fake.MethodResume:
-		if g.paused && !g.touched {
+		if g.paused {
 			o.breaks(pauseKept, "%s was paused by its user, and is resumed on %s", g.name, e.Host)
 		}
 		if has(func(d hypervisor.Domain) bool { return d.State == hypervisor.StateRunning }) {

@@ -80,8 +80,9 @@ type watched struct {
 	*guest
 	// sights are where it was, one for each change.
 	sights []sight
-	// mourned is whether somebody has stopped it, or was about to, and touched whether
-	// somebody has paused or resumed it.
+	// mourned is whether somebody has stopped it, or was about to, touched whether somebody
+	// has paused or resumed it, and paused whether its user had, before all else, and nobody
+	// has touched it since.
 	mourned, touched, paused bool
 	// told is whether a person who moved it by hand has been told that this failed.
 	told bool
@@ -147,7 +148,8 @@ func (o *observer) mourn(g *guest) {
 func (o *observer) touch(g *guest) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.of(g).touched = true
+	// Whether it stays paused is up to that person from then on.
+	o.of(g).touched, o.of(g).paused = true, false
 }
 
 // noteTold notes that a person who moves a guest by hand is told that this has failed.
