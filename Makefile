@@ -156,6 +156,12 @@ mutate: ## Break the rules of MUTATE one at a time, and count how many of these 
 test-faults: lab-deps controlplane ## Kill and cut off each part at each phase of a migration, FAULT_RUNS times at random. Needs root.
 	go run -tags '$(TAGS)' ./test/faults
 
+.PHONY: test-modular
+test-modular: lab-deps controlplane ## Move guests between libvirtd and the modular daemons, which are built from source once. Needs root.
+	hack/deps.sh generations
+	go test -tags 'e2e,$(TAGS)' -c -o bin/generations.test ./test/e2e
+	cd test/e2e && ../../bin/generations.test -test.v -test.run '^TestGenerationsExchangeGuests|^TestModular' -test.parallel 2 -test.timeout 60m -generations bookworm,modular
+
 .PHONY: test-generations
 test-generations: lab-deps controlplane ## Move guests between hosts of several releases of Debian, from each to each other, in every way. Needs root.
 	hack/deps.sh generations

@@ -150,7 +150,7 @@ func (v variant) travel(t *testing.T, hosts []*lab.Host, trip []int, index int) 
 		from, to := hosts[trip[i]], hosts[place]
 		if g == nil {
 			config.Name, config.NICs = fmt.Sprintf("-%d", i), nil
-			if !v.postCopy && from.Generation() != lab.Trixie { // TestGenerationsDifferInQueues says why.
+			if !v.postCopy && from.Generation() != lab.Trixie && from.Generation() != lab.Modular { // TestGenerationsDifferInQueues says why.
 				config.NICs = []lab.NIC{{}}
 			}
 			g = env.startGuest(t, from, config)

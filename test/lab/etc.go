@@ -42,6 +42,7 @@ func (h *Host) fillEtc() error {
 		}
 	}
 	files := h.libvirtConfig()
+	maps.Copy(files, h.daemonConfig())
 	files["/etc/hosts"] = "" // A mount point for the lab's.
 	certificates, err := h.certificates(time.Time{})
 	if err != nil {
@@ -58,17 +59,30 @@ func (h *Host) fillEtc() error {
 	return os.Chmod(h.Path("/etc/hosts"), 0o644)
 }
 
-// libvirtConfig returns the configuration of libvirt and QEMU by path. libvirt
-// takes migrations by TLS and by plain TCP on the host's own address.
-func (h *Host) libvirtConfig() map[string]string {
-	return map[string]string{
-		"/etc/libvirt/libvirtd.conf": fmt.Sprintf(`listen_tls = 1
+// daemonConfig returns the configuration of the host's daemons by path. libvirt takes
+// migrations by TLS and by plain TCP on the host's own address.
+func (h *Host) daemonConfig() map[string]string {
+	const listens = `listen_tls = 1
 listen_tcp = 1
 auth_tcp = "none"
 listen_addr = "%s"
-host_uuid = "%s"
-log_outputs = "3:stderr"
-`, h.address, uuid.New()),
+`
+	always := fmt.Sprintf("host_uuid = %q\nlog_outputs = \"3:stderr\"\n", uuid.NewString())
+	listening := always + fmt.Sprintf(listens, h.address)
+	if h.generation != Modular {
+		return map[string]string{"/etc/libvirt/libvirtd.conf": listening}
+	}
+	files := map[string]string{}
+	for _, name := range modularDaemons {
+		files["/etc/libvirt/"+name+".conf"] = always
+	}
+	files["/etc/libvirt/"+ProxyDaemon+".conf"] = listening
+	return files
+}
+
+// libvirtConfig returns the configuration of libvirt's driver for QEMU by path.
+func (h *Host) libvirtConfig() map[string]string {
+	return map[string]string{
 		// The namespaces are the isolation; QEMU needs no other. Files of guests
 		// keep their owner, and consoles are written by QEMU itself.
 		"/etc/libvirt/qemu.conf": fmt.Sprintf(`user = "root"

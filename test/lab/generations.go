@@ -21,9 +21,12 @@ const (
 	Bookworm Generation = "bookworm"
 	Trixie   Generation = "trixie"
 	Forky    Generation = "forky"
+	// Modular is Trixie with libvirt's modular daemons in place of libvirtd, as other
+	// distributions have it. They are built from source, which takes a while.
+	Modular Generation = "modular"
 )
 
-// AllGenerations are all of them, the oldest first.
+// AllGenerations are all of Debian's, the oldest first.
 func AllGenerations() []Generation { return []Generation{Bookworm, Trixie, Forky} }
 
 // Generation is the system that the host runs; empty means the machine's own, of
@@ -42,7 +45,11 @@ func prepareRoots(ctx context.Context, generations []Generation, log func(format
 		if _, done := roots[g]; done || g == "" || g == own {
 			continue
 		}
-		root, err := cachingScript(ctx, log, "generations/root.sh", string(g))
+		script := []string{"generations/root.sh", string(g)}
+		if g == Modular {
+			script = []string{"generations/modular.sh"}
+		}
+		root, err := cachingScript(ctx, log, script[0], script[1:]...)
 		if err != nil {
 			return nil, fmt.Errorf("preparing the root of %s: %w", g, err)
 		}

@@ -50,7 +50,8 @@ type Host struct {
 	inside     *spawner
 
 	mu       sync.Mutex
-	libvirtd *Process
+	libvirtd *Process // Or virtqemud.
+	beside   map[string]*Process // The other modular daemons.
 	agent    *Component
 
 	linkMu    sync.Mutex

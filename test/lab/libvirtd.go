@@ -21,7 +21,12 @@ const libvirtdTimeout = 60 * time.Second
 var ErrNotRunning = errors.New("not running")
 
 // LibvirtSocket is the path, outside the lab, of the host's libvirt socket.
-func (h *Host) LibvirtSocket() string { return h.Path("/run/libvirt/libvirt-sock") }
+func (h *Host) LibvirtSocket() string {
+	if h.generation == Modular {
+		return h.Path("/run/libvirt/" + driverDaemon + "-sock")
+	}
+	return h.Path("/run/libvirt/libvirt-sock")
+}
 
 // LibvirtURI connects a client outside the host to the host's libvirtd.
 func (h *Host) LibvirtURI() string { return "qemu+unix:///system?socket=" + h.LibvirtSocket() }
@@ -40,14 +45,20 @@ func (h *Host) Virsh(ctx context.Context, args ...string) (string, error) {
 	return strings.TrimSpace(out), nil
 }
 
-// StartLibvirtd starts the host's libvirtd and waits until it answers. It does
-// nothing when it runs already.
+// StartLibvirtd starts the host's libvirtd, or its modular daemons, and waits until libvirt
+// answers. It does nothing for those that run already.
 func (h *Host) StartLibvirtd(ctx context.Context) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if err := h.startModular(); err != nil {
+		return err
+	}
 	if h.libvirtd == nil || !h.libvirtd.Running() {
 		cmd := exec.Command("libvirtd", "--listen")
-		// libvirtd looks for QEMU in its path.
+		if h.generation == Modular {
+			cmd = exec.Command(daemonPath(driverDaemon))
+		}
+		// It looks for QEMU in its path.
 		cmd.Env = append(os.Environ(), "PATH="+filepath.Join(imageDir, programsDir)+":"+os.Getenv("PATH"))
 		p, err := h.inside.startProcess("libvirtd on "+h.name, filepath.Join(h.lab.logDir, h.name+"-libvirtd.log"), cmd)
 		if err != nil {
@@ -61,6 +72,9 @@ func (h *Host) StartLibvirtd(ctx context.Context) error {
 			return finalError{fmt.Errorf("it ended: %w: %s", p.err, p.LogTail(5))}
 		}
 		_, err := h.Virsh(ctx, "list", "--all")
+		if err == nil && h.generation == Modular {
+			_, err = os.Stat(h.Path("/run/libvirt/libvirt-sock")) // The proxy's.
+		}
 		return err
 	})
 }
