@@ -52,8 +52,18 @@ say "building libvirt $version's modular daemons once, which takes ten to twenty
 cat >"$new/build" <<EOF
 set -eux
 cd /tmp
-apt-get source libvirt
+# A mirror need not have the description of the source package: the index, which Debian has
+# signed, says what is in it as well.
+apt-get source --print-uris libvirt | sed -nE "s/^'([^']*)' ([^ ]*\.tar\.xz) [0-9]+ SHA256:([0-9a-f]+)$/\3  \2 \1/p" >files
+while read -r sum file uri; do
+	/usr/lib/apt/apt-helper download-file "\$uri" "\$file" "SHA256:\$sum"
+done <files
+tar -xf libvirt_*.orig.tar.xz
 cd libvirt-$version
+tar -xf ../libvirt_*.debian.tar.xz
+sed -e 's/#.*//' debian/patches/series | while read -r patch; do
+	[ -z "\$patch" ] || patch --quiet -p1 <"debian/patches/\$patch"
+done
 meson setup b -Dsystem=true --prefix=/usr --libdir=/usr/lib/x86_64-linux-gnu --sysconfdir=/etc --localstatedir=/var -Drunstatedir=/run \
 	-Dauto_features=disabled -Ddriver_remote=enabled -Ddriver_libvirtd=enabled -Ddriver_qemu=enabled -Dqemu_user=root -Dqemu_group=root \
 	-Djson_c=enabled -Ddriver_network=enabled -Ddriver_secrets=enabled -Dlibnl=enabled -Dudev=enabled -Dpciaccess=enabled \

@@ -50,7 +50,7 @@ type Host struct {
 	inside     *spawner
 
 	mu       sync.Mutex
-	libvirtd *Process // Or virtqemud.
+	libvirtd *Process            // Or virtqemud.
 	beside   map[string]*Process // The other modular daemons.
 	agent    *Component
 
