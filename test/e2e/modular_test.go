@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"syscall"
 	"testing"
 	"time"
@@ -50,7 +51,7 @@ func TestModularDaemons(t *testing.T) {
 	}
 	restart := func() {
 		t.Helper()
-		if err := modular.StartLibvirtd(t.Context()); err != nil {
+		if err := modular.StartLibvirtd(context.WithoutCancel(t.Context())); err != nil {
 			t.Fatal(err)
 		}
 	}
