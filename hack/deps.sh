@@ -23,8 +23,11 @@ lab=(
 )
 e2e=(
 	nftables       # A firewall as docs/install.md has it.
+	ovmf           # UEFI guests.
 	openssh-client # Hosts that reach each other by SSH.
 	openssh-server
+	swtpm          # Guests with a TPM.
+	swtpm-tools
 )
 image=(
 	crun       # What podman runs containers with.
@@ -34,6 +37,9 @@ image=(
 generations=(
 	debian-archive-keyring
 	mmdebstrap
+	ovmf        # For those hosts that run this machine's own release.
+	swtpm
+	swtpm-tools
 )
 lab_units=(
 	libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirtd-tcp.socket libvirtd-tls.socket

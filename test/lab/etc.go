@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"time"
 
@@ -25,7 +26,7 @@ func (h *Host) fillEtc() error {
 	if err != nil {
 		return fmt.Errorf("reading the system's /etc: %w", err)
 	}
-	own := map[string]bool{"libvirt": true, "pki": true, "hosts": true}
+	own := map[string]bool{"libvirt": true, "pki": true, "hosts": true, path.Base(localCA): true}
 	for _, entry := range entries {
 		if own[entry.Name()] {
 			continue
@@ -49,15 +50,18 @@ func (h *Host) fillEtc() error {
 		return err
 	}
 	maps.Copy(files, certificates)
-	for path, content := range files {
-		path = h.Path(path)
-		err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o600))
+	for inside, content := range files {
+		outside := h.Path(inside)
+		err := errors.Join(os.MkdirAll(filepath.Dir(outside), 0o755), os.WriteFile(outside, []byte(content), 0o600))
 		if err != nil {
 			return fmt.Errorf("writing the host's configuration: %w", err)
 		}
 	}
 	return os.Chmod(h.Path("/etc/hosts"), 0o644)
 }
+
+// localCA configures who signs the certificates of emulated TPMs.
+const localCA = "/etc/swtpm-localca.conf"
 
 // daemonConfig returns the configuration of the host's daemons by path. libvirt takes
 // migrations by TLS and by plain TCP on the host's own address.
@@ -94,6 +98,14 @@ stdio_handler = "file"
 remember_owner = 0
 migration_address = "%[1]s"
 vnc_listen = "%[1]s"
+swtpm_user = "root"
+swtpm_group = "root"
 `, h.address),
+		// Where TPMs usually have it, nothing can be written on a host with a root of its own.
+		localCA: `statedir = /var/lib/libvirt/swtpm-localca
+signingkey = /var/lib/libvirt/swtpm-localca/signkey.pem
+issuercert = /var/lib/libvirt/swtpm-localca/issuercert.pem
+certserial = /var/lib/libvirt/swtpm-localca/certserial
+`,
 	}
 }

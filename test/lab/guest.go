@@ -49,8 +49,9 @@ type GuestConfig struct {
 	VNC        *VNC // Nil means no console.
 	Disks      []Disk
 	NICs       []NIC
-	// ExtraXML is put into <domain>, ExtraDevices into <devices>, as they are.
-	ExtraXML, ExtraDevices string
+	// ExtraXML is put into <domain>, ExtraDevices into <devices>, and ExtraOS into <os>, as
+	// they are.
+	ExtraXML, ExtraDevices, ExtraOS string
 }
 
 // Load is what the guest's program does besides ticking.

@@ -37,6 +37,7 @@ var domainTemplate = template.Must(template.New("domain").Funcs(template.FuncMap
     <initrd>{{.Initrd}}</initrd>
     <cmdline>{{xml .CommandLine}}</cmdline>
 {{- end}}
+{{.ExtraOS}}
   </os>
   <features><acpi/></features>
   <clock offset='utc'/>

@@ -32,9 +32,9 @@ const (
 	imageDir   = "/var/lib/libvirt/boot"    // The guests' kernel and initial RAM disk, the same on all hosts.
 )
 
-// privateDirs are the directories that each host has for itself. /run is private
-// as a whole, since daemons put more there than their own directory.
-var privateDirs = []string{"/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt", "/etc", "/run"}
+// privateDirs are the directories that each host has for itself. /run and /var/log are
+// private as a whole, since daemons put more there than their own directory.
+var privateDirs = []string{"/var/lib/libvirt", "/var/log", "/var/cache/libvirt", "/etc", "/run"}
 
 // Host is a libvirt host of the lab. Its methods may be called concurrently.
 type Host struct {
