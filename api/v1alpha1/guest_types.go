@@ -25,6 +25,9 @@ type GuestFacts struct {
 	// emulator is what runs the guest.
 	// +optional
 	Emulator *GuestEmulator `json:"emulator,omitempty"`
+	// firmware is what the guest boots from, if that is of files of its host.
+	// +optional
+	Firmware *GuestFirmware `json:"firmware,omitempty"`
 	// disks are those that options.storageCopy is about.
 	// +optional
 	// +listType=map
@@ -103,4 +106,29 @@ type GuestEmulator struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=16384
 	CPU string `json:"cpu,omitempty"`
+}
+
+// GuestFirmware are files that a guest boots from, by where they are to be on the target. QEMU
+// takes the guest only if they are as large there.
+type GuestFirmware struct {
+	// codePath is the firmware itself.
+	// +optional
+	// +kubebuilder:validation:MaxLength=4096
+	CodePath string `json:"codePath,omitempty"`
+	// codeBytes is its size on the source; absent where that is not known.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	CodeBytes int64 `json:"codeBytes,omitempty"`
+	// variablesPath is where it keeps its variables. They move with the guest.
+	// +optional
+	// +kubebuilder:validation:MaxLength=4096
+	VariablesPath string `json:"variablesPath,omitempty"`
+	// variablesBytes is their size on the source; absent where that is not known.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	VariablesBytes int64 `json:"variablesBytes,omitempty"`
+	// templatePath is of what libvirt makes the file of the variables where there is none.
+	// +optional
+	// +kubebuilder:validation:MaxLength=4096
+	TemplatePath string `json:"templatePath,omitempty"`
 }

@@ -100,6 +100,10 @@ const (
 	BlockerEmulatorUnsupported BlockerCode = "EmulatorUnsupported"
 	// BlockerCPUIncompatible: the target cannot give the guest its CPU.
 	BlockerCPUIncompatible BlockerCode = "CPUIncompatible"
+	// BlockerFirmwareMissing: the target lacks files that the guest boots from.
+	BlockerFirmwareMissing BlockerCode = "FirmwareMissing"
+	// BlockerFirmwareDiffers: files that the guest boots from have another size on the target.
+	BlockerFirmwareDiffers BlockerCode = "FirmwareDiffers"
 	// BlockerSecretMissing: the target's libvirt lacks secrets of the guest, or their values.
 	BlockerSecretMissing BlockerCode = "SecretMissing"
 	// BlockerSecretDriverSilent: the target's libvirt does not answer about secrets.

@@ -97,6 +97,7 @@ func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, [
 		return nil, nil, err
 	}
 	ports, emulator, macs := 0, (*v1alpha1.GuestEmulator)(nil), []v1alpha1.MACAddress(nil)
+	firmware := (*v1alpha1.GuestFirmware)(nil)
 	for i, xml := range definitions {
 		needs, err := xmlrewrite.ReadNeeds([]byte(xml))
 		if err != nil {
@@ -106,6 +107,7 @@ func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, [
 		if i == 0 { // The running guest's.
 			emulator = emulatorOf(needs, s.lm.Spec.MigrateData)
 			macs = macAddressesOf(needs)
+			firmware = s.firmwareOf(ctx, needs)
 		}
 	}
 	secrets, err := s.secretsOf(definitions)
@@ -114,7 +116,7 @@ func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, [
 	}
 	disks, files, markers, err := s.disksOf(ctx, definitions)
 	return &v1alpha1.GuestFacts{
-		Name: seen.domain.Name, HostUUID: host.UUID, SerialPorts: int32(ports), Secrets: secrets, Emulator: emulator,
+		Name: seen.domain.Name, HostUUID: host.UUID, SerialPorts: int32(ports), Secrets: secrets, Emulator: emulator, Firmware: firmware,
 		MACAddresses: macs, Resources: resourcesOf(definitions, s.lm.Spec.MigrateData), Disks: disks, DiskFiles: files,
 	}, markers, allOf(append(problems, err))
 }

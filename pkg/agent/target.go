@@ -380,7 +380,7 @@ func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo) (
 				"Another guest named %q, with the UUID %s, is defined on %s. Ask an administrator to rename or undefine it, and then create another LiveMigration", d.Name, d.UUID, node))
 		}
 	}
-	problems = append(problems, s.checkEmulator(ctx, host, guest.Emulator), s.checkResources(ctx, guest.Resources))
+	problems = append(problems, s.checkEmulator(ctx, host, guest.Emulator), s.checkFirmware(ctx, guest.Firmware), s.checkResources(ctx, guest.Resources))
 	ports, err := s.reservePorts(ctx, int(guest.SerialPorts), guests)
 	return known, ports, s.prepareSecrets(ctx, guest.Secrets, append(problems, err))
 }

@@ -30,6 +30,9 @@ type Needs struct {
 	Virtio bool
 	// Emulator, VirtType, Arch and Machine are what runs the guest, as it is on the source.
 	Emulator, VirtType, Arch, Machine string
+	// Firmware is the file of its firmware, Variables that in which this keeps its variables,
+	// and Template of what libvirt makes it; empty where they are not files, or not known.
+	Firmware, Variables, Template string
 	// CPU is the guest's <cpu> if the emulator was held to it: the guest has exactly what
 	// it says. Of others, only the emulator knows what they have.
 	CPU string
@@ -68,6 +71,7 @@ func ReadNeeds[Text ~string | ~[]byte](domainXML Text) (Needs, error) {
 	}
 	needs.readGraphics(doc)
 	needs.readCPU(doc)
+	needs.readFirmware(doc)
 	needs.readMemory(doc)
 	for _, i := range doc.devices("interface") {
 		needs.readInterface(i)
@@ -155,6 +159,18 @@ func (n *Needs) readCPU(doc *guest) {
 	n.CPUThreads = threads != "" && threads != "1"
 	for _, f := range cpu.Children("feature") {
 		n.VMX = n.VMX || f.Value("name") == "vmx" && isOneOf(f.Value("policy"), "require", "force", "")
+	}
+}
+
+func (n *Needs) readFirmware(doc *guest) {
+	os := doc.Root.Child("os")
+	nvram := os.Child("nvram")
+	n.Firmware, n.Variables, n.Template = os.Child("loader").Text(), nvram.Text(), nvram.Value("template")
+	if nvram.Value("type") != "" {
+		n.Variables = nvram.Child("source").Value("file")
+	}
+	for _, file := range []*string{&n.Firmware, &n.Variables, &n.Template} {
+		*file = strings.Clone(strings.TrimSpace(*file))
 	}
 }
 

@@ -52,6 +52,7 @@ type GuestConfig struct {
 	// ExtraXML is put into <domain>, ExtraDevices into <devices>, and ExtraOS into <os>, as
 	// they are.
 	ExtraXML, ExtraDevices, ExtraOS string
+	Firmware                        string // "efi" has libvirt choose a firmware; empty is the emulator's own.
 }
 
 // Load is what the guest's program does besides ticking.

@@ -30,7 +30,7 @@ var domainTemplate = template.Must(template.New("domain").Funcs(template.FuncMap
   <uuid>{{xml .UUID}}</uuid>
   <memory unit='MiB'>{{.MemoryMiB}}</memory>
   <vcpu placement='static'>{{.VCPUs}}</vcpu>
-  <os>
+  <os{{if .Firmware}} firmware='{{xml .Firmware}}'{{end}}>
     <type arch='x86_64' machine='{{xml .Machine}}'>hvm</type>
     <kernel>{{.Kernel}}</kernel>
 {{- if not .Tiny}}

@@ -56,6 +56,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.GuestEmulatorApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestFacts"):
 		return &apiv1alpha1.GuestFactsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("GuestFirmware"):
+		return &apiv1alpha1.GuestFirmwareApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestHugePages"):
 		return &apiv1alpha1.GuestHugePagesApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestLoad"):

@@ -97,6 +97,13 @@ func TestE2EImages(t *testing.T) {
 			noPoolsLeft(t, host)
 		})
 	}
+	t.Run("a firmware that is a symbolic link", func(t *testing.T) {
+		sight, err := c.LookAtImage(t.Context(), "/usr/share/OVMF/OVMF_CODE_4M.ms.fd")
+		if err != nil || !sight.Exists || sight.CapacityBytes != 3653632 {
+			t.Errorf("it is seen as %+v, %v", sight, err)
+		}
+		noPoolsLeft(t, host)
+	})
 	t.Run("a directory that does not exist", func(t *testing.T) {
 		_, err := c.LookAtImage(t.Context(), lab.PrivateDir+"/nowhere/web.qcow2")
 		t.Log(err)

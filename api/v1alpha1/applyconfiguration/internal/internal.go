@@ -339,6 +339,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: emulator
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestEmulator
+    - name: firmware
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestFirmware
     - name: hostUUID
       type:
         scalar: string
@@ -363,6 +366,24 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: serialPorts
       type:
         scalar: numeric
+- name: com.github.virtferry.virtferry.api.v1alpha1.GuestFirmware
+  map:
+    fields:
+    - name: codeBytes
+      type:
+        scalar: numeric
+    - name: codePath
+      type:
+        scalar: string
+    - name: templatePath
+      type:
+        scalar: string
+    - name: variablesBytes
+      type:
+        scalar: numeric
+    - name: variablesPath
+      type:
+        scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.GuestHugePages
   map:
     fields:

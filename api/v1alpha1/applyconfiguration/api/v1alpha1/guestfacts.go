@@ -22,6 +22,8 @@ type GuestFactsApplyConfiguration struct {
 	Secrets []SecretReferenceApplyConfiguration `json:"secrets,omitempty"`
 	// emulator is what runs the guest.
 	Emulator *GuestEmulatorApplyConfiguration `json:"emulator,omitempty"`
+	// firmware is what the guest boots from, if that is of files of its host.
+	Firmware *GuestFirmwareApplyConfiguration `json:"firmware,omitempty"`
 	// disks are those that options.storageCopy is about.
 	Disks []GuestDiskApplyConfiguration `json:"disks,omitempty"`
 	// macAddresses are those of its network interfaces, in the order of its definition, in lower
@@ -82,6 +84,14 @@ func (b *GuestFactsApplyConfiguration) WithSecrets(values ...*SecretReferenceApp
 // If called multiple times, the Emulator field is set to the value of the last call.
 func (b *GuestFactsApplyConfiguration) WithEmulator(value *GuestEmulatorApplyConfiguration) *GuestFactsApplyConfiguration {
 	b.Emulator = value
+	return b
+}
+
+// WithFirmware sets the Firmware field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Firmware field is set to the value of the last call.
+func (b *GuestFactsApplyConfiguration) WithFirmware(value *GuestFirmwareApplyConfiguration) *GuestFactsApplyConfiguration {
+	b.Firmware = value
 	return b
 }
 
