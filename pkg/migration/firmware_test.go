@@ -13,7 +13,9 @@ func TestFirmwareBlockers(t *testing.T) {
 	guest := &v1alpha1.GuestFirmware{CodePath: code, CodeBytes: 4096, VariablesPath: variables, VariablesBytes: 512, TemplatePath: template}
 	unknown := *guest
 	unknown.CodeBytes, unknown.VariablesBytes = 0, 0
-	file := func(bytes uint64) hypervisor.ImageSight { return hypervisor.ImageSight{Exists: true, CapacityBytes: bytes} }
+	file := func(bytes uint64) hypervisor.ImageSight {
+		return hypervisor.ImageSight{Exists: true, CapacityBytes: bytes}
+	}
 	none := hypervisor.ImageSight{}
 	for _, c := range []struct {
 		name                      string
