@@ -462,7 +462,37 @@ type TargetStatus struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	DowntimeMilliseconds *int64 `json:"downtimeMilliseconds,omitempty"`
+	// guestClock is what came of options.guestAgent.setTime.
+	// +optional
+	GuestClock *GuestClock `json:"guestClock,omitempty"`
 	// problem is why the agent refuses the guest.
 	// +optional
 	Problem *Problem `json:"problem,omitempty"`
 }
+
+// GuestClock is what came of setting a guest's clock.
+type GuestClock struct {
+	// state says whether it was set.
+	// +required
+	State GuestClockState `json:"state,omitempty"`
+	// time is when it was, or when that was given up.
+	// +required
+	Time metav1.MicroTime `json:"time,omitzero"`
+	// message is why it was not.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+}
+
+// GuestClockState says whether a guest's clock was set.
+//
+// +kubebuilder:validation:Enum=Set;Failed
+type GuestClockState string
+
+// What may come of setting a clock.
+const (
+	// GuestClockSet: it was set.
+	GuestClockSet GuestClockState = "Set"
+	// GuestClockFailed: it was not, or it is not known.
+	GuestClockFailed GuestClockState = "Failed"
+)

@@ -204,6 +204,18 @@ type MigrationOptions struct {
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="options.storageCopy cannot be changed; create another LiveMigration"
 	StorageCopy *StorageCopyOptions `json:"storageCopy,omitempty"`
+	// guestAgent is what QEMU's guest agent, a program in the guest, is asked for. One that
+	// does not answer does not fail the migration. May be changed while the migration runs.
+	// +optional
+	GuestAgent *GuestAgentOptions `json:"guestAgent,omitempty"`
+}
+
+// GuestAgentOptions are what a guest's agent is asked for.
+type GuestAgentOptions struct {
+	// setTime has the guest's clock set by that of the target's host when the guest runs there:
+	// it has stood still during the switch-over. Of a guest that is paused it is not set.
+	// +optional
+	SetTime *bool `json:"setTime,omitempty"`
 }
 
 // KnownFault names a fault of certain versions of libvirt and QEMU.

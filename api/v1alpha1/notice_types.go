@@ -21,7 +21,7 @@ type Notice struct {
 
 // NoticeReason says what a notice is about.
 //
-// +kubebuilder:validation:Enum=HostPartsKept;KnownFaults;CompletionForced;PausedForCompletion;SwitchedOver;PostCopyStarted;PostCopyCompleted;DowntimeExceeded
+// +kubebuilder:validation:Enum=HostPartsKept;KnownFaults;CompletionForced;PausedForCompletion;SwitchedOver;PostCopyStarted;PostCopyCompleted;DowntimeExceeded;GuestClockNotSet
 type NoticeReason string
 
 // The reasons of notices.
@@ -50,4 +50,7 @@ const (
 	// NoticeDowntimeExceeded: the guest was paused at its switch-over for longer than
 	// options.maxDowntimeMilliseconds allows.
 	NoticeDowntimeExceeded NoticeReason = "DowntimeExceeded"
+	// NoticeGuestClockNotSet: the guest's agent has not set its clock, which options.guestAgent
+	// asks for.
+	NoticeGuestClockNotSet NoticeReason = "GuestClockNotSet"
 )

@@ -188,6 +188,7 @@ func (s *targetSession) observe(ctx context.Context, confirm bool) time.Duration
 	if arrived && section.DowntimeMilliseconds == nil {
 		section.DowntimeMilliseconds = s.measuredDowntime(ctx)
 	}
+	s.setClock(ctx, section)
 	when := s.whenToTell(section)
 	s.section = section
 	s.out.report(section, when)

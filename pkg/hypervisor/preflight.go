@@ -1,6 +1,9 @@
 package hypervisor
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // EmulatorNeeds are what a guest needs of the emulator that is to run it.
 type EmulatorNeeds struct {
@@ -24,9 +27,14 @@ type EmulatorFit struct {
 	CPUProblem string
 }
 
-// Receiver tells beforehand what a hypervisor would refuse.
+// Receiver looks after guests that are to come, and that have just come.
 type Receiver interface {
 	// CheckEmulator compares a guest that is to come with what the host offers. What the
 	// host cannot be asked about, as for want of a driver, fits.
 	CheckEmulator(ctx context.Context, needs EmulatorNeeds) (EmulatorFit, error)
+	// SetGuestTime has the agent in a running guest set its clock. The agent may be slow, deaf or
+	// not there; without a channel to one, the error is of kind KindConfigUnsupported. It is
+	// bounded, also in libvirt: an agent that does not answer occupies nothing there for
+	// longer.
+	SetGuestTime(ctx context.Context, uuid string, now time.Time) error
 }

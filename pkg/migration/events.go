@@ -1,6 +1,8 @@
 package migration
 
 import (
+	"slices"
+
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
@@ -19,6 +21,9 @@ type Event struct {
 // after: each new notice, and each new reason of the Succeeded condition. Progress is
 // never told.
 func Events(before, after *v1alpha1.LiveMigrationStatus) []Event {
+	warnings := []v1alpha1.NoticeReason{
+		v1alpha1.NoticeHostPartsKept, v1alpha1.NoticeKnownFaults, v1alpha1.NoticeDowntimeExceeded, v1alpha1.NoticeGuestClockNotSet,
+	}
 	var out []Event
 	switched := false
 	for _, n := range after.Notices {
@@ -26,8 +31,7 @@ func Events(before, after *v1alpha1.LiveMigrationStatus) []Event {
 			continue
 		}
 		switched = switched || n.Reason == v1alpha1.NoticePostCopyStarted
-		warning := n.Reason == v1alpha1.NoticeHostPartsKept || n.Reason == v1alpha1.NoticeKnownFaults || n.Reason == v1alpha1.NoticeDowntimeExceeded
-		out = append(out, Event{Warning: warning, Reason: string(n.Reason), Message: n.Message})
+		out = append(out, Event{Warning: slices.Contains(warnings, n.Reason), Reason: string(n.Reason), Message: n.Message})
 	}
 	was := meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionSucceeded)
 	is := meta.FindStatusCondition(after.Conditions, v1alpha1.ConditionSucceeded)

@@ -59,6 +59,7 @@ func (s *summarizer) note() {
 		s.notice(v1alpha1.NoticePostCopyStarted, s.postCopyStarted(source))
 		s.notice(v1alpha1.NoticeSwitchedOver, s.switchedOver(source))
 		s.notice(v1alpha1.NoticePostCopyCompleted, s.postCopyCompleted(source))
+		s.notice(v1alpha1.NoticeGuestClockNotSet, s.clockNotSet())
 	}
 	s.notice(v1alpha1.NoticeDowntimeExceeded, s.downtimeExceeded(source))
 }

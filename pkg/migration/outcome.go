@@ -207,7 +207,7 @@ func judgeRecovery(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, ta
 func (row outcomeRow) outcome(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now time.Time) Outcome {
 	switch row.verdict {
 	case VerdictSucceeded:
-		return withoutMarks(lm, withoutSourceImages(lm, source, succeeded(lm, source, now), now), now)
+		return withClock(lm, withoutMarks(lm, withoutSourceImages(lm, source, succeeded(lm, source, now), now), now), now)
 	case VerdictFailed:
 		out := stayed(lm, source, now)
 		if row.reason == v1alpha1.ReasonGuestStopped {

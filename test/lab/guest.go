@@ -52,7 +52,9 @@ type GuestConfig struct {
 	// ExtraXML is put into <domain>, ExtraDevices into <devices>, and ExtraOS into <os>, as
 	// they are.
 	ExtraXML, ExtraDevices, ExtraOS string
-	Firmware                        string // "efi" has libvirt choose a firmware; empty is the emulator's own.
+	// Agent gives the guest a guest agent, at the end of a channel to it.
+	Agent    bool
+	Firmware string // "efi" has libvirt choose a firmware; empty is the emulator's own.
 }
 
 // Load is what the guest's program does besides ticking.
@@ -285,7 +287,7 @@ func (h *Host) MakeDisk(ctx context.Context, d Disk) error {
 
 // Command sends one line to the guest's program on the host where it runs and
 // returns the answer. The guest knows: ping, dirty MIBPS, pattern NAME, diskrate
-// MIBPS, poweroff, reboot, panic.
+// MIBPS, clock [SECONDS], agent deaf, poweroff, reboot, panic.
 func (g *Guest) Command(ctx context.Context, h *Host, line string) (string, error) {
 	var dialer net.Dialer
 	connection, err := dialer.DialContext(ctx, "unix", h.Path(controlPath(g.name)))

@@ -87,6 +87,9 @@ var domainTemplate = template.Must(template.New("domain").Funcs(template.FuncMap
       <listen type='address' address='{{.Address}}'/>
     </graphics>
 {{- end}}
+{{- if .Agent}}
+    <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
+{{- end}}
     <memballoon model='none'/>
 {{.ExtraDevices}}
   </devices>
@@ -152,6 +155,7 @@ func commandLine(config GuestConfig) string {
 	add(load.Pattern != "", "pattern", load.Pattern)
 	add(len(config.Disks) > 0, "disk", "/dev/vda")
 	add(load.DiskMiBps != 0, "diskrate", load.DiskMiBps)
+	add(config.Agent, "agent", "/dev/vport0p1")
 	if len(config.NICs) > 0 && config.NICs[0].Address.IsValid() {
 		add(true, "address", netip.PrefixFrom(config.NICs[0].Address, GuestNetwork.Bits()))
 	}

@@ -39,6 +39,7 @@ var kernelModules = []struct {
 	modules []string
 }{
 	{"disk", slices.Concat(virtioModules, []string{"drivers/block/virtio_blk.ko"})},
+	{"agent", slices.Concat(virtioModules, []string{"drivers/char/virtio_console.ko"})},
 	{"network", slices.Concat(virtioModules, []string{"net/core/failover.ko", "drivers/net/net_failover.ko", "drivers/net/virtio_net.ko"})},
 }
 

@@ -128,6 +128,11 @@ func (c *conn) AbortJob(ctx context.Context, uuid string) error {
 	return tell(ctx, c, "AbortJob"+uuid, func() error { return c.Host.AbortJob(ctx, uuid) })
 }
 
+// SetGuestTime implements hypervisor.Receiver.
+func (c *conn) SetGuestTime(ctx context.Context, uuid string, now time.Time) error {
+	return tell(ctx, c, "SetGuestTime"+uuid, func() error { return c.Host.SetGuestTime(ctx, uuid, now) })
+}
+
 // SetMaxDowntime implements hypervisor.Steerer.
 func (c *conn) SetMaxDowntime(ctx context.Context, uuid string, milliseconds uint64) error {
 	return tell(ctx, c, "SetMaxDowntime"+uuid, func() error { return c.Host.SetMaxDowntime(ctx, uuid, milliseconds) })

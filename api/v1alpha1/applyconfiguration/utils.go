@@ -50,6 +50,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ForecastApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GraphicsMigrateData"):
 		return &apiv1alpha1.GraphicsMigrateDataApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("GuestAgentOptions"):
+		return &apiv1alpha1.GuestAgentOptionsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("GuestClock"):
+		return &apiv1alpha1.GuestClockApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestDisk"):
 		return &apiv1alpha1.GuestDiskApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestEmulator"):

@@ -47,6 +47,7 @@ const (
 	MethodMakeImage         Method = "MakeImage"
 	MethodRemoveImage       Method = "RemoveImage"
 	MethodDiskSize          Method = "DiskSize"
+	MethodSetGuestTime      Method = "SetGuestTime"
 )
 
 // operations are what errors call the methods.
@@ -83,6 +84,7 @@ var operations = map[Method]string{ //nolint:gosec // No credentials: names of m
 	MethodMakeImage:         "making an image",
 	MethodRemoveImage:       "removing an image",
 	MethodDiskSize:          "reading the size of a disk",
+	MethodSetGuestTime:      "setting the guest's clock",
 }
 
 // Call is one call to a host.

@@ -28,6 +28,8 @@ type Guest struct {
 	PersistentXML hypervisor.DomainXML
 	// Snapshots is what the hypervisor keeps of the guest.
 	Snapshots hypervisor.SnapshotCount
+	// Agent is what the guest has of an agent.
+	Agent Agent
 	// Unsafe makes migrations fail unless they allow what is unsafe.
 	Unsafe bool
 }
@@ -105,6 +107,8 @@ type domain struct {
 	// maxDowntime and bandwidth are what the next migration begins with.
 	maxDowntime time.Duration
 	bandwidth   uint64
+	// guestTime is to what the guest's clock was set here, and guestTimeSet when.
+	guestTime, guestTimeSet time.Time
 }
 
 func newHost(f *Fleet, name string) *Host {

@@ -19,6 +19,7 @@ import (
 type machine struct {
 	memory *dirtier
 	disk   *diskWriter
+	agent  *agent
 }
 
 // openControl opens the serial port on which commands come. Once it has returned,
@@ -60,6 +61,9 @@ func (m *machine) serveControl(port *os.File) {
 //	dirty MIBPS      sets the memory rate
 //	pattern NAME     sets the memory pattern
 //	diskrate MIBPS   sets the disk rate
+//	clock            answers with the clock, in milliseconds since 1970
+//	clock SECONDS    sets the clock
+//	agent deaf       has the guest agent answer nothing more
 //	poweroff, reboot, panic
 func (m *machine) command(words []string) (string, error) {
 	if len(words) == 0 {
@@ -78,6 +82,11 @@ func (m *machine) command(words []string) (string, error) {
 		return argument, setNumber(&m.memory.hotPercent, argument, parsePattern)
 	case "diskrate":
 		return argument, setNumber(&m.disk.mibps, argument, strconv.Atoi)
+	case "clock":
+		return commandClock(argument)
+	case "agent":
+		m.agent.deaf.Store(argument == "deaf")
+		return argument, nil
 	case "poweroff":
 		endWith(syscall.LINUX_REBOOT_CMD_POWER_OFF)
 		return "", nil

@@ -70,12 +70,20 @@ func run() error {
 			return err
 		}
 	}
+	talker := &agent{}
+	if params.agent != "" {
+		port, err := openAgent(params.agent)
+		if err != nil {
+			return fmt.Errorf("opening the port of the guest agent: %w", err)
+		}
+		go talker.run(port)
+	}
 	if params.control != "" {
 		port, err := openControl(params.control)
 		if err != nil {
 			return err
 		}
-		go (&machine{memory: memory, disk: disk}).serveControl(port)
+		go (&machine{memory: memory, disk: disk, agent: talker}).serveControl(port)
 	}
 	tick(console, params.period)
 	return nil

@@ -20,6 +20,7 @@ type params struct {
 	disk       string        // virtferry.disk: block device to write to, such as /dev/vda.
 	diskMiBps  int           // virtferry.diskrate: MiB/s written there.
 	control    string        // virtferry.control: serial port to read commands from.
+	agent      string        // virtferry.agent: virtio port at which a guest agent serves the host.
 	address    netip.Prefix  // virtferry.address: IPv4 address of the first network card, such as 198.51.100.11/24.
 }
 
@@ -65,6 +66,8 @@ func (p *params) set(name, value string) (err error) {
 		p.diskMiBps, err = strconv.Atoi(value)
 	case "control":
 		p.control = value
+	case "agent":
+		p.agent = value
 	case "address":
 		p.address, err = parseAddress(value)
 	default:

@@ -274,6 +274,26 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.GuestAddress
   scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.GuestAgentOptions
+  map:
+    fields:
+    - name: setTime
+      type:
+        scalar: boolean
+- name: com.github.virtferry.virtferry.api.v1alpha1.GuestClock
+  map:
+    fields:
+    - name: message
+      type:
+        scalar: string
+    - name: state
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestClockState
+    - name: time
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+- name: com.github.virtferry.virtferry.api.v1alpha1.GuestClockState
+  scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.GuestDisk
   map:
     fields:
@@ -1273,6 +1293,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: convergence
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.ConvergenceOptions
+    - name: guestAgent
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestAgentOptions
     - name: ignoreKnownFaults
       type:
         list:
@@ -2107,6 +2130,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: endpoint
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.TargetEndpoint
+    - name: guestClock
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestClock
     - name: host
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.TargetHost

@@ -68,6 +68,9 @@ type MigrationOptionsApplyConfiguration struct {
 	// storageCopy has disks copied that only the source has. Absent means that none is: the
 	// target must see all of the guest's disks. Cannot be changed.
 	StorageCopy *StorageCopyOptionsApplyConfiguration `json:"storageCopy,omitempty"`
+	// guestAgent is what QEMU's guest agent, a program in the guest, is asked for. One that
+	// does not answer does not fail the migration. May be changed while the migration runs.
+	GuestAgent *GuestAgentOptionsApplyConfiguration `json:"guestAgent,omitempty"`
 }
 
 // MigrationOptionsApplyConfiguration constructs a declarative configuration of the MigrationOptions type for use with
@@ -195,5 +198,13 @@ func (b *MigrationOptionsApplyConfiguration) WithAutoConverge(value *AutoConverg
 // If called multiple times, the StorageCopy field is set to the value of the last call.
 func (b *MigrationOptionsApplyConfiguration) WithStorageCopy(value *StorageCopyOptionsApplyConfiguration) *MigrationOptionsApplyConfiguration {
 	b.StorageCopy = value
+	return b
+}
+
+// WithGuestAgent sets the GuestAgent field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the GuestAgent field is set to the value of the last call.
+func (b *MigrationOptionsApplyConfiguration) WithGuestAgent(value *GuestAgentOptionsApplyConfiguration) *MigrationOptionsApplyConfiguration {
+	b.GuestAgent = value
 	return b
 }

@@ -70,6 +70,8 @@ type TargetStatusApplyConfiguration struct {
 	// downtimeMilliseconds is the guest's pause as this side's hypervisor
 	// measured it.
 	DowntimeMilliseconds *int64 `json:"downtimeMilliseconds,omitempty"`
+	// guestClock is what came of options.guestAgent.setTime.
+	GuestClock *GuestClockApplyConfiguration `json:"guestClock,omitempty"`
 	// problem is why the agent refuses the guest.
 	Problem *ProblemApplyConfiguration `json:"problem,omitempty"`
 }
@@ -247,6 +249,14 @@ func (b *TargetStatusApplyConfiguration) WithConfirmedTime(value v1.MicroTime) *
 // If called multiple times, the DowntimeMilliseconds field is set to the value of the last call.
 func (b *TargetStatusApplyConfiguration) WithDowntimeMilliseconds(value int64) *TargetStatusApplyConfiguration {
 	b.DowntimeMilliseconds = &value
+	return b
+}
+
+// WithGuestClock sets the GuestClock field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the GuestClock field is set to the value of the last call.
+func (b *TargetStatusApplyConfiguration) WithGuestClock(value *GuestClockApplyConfiguration) *TargetStatusApplyConfiguration {
+	b.GuestClock = value
 	return b
 }
 
