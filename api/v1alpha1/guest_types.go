@@ -40,6 +40,11 @@ type GuestFacts struct {
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=64
 	MACAddresses []MACAddress `json:"macAddresses,omitempty"`
+	// hostInterfaces are the MAC addresses of those that options.detachHostInterfaces is about.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	HostInterfaces []MACAddress `json:"hostInterfaces,omitempty"`
 	// diskFiles are the files of its disks that the target is to see where they are, unless
 	// the disk is copied.
 	// +optional
@@ -132,3 +137,32 @@ type GuestFirmware struct {
 	// +kubebuilder:validation:MaxLength=4096
 	TemplatePath string `json:"templatePath,omitempty"`
 }
+
+// HostInterface is what becomes of an interface that is a PCI device of the guest's host.
+type HostInterface struct {
+	// macAddress finds it.
+	// +required
+	MACAddress MACAddress `json:"macAddress"`
+	// state is how far it is.
+	// +required
+	State HostInterfaceState `json:"state,omitempty"`
+	// error is what the last try to give it back failed with.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Error string `json:"error,omitempty"`
+}
+
+// HostInterfaceState is how far a host's interface is.
+//
+// +kubebuilder:validation:Enum=Detaching;Detached;Attached
+type HostInterfaceState string
+
+// The states of a host's interface.
+const (
+	// HostInterfaceDetaching: it is being taken from the guest, or has been.
+	HostInterfaceDetaching HostInterfaceState = "Detaching"
+	// HostInterfaceDetached: the guest does not have it.
+	HostInterfaceDetached HostInterfaceState = "Detached"
+	// HostInterfaceAttached: the guest has it again.
+	HostInterfaceAttached HostInterfaceState = "Attached"
+)

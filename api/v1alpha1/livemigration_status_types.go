@@ -255,6 +255,13 @@ type SourceStatus struct {
 	// it stays paused wherever it ends up.
 	// +optional
 	GuestPaused bool `json:"guestPaused,omitempty"`
+	// hostInterfaces are those that options.detachHostInterfaces is about. That one is taken from
+	// the guest is recorded before.
+	// +optional
+	// +listType=map
+	// +listMapKey=macAddress
+	// +kubebuilder:validation:MaxItems=64
+	HostInterfaces []HostInterface `json:"hostInterfaces,omitempty"`
 	// guestPersistent is whether the guest has a persistent definition; if so, it gets
 	// one on the target as well.
 	// +optional
@@ -462,6 +469,12 @@ type TargetStatus struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	DowntimeMilliseconds *int64 `json:"downtimeMilliseconds,omitempty"`
+	// hostInterfaces are those that the guest is given here, of source.hostInterfaces.
+	// +optional
+	// +listType=map
+	// +listMapKey=macAddress
+	// +kubebuilder:validation:MaxItems=64
+	HostInterfaces []HostInterface `json:"hostInterfaces,omitempty"`
 	// guestClock is what came of options.guestAgent.setTime.
 	// +optional
 	GuestClock *GuestClock `json:"guestClock,omitempty"`
@@ -469,30 +482,3 @@ type TargetStatus struct {
 	// +optional
 	Problem *Problem `json:"problem,omitempty"`
 }
-
-// GuestClock is what came of setting a guest's clock.
-type GuestClock struct {
-	// state says whether it was set.
-	// +required
-	State GuestClockState `json:"state,omitempty"`
-	// time is when it was, or when that was given up.
-	// +required
-	Time metav1.MicroTime `json:"time,omitzero"`
-	// message is why it was not.
-	// +optional
-	// +kubebuilder:validation:MaxLength=1024
-	Message string `json:"message,omitempty"`
-}
-
-// GuestClockState says whether a guest's clock was set.
-//
-// +kubebuilder:validation:Enum=Set;Failed
-type GuestClockState string
-
-// What may come of setting a clock.
-const (
-	// GuestClockSet: it was set.
-	GuestClockSet GuestClockState = "Set"
-	// GuestClockFailed: it was not, or it is not known.
-	GuestClockFailed GuestClockState = "Failed"
-)

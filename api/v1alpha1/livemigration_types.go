@@ -56,6 +56,7 @@ type LiveMigrationList struct {
 // +kubebuilder:validation:XValidation:rule="self.targetNode == oldSelf.targetNode",message="targetNode cannot be changed; create another LiveMigration"
 // +kubebuilder:validation:XValidation:rule="has(self.sourceNode) == has(oldSelf.sourceNode) && (!has(self.sourceNode) || self.sourceNode == oldSelf.sourceNode)",message="sourceNode cannot be changed; create another LiveMigration"
 // +kubebuilder:validation:XValidation:rule="has(self.migrateData) == has(oldSelf.migrateData) && (!has(self.migrateData) || self.migrateData == oldSelf.migrateData)",message="migrateData cannot be changed; create another LiveMigration"
+// +kubebuilder:validation:XValidation:rule="(has(self.options) && has(self.options.detachHostInterfaces) && self.options.detachHostInterfaces) == (has(oldSelf.options) && has(oldSelf.options.detachHostInterfaces) && oldSelf.options.detachHostInterfaces)",message="options.detachHostInterfaces cannot be changed; create another LiveMigration"
 // +kubebuilder:validation:XValidation:rule="(has(self.options) && has(self.options.allowUnsafe) && self.options.allowUnsafe) == (has(oldSelf.options) && has(oldSelf.options.allowUnsafe) && oldSelf.options.allowUnsafe)",message="options.allowUnsafe cannot be changed; create another LiveMigration"
 // +kubebuilder:validation:XValidation:rule="(has(self.options) && has(self.options.allowPostCopy) && self.options.allowPostCopy) == (has(oldSelf.options) && has(oldSelf.options.allowPostCopy) && oldSelf.options.allowPostCopy)",message="options.allowPostCopy cannot be changed; create another LiveMigration"
 // +kubebuilder:validation:XValidation:rule="(has(self.options) && has(self.options.autoConverge)) == (has(oldSelf.options) && has(oldSelf.options.autoConverge))",message="options.autoConverge cannot be changed; create another LiveMigration"
@@ -208,6 +209,13 @@ type MigrationOptions struct {
 	// does not answer does not fail the migration. May be changed while the migration runs.
 	// +optional
 	GuestAgent *GuestAgentOptions `json:"guestAgent,omitempty"`
+	// detachHostInterfaces has the guest's interfaces that are PCI devices of their host, such as
+	// functions of SR-IOV, taken from the guest right before the migration is started, and given
+	// back afterwards where the guest runs: on the target those that its definition there
+	// has, as migrateData maps them, and on the source its own. The guest is without them
+	// meanwhile. Cannot be changed.
+	// +optional
+	DetachHostInterfaces *bool `json:"detachHostInterfaces,omitempty"`
 }
 
 // GuestAgentOptions are what a guest's agent is asked for.

@@ -104,6 +104,11 @@ const (
 	BlockerFirmwareMissing BlockerCode = "FirmwareMissing"
 	// BlockerFirmwareDiffers: files that the guest boots from have another size on the target.
 	BlockerFirmwareDiffers BlockerCode = "FirmwareDiffers"
+	// BlockerHostInterfaceOnlyLive: an interface that is to be taken from the guest could not be
+	// given back: its definition does not have it.
+	BlockerHostInterfaceOnlyLive BlockerCode = "HostInterfaceOnlyLive"
+	// BlockerHostInterfaceKept: the guest does not let go of an interface.
+	BlockerHostInterfaceKept BlockerCode = "HostInterfaceKept"
 	// BlockerSecretMissing: the target's libvirt lacks secrets of the guest, or their values.
 	BlockerSecretMissing BlockerCode = "SecretMissing"
 	// BlockerSecretDriverSilent: the target's libvirt does not answer about secrets.

@@ -36,12 +36,15 @@ type sourceSession struct {
 	// call is the migrate call, which was made at called, and intent the time that this
 	// session has tried to record for the start of attempt, and has not heard to be
 	// recorded. attempt is empty while there is none.
-	call     migration.CallState
-	called   time.Time
-	intent   *metav1.MicroTime
-	attempt  string
-	callErr  error
-	returned chan error
+	call   migration.CallState
+	called time.Time
+	intent *metav1.MicroTime
+	// detaching is since when this process takes interfaces from the guest, and detachAsked when
+	// it last asked for them; zero if it has not.
+	detaching, detachAsked time.Time
+	attempt                string
+	callErr                error
+	returned               chan error
 	// abandon lets go of the call that is in flight.
 	abandon context.CancelFunc
 	now     sighting
@@ -130,7 +133,7 @@ func (s *sourceSession) takeOver() (gone, others bool) {
 	s.lm = lm
 	attempt := lm.Status.Attempt
 	if id := migration.AttemptID(lm); id != s.attempt {
-		s.attempt, s.intent = id, nil
+		s.attempt, s.intent, s.detaching, s.detachAsked = id, nil, time.Time{}, time.Time{}
 	}
 	switch {
 	case attempt == nil:
@@ -300,6 +303,8 @@ func (s *sourceSession) act(ctx context.Context, action migration.SourceAction, 
 		return s.removeMarkers(ctx)
 	case migration.SourcePlan:
 		return s.plan(ctx)
+	case migration.SourceDetach:
+		return s.detach(ctx)
 	case migration.SourceStart:
 		return s.start(ctx)
 	case migration.SourceFollow:
@@ -315,16 +320,16 @@ func (s *sourceSession) act(ctx context.Context, action migration.SourceAction, 
 	case migration.SourceWait, migration.SourceDone:
 		return s.pause(now)
 	case migration.SourceUndefine, migration.SourceResume, migration.SourceDestroyStale, migration.SourcePauseCopy,
-		migration.SourceRemoveImages, migration.SourceObserve, migration.SourceAsk:
+		migration.SourceRemoveImages, migration.SourceObserve, migration.SourceAsk, migration.SourceAttach:
 		return s.cleanUp(ctx, action)
 	}
 	s.log.Error(errors.New("unknown action"), "Cannot carry out an unknown action", "action", action)
 	return followInterval
 }
 
-// cleanUp does what is left to do here after the end.
+// cleanUp does what is left to do here after the end, or where there is no start.
 func (s *sourceSession) cleanUp(ctx context.Context, action migration.SourceAction) time.Duration {
-	switch action { //nolint:exhaustive // All others come before the end.
+	switch action { //nolint:exhaustive // Nothing is left by all others.
 	case migration.SourceUndefine:
 		return s.undefine(ctx)
 	case migration.SourceResume:
@@ -333,6 +338,8 @@ func (s *sourceSession) cleanUp(ctx context.Context, action migration.SourceActi
 		s.settle(ctx, "Removing the old copy of the guest, which runs on the target", s.hv.DestroyStale)
 	case migration.SourceRemoveImages:
 		return s.removeImages(ctx)
+	case migration.SourceAttach:
+		return s.attach(ctx)
 	case migration.SourcePauseCopy:
 		return s.pauseCopy(ctx)
 	case migration.SourceObserve:
@@ -354,7 +361,7 @@ func (s *sourceSession) pause(now time.Time) time.Duration {
 		return 0
 	}
 	switch out := migration.Judge(s.lm, now); {
-	case out.UndefineSource, out.ResumeSource, out.DestroySource, out.RemoveSourceImages, out.PauseSource && migration.PauseDue(s.section.End):
+	case out.UndefineSource, out.ResumeSource, out.AttachSource, out.DestroySource, out.RemoveSourceImages, out.PauseSource && migration.PauseDue(s.section.End):
 		return retryInterval
 	default:
 		return afterEndInterval

@@ -114,10 +114,12 @@ func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, [
 	if err != nil {
 		return nil, nil, s.unreadable(err)
 	}
+	interfaces, interfacesErr := s.hostInterfacesOf(definitions)
+	problems = append(problems, interfacesErr)
 	disks, files, markers, err := s.disksOf(ctx, definitions)
 	return &v1alpha1.GuestFacts{
 		Name: seen.domain.Name, HostUUID: host.UUID, SerialPorts: int32(ports), Secrets: secrets, Emulator: emulator, Firmware: firmware,
-		MACAddresses: macs, Resources: resourcesOf(definitions, s.lm.Spec.MigrateData), Disks: disks, DiskFiles: files,
+		MACAddresses: macs, HostInterfaces: interfaces, Resources: resourcesOf(definitions, s.lm.Spec.MigrateData), Disks: disks, DiskFiles: files,
 	}, markers, allOf(append(problems, err))
 }
 
@@ -188,10 +190,6 @@ func (s *sourceSession) start(ctx context.Context) time.Duration {
 	if err != nil {
 		return s.refuseOrRetry(s.section.DeepCopy(), err)
 	}
-	if !s.out.flush(ctx, recordPatience) {
-		// An older report is on its way, and would take the record away again.
-		return retryInterval
-	}
 	section := s.section.DeepCopy()
 	if s.intent == nil {
 		// It stays the same however often this is tried: any of the records may have been
@@ -199,15 +197,8 @@ func (s *sourceSession) start(ctx context.Context) time.Duration {
 		s.intent = new(metav1.NewMicroTime(s.node.Clock.Now().Truncate(time.Microsecond)))
 	}
 	section.StartRequestedTime = s.intent
-	switch err := s.recordIntent(ctx, section); {
-	case errors.Is(err, ErrGone):
-		return 0
-	case errors.Is(err, ErrConflict):
-		return s.reread(ctx)
-	case err != nil:
-		s.log.Error(err, "Recording the start failed; checking whether it was recorded after all", "after", retryInterval)
-		s.reread(ctx)
-		return retryInterval
+	if done, wait := s.recordFirst(ctx, section, "the start"); !done {
+		return wait
 	}
 	s.section, s.stopped, s.intent, s.jobOver = section, nil, nil, false
 	s.call, s.called = migration.CallInFlight, s.node.Clock.Now()
@@ -325,6 +316,9 @@ func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, e
 	encryption := s.decideTransfer(ctx)
 	p := s.baseParams()
 	definitions, err := s.definitions(ctx, p.Persist)
+	if err == nil {
+		definitions, err = s.withoutTaken(definitions)
+	}
 	if err != nil {
 		return p, err
 	}

@@ -149,6 +149,8 @@ func (s *targetSession) cleanUp(ctx context.Context, action migration.TargetActi
 		return s.removeImages(ctx)
 	case migration.TargetRemoveMarks:
 		return s.removeMarks(ctx)
+	case migration.TargetAttach:
+		return s.attach(ctx)
 	case migration.TargetRemoveIncoming:
 		return s.settle(ctx, "Removing the incomplete copy that the migration left here; the guest runs on the source", s.hv.DestroyIncoming)
 	case migration.TargetResume:

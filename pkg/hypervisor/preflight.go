@@ -27,7 +27,7 @@ type EmulatorFit struct {
 	CPUProblem string
 }
 
-// Receiver looks after guests that are to come, and that have just come.
+// Receiver looks after guests that are to come, that have just come, or that are about to go.
 type Receiver interface {
 	// CheckEmulator compares a guest that is to come with what the host offers. What the
 	// host cannot be asked about, as for want of a driver, fits.
@@ -37,4 +37,10 @@ type Receiver interface {
 	// bounded, also in libvirt: an agent that does not answer occupies nothing there for
 	// longer.
 	SetGuestTime(ctx context.Context, uuid string, now time.Time) error
+	// AttachDevice adds a device to a running domain, and DetachDevice asks for one to be taken
+	// away; device is its element in a definition. The definition that outlives the domain
+	// is left alone. A device is gone only when the guest lets go of it: the running
+	// definition says so.
+	AttachDevice(ctx context.Context, uuid string, device DomainXML) error
+	DetachDevice(ctx context.Context, uuid string, device DomainXML) error
 }

@@ -18,14 +18,15 @@ import (
 func (s *summarizer) clearUp(message string) (said string, wait bool) {
 	a := s.out.Status.Attempt
 	images, markers := ImagesLeft(s.lm, CurrentTarget(s.lm)), markersLeft(CurrentSource(s.lm))
-	if a == nil || len(images)+len(markers) == 0 {
+	interfaces := InterfacesTaken(CurrentSource(s.lm))
+	if a == nil || len(images)+len(markers)+len(interfaces) == 0 {
 		return message, false
 	}
 	if a.AbandonedTime == nil {
 		a.AbandonedTime = new(metav1.NewMicroTime(s.now))
 	}
 	if until := a.AbandonedTime.Add(ConfirmTimeout); s.now.Before(until) {
-		s.progressing(v1alpha1.PhaseCancelling, v1alpha1.ReasonCleaningUp, message+"; what was made for it on the nodes is being removed")
+		s.progressing(v1alpha1.PhaseCancelling, v1alpha1.ReasonCleaningUp, message+"; what was done for it on the nodes is being undone")
 		s.out.Recheck = until
 		return message, true
 	}
@@ -35,6 +36,9 @@ func (s *summarizer) clearUp(message string) (said string, wait bool) {
 	if len(markers) > 0 {
 		message += fmt.Sprintf("; marker files are left on %s (%s): %s", s.lm.Status.SourceNode, strings.Join(markers, ", "),
 			ask(s.lm.Status.SourceNode, "remove them"))
+	}
+	if len(interfaces) > 0 {
+		message += interfacesMissing(s.lm.Status.SourceNode, interfaces)
 	}
 	return message, false
 }

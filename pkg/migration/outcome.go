@@ -65,6 +65,9 @@ type Outcome struct {
 	// which has never come, and RemoveSourceImages the source's to remove those that the
 	// guest has left.
 	RemoveImages, RemoveSourceImages bool
+	// AttachSource and AttachTarget tell an agent to give the guest back the interfaces that
+	// were taken from it for the migration.
+	AttachSource, AttachTarget bool
 	// RemoveMarks tells the target's agent to remove what kept others from the guest's images.
 	RemoveMarks bool
 	// Recheck is when a pending outcome has to be judged again even if nothing
@@ -169,6 +172,9 @@ func stayedUnconfirmed(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus
 	if left := ImagesLeft(lm, CurrentTarget(lm)); len(left) > 0 {
 		out.Message += imagesRemain(lm, left)
 	}
+	if taken := InterfacesTaken(source); len(taken) > 0 {
+		out.Message += interfacesMissing(lm.Status.SourceNode, taken)
+	}
 	return out
 }
 
@@ -207,13 +213,14 @@ func judgeRecovery(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, ta
 func (row outcomeRow) outcome(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, now time.Time) Outcome {
 	switch row.verdict {
 	case VerdictSucceeded:
-		return withClock(lm, withoutMarks(lm, withoutSourceImages(lm, source, succeeded(lm, source, now), now), now), now)
+		out := withoutMarks(lm, withoutSourceImages(lm, source, succeeded(lm, source, now), now), now)
+		return withClock(lm, withInterfacesThere(lm, source, out, now), now)
 	case VerdictFailed:
 		out := stayed(lm, source, now)
 		if row.reason == v1alpha1.ReasonGuestStopped {
 			out = guestStopped(lm, source)
 		}
-		return withoutImages(lm, source, withoutDefinition(lm, source, out, now), now)
+		return withInterfacesHere(lm, source, withoutImages(lm, source, withoutDefinition(lm, source, out, now), now), now)
 	case VerdictPending, VerdictCancelled, VerdictUnknown:
 	}
 	return Outcome{Verdict: VerdictUnknown, Reason: v1alpha1.ReasonOutcomeUnknown, Message: sight(lm, row.meaning)}
@@ -335,7 +342,8 @@ func (out Outcome) final() bool {
 // cleansUp reports whether an agent has something to do before the migration can be
 // settled.
 func (out Outcome) cleansUp() bool {
-	return out.UndefineSource || out.UndefineTarget || out.ResumeSource || out.ResumeTarget || out.RemoveImages || out.RemoveSourceImages || out.RemoveMarks
+	return out.UndefineSource || out.UndefineTarget || out.ResumeSource || out.ResumeTarget || out.RemoveImages || out.RemoveSourceImages || out.RemoveMarks ||
+		out.AttachSource || out.AttachTarget
 }
 
 // stayed says why the guest is still on the source. It pends while the guest

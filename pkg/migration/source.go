@@ -108,6 +108,10 @@ const (
 	SourceRemoveImages SourceAction = "RemoveImages"
 	// SourcePlan: rewrite the definition for a dry run, and report that or the problem.
 	SourcePlan SourceAction = "Plan"
+	// SourceDetach: take interfaces from the guest that are devices of its host.
+	SourceDetach SourceAction = "Detach"
+	// SourceAttach: give them back, as the guest stays.
+	SourceAttach SourceAction = "Attach"
 	// SourceStart: rewrite the definition, record the intent, and start.
 	SourceStart SourceAction = "Start"
 	// SourceFollow: read the job's statistics and report progress.
@@ -150,6 +154,8 @@ func DecideSource(f SourceFacts, now time.Time) SourceAction {
 		return SourceDone
 	case markersDue(lm, section) && !f.MarkersKept:
 		return SourceRemoveMarkers
+	case giveBackDue(lm, section):
+		return SourceAttach
 	case CancelRequested(lm), Abandoned(lm), lm.Status.Attempt == nil:
 		return SourceWait
 	case section == nil, section.Guest == nil && section.Problem == nil:
@@ -167,6 +173,8 @@ func decideSourceChecked(lm *v1alpha1.LiveMigration, section *v1alpha1.SourceSta
 		return SourceWait
 	case DryRun(lm) && section.Guest != nil:
 		return SourcePlan
+	case section.Problem == nil && lm.Status.Attempt.CopyGrantedTime != nil && section.Guest != nil && detachDue(section):
+		return SourceDetach
 	case section.Problem == nil && lm.Status.Attempt.CopyGrantedTime != nil:
 		return SourceStart
 	default:
@@ -295,6 +303,8 @@ func decideSourceAfterEnd(f SourceFacts, now time.Time) SourceAction {
 		return SourceObserve
 	case target != nil && !SourceAnswers(f.Section, target) && !Judge(withSource(f.Object, f.Section), now).final():
 		return SourceObserve
+	case lacksInterfaces(f):
+		return SourceAttach // Whatever the target shows, the guest is here.
 	case !TargetAnswers(f.Section, target):
 		return SourceWait
 	}
@@ -340,6 +350,8 @@ func cleanUpSource(f SourceFacts, out Outcome) SourceAction {
 	switch {
 	case out.ResumeSource && d.State == hypervisor.StatePaused:
 		return SourceResume
+	case out.AttachSource:
+		return SourceAttach
 	case out.DestroySource:
 		return SourceDestroyStale
 	case out.PauseSource && d.State == hypervisor.StateRunning && (PauseDue(f.Section.End) || f.Pausing && f.Section.End.CopySettledTime == nil):

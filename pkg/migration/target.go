@@ -45,6 +45,8 @@ const (
 	TargetConfirm TargetAction = "Confirm"
 	// TargetRemoveIncoming: remove the shell that the migration left behind.
 	TargetRemoveIncoming TargetAction = "RemoveIncoming"
+	// TargetAttach: give the guest the interfaces that were taken from it on the source.
+	TargetAttach TargetAction = "Attach"
 	// TargetResume: resume the guest, which the migration has paused.
 	TargetResume TargetAction = "Resume"
 	// TargetUndefine: remove the definition that the migration left behind.
@@ -139,6 +141,8 @@ func cleanUpTarget(out Outcome, section *v1alpha1.TargetStatus, now time.Time) T
 		return TargetRemoveMarks
 	case out.ResumeTarget:
 		return TargetResume
+	case out.AttachTarget:
+		return TargetAttach
 	default:
 		return TargetObserve
 	}

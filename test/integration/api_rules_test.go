@@ -376,6 +376,11 @@ func changeRules() map[string]changeRule {
 			message: "options.convergence cannot be changed; create another LiveMigration",
 			before:  bare, changes: []string{"{domain: web, targetNode: b, options: {convergence: {strategy: Stepped}}}"},
 		},
+		"options.detachHostInterfaces": {
+			message: "options.detachHostInterfaces cannot be changed; create another LiveMigration",
+			before:  "{domain: web, targetNode: b, options: {detachHostInterfaces: true}}",
+			changes: []string{"{domain: web, targetNode: b, options: {detachHostInterfaces: false}}", "{domain: web, targetNode: b, options: {}}", bare},
+		},
 		"options.allowUnsafe (given later)": {
 			message: "options.allowUnsafe cannot be changed; create another LiveMigration",
 			before:  bare, changes: []string{"{domain: web, targetNode: b, options: {allowUnsafe: true}}"},
@@ -415,10 +420,7 @@ func mutableFields() map[string][]string {
 			"{domain: web, targetNode: b}", "{domain: web, targetNode: b, options: {skipCPUCheck: true}}",
 			"{domain: web, targetNode: b, options: {skipCPUCheck: false}}", "{domain: web, targetNode: b, options: {}}",
 		},
-		"options.guestAgent": {
-			"{domain: web, targetNode: b}", "{domain: web, targetNode: b, options: {guestAgent: {setTime: true}}}",
-			"{domain: web, targetNode: b, options: {guestAgent: {}}}", "{domain: web, targetNode: b, options: {}}",
-		},
+		"options.guestAgent": {"{domain: web, targetNode: b}", "{domain: web, targetNode: b, options: {guestAgent: {setTime: true}}}", "{domain: web, targetNode: b}"},
 		"options.skipMemoryCheck": {
 			"{domain: web, targetNode: b}", "{domain: web, targetNode: b, options: {skipMemoryCheck: true}}",
 			"{domain: web, targetNode: b, options: {skipMemoryCheck: false}}", "{domain: web, targetNode: b, options: {}}",

@@ -133,6 +133,16 @@ func (c *conn) SetGuestTime(ctx context.Context, uuid string, now time.Time) err
 	return tell(ctx, c, "SetGuestTime"+uuid, func() error { return c.Host.SetGuestTime(ctx, uuid, now) })
 }
 
+// AttachDevice implements hypervisor.Receiver.
+func (c *conn) AttachDevice(ctx context.Context, uuid string, device hypervisor.DomainXML) error {
+	return tell(ctx, c, "AttachDevice"+uuid, func() error { return c.Host.AttachDevice(ctx, uuid, device) })
+}
+
+// DetachDevice implements hypervisor.Receiver.
+func (c *conn) DetachDevice(ctx context.Context, uuid string, device hypervisor.DomainXML) error {
+	return tell(ctx, c, "DetachDevice"+uuid, func() error { return c.Host.DetachDevice(ctx, uuid, device) })
+}
+
 // SetMaxDowntime implements hypervisor.Steerer.
 func (c *conn) SetMaxDowntime(ctx context.Context, uuid string, milliseconds uint64) error {
 	return tell(ctx, c, "SetMaxDowntime"+uuid, func() error { return c.Host.SetMaxDowntime(ctx, uuid, milliseconds) })

@@ -88,6 +88,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.HostDeviceInterfaceSourceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("HostHugePages"):
 		return &apiv1alpha1.HostHugePagesApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HostInterface"):
+		return &apiv1alpha1.HostInterfaceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("HostMachineAlias"):
 		return &apiv1alpha1.HostMachineAliasApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("HostMediatedDevices"):

@@ -48,6 +48,8 @@ const (
 	MethodRemoveImage       Method = "RemoveImage"
 	MethodDiskSize          Method = "DiskSize"
 	MethodSetGuestTime      Method = "SetGuestTime"
+	MethodAttachDevice      Method = "AttachDevice"
+	MethodDetachDevice      Method = "DetachDevice"
 )
 
 // operations are what errors call the methods.
@@ -85,6 +87,8 @@ var operations = map[Method]string{ //nolint:gosec // No credentials: names of m
 	MethodRemoveImage:       "removing an image",
 	MethodDiskSize:          "reading the size of a disk",
 	MethodSetGuestTime:      "setting the guest's clock",
+	MethodAttachDevice:      "attaching a device",
+	MethodDetachDevice:      "detaching a device",
 }
 
 // Call is one call to a host.

@@ -30,6 +30,8 @@ type Guest struct {
 	Snapshots hypervisor.SnapshotCount
 	// Agent is what the guest has of an agent.
 	Agent Agent
+	// Clings is whether the guest lets go of no device.
+	Clings bool
 	// Unsafe makes migrations fail unless they allow what is unsafe.
 	Unsafe bool
 }

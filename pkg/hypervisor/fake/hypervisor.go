@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/virtferry/virtferry/pkg/hypervisor"
@@ -166,6 +167,8 @@ func (d *domain) mayLeave(params hypervisor.MigrateParams) error {
 	case d.partial:
 		return fault(method, hypervisor.KindOther,
 			"internal error: unable to execute QEMU command 'migrate': Guest is waiting for an incoming migration")
+	case strings.Contains(string(d.live), passedThrough):
+		return fault(MethodMigrate, hypervisor.KindOperationInvalid, "Requested operation is not valid: cannot migrate a domain with a device of its host")
 	case d.guest.Unsafe && !params.AllowUnsafe:
 		return fault(method, hypervisor.KindUnsafe, "Unsafe migration: Migration without shared storage is unsafe")
 	case params.PostCopy && d.state == hypervisor.StatePaused:

@@ -362,6 +362,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: firmware
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestFirmware
+    - name: hostInterfaces
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.MACAddress
+          elementRelationship: associative
     - name: hostUUID
       type:
         scalar: string
@@ -578,6 +584,20 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: total
       type:
         scalar: numeric
+- name: com.github.virtferry.virtferry.api.v1alpha1.HostInterface
+  map:
+    fields:
+    - name: error
+      type:
+        scalar: string
+    - name: macAddress
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.MACAddress
+    - name: state
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.HostInterfaceState
+- name: com.github.virtferry.virtferry.api.v1alpha1.HostInterfaceState
+  scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.HostMachineAlias
   map:
     fields:
@@ -1293,6 +1313,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: convergence
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.ConvergenceOptions
+    - name: detachHostInterfaces
+      type:
+        scalar: boolean
     - name: guestAgent
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestAgentOptions
@@ -1824,6 +1847,14 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: guestPersistent
       type:
         scalar: boolean
+    - name: hostInterfaces
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.HostInterface
+          elementRelationship: associative
+          keys:
+          - macAddress
     - name: jobStartedTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
@@ -2136,6 +2167,14 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: host
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.TargetHost
+    - name: hostInterfaces
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.HostInterface
+          elementRelationship: associative
+          keys:
+          - macAddress
     - name: images
       type:
         list:

@@ -29,6 +29,8 @@ type GuestFactsApplyConfiguration struct {
 	// macAddresses are those of its network interfaces, in the order of its definition, in lower
 	// case. They are the same on the target. Of more than 64, the rest is left out.
 	MACAddresses []apiv1alpha1.MACAddress `json:"macAddresses,omitempty"`
+	// hostInterfaces are the MAC addresses of those that options.detachHostInterfaces is about.
+	HostInterfaces []apiv1alpha1.MACAddress `json:"hostInterfaces,omitempty"`
 	// diskFiles are the files of its disks that the target is to see where they are, unless
 	// the disk is copied.
 	DiskFiles []DiskFileApplyConfiguration `json:"diskFiles,omitempty"`
@@ -114,6 +116,16 @@ func (b *GuestFactsApplyConfiguration) WithDisks(values ...*GuestDiskApplyConfig
 func (b *GuestFactsApplyConfiguration) WithMACAddresses(values ...apiv1alpha1.MACAddress) *GuestFactsApplyConfiguration {
 	for i := range values {
 		b.MACAddresses = append(b.MACAddresses, values[i])
+	}
+	return b
+}
+
+// WithHostInterfaces adds the given value to the HostInterfaces field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the HostInterfaces field.
+func (b *GuestFactsApplyConfiguration) WithHostInterfaces(values ...apiv1alpha1.MACAddress) *GuestFactsApplyConfiguration {
+	for i := range values {
+		b.HostInterfaces = append(b.HostInterfaces, values[i])
 	}
 	return b
 }

@@ -71,6 +71,12 @@ type MigrationOptionsApplyConfiguration struct {
 	// guestAgent is what QEMU's guest agent, a program in the guest, is asked for. One that
 	// does not answer does not fail the migration. May be changed while the migration runs.
 	GuestAgent *GuestAgentOptionsApplyConfiguration `json:"guestAgent,omitempty"`
+	// detachHostInterfaces has the guest's interfaces that are PCI devices of their host, such as
+	// functions of SR-IOV, taken from the guest right before the migration is started, and given
+	// back afterwards where the guest runs: on the target those that its definition there
+	// has, as migrateData maps them, and on the source its own. The guest is without them
+	// meanwhile. Cannot be changed.
+	DetachHostInterfaces *bool `json:"detachHostInterfaces,omitempty"`
 }
 
 // MigrationOptionsApplyConfiguration constructs a declarative configuration of the MigrationOptions type for use with
@@ -206,5 +212,13 @@ func (b *MigrationOptionsApplyConfiguration) WithStorageCopy(value *StorageCopyO
 // If called multiple times, the GuestAgent field is set to the value of the last call.
 func (b *MigrationOptionsApplyConfiguration) WithGuestAgent(value *GuestAgentOptionsApplyConfiguration) *MigrationOptionsApplyConfiguration {
 	b.GuestAgent = value
+	return b
+}
+
+// WithDetachHostInterfaces sets the DetachHostInterfaces field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DetachHostInterfaces field is set to the value of the last call.
+func (b *MigrationOptionsApplyConfiguration) WithDetachHostInterfaces(value bool) *MigrationOptionsApplyConfiguration {
+	b.DetachHostInterfaces = &value
 	return b
 }

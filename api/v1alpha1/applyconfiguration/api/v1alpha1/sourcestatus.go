@@ -32,6 +32,9 @@ type SourceStatusApplyConfiguration struct {
 	// guestPaused is whether the guest was paused before the migration started; if so,
 	// it stays paused wherever it ends up.
 	GuestPaused *bool `json:"guestPaused,omitempty"`
+	// hostInterfaces are those that options.detachHostInterfaces is about. That one is taken from
+	// the guest is recorded before.
+	HostInterfaces []HostInterfaceApplyConfiguration `json:"hostInterfaces,omitempty"`
 	// guestPersistent is whether the guest has a persistent definition; if so, it gets
 	// one on the target as well.
 	GuestPersistent *bool `json:"guestPersistent,omitempty"`
@@ -119,6 +122,19 @@ func (b *SourceStatusApplyConfiguration) WithStartRequestedTime(value v1.MicroTi
 // If called multiple times, the GuestPaused field is set to the value of the last call.
 func (b *SourceStatusApplyConfiguration) WithGuestPaused(value bool) *SourceStatusApplyConfiguration {
 	b.GuestPaused = &value
+	return b
+}
+
+// WithHostInterfaces adds the given value to the HostInterfaces field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the HostInterfaces field.
+func (b *SourceStatusApplyConfiguration) WithHostInterfaces(values ...*HostInterfaceApplyConfiguration) *SourceStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithHostInterfaces")
+		}
+		b.HostInterfaces = append(b.HostInterfaces, *values[i])
+	}
 	return b
 }
 

@@ -70,6 +70,8 @@ type TargetStatusApplyConfiguration struct {
 	// downtimeMilliseconds is the guest's pause as this side's hypervisor
 	// measured it.
 	DowntimeMilliseconds *int64 `json:"downtimeMilliseconds,omitempty"`
+	// hostInterfaces are those that the guest is given here, of source.hostInterfaces.
+	HostInterfaces []HostInterfaceApplyConfiguration `json:"hostInterfaces,omitempty"`
 	// guestClock is what came of options.guestAgent.setTime.
 	GuestClock *GuestClockApplyConfiguration `json:"guestClock,omitempty"`
 	// problem is why the agent refuses the guest.
@@ -249,6 +251,19 @@ func (b *TargetStatusApplyConfiguration) WithConfirmedTime(value v1.MicroTime) *
 // If called multiple times, the DowntimeMilliseconds field is set to the value of the last call.
 func (b *TargetStatusApplyConfiguration) WithDowntimeMilliseconds(value int64) *TargetStatusApplyConfiguration {
 	b.DowntimeMilliseconds = &value
+	return b
+}
+
+// WithHostInterfaces adds the given value to the HostInterfaces field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the HostInterfaces field.
+func (b *TargetStatusApplyConfiguration) WithHostInterfaces(values ...*HostInterfaceApplyConfiguration) *TargetStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithHostInterfaces")
+		}
+		b.HostInterfaces = append(b.HostInterfaces, *values[i])
+	}
 	return b
 }
 
