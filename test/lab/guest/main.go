@@ -70,22 +70,30 @@ func run() error {
 			return err
 		}
 	}
-	talker := &agent{}
+	if err := (&machine{memory: memory, disk: disk, agent: &agent{}}).serve(params); err != nil {
+		return err
+	}
+	tick(console, params.period)
+	return nil
+}
+
+// serve answers the guest agent's port and the control port, if there are any, in the
+// background.
+func (m *machine) serve(params params) error {
 	if params.agent != "" {
 		port, err := openAgent(params.agent)
 		if err != nil {
 			return fmt.Errorf("opening the port of the guest agent: %w", err)
 		}
-		go talker.run(port)
+		go m.agent.run(port)
 	}
 	if params.control != "" {
 		port, err := openControl(params.control)
 		if err != nil {
 			return err
 		}
-		go (&machine{memory: memory, disk: disk, agent: talker}).serveControl(port)
+		go m.serveControl(port)
 	}
-	tick(console, params.period)
 	return nil
 }
 
