@@ -107,6 +107,7 @@ func moveTPM(t *testing.T, g *lab.Guest, from, to *lab.Host) *v1alpha1.LiveMigra
 
 // TestTPMNeedsItsSecret on the target, too.
 func TestTPMNeedsItsSecret(t *testing.T) {
+	t.Parallel() // With others that disturb no host.
 	secret := uuid.NewString()
 	keepSecret(t, env.a, secret, "a pass phrase")
 	g := env.startGuest(t, env.a, lab.GuestConfig{Persistent: true, ExtraDevices: tpm(secret)})
@@ -140,6 +141,7 @@ func uefi(code, template, variables string) string {
 
 // TestTPMAndFirmwareMove with what they remember, and back.
 func TestTPMAndFirmwareMove(t *testing.T) {
+	t.Parallel() // With others that disturb no host.
 	variables := path.Join(nvramDir, "firmware_VARS.fd")
 	for _, h := range env.lab.Hosts() {
 		t.Cleanup(func() { _ = os.Remove(h.Path(variables)) })

@@ -28,6 +28,7 @@ func clockError(t *testing.T, g *lab.Guest, h *lab.Host) time.Duration {
 // TestTheGuestsClockIsSet when it has arrived, by its agent. One that does not answer any more
 // costs some seconds, and is told of.
 func TestTheGuestsClockIsSet(t *testing.T) {
+	t.Parallel()                     // With others that disturb no host.
 	const emulated = 3 * time.Second // What a guest may take to answer.
 	options := &v1alpha1.MigrationOptions{GuestAgent: &v1alpha1.GuestAgentOptions{SetTime: new(true)}}
 	g := env.startGuest(t, env.a, lab.GuestConfig{Persistent: true, Agent: true})
