@@ -103,7 +103,7 @@ func (s *sourceSession) detach(ctx context.Context) time.Duration {
 	}
 	if len(kept) > 0 && s.node.Clock.Since(s.detaching) >= detachPatience {
 		return s.refuseOrRetry(section, refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerHostInterfaceKept,
-			"The guest %s does not let go of these interfaces: %s. Check that it supports hot-unplugging them, or shut it down to move it, and then create another LiveMigration",
+			"The guest %s does not let go of these interfaces: %s. It may still do so later: then ask an administrator to give them back with `virsh attach-device --live`. Check that the guest supports hot-unplugging them, or shut it down to move it, and then create another LiveMigration",
 			s.lm.Spec.Domain, strings.Join(kept, ", ")))
 	}
 	s.section = section
