@@ -59,7 +59,7 @@ func trim(o any) (any, error) {
 func trimHypervisor(o any) (any, error) {
 	if hv, ok := o.(*v1alpha1.Hypervisor); ok {
 		host := hv.Status.Host
-		hv.ManagedFields, hv.Status.Host = nil, nil
+		hv.ManagedFields, hv.Status.Host, hv.Spec = nil, nil, v1alpha1.HypervisorSpec{}
 		for i := range hv.Status.Domains {
 			d := &hv.Status.Domains[i]
 			d.MachineType = unique.Make(d.MachineType).Value() // Guests have a few.

@@ -73,6 +73,41 @@ type GuestResources struct {
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=256
 	Networks []string `json:"networks,omitempty"`
+	// bridges are the bridges of the host to which it is connected.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=64
+	Bridges []string `json:"bridges,omitempty"`
+	// virtualSwitches are bridges to which it is connected by a virtual port, as those of
+	// Open vSwitch, which the kernel does not know as bridges.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=64
+	VirtualSwitches []string `json:"virtualSwitches,omitempty"`
+	// definedNetworks are the networks and bridges that only its persistent definition names.
+	// They are mapped as the others, and nobody checks whether they are there.
+	// +optional
+	// +listType=map
+	// +listMapKey=kind
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	DefinedNetworks []GuestNetwork `json:"definedNetworks,omitempty"`
+}
+
+// GuestNetwork is a network or bridge that a guest's definition names.
+type GuestNetwork struct {
+	// kind is what it is.
+	// +required
+	Kind NetworkKind `json:"kind,omitempty"`
+	// name is its name on the source host.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
 }
 
 // GuestHugePages are huge pages of one size.

@@ -26,6 +26,9 @@ type Hypervisor struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitzero"`
 
+	// spec is what an administrator says about the node. It may be absent.
+	// +optional
+	Spec HypervisorSpec `json:"spec,omitzero"`
 	// status is what the node's agent and the manager observe.
 	// +optional
 	Status HypervisorStatus `json:"status,omitzero"`

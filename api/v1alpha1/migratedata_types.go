@@ -52,7 +52,8 @@ type MigrateData struct {
 	CPUShares *CPUSharesMigrateData `json:"cpuShares,omitempty"`
 
 	// interfaces says what the guest's network interfaces are connected to on
-	// the target. Absent leaves them as they are. A list, even an empty one, is
+	// the target. Absent connects them by the networkMappings of the target's Hypervisor,
+	// and leaves those as they are that it does not map. A list, even an empty one, is
 	// complete: it must name every interface, but for passed-through functions
 	// that share the MAC address of one, and that pciDevices maps. An entry with
 	// nothing but a MAC address leaves that interface as it is.

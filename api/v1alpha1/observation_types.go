@@ -130,6 +130,8 @@ const (
 	// the target, or not started.
 	BlockerNetworkMissing  BlockerCode = "NetworkMissing"
 	BlockerNetworkInactive BlockerCode = "NetworkInactive"
+	// BlockerBridgeMissing: a bridge of the guest is not there on the target.
+	BlockerBridgeMissing BlockerCode = "BridgeMissing"
 	// BlockerDiskUnknown: a disk that is to be copied is none of the guest's.
 	BlockerDiskUnknown BlockerCode = "DiskUnknown"
 	// BlockerDiskNotCopyable: a disk has to be copied and cannot be.

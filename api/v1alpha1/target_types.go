@@ -48,6 +48,13 @@ type TargetOffer struct {
 	// serial ports listen here.
 	// +optional
 	Serial *SerialMigrateData `json:"serial,omitempty"`
+	// networkMappings are those of the Hypervisor's that apply to the guest.
+	// +optional
+	// +listType=map
+	// +listMapKey=kind
+	// +listMapKey=from
+	// +kubebuilder:validation:MaxItems=192
+	NetworkMappings []NetworkMapping `json:"networkMappings,omitempty"`
 }
 
 // TargetHost describes the target's host. What is not known is left out, and is not

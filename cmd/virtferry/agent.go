@@ -273,6 +273,7 @@ func setupAgent(ctx context.Context, mgr ctrl.Manager, f *agentFlags, hv *libvir
 	if err := recorder.Watch(ctx, mgr); err != nil {
 		return err
 	}
+	n.Settings = recorder.Settings
 	publisher := agent.NewPublisher(n, recorder)
 	if err := mgr.Add(publisher); err != nil {
 		return fmt.Errorf("adding the publisher: %w", err)

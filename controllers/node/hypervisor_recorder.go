@@ -132,6 +132,30 @@ func (r *HypervisorRecorder) Shows(ctx context.Context, report agent.HypervisorR
 	return equality.Semantic.DeepEqual(shown, report.Status)
 }
 
+// Settings returns the spec of the node's Hypervisor, as last heard of it: empty where there is
+// none. What the status says does not matter, decodable or not.
+func (r *HypervisorRecorder) Settings(ctx context.Context) (v1alpha1.HypervisorSpec, error) {
+	from := r.watched
+	if from == nil {
+		from = r.Reader
+	}
+	raw, out := emptyHypervisor(), v1alpha1.HypervisorSpec{}
+	if err := from.Get(ctx, client.ObjectKey{Name: r.Node}, raw); err != nil {
+		if apierrors.IsNotFound(err) {
+			return out, nil
+		}
+		return out, fmt.Errorf("reading the Hypervisor: %w", err)
+	}
+	spec, _, err := unstructured.NestedMap(raw.Object, "spec")
+	if err == nil {
+		err = runtime.DefaultUnstructuredConverter.FromUnstructured(spec, &out)
+	}
+	if err != nil {
+		return out, fmt.Errorf("reading the spec of the Hypervisor: %w", err)
+	}
+	return out, nil
+}
+
 // LastRecorded implements agent.HypervisorRecorder. What cannot be decoded counts as
 // nothing.
 func (r *HypervisorRecorder) LastRecorded(ctx context.Context) (v1alpha1.HypervisorStatus, error) {

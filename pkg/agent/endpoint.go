@@ -100,7 +100,7 @@ func checkOffer(o *v1alpha1.TargetOffer) error {
 	if g := o.Graphics; g != nil {
 		addresses = append(addresses, g.VNCListenAddress, g.SPICEListenAddress, g.RDPListenAddress)
 	}
-	var errs []error
+	errs := []error{checkNetworkMappings(o.NetworkMappings)}
 	if s := o.Serial; s != nil {
 		addresses = append(addresses, s.ListenAddress)
 		for _, port := range s.Ports {
@@ -118,6 +118,19 @@ func checkOffer(o *v1alpha1.TargetOffer) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// networkName is the pattern of names in v1alpha1.NetworkMapping.
+var networkName = regexp.MustCompile(`^[^\x00-\x1f\x7f/]{1,253}$`)
+
+// checkNetworkMappings checks names that come to be in a guest's definition.
+func checkNetworkMappings(mappings []v1alpha1.NetworkMapping) error {
+	for _, m := range mappings {
+		if m.Kind != v1alpha1.NetworkKindNetwork && m.Kind != v1alpha1.NetworkKindBridge || !networkName.MatchString(m.To) {
+			return fmt.Errorf("%q is not the name of a network or bridge of the kind %q", m.To, m.Kind)
+		}
+	}
+	return nil
 }
 
 // cpuSetOf returns a set as the API takes it, or an empty one, which is not known,

@@ -72,8 +72,14 @@ func TestSourceChecksWhatTheTargetSays(t *testing.T) {
 		"a host name":         func(s *v1alpha1.TargetStatus) { s.Offer.Graphics.VNCListenAddress = new("node-b") },
 		"an address with XML": func(s *v1alpha1.TargetStatus) { s.Offer.Serial.ListenAddress = new("192.0.2.1'/><x y='") },
 		"a port of none":      func(s *v1alpha1.TargetStatus) { s.Offer.Serial.Ports = []int32{70000} },
-		"CPUs in words":       func(s *v1alpha1.TargetStatus) { s.Host.OnlineCPUs = "all" },
-		"nodes with a caret":  func(s *v1alpha1.TargetStatus) { s.Host.NUMANodes = "0-3,^1" },
+		"a network of two lines": func(s *v1alpha1.TargetStatus) {
+			s.Offer.NetworkMappings = []v1alpha1.NetworkMapping{{Kind: v1alpha1.NetworkKindBridge, From: "br0", To: "br\n0"}}
+		},
+		"a network of no kind": func(s *v1alpha1.TargetStatus) {
+			s.Offer.NetworkMappings = []v1alpha1.NetworkMapping{{Kind: "Tunnel", From: "br0", To: "br1"}}
+		},
+		"CPUs in words":      func(s *v1alpha1.TargetStatus) { s.Host.OnlineCPUs = "all" },
+		"nodes with a caret": func(s *v1alpha1.TargetStatus) { s.Host.NUMANodes = "0-3,^1" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {

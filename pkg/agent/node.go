@@ -31,6 +31,9 @@ type Node struct {
 	Secrets SecretSource
 	// Files are the host's.
 	Files HostFiles
+	// Settings returns the spec of the node's Hypervisor, which is empty where there is none.
+	// Nil is one that is always empty.
+	Settings func(context.Context) (v1alpha1.HypervisorSpec, error)
 
 	ports  portPool
 	claims claims
@@ -137,6 +140,13 @@ func (n *Node) note(domains []hypervisor.Domain, err error) {
 	n.shown.Store(v)
 }
 
+func (n *Node) settings(ctx context.Context) (v1alpha1.HypervisorSpec, error) {
+	if n.Settings == nil {
+		return v1alpha1.HypervisorSpec{}, nil
+	}
+	return n.Settings(ctx)
+}
+
 // keepPromises restores what an object tells of that its guest was promised.
 func (n *Node) keepPromises(lm *v1alpha1.LiveMigration) {
 	n.keepPorts(lm)
@@ -181,15 +191,13 @@ type ReceiveConfig struct {
 	SharedCPUs, DedicatedCPUs string
 }
 
-// offer returns what the host gives for absent parts of the migrate data.
-func (c ReceiveConfig) offer(ports []int32) *v1alpha1.TargetOffer {
+// offerConsoles offers what consoles and graphics listen on here.
+func (c ReceiveConfig) offerConsoles(offer *v1alpha1.TargetOffer, ports []int32) {
 	address := c.ListenAddress.String()
-	return &v1alpha1.TargetOffer{
-		Graphics: &v1alpha1.GraphicsMigrateData{
-			VNCListenAddress: &address, SPICEListenAddress: &address, RDPListenAddress: &address,
-		},
-		Serial: &v1alpha1.SerialMigrateData{ListenAddress: &address, Ports: ports},
+	offer.Graphics = &v1alpha1.GraphicsMigrateData{
+		VNCListenAddress: &address, SPICEListenAddress: &address, RDPListenAddress: &address,
 	}
+	offer.Serial = &v1alpha1.SerialMigrateData{ListenAddress: &address, Ports: ports}
 }
 
 // PortRange is a range of TCP ports, both ends included.

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -16,8 +17,9 @@ import (
 	"github.com/virtferry/virtferry/pkg/xmlrewrite"
 )
 
-// As many networks of a guest as the API takes, and as long names.
-const maxGuestNetworks, longestNetwork = 64, 256
+// As many networks of a guest as the API takes, and as long names: of networks, of bridges, and
+// of those that are mapped.
+const maxGuestNetworks, longestNetwork, longestBridge, longestMapped = 64, 256, 64, 253
 
 // maxMACAddresses is how many of a guest's MAC addresses the API takes.
 const maxMACAddresses = 64
@@ -53,14 +55,50 @@ func resourcesOf(definitions []hypervisor.DomainXML, data *v1alpha1.MigrateData)
 	default:
 		out.HugePages = &v1alpha1.GuestHugePages{SizeBytes: bytesOf(size), Count: bytesOf((needs.MemoryBytes + size - 1) / size)}
 	}
-	for _, name := range needs.Networks {
-		if fits(name, longestNetwork) && len(out.Networks) < maxGuestNetworks {
-			out.Networks = append(out.Networks, name)
-		}
+	out.Networks = few(needs.Networks, longestNetwork)
+	out.Bridges, out.VirtualSwitches = few(needs.Bridges, longestBridge), few(needs.VirtualSwitches, longestBridge)
+	if data == nil || data.Interfaces == nil {
+		out.DefinedNetworks = onlyDefined(needs, other)
 	}
-	if out.MemoryBytes == 0 && out.HugePages == nil && out.Networks == nil {
+	if reflect.ValueOf(*out).IsZero() {
 		return nil
 	}
+	return out
+}
+
+// few are those names of a guest's networks that the API takes.
+func few(names []string, longest int) []string {
+	var out []string
+	for _, name := range names {
+		if fits(name, longest) && len(out) < maxGuestNetworks {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// onlyDefined are the networks and bridges that are in a guest's persistent definition and not
+// in that of the running guest, of which the needs are.
+func onlyDefined(running xmlrewrite.Needs, definition hypervisor.DomainXML) []v1alpha1.GuestNetwork {
+	if definition == "" {
+		return nil
+	}
+	defined, err := xmlrewrite.ReadNeeds([]byte(definition))
+	if err != nil {
+		return nil // Told already.
+	}
+	var out []v1alpha1.GuestNetwork
+	add := func(kind v1alpha1.NetworkKind, names, known []string) {
+		for _, name := range names {
+			network := v1alpha1.GuestNetwork{Kind: kind, Name: name}
+			if fits(name, longestMapped) && len(out) < maxGuestNetworks && !slices.Contains(known, name) && !slices.Contains(out, network) {
+				out = append(out, network)
+			}
+		}
+	}
+	bridges := slices.Concat(running.Bridges, running.VirtualSwitches)
+	add(v1alpha1.NetworkKindNetwork, defined.Networks, running.Networks)
+	add(v1alpha1.NetworkKindBridge, slices.Concat(defined.Bridges, defined.VirtualSwitches), bridges)
 	return out
 }
 
@@ -151,10 +189,12 @@ type hostRoom struct {
 	memory   *hostfiles.Memory
 	cells    []hypervisor.CellMemory
 	networks []hypervisor.Network
+	bridges  []string
 }
 
-// checkResources refuses a guest that the host has no room for, or lacks networks of.
-func (s *targetSession) checkResources(ctx context.Context, r *v1alpha1.GuestResources) error {
+// checkResources refuses a guest that the host has no room for, or lacks networks of, by the
+// names that they have here.
+func (s *targetSession) checkResources(ctx context.Context, r *v1alpha1.GuestResources, mappings []v1alpha1.NetworkMapping) error {
 	if r == nil {
 		return nil // From an agent that does not tell.
 	}
@@ -165,18 +205,21 @@ func (s *targetSession) checkResources(ctx context.Context, r *v1alpha1.GuestRes
 	if len(r.Networks) > 0 {
 		groups = append(groups, hypervisor.FactsNetworks)
 	}
+	if len(r.Bridges) > 0 {
+		groups = append(groups, hypervisor.FactsBridges)
+	}
 	have := hostRoom{node: s.node.Name}
 	if len(groups) > 0 {
 		facts, err := s.hv.HostFacts(ctx, groups...)
 		if err != nil {
 			return fmt.Errorf("reading what the host has: %w", err)
 		}
-		have.cells, have.networks = facts.Memory, facts.Networks
+		have.cells, have.networks, have.bridges = facts.Memory, facts.Networks, facts.Bridges
 	}
 	if s.node.Files.System != nil && !s.skipsMemoryCheck() {
 		have.memory = hostfiles.ReadMemory(s.node.Files.System)
 	}
-	problems := have.checkNetworks(r.Networks)
+	problems := append(have.checkNetworks(r.Networks, mappings), have.checkBridges(r.Bridges, mappings)...)
 	want := claim{memoryBytes: r.MemoryBytes}
 	if r.HugePages != nil {
 		want.hugePages = *r.HugePages
@@ -196,21 +239,48 @@ func (s *targetSession) skipsMemoryCheck() bool {
 	return o != nil && valueOr(o.SkipMemoryCheck, false)
 }
 
-func (o hostRoom) checkNetworks(names []string) []error {
+// mapped says, if a name is not the one that the guest's definition has, where it comes from.
+func mapped(from, name string) string {
+	if from == name {
+		return ""
+	}
+	return fmt.Sprintf(", which the spec of the Hypervisor gives for %q", from)
+}
+
+func (o hostRoom) checkNetworks(names []string, mappings []v1alpha1.NetworkMapping) []error {
 	if o.networks == nil {
 		return nil
 	}
 	var problems []error
-	for _, name := range names {
+	for _, from := range names {
+		name := xmlrewrite.MapNetwork(mappings, v1alpha1.NetworkKindNetwork, from)
 		i := slices.IndexFunc(o.networks, func(n hypervisor.Network) bool { return n.Name == name })
 		switch {
 		case i < 0:
 			problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerNetworkMissing,
-				"libvirt on %s has no network %q. Ask an administrator to define it there, or create another LiveMigration that maps the guest's interface in spec.migrateData.interfaces%s",
-				o.node, name, o.others()))
+				"libvirt on %s has no network %q%s. Ask an administrator to define it there, or to map it in spec.networkMappings of the Hypervisor %[1]s; or create another LiveMigration that maps the guest's interface in spec.migrateData.interfaces%s",
+				o.node, name, mapped(from, name), o.others()))
 		case !o.networks[i].Active:
 			problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerNetworkInactive,
-				"The network %q on %s is not started. Ask an administrator to start it there with `virsh net-start`, and then create another LiveMigration", name, o.node))
+				"The network %q on %s%s is not started. Ask an administrator to start it there with `virsh net-start`, and then create another LiveMigration", name, o.node, mapped(from, name)))
+		}
+	}
+	return problems
+}
+
+// checkBridges looks for the bridges of the host. A host on which libvirt sees none at all may
+// have some that it does not see.
+func (o hostRoom) checkBridges(names []string, mappings []v1alpha1.NetworkMapping) []error {
+	if len(o.bridges) == 0 {
+		return nil
+	}
+	var problems []error
+	for _, from := range names {
+		name := xmlrewrite.MapNetwork(mappings, v1alpha1.NetworkKindBridge, from)
+		if !slices.Contains(o.bridges, name) {
+			problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerBridgeMissing,
+				"%s has no bridge %q%s. Ask an administrator to make it there, or to map it in spec.networkMappings of the Hypervisor %[1]s; or create another LiveMigration that maps the guest's interface in spec.migrateData.interfaces",
+				o.node, name, mapped(from, name)))
 		}
 	}
 	return problems

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -28,9 +29,51 @@ func bigGuest(uuid, backing, devices string) fake.Guest {
 			"<memoryBacking>" + backing + "</memoryBacking><devices>" + devices + "</devices></domain>")}
 }
 
+// called is the spec of a node that calls the network and the bridge blue otherwise.
+func called(to string) func(context.Context) (v1alpha1.HypervisorSpec, error) {
+	return func(context.Context) (v1alpha1.HypervisorSpec, error) {
+		return v1alpha1.HypervisorSpec{NetworkMappings: []v1alpha1.NetworkMapping{
+			{Kind: v1alpha1.NetworkKindNetwork, From: "blue", To: to}, {Kind: v1alpha1.NetworkKindBridge, From: "blue", To: to},
+			{Kind: v1alpha1.NetworkKindBridge, From: "pink", To: to},
+		}}, nil
+	}
+}
+
+// TestTheGuestComesToTheTargetsNetworks, in both of its definitions, and the status says so.
+func TestTheGuestComesToTheTargetsNetworks(t *testing.T) {
+	for _, dry := range []bool{false, true} {
+		inWorld(t, func(w *world) {
+			w.b.node.Settings = called("br0")
+			w.fleet.Host("node-b").SetFacts(func(f *hypervisor.HostFacts) { f.Networks = []hypervisor.Network{{Name: "br0", Active: true}} })
+			const live = "<interface type='network'><mac address='52:54:00:00:00:01'/><source network='blue'/></interface>"
+			g := bigGuest(bigUUID, "", live)
+			g.Persistent = true
+			g.PersistentXML = bigGuest(bigUUID, "", live+"<interface type='bridge'><mac address='52:54:00:00:00:02'/><source bridge='pink'/></interface>").LiveXML
+			w.fleet.Host("node-a").AddGuest(g)
+			lm := w.settle(w.migrateWith(bigUUID, func(lm *v1alpha1.LiveMigration) { lm.Spec.DryRun = &dry }))
+			if lm.Status.Phase != v1alpha1.PhaseSucceeded {
+				t.Fatalf("the end is %s: %s", lm.Status.Phase, lm.Status.Conditions[0].Message)
+			}
+			want := []v1alpha1.NetworkMapping{{Kind: v1alpha1.NetworkKindNetwork, From: "blue", To: "br0"}, {Kind: v1alpha1.NetworkKindBridge, From: "pink", To: "br0"}}
+			if got := lm.Status.Target.Offer.NetworkMappings; !slices.Equal(got, want) {
+				t.Errorf("the status says %v", got)
+			}
+			if dry {
+				return
+			}
+			calls := w.fleet.Calls()
+			sent := calls[slices.IndexFunc(calls, func(c fake.Call) bool { return c.Method == fake.MethodMigrate })].Params
+			if !strings.Contains(string(sent.LiveXML), "network='br0'") || !strings.Contains(string(sent.PersistentXML), "network='br0'") || !strings.Contains(string(sent.PersistentXML), "bridge='br0'") {
+				t.Error("the definitions have not the target's names")
+			}
+		})
+	}
+}
+
 func TestATargetWithoutRoomIsRefused(t *testing.T) {
 	const (
 		pages   = "<hugepages><page size='2048' unit='KiB'/></hugepages>"
+		bridge  = "<interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='blue'/></interface>"
 		network = "<interface type='network'><mac address='52:54:00:00:00:01'/><source network='blue'/></interface>"
 	)
 	blue := func(active bool) func(*hypervisor.HostFacts) {
@@ -49,6 +92,7 @@ func TestATargetWithoutRoomIsRefused(t *testing.T) {
 		devices string
 		system  fstest.MapFS
 		facts   func(*hypervisor.HostFacts)
+		mapped  string // What the network or bridge blue is called on the target.
 		change  func(*v1alpha1.LiveMigration)
 		want    v1alpha1.BlockerCode
 		message string
@@ -74,6 +118,14 @@ func TestATargetWithoutRoomIsRefused(t *testing.T) {
 		{name: "networks that are not known", devices: network, facts: func(f *hypervisor.HostFacts) {
 			f.Errors[hypervisor.FactsNetworks] = fake.Error(hypervisor.KindOther, "no")
 		}},
+		{name: "the target says how the network is called there", devices: network, facts: blue(false), mapped: "red"},
+		{name: "nothing is called so there", devices: network, facts: blue(true), mapped: "green", want: v1alpha1.BlockerNetworkMissing, message: `no network "green", which the spec of the Hypervisor gives for "blue". Ask`},
+		{name: "the bridge", devices: bridge, facts: func(f *hypervisor.HostFacts) { f.Bridges = []string{"red", "blue"} }},
+		{name: "no such bridge", devices: bridge, want: v1alpha1.BlockerBridgeMissing, message: `node-b has no bridge "blue". Ask an administrator to make it there, or to map it in spec.networkMappings of the Hypervisor node-b;`},
+		{name: "the target says how the bridge is called there", devices: bridge, mapped: "br0"},
+		{name: "no bridge is called so", devices: bridge, mapped: "br9", want: v1alpha1.BlockerBridgeMissing, message: `no bridge "br9", which the spec`},
+		{name: "bridges that libvirt does not see", devices: bridge, facts: func(f *hypervisor.HostFacts) { f.Bridges = []string{} }},
+		{name: "a switch that is no bridge", devices: "<interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='blue'/><virtualport type='openvswitch'/></interface>"},
 		{name: "the network has another name there", devices: network, change: func(lm *v1alpha1.LiveMigration) {
 			lm.Spec.MigrateData = &v1alpha1.MigrateData{Interfaces: []v1alpha1.InterfaceMigrateData{{
 				MACAddress: "52:54:00:00:00:01", Source: &v1alpha1.InterfaceSource{Network: &v1alpha1.NetworkInterfaceSource{Name: "default"}},
@@ -86,6 +138,9 @@ func TestATargetWithoutRoomIsRefused(t *testing.T) {
 					w.b.system = c.system
 				}
 				w.b.restart()
+				if c.mapped != "" {
+					w.b.node.Settings = called(c.mapped)
+				}
 				w.fleet.Host("node-a").AddGuest(bigGuest(bigUUID, c.backing, c.devices))
 				if c.facts != nil {
 					w.fleet.Host("node-b").SetFacts(c.facts)

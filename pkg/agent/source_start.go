@@ -350,6 +350,7 @@ func (s *sourceSession) rewriteOptions() xmlrewrite.Options {
 	options := xmlrewrite.Options{}
 	if o := target.Offer; o != nil {
 		options.Offer = &v1alpha1.MigrateData{Graphics: o.Graphics, Serial: o.Serial}
+		options.Networks = o.NetworkMappings
 	}
 	if h := target.Host; h != nil {
 		options.Target = xmlrewrite.TargetFacts{

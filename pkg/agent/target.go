@@ -303,7 +303,13 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 		s.log.Error(err, "Reading the host failed; trying again", "after", retryInterval)
 		return retryInterval
 	}
-	domain, ports, err := s.receive(ctx, host)
+	settings, err := s.node.settings(ctx)
+	if err != nil {
+		s.log.Error(err, "Reading the spec of the node's Hypervisor failed; trying again", "after", retryInterval)
+		return retryInterval
+	}
+	offer := &v1alpha1.TargetOffer{NetworkMappings: migration.FillNetworks(s.lm, &settings)}
+	domain, err := s.receive(ctx, host, offer)
 	images, imagesErr := s.planImages(ctx)
 	files, filesErr := s.lookAtDiskFiles(ctx)
 	err = allOf([]error{err, imagesErr, filesErr})
@@ -321,7 +327,7 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 			section.ReadyTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
 		}
 		section.Endpoint = new(s.node.Receive.Endpoint)
-		section.Offer = s.node.Receive.offer(ports)
+		section.Offer = offer
 		section.Host = s.hostFacts(ctx, host)
 		migration.SeeTarget(section, nil, migration.Observe(domain, hypervisor.JobStats{}))
 		section.DefinedBefore = new(section.Domain.Defined)
@@ -354,9 +360,9 @@ func (s *targetSession) hostFacts(ctx context.Context, host hypervisor.HostInfo)
 	return out
 }
 
-// receive checks that the host can take the guest and reserves its ports. The
+// receive checks that the host can take the guest, and completes what it is offered. The
 // domain it returns is a definition left from earlier, or nil.
-func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo) (*hypervisor.Domain, []int32, error) {
+func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo, offer *v1alpha1.TargetOffer) (*hypervisor.Domain, error) {
 	guest, node := migration.CurrentSource(s.lm).Guest, s.node.Name
 	problems := []error{s.node.Receive.checkPaths(node, s.lm.Spec.MigrateData)}
 	if host.UUID == guest.HostUUID {
@@ -367,7 +373,7 @@ func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo) (
 	defer s.node.ports.survey()()
 	guests, err := s.node.guests(ctx, s.lm.Status.DomainUUID)
 	if err != nil {
-		return nil, nil, fmt.Errorf("listing the guests: %w", err)
+		return nil, fmt.Errorf("listing the guests: %w", err)
 	}
 	var known *hypervisor.Domain
 	for _, d := range guests.domains {
@@ -383,9 +389,10 @@ func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo) (
 				"Another guest named %q, with the UUID %s, is defined on %s. Ask an administrator to rename or undefine it, and then create another LiveMigration", d.Name, d.UUID, node))
 		}
 	}
-	problems = append(problems, s.checkEmulator(ctx, host, guest.Emulator), s.checkFirmware(ctx, guest.Firmware), s.checkResources(ctx, guest.Resources))
+	problems = append(problems, s.checkEmulator(ctx, host, guest.Emulator), s.checkFirmware(ctx, guest.Firmware), s.checkResources(ctx, guest.Resources, offer.NetworkMappings))
 	ports, err := s.reservePorts(ctx, int(guest.SerialPorts), guests)
-	return known, ports, s.prepareSecrets(ctx, guest.Secrets, append(problems, err))
+	s.node.Receive.offerConsoles(offer, ports)
+	return known, s.prepareSecrets(ctx, guest.Secrets, append(problems, err))
 }
 
 // allOf makes one refusal of several, under the reason of the first, so that nobody has to

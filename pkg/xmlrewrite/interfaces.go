@@ -36,6 +36,7 @@ func planInterfaces(p *planner) {
 		for _, nic := range interfaces {
 			p.keepHostBoundInterface(nic, placeOf(interfacesField))
 			p.checkUnnamedTap(nic, "", false, placeOf(interfacesField))
+			p.mapNetwork(nic)
 		}
 		return
 	}

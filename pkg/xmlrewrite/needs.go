@@ -42,6 +42,9 @@ type Needs struct {
 	MemoryBytes, HugePageBytes uint64
 	// Networks are the names of libvirt's networks to which it is connected, each once.
 	Networks []string
+	// Bridges are the bridges of the host to which it is connected, and VirtualSwitches those
+	// of a virtual switch's, to which there is a virtual port; each once.
+	Bridges, VirtualSwitches []string
 	// MACAddresses are those of its interfaces, in lower case, each once.
 	MACAddresses []string
 }
@@ -101,9 +104,16 @@ func ReadNeedsOnTarget[Text ~string | ~[]byte](domainXML, other Text, data *v1al
 }
 
 func (n *Needs) readInterface(i *xmltree.Node) {
-	name := i.Child("source").Value("network")
-	if i.Value("type") == "network" && name != "" && !slices.Contains(n.Networks, name) {
-		n.Networks = append(n.Networks, name)
+	names := &n.Networks
+	kind, name := connectedTo(i)
+	switch {
+	case kind == v1alpha1.NetworkKindBridge && i.Child("virtualport") != nil:
+		names = &n.VirtualSwitches
+	case kind == v1alpha1.NetworkKindBridge:
+		names = &n.Bridges
+	}
+	if name != "" && !slices.Contains(*names, name) {
+		*names = append(*names, name)
 	}
 	mac, ok := parseMAC(i.Child("mac").Value("address"))
 	if ok && !slices.Contains(n.MACAddresses, mac) {

@@ -23,6 +23,10 @@ type Options struct {
 	// the user's migrate data is absent, and only for what cannot stay as it
 	// is. Nil offers nothing.
 	Offer *v1alpha1.MigrateData
+	// Networks says how networks and bridges are called on the target. It is used where
+	// the user's migrate data has no interfaces, and names that it does not map stay.
+	// Repeating the rewrite maps again what it has led to.
+	Networks []v1alpha1.NetworkMapping
 	// Target holds facts about the target host to check the plan against.
 	// Facts that are zero are not checked.
 	Target TargetFacts

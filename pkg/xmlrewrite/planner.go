@@ -14,6 +14,7 @@ type planner struct {
 	// data is the user's, offer the target's; neither is nil.
 	data     *v1alpha1.MigrateData
 	offer    *v1alpha1.MigrateData
+	networks []v1alpha1.NetworkMapping // The target's.
 	inactive bool
 	other    *guest // The guest's other definition, or nil.
 	target   TargetFacts
@@ -43,7 +44,7 @@ func newPlanner(domainXML string, data *v1alpha1.MigrateData, opts Options) (*pl
 	}
 	p := &planner{
 		doc: doc, domain: doc.Root,
-		data: data, offer: opts.Offer,
+		data: data, offer: opts.Offer, networks: opts.Networks,
 		inactive: opts.Inactive, target: opts.Target,
 		portsGiven: map[*xmltree.Node]int32{},
 	}

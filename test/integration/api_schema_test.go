@@ -65,7 +65,7 @@ func TestEveryRuleOfTheSchemaIsTested(t *testing.T) {
 		"status: " + progressStays, "status: " + attemptStays, "status: " + partsStay, "status.target.endpoint.address: " + badAddress,
 		"status.target.endpoint.dataAddress: " + badDataAddress,
 		"status.target.host.migrationTLS.serverName: " + badServerName,
-		"status.source.guest.secrets[]: " + oneReference, "status.source: " + revisionGoesOn, "status.target: " + revisionGoesOn}
+		"spec.networkMappings: " + bridgeNames, "status.source.guest.secrets[]: " + oneReference, "status.source: " + revisionGoesOn, "status.target: " + revisionGoesOn}
 	for _, rule := range createRules() {
 		tested = append(tested, rule.field+": "+rule.message)
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	ac "github.com/virtferry/virtferry/api/v1alpha1/applyconfiguration/api/v1alpha1"
+	"github.com/virtferry/virtferry/controllers/node"
 )
 
 // awaitPolicies waits until the admission policies are in force, which takes the
@@ -98,6 +99,24 @@ func TestAgentsWriteOnlyTheirOwnHypervisor(t *testing.T) {
 	requireDenied(t, a.client.Apply(t.Context(), ac.Hypervisor(b.node).WithLabels(map[string]string{"a": "b"}), owner), other+b.node)
 	requireDenied(t, a.client.Status().Apply(t.Context(), foreign.WithStatus(address), owner, client.ForceOwnership), other+b.node)
 	requireDenied(t, unbound(t).Status().Apply(t.Context(), ac.Hypervisor(a.node).WithStatus(address), owner), noNode)
+	// The spec is for administrators, and stays when the agent writes.
+	spec := func(to string) *ac.HypervisorApplyConfiguration {
+		mapping := ac.NetworkMapping().WithKind(v1alpha1.NetworkKindBridge).WithFrom("br0").WithTo(to)
+		return ac.Hypervisor(a.node).WithSpec(ac.HypervisorSpec().WithNetworkMappings(mapping))
+	}
+	const notTheirs = "the spec of a Hypervisor is for administrators; agents may not write it"
+	requireDenied(t, a.client.Apply(t.Context(), spec("br1"), owner), notTheirs)
+	if err := cluster.client.Apply(t.Context(), spec("br1"), client.FieldOwner("admin")); err != nil {
+		t.Fatal(err)
+	}
+	requireDenied(t, a.client.Apply(t.Context(), spec("br2"), owner, client.ForceOwnership), notTheirs)
+	if err := a.client.Status().Apply(t.Context(), ac.Hypervisor(a.node).WithStatus(address), owner); err != nil {
+		t.Error(err)
+	}
+	recorder := &node.HypervisorRecorder{Reader: a.client, Node: a.node}
+	if have, err := recorder.Settings(t.Context()); err != nil || len(have.NetworkMappings) != 1 || have.NetworkMappings[0].To != "br1" {
+		t.Errorf("the agent reads %+v, %v", have, err)
+	}
 }
 
 func TestAgentsWriteOnlyTheirOwnLease(t *testing.T) {

@@ -66,6 +66,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.GuestHugePagesApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestLoad"):
 		return &apiv1alpha1.GuestLoadApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("GuestNetwork"):
+		return &apiv1alpha1.GuestNetworkApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestResources"):
 		return &apiv1alpha1.GuestResourcesApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("HostAddress"):
@@ -128,6 +130,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.HypervisorDomainApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("HypervisorHost"):
 		return &apiv1alpha1.HypervisorHostApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HypervisorSpec"):
+		return &apiv1alpha1.HypervisorSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("HypervisorStatus"):
 		return &apiv1alpha1.HypervisorStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("InterfaceBandwidth"):
@@ -160,6 +164,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.NetworkFilterApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("NetworkInterfaceSource"):
 		return &apiv1alpha1.NetworkInterfaceSourceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("NetworkMapping"):
+		return &apiv1alpha1.NetworkMappingApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("NetworkVolumeSource"):
 		return &apiv1alpha1.NetworkVolumeSourceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Notice"):

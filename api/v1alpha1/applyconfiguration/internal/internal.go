@@ -431,9 +431,33 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: memoryBytes
       type:
         scalar: numeric
+- name: com.github.virtferry.virtferry.api.v1alpha1.GuestNetwork
+  map:
+    fields:
+    - name: kind
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.NetworkKind
+    - name: name
+      type:
+        scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.GuestResources
   map:
     fields:
+    - name: bridges
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: definedNetworks
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestNetwork
+          elementRelationship: associative
+          keys:
+          - kind
+          - name
     - name: hugePages
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestHugePages
@@ -441,6 +465,12 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
     - name: networks
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: virtualSwitches
       type:
         list:
           elementType:
@@ -819,6 +849,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: metadata
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta
+    - name: spec
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.HypervisorSpec
     - name: status
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.HypervisorStatus
@@ -906,6 +939,18 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             namedType: com.github.virtferry.virtferry.api.v1alpha1.UnreadFact
           elementRelationship: atomic
+- name: com.github.virtferry.virtferry.api.v1alpha1.HypervisorSpec
+  map:
+    fields:
+    - name: networkMappings
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.NetworkMapping
+          elementRelationship: associative
+          keys:
+          - kind
+          - from
 - name: com.github.virtferry.virtferry.api.v1alpha1.HypervisorStatus
   map:
     fields:
@@ -1444,6 +1489,20 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
     - name: portGroup
+      type:
+        scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.NetworkKind
+  scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.NetworkMapping
+  map:
+    fields:
+    - name: from
+      type:
+        scalar: string
+    - name: kind
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.NetworkKind
+    - name: to
       type:
         scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.NetworkVolumeSource
@@ -2125,6 +2184,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: graphics
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.GraphicsMigrateData
+    - name: networkMappings
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.NetworkMapping
+          elementRelationship: associative
+          keys:
+          - kind
+          - from
     - name: serial
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.SerialMigrateData

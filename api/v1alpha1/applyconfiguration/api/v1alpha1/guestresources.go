@@ -14,6 +14,14 @@ type GuestResourcesApplyConfiguration struct {
 	HugePages *GuestHugePagesApplyConfiguration `json:"hugePages,omitempty"`
 	// networks are the networks of libvirt to which it is connected.
 	Networks []string `json:"networks,omitempty"`
+	// bridges are the bridges of the host to which it is connected.
+	Bridges []string `json:"bridges,omitempty"`
+	// virtualSwitches are bridges to which it is connected by a virtual port, as those of
+	// Open vSwitch, which the kernel does not know as bridges.
+	VirtualSwitches []string `json:"virtualSwitches,omitempty"`
+	// definedNetworks are the networks and bridges that only its persistent definition names.
+	// They are mapped as the others, and nobody checks whether they are there.
+	DefinedNetworks []GuestNetworkApplyConfiguration `json:"definedNetworks,omitempty"`
 }
 
 // GuestResourcesApplyConfiguration constructs a declarative configuration of the GuestResources type for use with
@@ -44,6 +52,39 @@ func (b *GuestResourcesApplyConfiguration) WithHugePages(value *GuestHugePagesAp
 func (b *GuestResourcesApplyConfiguration) WithNetworks(values ...string) *GuestResourcesApplyConfiguration {
 	for i := range values {
 		b.Networks = append(b.Networks, values[i])
+	}
+	return b
+}
+
+// WithBridges adds the given value to the Bridges field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Bridges field.
+func (b *GuestResourcesApplyConfiguration) WithBridges(values ...string) *GuestResourcesApplyConfiguration {
+	for i := range values {
+		b.Bridges = append(b.Bridges, values[i])
+	}
+	return b
+}
+
+// WithVirtualSwitches adds the given value to the VirtualSwitches field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the VirtualSwitches field.
+func (b *GuestResourcesApplyConfiguration) WithVirtualSwitches(values ...string) *GuestResourcesApplyConfiguration {
+	for i := range values {
+		b.VirtualSwitches = append(b.VirtualSwitches, values[i])
+	}
+	return b
+}
+
+// WithDefinedNetworks adds the given value to the DefinedNetworks field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the DefinedNetworks field.
+func (b *GuestResourcesApplyConfiguration) WithDefinedNetworks(values ...*GuestNetworkApplyConfiguration) *GuestResourcesApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithDefinedNetworks")
+		}
+		b.DefinedNetworks = append(b.DefinedNetworks, *values[i])
 	}
 	return b
 }

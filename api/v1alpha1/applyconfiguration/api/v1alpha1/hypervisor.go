@@ -19,6 +19,8 @@ import (
 type HypervisorApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration    `json:""`
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`
+	// spec is what an administrator says about the node. It may be absent.
+	Spec *HypervisorSpecApplyConfiguration `json:"spec,omitempty"`
 	// status is what the node's agent and the manager observe.
 	Status *HypervisorStatusApplyConfiguration `json:"status,omitempty"`
 }
@@ -231,6 +233,14 @@ func (b *HypervisorApplyConfiguration) ensureObjectMetaApplyConfigurationExists(
 	if b.ObjectMetaApplyConfiguration == nil {
 		b.ObjectMetaApplyConfiguration = &v1.ObjectMetaApplyConfiguration{}
 	}
+}
+
+// WithSpec sets the Spec field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Spec field is set to the value of the last call.
+func (b *HypervisorApplyConfiguration) WithSpec(value *HypervisorSpecApplyConfiguration) *HypervisorApplyConfiguration {
+	b.Spec = value
+	return b
 }
 
 // WithStatus sets the Status field in the declarative configuration to the given value

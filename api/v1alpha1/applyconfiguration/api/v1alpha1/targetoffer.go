@@ -13,6 +13,8 @@ type TargetOfferApplyConfiguration struct {
 	// serial holds the address and the ports, reserved for the guest, on which its
 	// serial ports listen here.
 	Serial *SerialMigrateDataApplyConfiguration `json:"serial,omitempty"`
+	// networkMappings are those of the Hypervisor's that apply to the guest.
+	NetworkMappings []NetworkMappingApplyConfiguration `json:"networkMappings,omitempty"`
 }
 
 // TargetOfferApplyConfiguration constructs a declarative configuration of the TargetOffer type for use with
@@ -34,5 +36,18 @@ func (b *TargetOfferApplyConfiguration) WithGraphics(value *GraphicsMigrateDataA
 // If called multiple times, the Serial field is set to the value of the last call.
 func (b *TargetOfferApplyConfiguration) WithSerial(value *SerialMigrateDataApplyConfiguration) *TargetOfferApplyConfiguration {
 	b.Serial = value
+	return b
+}
+
+// WithNetworkMappings adds the given value to the NetworkMappings field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the NetworkMappings field.
+func (b *TargetOfferApplyConfiguration) WithNetworkMappings(values ...*NetworkMappingApplyConfiguration) *TargetOfferApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithNetworkMappings")
+		}
+		b.NetworkMappings = append(b.NetworkMappings, *values[i])
+	}
 	return b
 }

@@ -1,0 +1,41 @@
+package migration
+
+import (
+	"slices"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+)
+
+// What the target fills in for parts of the migrate data that the user has left out. Where the
+// user has said anything about a part, nothing is filled in.
+
+// maxNetworkMappings is how many the API takes.
+const maxNetworkMappings = 192
+
+// FillNetworks returns those mappings of the target's that are of networks and bridges of the
+// guest. A list of interfaces is complete, so with one there are none.
+func FillNetworks(lm *v1alpha1.LiveMigration, settings *v1alpha1.HypervisorSpec) []v1alpha1.NetworkMapping {
+	source := CurrentSource(lm)
+	if source == nil || source.Guest == nil || source.Guest.Resources == nil {
+		return nil
+	}
+	if data := lm.Spec.MigrateData; data != nil && data.Interfaces != nil {
+		return nil
+	}
+	var out []v1alpha1.NetworkMapping
+	for _, m := range settings.NetworkMappings {
+		if len(out) < maxNetworkMappings && m.From != m.To && namesNetwork(source.Guest.Resources, m) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+func namesNetwork(r *v1alpha1.GuestResources, m v1alpha1.NetworkMapping) bool {
+	lists := [][]string{r.Networks}
+	if m.Kind == v1alpha1.NetworkKindBridge {
+		lists = [][]string{r.Bridges, r.VirtualSwitches}
+	}
+	return slices.Contains(slices.Concat(lists...), m.From) ||
+		slices.Contains(r.DefinedNetworks, v1alpha1.GuestNetwork{Kind: m.Kind, Name: m.From})
+}
