@@ -96,6 +96,84 @@ type GuestResources struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=64
 	DefinedNetworks []GuestNetwork `json:"definedNetworks,omitempty"`
+	// pinning is what it is pinned to; absent if that is nothing, and if the migrate data give
+	// its pins on the target.
+	// +optional
+	Pinning *GuestPinning `json:"pinning,omitempty"`
+}
+
+// GuestPinning is what a guest is pinned to on the source, by the numbers that its CPUs and
+// NUMA nodes have there.
+type GuestPinning struct {
+	// vcpuPins are the pins of virtual CPUs.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=512
+	VCPUPins []GuestPin `json:"vcpuPins,omitempty"`
+	// ioThreadPins are those of I/O threads.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=128
+	IOThreadPins []GuestPin `json:"ioThreadPins,omitempty"`
+	// emulatorCPUs are what the emulator is pinned to.
+	// +optional
+	EmulatorCPUs CPUSet `json:"emulatorCPUs,omitempty"`
+	// cellBindings are the nodes that the memory of its NUMA cells is bound to.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	CellBindings []GuestCellBinding `json:"cellBindings,omitempty"`
+	// memoryNodes are those of its memory as a whole.
+	// +optional
+	MemoryNodes CPUSet `json:"memoryNodes,omitempty"`
+	// hostCells are the NUMA cells of the source to which these CPUs and nodes belong.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	HostCells []GuestHostCell `json:"hostCells,omitempty"`
+}
+
+// GuestPin is threads of a guest that are pinned to the same CPUs.
+type GuestPin struct {
+	// ids are the numbers of the threads, as a list such as 0-3,8.
+	// +required
+	IDs CPUSet `json:"ids,omitempty"`
+	// hostCPUs are the CPUs.
+	// +required
+	HostCPUs CPUSet `json:"hostCPUs,omitempty"`
+}
+
+// GuestCellBinding is a NUMA cell of a guest and the nodes that its memory is bound to.
+type GuestCellBinding struct {
+	// cell is the number of the guest's NUMA cell.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1023
+	Cell int32 `json:"cell"`
+	// hostNodes are the nodes.
+	// +required
+	HostNodes CPUSet `json:"hostNodes,omitempty"`
+	// hugePages is in how many huge pages it is.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	HugePages int64 `json:"hugePages,omitempty"`
+}
+
+// GuestHostCell is what a guest uses of a NUMA cell of its host.
+type GuestHostCell struct {
+	// id is libvirt's number of the cell.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=65535
+	ID int32 `json:"id"`
+	// cpus are CPUs of the cell to which the guest is pinned.
+	// +optional
+	CPUs CPUSet `json:"cpus,omitempty"`
+	// cores are those of them that are threads of one core, if it has several.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=256
+	Cores []CPUSet `json:"cores,omitempty"`
 }
 
 // GuestNetwork is a network or bridge that a guest's definition names.

@@ -71,8 +71,8 @@ type MigrateData struct {
 	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*)?$`
 	SharedCPUSet *string `json:"sharedCPUSet,omitempty"`
 
-	// numa says which of the target's CPUs and NUMA nodes take the place of
-	// those the guest is pinned to.
+	// numa says which of the target's CPUs and NUMA nodes take the place of those the guest
+	// is pinned to. Absent has the target's agent choose some that are free.
 	// +optional
 	NUMA *NUMAMigrateData `json:"numa,omitempty"`
 

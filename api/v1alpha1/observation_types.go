@@ -126,6 +126,9 @@ const (
 	BlockerMemoryInsufficient BlockerCode = "MemoryInsufficient"
 	// BlockerHugePagesInsufficient: the target has not enough huge pages of the size free.
 	BlockerHugePagesInsufficient BlockerCode = "HugePagesInsufficient"
+	// BlockerCPUsInsufficient: the target has not enough CPUs, to which no other guest is
+	// pinned, for a guest that is pinned, or not in as few NUMA cells.
+	BlockerCPUsInsufficient BlockerCode = "CPUsInsufficient"
 	// BlockerNetworkMissing and BlockerNetworkInactive: a network of the guest is not there on
 	// the target, or not started.
 	BlockerNetworkMissing  BlockerCode = "NetworkMissing"

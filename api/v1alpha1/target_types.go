@@ -48,6 +48,10 @@ type TargetOffer struct {
 	// serial ports listen here.
 	// +optional
 	Serial *SerialMigrateData `json:"serial,omitempty"`
+	// numa holds the CPUs and NUMA nodes of this host, claimed for the guest, that take the
+	// place of those it is pinned to.
+	// +optional
+	NUMA *TargetPins `json:"numa,omitempty"`
 	// networkMappings are those of the Hypervisor's that apply to the guest.
 	// +optional
 	// +listType=map
@@ -55,6 +59,35 @@ type TargetOffer struct {
 	// +listMapKey=from
 	// +kubebuilder:validation:MaxItems=192
 	NetworkMappings []NetworkMapping `json:"networkMappings,omitempty"`
+}
+
+// TargetPins are CPUs and NUMA nodes of the target that take the place of those a guest is
+// pinned to.
+type TargetPins struct {
+	// vcpuPins are those of the guest's virtual CPUs.
+	// +optional
+	// +listType=map
+	// +listMapKey=vcpu
+	// +kubebuilder:validation:MaxItems=4096
+	VCPUPins []VCPUPin `json:"vcpuPins,omitempty"`
+	// emulatorPin is that of its emulator.
+	// +optional
+	EmulatorPin CPUSet `json:"emulatorPin,omitempty"`
+	// ioThreadPins are those of its I/O threads.
+	// +optional
+	// +listType=map
+	// +listMapKey=ioThread
+	// +kubebuilder:validation:MaxItems=1024
+	IOThreadPins []IOThreadPin `json:"ioThreadPins,omitempty"`
+	// cellPins are the nodes of its NUMA cells.
+	// +optional
+	// +listType=map
+	// +listMapKey=cell
+	// +kubebuilder:validation:MaxItems=256
+	CellPins []CellPin `json:"cellPins,omitempty"`
+	// memoryNodes are the nodes of its memory as a whole.
+	// +optional
+	MemoryNodes CPUSet `json:"memoryNodes,omitempty"`
 }
 
 // TargetHost describes the target's host. What is not known is left out, and is not

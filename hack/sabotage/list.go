@@ -89,10 +89,10 @@ func startSabotages() []sabotage {
 func placeSabotages() []sabotage {
 	return []sabotage{
 		{"ports", "a port is promised to two guests", []change{{
-			"pkg/agent/ports.go", "used[port] = used[port] || other != uid", "used[port] = used[port] || other == \"\"",
+			"pkg/agent/promises.go", "used[thing] = used[thing] || other != uid", "used[thing] = used[thing] || other == *new(types.UID)",
 		}}},
 		{"ports-there", "a port is promised that a guest of the target has", []change{{
-			"pkg/agent/target.go", "\tfor _, d := range guests.domains {\n\t\tif !d.Active() {\n\t\t\tcontinue\n\t\t}\n", "\tfor _, d := range guests.domains {\n\t\tif d.UUID != \"\" {\n\t\t\tcontinue\n\t\t}\n",
+			"pkg/agent/hostuses.go", "\tfor _, d := range guests.domains {\n\t\tif !d.Active() {\n\t\t\tcontinue\n\t\t}\n", "\tfor _, d := range guests.domains {\n\t\tif d.UUID != \"\" {\n\t\t\tcontinue\n\t\t}\n",
 		}}},
 		{"memory", "memory is promised to two guests", []change{{
 			"pkg/agent/resources.go", "\t\tif other != uid {\n\t\t\tothers = append", "\t\tif other == \"\" {\n\t\t\tothers = append",

@@ -34,7 +34,7 @@ func TestWhatAGuestWillStillTake(t *testing.T) {
 			func(lm *v1alpha1.LiveMigration) { lm.Status.Target.Domain = &v1alpha1.DomainObservation{ID: 1} },
 			claim{memoryBytes: 1 << 30},
 		},
-		"a part has come":      {func(lm *v1alpha1.LiveMigration) { lm.Status.Progress = remaining(1<<30, 1<<20) }, claim{1 << 20, pages}},
+		"a part has come":      {func(lm *v1alpha1.LiveMigration) { lm.Status.Progress = remaining(1<<30, 1<<20) }, claim{memoryBytes: 1 << 20, hugePages: pages}},
 		"more is left":         {func(lm *v1alpha1.LiveMigration) { lm.Status.Progress = remaining(4<<30, 2<<30) }, all},
 		"nothing is known yet": {func(lm *v1alpha1.LiveMigration) { lm.Status.Progress = remaining(0, 0) }, all},
 		"no memory is told of": {func(lm *v1alpha1.LiveMigration) { lm.Status.Progress = &v1alpha1.ProgressStatus{} }, all},

@@ -33,6 +33,7 @@ func NewLoans(node *Node) *Loans {
 // releaseTarget ends what the node has promised to a guest that was to come.
 func (n *Node) releaseTarget(uid types.UID) {
 	n.ports.release(uid)
+	n.parts.release(uid)
 	n.claims.set(uid, claim{})
 	n.space.release(uid)
 	select {

@@ -36,6 +36,8 @@ type Node struct {
 	Settings func(context.Context) (v1alpha1.HypervisorSpec, error)
 
 	ports  portPool
+	parts  promises[hostPart]
+	uses   hostUses
 	claims claims
 	// certificateEnds are those that were read last; nil before.
 	certificateEnds atomic.Pointer[[]CertificateEnd]
@@ -150,6 +152,7 @@ func (n *Node) settings(ctx context.Context) (v1alpha1.HypervisorSpec, error) {
 // keepPromises restores what an object tells of that its guest was promised.
 func (n *Node) keepPromises(lm *v1alpha1.LiveMigration) {
 	n.keepPorts(lm)
+	n.keepParts(lm)
 	n.keepClaim(lm)
 	n.space.note(lm, migration.CurrentTarget(lm))
 }

@@ -44,7 +44,7 @@ func TestASourceClaimsNoMoreThanWasChecked(t *testing.T) {
 		n.keepClaim(lm)
 		n.space.note(lm, lm.Status.Target)
 	}
-	if got, want := n.claims.taken["one"], (claim{1 << 30, v1alpha1.GuestHugePages{SizeBytes: 2 << 20, Count: 8}}); got != want {
+	if got, want := n.claims.taken["one"], (claim{memoryBytes: 1 << 30, hugePages: v1alpha1.GuestHugePages{SizeBytes: 2 << 20, Count: 8}}); got != want {
 		t.Errorf("it claims %+v, want %+v", got, want)
 	}
 	if got := n.space.promised["one"]["/images"]; got != 1<<30 {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite"
 )
 
 // TestPortsArePromisedOnce: no two guests that are on their way get the same port, nor one
@@ -103,12 +104,12 @@ func TestPortsOfGuestsThatAreGoneAreForgotten(t *testing.T) {
 		const staying = "22222222-2222-4222-8222-222222222222"
 		w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", LiveXML: console})
 		w.fleet.Host("node-b").AddGuest(fake.Guest{UUID: staying, Name: "db", LiveXML: hypervisor.DomainXML(strings.ReplaceAll(console, guestUUID, staying))})
-		w.b.node.ports.note("a guest that is gone", []int32{10000})
+		w.b.node.uses.note("a guest that is gone", xmlrewrite.HostUse{Ports: []int32{10000}})
 		w.settle(w.migrate(guestUUID))
-		if got := w.b.node.ports.lastOf("a guest that is gone"); got != nil {
+		if got := w.b.node.uses.lastOf("a guest that is gone").Ports; got != nil {
 			t.Errorf("its ports are still known: %v", got)
 		}
-		if got := w.b.node.ports.lastOf(staying); !slices.Equal(got, []int32{2002}) {
+		if got := w.b.node.uses.lastOf(staying).Ports; !slices.Equal(got, []int32{2002}) {
 			t.Errorf("of a guest that is there, the ports are %v", got)
 		}
 	})
@@ -124,7 +125,7 @@ func TestAPortOfTheHostsOwnIsPassedOver(t *testing.T) {
 				}
 			}
 			s := &targetSession{node: w.b.node, hv: w.fleet.Host("node-b"), log: w.b.node.Log, lm: objectNamed("a")}
-			ports, err := s.reservePorts(t.Context(), 1, listing{})
+			ports, err := s.reservePorts(t.Context(), 1, nil)
 			if want := map[bool]int32{false: 10000, true: 10001}[sees]; err != nil || len(ports) != 1 || ports[0] != want {
 				t.Errorf("the agent sees it: %t, and promises %v, %v", sees, ports, err)
 			}

@@ -112,6 +112,8 @@ type claims struct {
 type claim struct {
 	memoryBytes int64
 	hugePages   v1alpha1.GuestHugePages
+	// cells are those of the pages that have to be in a certain cell.
+	cells cellPages
 }
 
 // set notes what a guest will take; nothing, of one that is there or will not come. It is never
@@ -126,8 +128,36 @@ func (c *claims) set(uid types.UID, what claim) {
 		case what.hugePages.SizeBytes != before.hugePages.SizeBytes, what.hugePages.Count > before.hugePages.Count:
 			what.hugePages = before.hugePages
 		}
+		for cell := range what.cells {
+			what.cells[cell] = min(what.cells[cell], before.cells[cell])
+		}
 	}
 	c.put(uid, what)
+}
+
+// place notes in which cells the pages of a claim are to be.
+func (c *claims) place(uid types.UID, cells cellPages) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if what, known := c.taken[uid]; known {
+		what.cells = cells
+		c.taken[uid] = what
+	}
+}
+
+// cellPages are the pages of a size that others will take, by their cells.
+func (c *claims) cellPages(uid types.UID, size int64) cellPages {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out cellPages
+	for other, what := range c.taken {
+		for cell, pages := range what.cells {
+			if other != uid && what.hugePages.SizeBytes == size {
+				out[cell] += min(pages, v1alpha1.MaxInteger-out[cell])
+			}
+		}
+	}
+	return out
 }
 
 func (c *claims) put(uid types.UID, what claim) {
@@ -176,6 +206,7 @@ func claimOf(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, target *
 	out := claim{memoryBytes: r.MemoryBytes}
 	if r.HugePages != nil && (target.Domain == nil || target.Domain.ID == 0) {
 		out.hugePages = *r.HugePages // QEMU takes all of them before anything arrives.
+		out.cells = cellPagesOf(lm, target.Offer)
 	}
 	if p := lm.Status.Progress; p != nil && p.Memory != nil && p.Memory.TotalBytes > 0 {
 		out.memoryBytes = min(out.memoryBytes, p.Memory.RemainingBytes)

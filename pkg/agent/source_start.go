@@ -116,10 +116,14 @@ func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, [
 	}
 	interfaces, interfacesErr := s.hostInterfacesOf(definitions)
 	problems = append(problems, interfacesErr)
+	resources, err := s.resourcesOf(ctx, definitions)
+	if err != nil {
+		return nil, nil, err
+	}
 	disks, files, markers, err := s.disksOf(ctx, definitions)
 	return &v1alpha1.GuestFacts{
 		Name: seen.domain.Name, HostUUID: host.UUID, SerialPorts: int32(ports), Secrets: secrets, Emulator: emulator, Firmware: firmware,
-		MACAddresses: macs, HostInterfaces: interfaces, Resources: resourcesOf(definitions, s.lm.Spec.MigrateData), Disks: disks, DiskFiles: files,
+		MACAddresses: macs, HostInterfaces: interfaces, Resources: resources, Disks: disks, DiskFiles: files,
 	}, markers, allOf(append(problems, err))
 }
 
@@ -349,7 +353,7 @@ func (s *sourceSession) rewriteOptions() xmlrewrite.Options {
 	target := migration.CurrentTarget(s.lm)
 	options := xmlrewrite.Options{}
 	if o := target.Offer; o != nil {
-		options.Offer = &v1alpha1.MigrateData{Graphics: o.Graphics, Serial: o.Serial}
+		options.Offer = &v1alpha1.MigrateData{Graphics: o.Graphics, Serial: o.Serial, NUMA: migration.MigratePins(o.NUMA)}
 		options.Networks = o.NetworkMappings
 	}
 	if h := target.Host; h != nil {

@@ -84,6 +84,7 @@ func (s *targetSession) refreshFacts() bool {
 		s.section = migration.CurrentTarget(lm).DeepCopy()
 		s.maybeMade = s.section != nil // By another process.
 		s.node.keepPorts(lm)
+		s.node.keepParts(lm)
 	}
 	s.node.keepClaim(lm)
 	if s.section != nil {
@@ -371,6 +372,7 @@ func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo, o
 			s.lm.Status.SourceNode, node, host.UUID))
 	}
 	defer s.node.ports.survey()()
+	defer s.node.parts.survey()()
 	guests, err := s.node.guests(ctx, s.lm.Status.DomainUUID)
 	if err != nil {
 		return nil, fmt.Errorf("listing the guests: %w", err)
@@ -389,10 +391,23 @@ func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo, o
 				"Another guest named %q, with the UUID %s, is defined on %s. Ask an administrator to rename or undefine it, and then create another LiveMigration", d.Name, d.UUID, node))
 		}
 	}
-	problems = append(problems, s.checkEmulator(ctx, host, guest.Emulator), s.checkFirmware(ctx, guest.Firmware), s.checkResources(ctx, guest.Resources, offer.NetworkMappings))
-	ports, err := s.reservePorts(ctx, int(guest.SerialPorts), guests)
+	problems = append(problems, s.checkEmulator(ctx, host, guest.Emulator), s.checkFirmware(ctx, guest.Firmware), s.checkResources(ctx, guest.Resources, offer.NetworkMappings),
+		s.giveParts(ctx, int(guest.SerialPorts), guests, offer))
+	return known, s.prepareSecrets(ctx, guest.Secrets, problems)
+}
+
+// giveParts completes an offer by what no other guest of the host has.
+func (s *targetSession) giveParts(ctx context.Context, serialPorts int, guests listing, offer *v1alpha1.TargetOffer) error {
+	var uses []xmlrewrite.HostUse
+	if serialPorts > 0 || s.fillsParts() {
+		var err error
+		if uses, err = s.survey(ctx, guests); err != nil {
+			return err
+		}
+	}
+	ports, err := s.reservePorts(ctx, serialPorts, uses)
 	s.node.Receive.offerConsoles(offer, ports)
-	return known, s.prepareSecrets(ctx, guest.Secrets, append(problems, err))
+	return allOf([]error{err, s.fill(ctx, uses, offer)})
 }
 
 // allOf makes one refusal of several, under the reason of the first, so that nobody has to
@@ -420,10 +435,8 @@ func allOf(problems []error) error {
 	return all
 }
 
-// reservePorts picks TCP ports that neither a guest nor anything else on this host has. Of a
-// guest that libvirt does not answer for, they are the last that are known: a port that is
-// taken after all makes the migration fail before anything has happened to its guest.
-func (s *targetSession) reservePorts(ctx context.Context, n int, guests listing) ([]int32, error) {
+// reservePorts picks TCP ports that neither a guest nor anything else on this host has.
+func (s *targetSession) reservePorts(ctx context.Context, n int, uses []xmlrewrite.HostUse) ([]int32, error) {
 	if n == 0 {
 		return nil, nil
 	}
@@ -433,16 +446,8 @@ func (s *targetSession) reservePorts(ctx context.Context, n int, guests listing)
 			used[m.To] = true
 		}
 	}
-	s.node.ports.forgetOthers(guests.domains)
-	for _, d := range guests.domains {
-		if !d.Active() {
-			continue
-		}
-		ports, err := s.portsOf(ctx, d, guests.stuck[d.UUID])
-		if err != nil {
-			return nil, err
-		}
-		for _, port := range ports {
+	for _, use := range uses {
+		for _, port := range use.Ports {
 			used[port] = true
 		}
 	}
@@ -456,28 +461,5 @@ func (s *targetSession) reservePorts(ctx context.Context, n int, guests listing)
 	if err != nil {
 		return nil, refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerPortsExhausted, "On %s, %s. Ask an administrator to extend the agent's --serial-ports, and then create another LiveMigration", s.node.Name, err)
 	}
-	return ports, nil
-}
-
-// portsOf reads on which TCP ports a guest listens. One that holds libvirt up is not asked.
-func (s *targetSession) portsOf(ctx context.Context, d hypervisor.Domain, stuck bool) ([]int32, error) {
-	if stuck {
-		return s.node.ports.lastOf(d.UUID), nil
-	}
-	xml, err := s.hv.DomainXML(ctx, d.UUID, hypervisor.XMLMigratable)
-	switch {
-	case hypervisor.IsNoDomain(err):
-		return nil, nil
-	case hypervisor.KindOf(err) == hypervisor.KindTimeout:
-		s.log.Info("libvirt does not answer for a guest; its ports are taken to be the last that are known", "guest", d.UUID)
-		return s.node.ports.lastOf(d.UUID), nil
-	case err != nil:
-		return nil, fmt.Errorf("reading the definition of the guest %s: %w", d.Name, err)
-	}
-	ports, err := xmlrewrite.ListenPorts([]byte(xml))
-	if err != nil {
-		return nil, fmt.Errorf("reading the ports of the guest %s: %w", d.Name, err)
-	}
-	s.node.ports.note(d.UUID, ports)
 	return ports, nil
 }

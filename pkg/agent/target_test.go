@@ -16,6 +16,7 @@ import (
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite"
 )
 
 // onTarget runs a test in a bubble, with a target's session whose reports nobody writes.
@@ -124,11 +125,11 @@ func TestWhichPortsAreFree(t *testing.T) {
 			s.lm.Spec.MigrateData = &v1alpha1.MigrateData{PortMappings: []v1alpha1.PortMapping{{From: 1, To: 10001}}}
 		}, []int32{10002, 10003}, false, ""},
 		"beside one that does not answer": {2, func(s *targetSession, h *fake.Host, _ *listing) {
-			s.node.ports.note(other, []int32{10002})
+			s.node.uses.note(other, xmlrewrite.HostUse{Ports: []int32{10002}})
 			h.FailNext(fake.MethodDomainXML, fake.Error(hypervisor.KindTimeout, "no answer"))
 		}, []int32{10000, 10001}, false, ""},
 		"beside one that is known not to answer": {3, func(s *targetSession, _ *fake.Host, g *listing) {
-			s.node.ports.note(other, []int32{10002})
+			s.node.uses.note(other, xmlrewrite.HostUse{Ports: []int32{10002}})
 			g.stuck = map[string]bool{other: true}
 		}, []int32{10000, 10001, 10003}, false, ""},
 		"beside one that cannot be read": {2, func(_ *targetSession, h *fake.Host, _ *listing) {
@@ -136,7 +137,7 @@ func TestWhichPortsAreFree(t *testing.T) {
 		}, nil, true, "reading the definition of the guest db"},
 		"beside one that makes no sense": {2, func(_ *targetSession, h *fake.Host, _ *listing) {
 			h.AddGuest(fake.Guest{UUID: other, Name: "db", LiveXML: "<domain"})
-		}, nil, true, "reading the ports of the guest db"},
+		}, nil, true, "reading what the guest db has of the host"},
 		"too few": {4, func(*targetSession, *fake.Host, *listing) {}, nil, true, "extend the agent's --serial-ports"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -144,7 +145,11 @@ func TestWhichPortsAreFree(t *testing.T) {
 				host.AddGuest(fake.Guest{UUID: other, Name: "db", LiveXML: listening})
 				there := listing{domains: slices.Clone(guests.domains)}
 				c.change(s, host, &there)
-				got, err := s.reservePorts(ctx, c.n, there)
+				uses, err := s.survey(ctx, there)
+				var got []int32
+				if err == nil {
+					got, err = s.reservePorts(ctx, c.n, uses)
+				}
 				if !slices.Equal(got, c.want) || (err != nil) != c.fails || err != nil && !strings.Contains(err.Error(), c.says) {
 					t.Errorf("got %v, %v; want %v and %q", got, err, c.want, c.says)
 				}
@@ -159,13 +164,13 @@ func TestPortsOfAGuestAreRemembered(t *testing.T) {
 	onTarget(t, func(ctx context.Context, s *targetSession, host *fake.Host) {
 		host.AddGuest(fake.Guest{UUID: other, Name: "db", LiveXML: "<domain><devices><serial type='tcp'><source mode='bind' service='10002'/></serial></devices></domain>"})
 		guest := hypervisor.Domain{UUID: other, Name: "db", State: hypervisor.StateRunning}
-		s.node.ports.note(guestUUID, []int32{10001})
+		s.node.uses.note(guestUUID, xmlrewrite.HostUse{Ports: []int32{10001}})
 		for _, stuck := range []bool{false, true} {
-			if got, err := s.portsOf(ctx, guest, stuck); err != nil || !slices.Equal(got, []int32{10002}) {
+			if got, err := s.useOf(ctx, guest, stuck); err != nil || !slices.Equal(got.Ports, []int32{10002}) {
 				t.Errorf("stuck %t: got %v, %v", stuck, got, err)
 			}
 		}
-		if got := s.node.ports.lastOf(guestUUID); !slices.Equal(got, []int32{10001}) {
+		if got := s.node.uses.lastOf(guestUUID).Ports; !slices.Equal(got, []int32{10001}) {
 			t.Errorf("those of another are %v", got)
 		}
 	})

@@ -81,7 +81,11 @@ type Cell struct {
 	ID          int
 	MemoryBytes uint64
 	CPUs        []int
-	HugePages   []HugePages
+	// Offline are those of the CPUs that cannot be used, and Cores the threads of each core of
+	// the others.
+	Offline   []int
+	Cores     [][]int
+	HugePages []HugePages
 }
 
 // HugePages are a cell's pages of one size.

@@ -118,8 +118,8 @@ func (p *planner) addPin(l *pinList, i, id int, text, valueField, targetHas stri
 	l.pins = append(l.pins, pin{id: id, set: set})
 }
 
-// applyPins writes the pins: those that the guest has must all be covered,
-// those that it does not have yet are created by the function given.
+// applyPins writes the pins: those that the guest has must all be covered, those that it
+// does not have yet are created by the function given if it is the user who wants them.
 func (p *planner) applyPins(parent *xmltree.Node, l *pinList, create func(*pin)) {
 	for c := parent.Child(l.element); c != nil; c = c.NextSame() {
 		id, err := strconv.Atoi(c.Value(l.key))
@@ -139,7 +139,7 @@ func (p *planner) applyPins(parent *xmltree.Node, l *pinList, create func(*pin))
 		}
 	}
 	for i := range l.pins {
-		if want := &l.pins[i]; !want.done && want.set != nil {
+		if want := &l.pins[i]; !want.done && want.set != nil && p.data.NUMA != nil {
 			create(want)
 		}
 	}
@@ -183,7 +183,7 @@ func (p *planner) pinEmulator(cputune *xmltree.Node, want *v1alpha1.NUMAMigrateD
 	case !ok:
 	case have != nil:
 		setNumbers(have, "cpuset", set)
-	default:
+	case p.data.NUMA != nil:
 		p.addTuning(xmltree.NewElem("emulatorpin", "cpuset", set.String()))
 	}
 	return set

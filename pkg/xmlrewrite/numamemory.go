@@ -72,7 +72,7 @@ func (p *planner) bindWholeMemory(memory *xmltree.Node, want *v1alpha1.NUMAMigra
 		return
 	}
 	switch {
-	case want.MemoryNodes == nil, p.hasDeviceWithoutCell(): // They are for the device alone.
+	case want.MemoryNodes == nil, p.data.NUMA == nil, p.hasDeviceWithoutCell(): // They are for the device alone.
 	case memory == nil:
 		p.addMemoryBinding(xmltree.NewElem("memory", "mode", "strict", "nodeset", set.String()))
 	case memory.Value("placement") == "auto":

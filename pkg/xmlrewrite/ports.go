@@ -6,13 +6,8 @@ import (
 	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
 )
 
-// ListenPorts returns the TCP ports on which character devices of the guest listen
-// on its host. The error is [Problems].
-func ListenPorts[Text ~string | ~[]byte](domainXML Text) ([]int32, error) {
-	doc, err := parseGuest(domainXML)
-	if err != nil {
-		return nil, err
-	}
+// listenPorts returns the TCP ports on which character devices of the guest listen on its host.
+func listenPorts(doc *guest) []int32 {
 	var sources []*xmltree.Node
 	for _, l := range serialListeners(doc) {
 		sources = append(sources, l.source)
@@ -30,5 +25,5 @@ func ListenPorts[Text ~string | ~[]byte](domainXML Text) ([]int32, error) {
 			ports = append(ports, int32(port))
 		}
 	}
-	return ports, nil
+	return ports
 }

@@ -15,11 +15,11 @@ func TestListenPorts(t *testing.T) {
 <channel type='tcp'><source mode='bind' host='192.0.2.1' service='telnet'/></channel>
 <parallel type='tcp'><source mode='bind' host='192.0.2.1' service='65535'/></parallel>
 </devices></domain>`
-	got, err := ListenPorts([]byte(guest))
-	if err != nil || !slices.Equal(got, []int32{10001, 10003, 10004, 65535}) {
-		t.Errorf("ListenPorts() = %v, %v; want the ports of all that listen on TCP", got, err)
+	use, err := ReadHostUse([]byte(guest))
+	if got := use.Ports; err != nil || !slices.Equal(got, []int32{10001, 10003, 10004, 65535}) {
+		t.Errorf("the ports are %v, %v; want the ports of all that listen on TCP", got, err)
 	}
-	if _, err := ListenPorts([]byte("<domain")); err == nil {
-		t.Error("ListenPorts() of what is no XML must fail")
+	if _, err := ReadHostUse([]byte("<domain")); err == nil {
+		t.Error("what is no XML can be read")
 	}
 }

@@ -81,7 +81,7 @@ func (p *planner) fullyPinned(vcpu *xmltree.Node) bool {
 			mark(id)
 		}
 	}
-	if numa := p.numa(); numa != nil {
+	if numa := p.data.NUMA; numa != nil {
 		for _, pin := range numa.VCPUPins {
 			mark(int(pin.VCPU))
 		}

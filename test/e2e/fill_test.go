@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -60,5 +61,47 @@ func TestABridgeHasAnotherNameOnTheTarget(t *testing.T) {
 		if err != nil || strings.Contains(text, bridge) || !strings.Contains(text, "bridge='"+lab.LocalBridge+"'") {
 			t.Errorf("%v: the guest is not on the bridge %s, %v", form, lab.LocalBridge, err)
 		}
+	}
+}
+
+// TestAPinnedGuestGetsCPUsThatAreFree: each guest that comes has one of the target's for itself,
+// and one for which there is none stays.
+func TestAPinnedGuestGetsCPUsThatAreFree(t *testing.T) {
+	hv := &v1alpha1.Hypervisor{}
+	if err := env.client.Get(t.Context(), client.ObjectKey{Name: env.b.Name()}, hv); err != nil {
+		t.Fatal(err)
+	}
+	cpus := int(*hv.Status.Host.CPU.CPUCount)
+	if cpus > 4 {
+		t.Skipf("the machine has %d CPUs, for which it takes as many guests", cpus)
+	}
+	had := map[string]bool{}
+	for i := range cpus + 1 {
+		g := env.startGuest(t, env.a, lab.GuestConfig{Name: fmt.Sprintf("pinned-%d", i), Persistent: true})
+		if _, err := env.a.Virsh(t.Context(), "vcpupin", g.Name(), "0", "0", "--live", "--config"); err != nil {
+			t.Fatal(err)
+		}
+		lm := env.awaitFinished(t, env.migrate(t, v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: env.b.Name()}))
+		if i == cpus {
+			if p := lm.Status.Target.Problem; p == nil || len(p.Blockers) != 1 || p.Blockers[0].Code != v1alpha1.BlockerCPUsInsufficient {
+				t.Errorf("the problem is %+v", p)
+			}
+			env.requireOn(t, g, env.a)
+			return
+		}
+		if lm.Status.Phase != v1alpha1.PhaseSucceeded || lm.Status.Target.Offer.NUMA == nil || len(lm.Status.Target.Offer.NUMA.VCPUPins) != 1 {
+			t.Fatalf("the end is %s with %+v: %s", lm.Status.Phase, lm.Status.Target, lm.Status.Conditions[0].Message)
+		}
+		cpu := string(lm.Status.Target.Offer.NUMA.VCPUPins[0].HostCPUs)
+		if had[cpu] {
+			t.Errorf("the CPU %s is given to two guests", cpu)
+		}
+		had[cpu] = true
+		for _, form := range [][]string{{"dumpxml"}, {"dumpxml", "--inactive"}} {
+			if text, err := env.b.Virsh(t.Context(), append(form, g.Name())...); err != nil || !strings.Contains(text, "<vcpupin vcpu='0' cpuset='"+cpu+"'/>") {
+				t.Errorf("%v: the guest is not pinned to %s, %v", form, cpu, err)
+			}
+		}
+		env.requireOn(t, g, env.b)
 	}
 }

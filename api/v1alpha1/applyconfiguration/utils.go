@@ -52,6 +52,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.GraphicsMigrateDataApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestAgentOptions"):
 		return &apiv1alpha1.GuestAgentOptionsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("GuestCellBinding"):
+		return &apiv1alpha1.GuestCellBindingApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestClock"):
 		return &apiv1alpha1.GuestClockApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestDisk"):
@@ -62,12 +64,18 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.GuestFactsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestFirmware"):
 		return &apiv1alpha1.GuestFirmwareApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("GuestHostCell"):
+		return &apiv1alpha1.GuestHostCellApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestHugePages"):
 		return &apiv1alpha1.GuestHugePagesApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestLoad"):
 		return &apiv1alpha1.GuestLoadApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestNetwork"):
 		return &apiv1alpha1.GuestNetworkApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("GuestPin"):
+		return &apiv1alpha1.GuestPinApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("GuestPinning"):
+		return &apiv1alpha1.GuestPinningApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestResources"):
 		return &apiv1alpha1.GuestResourcesApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("HostAddress"):
@@ -242,6 +250,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.TargetImageApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TargetOffer"):
 		return &apiv1alpha1.TargetOfferApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("TargetPins"):
+		return &apiv1alpha1.TargetPinsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TargetStatus"):
 		return &apiv1alpha1.TargetStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TransferOptions"):

@@ -84,10 +84,7 @@ func cell(c libvirtxml.CapsHostNUMACell) hypervisor.Cell {
 		out.MemoryBytes = inBytes(c.Memory.Size, c.Memory.Unit)
 	}
 	if c.CPUS != nil {
-		for _, cpu := range c.CPUS.CPUs {
-			out.CPUs = append(out.CPUs, cpu.ID)
-		}
-		slices.Sort(out.CPUs)
+		readCores(&out, c.CPUS.CPUs)
 	}
 	for _, p := range c.PageInfo {
 		if p.Size > 0 {
@@ -97,6 +94,47 @@ func cell(c libvirtxml.CapsHostNUMACell) hypervisor.Cell {
 	slices.SortFunc(out.HugePages, func(a, b hypervisor.HugePages) int { return cmp.Compare(a.SizeBytes, b.SizeBytes) })
 	if len(out.HugePages) > 0 {
 		out.HugePages = out.HugePages[1:] // The smallest are ordinary.
+	}
+	return out
+}
+
+// readCores reads the CPUs of a cell. Libvirt tells of those that are online with which other
+// threads they are on a core; where it tells of none, it does not know the host's topology.
+func readCores(cell *hypervisor.Cell, cpus []libvirtxml.CapsHostNUMACPU) {
+	known := map[string]bool{}
+	for _, cpu := range cpus {
+		cell.CPUs = append(cell.CPUs, cpu.ID)
+		switch {
+		case cpu.Siblings == "":
+			cell.Offline = append(cell.Offline, cpu.ID)
+		case !known[cpu.Siblings]:
+			known[cpu.Siblings] = true
+			cell.Cores = append(cell.Cores, cpuNumbers(cpu.Siblings))
+		}
+	}
+	slices.Sort(cell.CPUs)
+	slices.Sort(cell.Offline)
+	if len(cell.Cores) == 0 {
+		cell.Offline = nil
+	}
+}
+
+// cpuNumbers reads a list of CPUs as in 0-3,8; nil if it makes no sense.
+func cpuNumbers(text string) []int {
+	var out []int
+	for part := range strings.SplitSeq(text, ",") {
+		first, last, isRange := strings.Cut(part, "-")
+		if !isRange {
+			last = first
+		}
+		low, errLow := strconv.ParseUint(first, 10, 13)
+		high, errHigh := strconv.ParseUint(last, 10, 13)
+		if errLow != nil || errHigh != nil {
+			return nil
+		}
+		for n := low; n <= high; n++ {
+			out = append(out, int(n))
+		}
 	}
 	return out
 }

@@ -34,7 +34,7 @@ func TestRecordedCapabilities(t *testing.T) {
 	if c := got.CPU; c.Architecture != "x86_64" || c.Model != "kvm64" || c.Vendor != "AMD" || len(c.Features) != 62 || !slices.Contains(c.Features, "avx512f") {
 		t.Errorf("the CPU is %+v", c)
 	}
-	wantCells := []hypervisor.Cell{{MemoryBytes: 17393440 << 10, CPUs: []int{0, 1}, HugePages: []hypervisor.HugePages{{SizeBytes: 2 << 20}}}}
+	wantCells := []hypervisor.Cell{{MemoryBytes: 17393440 << 10, CPUs: []int{0, 1}, Cores: [][]int{{0}, {1}}, HugePages: []hypervisor.HugePages{{SizeBytes: 2 << 20}}}}
 	if diff := cmp.Diff(wantCells, got.Cells); diff != "" {
 		t.Errorf("the cells differ (-want +got):\n%s", diff)
 	}
@@ -252,5 +252,29 @@ func TestAPartOfLibvirtThatIsGone(t *testing.T) {
 	other := lv.Error{Code: lv.ERR_NO_SUPPORT, Message: "not supported"}
 	if stale, err = ofPart(other); stale || !errors.Is(err, other) {
 		t.Errorf("got %v, %v", stale, err)
+	}
+}
+
+// TestCoresOfACell are those of CPUs that are online.
+func TestCoresOfACell(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		cpus           string
+		cores          [][]int
+		offline, wants []int
+	}{
+		"two of two threads":       {"<cpu id='0' siblings='0,2'/><cpu id='2' siblings='0,2'/><cpu id='1' siblings='1,3'/><cpu id='3' siblings='1,3'/>", [][]int{{0, 2}, {1, 3}}, nil, []int{0, 1, 2, 3}},
+		"one that is offline":      {"<cpu id='0' siblings='0-1'/><cpu id='1' siblings='0-1'/><cpu id='2'/>", [][]int{{0, 1}}, []int{2}, []int{0, 1, 2}},
+		"no topology":              {"<cpu id='0'/><cpu id='1'/>", nil, nil, []int{0, 1}},
+		"siblings without meaning": {"<cpu id='0' siblings='x'/>", [][]int{nil}, nil, []int{0}},
+	} {
+		got, err := parseCapabilities("<capabilities><host><topology><cells><cell id='0'><cpus>" + c.cpus + "</cpus></cell></cells></topology></host></capabilities>")
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []hypervisor.Cell{{CPUs: c.wants, Offline: c.offline, Cores: c.cores}}
+		if diff := cmp.Diff(want, got.Cells); diff != "" {
+			t.Errorf("%s: (-want +got):\n%s", name, diff)
+		}
 	}
 }

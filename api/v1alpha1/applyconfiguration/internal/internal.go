@@ -280,6 +280,18 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: setTime
       type:
         scalar: boolean
+- name: com.github.virtferry.virtferry.api.v1alpha1.GuestCellBinding
+  map:
+    fields:
+    - name: cell
+      type:
+        scalar: numeric
+    - name: hostNodes
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.CPUSet
+    - name: hugePages
+      type:
+        scalar: numeric
 - name: com.github.virtferry.virtferry.api.v1alpha1.GuestClock
   map:
     fields:
@@ -410,6 +422,21 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: variablesPath
       type:
         scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.GuestHostCell
+  map:
+    fields:
+    - name: cores
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.CPUSet
+          elementRelationship: atomic
+    - name: cpus
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.CPUSet
+    - name: id
+      type:
+        scalar: numeric
 - name: com.github.virtferry.virtferry.api.v1alpha1.GuestHugePages
   map:
     fields:
@@ -440,6 +467,48 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: name
       type:
         scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.GuestPin
+  map:
+    fields:
+    - name: hostCPUs
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.CPUSet
+    - name: ids
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.CPUSet
+- name: com.github.virtferry.virtferry.api.v1alpha1.GuestPinning
+  map:
+    fields:
+    - name: cellBindings
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestCellBinding
+          elementRelationship: atomic
+    - name: emulatorCPUs
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.CPUSet
+    - name: hostCells
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestHostCell
+          elementRelationship: atomic
+    - name: ioThreadPins
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestPin
+          elementRelationship: atomic
+    - name: memoryNodes
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.CPUSet
+    - name: vcpuPins
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestPin
+          elementRelationship: atomic
 - name: com.github.virtferry.virtferry.api.v1alpha1.GuestResources
   map:
     fields:
@@ -470,6 +539,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: string
           elementRelationship: associative
+    - name: pinning
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestPinning
     - name: virtualSwitches
       type:
         list:
@@ -2193,9 +2265,45 @@ var schemaYAML = typed.YAMLObject(`types:
           keys:
           - kind
           - from
+    - name: numa
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.TargetPins
     - name: serial
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.SerialMigrateData
+- name: com.github.virtferry.virtferry.api.v1alpha1.TargetPins
+  map:
+    fields:
+    - name: cellPins
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.CellPin
+          elementRelationship: associative
+          keys:
+          - cell
+    - name: emulatorPin
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.CPUSet
+    - name: ioThreadPins
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.IOThreadPin
+          elementRelationship: associative
+          keys:
+          - ioThread
+    - name: memoryNodes
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.CPUSet
+    - name: vcpuPins
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.VCPUPin
+          elementRelationship: associative
+          keys:
+          - vcpu
 - name: com.github.virtferry.virtferry.api.v1alpha1.TargetStatus
   map:
     fields:

@@ -22,6 +22,9 @@ type GuestResourcesApplyConfiguration struct {
 	// definedNetworks are the networks and bridges that only its persistent definition names.
 	// They are mapped as the others, and nobody checks whether they are there.
 	DefinedNetworks []GuestNetworkApplyConfiguration `json:"definedNetworks,omitempty"`
+	// pinning is what it is pinned to; absent if that is nothing, and if the migrate data give
+	// its pins on the target.
+	Pinning *GuestPinningApplyConfiguration `json:"pinning,omitempty"`
 }
 
 // GuestResourcesApplyConfiguration constructs a declarative configuration of the GuestResources type for use with
@@ -86,5 +89,13 @@ func (b *GuestResourcesApplyConfiguration) WithDefinedNetworks(values ...*GuestN
 		}
 		b.DefinedNetworks = append(b.DefinedNetworks, *values[i])
 	}
+	return b
+}
+
+// WithPinning sets the Pinning field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Pinning field is set to the value of the last call.
+func (b *GuestResourcesApplyConfiguration) WithPinning(value *GuestPinningApplyConfiguration) *GuestResourcesApplyConfiguration {
+	b.Pinning = value
 	return b
 }

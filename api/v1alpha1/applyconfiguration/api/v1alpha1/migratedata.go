@@ -46,8 +46,8 @@ type MigrateDataApplyConfiguration struct {
 	// such as "0-3,8". Empty lets the guest run on all CPUs. It has no effect on guests
 	// whose virtual CPUs are all pinned.
 	SharedCPUSet *string `json:"sharedCPUSet,omitempty"`
-	// numa says which of the target's CPUs and NUMA nodes take the place of
-	// those the guest is pinned to.
+	// numa says which of the target's CPUs and NUMA nodes take the place of those the guest
+	// is pinned to. Absent has the target's agent choose some that are free.
 	NUMA *NUMAMigrateDataApplyConfiguration `json:"numa,omitempty"`
 	// mediatedDevices maps each of the guest's mediated devices to one on the
 	// target.

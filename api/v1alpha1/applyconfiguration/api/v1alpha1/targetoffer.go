@@ -13,6 +13,9 @@ type TargetOfferApplyConfiguration struct {
 	// serial holds the address and the ports, reserved for the guest, on which its
 	// serial ports listen here.
 	Serial *SerialMigrateDataApplyConfiguration `json:"serial,omitempty"`
+	// numa holds the CPUs and NUMA nodes of this host, claimed for the guest, that take the
+	// place of those it is pinned to.
+	NUMA *TargetPinsApplyConfiguration `json:"numa,omitempty"`
 	// networkMappings are those of the Hypervisor's that apply to the guest.
 	NetworkMappings []NetworkMappingApplyConfiguration `json:"networkMappings,omitempty"`
 }
@@ -36,6 +39,14 @@ func (b *TargetOfferApplyConfiguration) WithGraphics(value *GraphicsMigrateDataA
 // If called multiple times, the Serial field is set to the value of the last call.
 func (b *TargetOfferApplyConfiguration) WithSerial(value *SerialMigrateDataApplyConfiguration) *TargetOfferApplyConfiguration {
 	b.Serial = value
+	return b
+}
+
+// WithNUMA sets the NUMA field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the NUMA field is set to the value of the last call.
+func (b *TargetOfferApplyConfiguration) WithNUMA(value *TargetPinsApplyConfiguration) *TargetOfferApplyConfiguration {
+	b.NUMA = value
 	return b
 }
 
