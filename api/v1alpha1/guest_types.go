@@ -100,6 +100,19 @@ type GuestResources struct {
 	// its pins on the target.
 	// +optional
 	Pinning *GuestPinning `json:"pinning,omitempty"`
+	// mediatedDevices are its mediated devices, unless the migrate data map them.
+	// +optional
+	// +listType=map
+	// +listMapKey=uuid
+	// +kubebuilder:validation:MaxItems=64
+	MediatedDevices []GuestMediatedDevice `json:"mediatedDevices,omitempty"`
+	// pciDevices are the PCI functions of the host that it has, unless the migrate data map
+	// them.
+	// +optional
+	// +listType=map
+	// +listMapKey=address
+	// +kubebuilder:validation:MaxItems=64
+	PCIDevices []GuestPCIDevice `json:"pciDevices,omitempty"`
 }
 
 // GuestPinning is what a guest is pinned to on the source, by the numbers that its CPUs and
@@ -174,6 +187,38 @@ type GuestHostCell struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=256
 	Cores []CPUSet `json:"cores,omitempty"`
+}
+
+// GuestMediatedDevice is a mediated device of a guest.
+type GuestMediatedDevice struct {
+	// uuid is its UUID on the source.
+	// +required
+	UUID UUID `json:"uuid,omitempty"`
+	// type is the driver's name of its type.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Type string `json:"type,omitempty"`
+}
+
+// GuestPCIDevice is a PCI function of the host that a guest has.
+type GuestPCIDevice struct {
+	// address is its address on the source.
+	// +required
+	Address PCIAddress `json:"address,omitempty"`
+	// vendor and product say what it is, by their numbers, such as 0x8086.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=16
+	Vendor string `json:"vendor,omitempty"`
+	// product is that of the vendor.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=16
+	Product string `json:"product,omitempty"`
+	// virtualFunction is whether it is a virtual function of another.
+	// +optional
+	VirtualFunction bool `json:"virtualFunction,omitempty"`
 }
 
 // GuestNetwork is a network or bridge that a guest's definition names.

@@ -76,8 +76,8 @@ type MigrateData struct {
 	// +optional
 	NUMA *NUMAMigrateData `json:"numa,omitempty"`
 
-	// mediatedDevices maps each of the guest's mediated devices to one on the
-	// target.
+	// mediatedDevices maps each of the guest's mediated devices to one on the target. Absent
+	// has the target's agent choose free ones of the same types.
 	// +optional
 	// +listType=map
 	// +listMapKey=source
@@ -85,7 +85,8 @@ type MigrateData struct {
 	MediatedDevices []MediatedDeviceMigrateData `json:"mediatedDevices,omitzero"`
 
 	// pciDevices maps each of the host PCI devices that the guest uses to one
-	// on the target. Maps may swap or chain addresses.
+	// on the target. Maps may swap or chain addresses. Absent has the target's agent choose
+	// free ones of the same vendor and product.
 	// +optional
 	// +listType=map
 	// +listMapKey=source

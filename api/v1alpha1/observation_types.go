@@ -129,6 +129,11 @@ const (
 	// BlockerCPUsInsufficient: the target has not enough CPUs, to which no other guest is
 	// pinned, for a guest that is pinned, or not in as few NUMA cells.
 	BlockerCPUsInsufficient BlockerCode = "CPUsInsufficient"
+	// BlockerHostDeviceMissing: the target has no free device of a kind that the guest has.
+	BlockerHostDeviceMissing BlockerCode = "HostDeviceMissing"
+	// BlockerHostDeviceTaken: a device of the target that the migrate data give is another
+	// guest's, or promised to one.
+	BlockerHostDeviceTaken BlockerCode = "HostDeviceTaken"
 	// BlockerNetworkMissing and BlockerNetworkInactive: a network of the guest is not there on
 	// the target, or not started.
 	BlockerNetworkMissing  BlockerCode = "NetworkMissing"

@@ -52,6 +52,19 @@ type TargetOffer struct {
 	// place of those it is pinned to.
 	// +optional
 	NUMA *TargetPins `json:"numa,omitempty"`
+	// mediatedDevices are those of this host, claimed for the guest, that take the place of
+	// its own.
+	// +optional
+	// +listType=map
+	// +listMapKey=source
+	// +kubebuilder:validation:MaxItems=64
+	MediatedDevices []MediatedDeviceMigrateData `json:"mediatedDevices,omitempty"`
+	// pciDevices are the PCI functions of this host, likewise.
+	// +optional
+	// +listType=map
+	// +listMapKey=source
+	// +kubebuilder:validation:MaxItems=64
+	PCIDevices []TargetPCIDevice `json:"pciDevices,omitempty"`
 	// networkMappings are those of the Hypervisor's that apply to the guest.
 	// +optional
 	// +listType=map
@@ -59,6 +72,16 @@ type TargetOffer struct {
 	// +listMapKey=from
 	// +kubebuilder:validation:MaxItems=192
 	NetworkMappings []NetworkMapping `json:"networkMappings,omitempty"`
+}
+
+// TargetPCIDevice maps a PCI function of the source to one of the target.
+type TargetPCIDevice struct {
+	// source is its address on the source host.
+	// +required
+	Source PCIAddress `json:"source,omitempty"`
+	// target is that on the target host.
+	// +required
+	Target PCIAddress `json:"target,omitempty"`
 }
 
 // TargetPins are CPUs and NUMA nodes of the target that take the place of those a guest is

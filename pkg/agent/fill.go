@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
@@ -20,6 +21,8 @@ const (
 	// others.
 	ownCPU    partKind = "CPU"
 	sharedCPU partKind = "shared CPU"
+	mediated  partKind = "mediated device"
+	pciDevice partKind = "PCI device"
 )
 
 // hostPart is a part of a host, by its kind and name, that guests are given.
@@ -49,7 +52,29 @@ func partsOf(lm *v1alpha1.LiveMigration, offer *v1alpha1.TargetOffer) []hostPart
 		return nil
 	}
 	p := migration.TargetPins(lm, offer)
-	return cpuParts(&p)
+	parts := cpuParts(&p)
+	for _, d := range givenDevices(lm, offer) {
+		parts = append(parts, d.hostPart)
+	}
+	return parts
+}
+
+// givenDevice is a device of the host that a guest is given, and whether its user says so.
+type givenDevice struct {
+	hostPart
+	byUser bool
+}
+
+func givenDevices(lm *v1alpha1.LiveMigration, offer *v1alpha1.TargetOffer) []givenDevice {
+	devices, functions := migration.TargetDevices(lm, offer)
+	out := make([]givenDevice, 0, len(devices)+len(functions))
+	for _, d := range devices {
+		out = append(out, givenDevice{hostPart{mediated, strings.ToLower(d.Name)}, d.ByUser})
+	}
+	for _, d := range functions {
+		out = append(out, givenDevice{hostPart{pciDevice, xmlrewrite.PlainPCI(d.Name)}, d.ByUser})
+	}
+	return out
 }
 
 // keepParts restores the promise of parts of the host that an object tells of.
@@ -71,12 +96,20 @@ func usedParts(uses []xmlrewrite.HostUse) map[hostPart]bool {
 		for cpu := range shared.All() {
 			used[hostPart{sharedCPU, strconv.Itoa(cpu)}] = true
 		}
+		for _, uuid := range use.MediatedDevices {
+			used[hostPart{mediated, uuid}] = true
+		}
+		for _, address := range use.PCIDevices {
+			used[hostPart{pciDevice, address}] = true
+		}
 	}
 	return used
 }
 
-// fillsParts reports whether the guest is to be given parts of the host.
-func (s *targetSession) fillsParts() bool { return migration.WantsPins(s.lm) }
+// fillsParts reports whether the guest is to be given parts of the host that no other guest has.
+func (s *targetSession) fillsParts() bool {
+	return migration.WantsPins(s.lm) || migration.WantsDevices(s.lm) || len(givenDevices(s.lm, nil)) > 0
+}
 
 // fill completes an offer by what of the host takes the place of what the guest has of its own,
 // and that no other guest has or was promised.
@@ -88,13 +121,56 @@ func (s *targetSession) fill(ctx context.Context, uses []xmlrewrite.HostUse, off
 			return err
 		}
 	}
+	var devices *hypervisor.HostDevices
+	if migration.WantsDevices(s.lm) {
+		facts, err := s.hv.HostFacts(ctx, hypervisor.FactsHostDevices)
+		if err != nil {
+			return fmt.Errorf("reading the devices of the host: %w", err)
+		}
+		devices = facts.Devices
+	}
 	used := usedParts(uses)
 	return s.node.parts.choose(s.lm.UID, used, func() ([]hostPart, error) {
-		if err := s.fillPins(host, used, offer); err != nil {
+		problems := append(s.checkGiven(used), s.fillPins(host, used, offer))
+		if err := allOf(append(problems, s.fillDevices(devices, used, offer)...)); err != nil {
 			return nil, err
 		}
 		return partsOf(s.lm, offer), nil
 	})
+}
+
+// checkGiven refuses devices that the user gives and another guest has, or was promised.
+func (s *targetSession) checkGiven(used map[hostPart]bool) []error {
+	var problems []error
+	for _, d := range givenDevices(s.lm, nil) {
+		if d.byUser && used[d.hostPart] {
+			problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerHostDeviceTaken,
+				"The %s %s of %s, which the migrate data give the guest, is another guest's there, or promised to one on its way. Create another LiveMigration that gives another one, or none, so that the agent chooses",
+				d.kind, d.name, s.node.Name))
+		}
+	}
+	return problems
+}
+
+// fillDevices chooses devices. It is called as fillPins is, and after it.
+func (s *targetSession) fillDevices(have *hypervisor.HostDevices, used map[hostPart]bool, offer *v1alpha1.TargetOffer) []error {
+	if have == nil {
+		return nil
+	}
+	taken := map[string]bool{}
+	for part, is := range used {
+		if part.kind == mediated || part.kind == pciDevice {
+			taken[part.name] = is
+		}
+	}
+	for _, d := range givenDevices(s.lm, nil) {
+		taken[d.name] = true
+	}
+	var problems []error
+	for _, problem := range migration.FillDevices(s.node.Name, s.lm, have, taken, offer) {
+		problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerHostDeviceMissing, "%s", problem))
+	}
+	return problems
 }
 
 // readPlaces reads the cells of the host; nil if they are not known.

@@ -187,13 +187,18 @@ func TestPartsAreGivenBackAfterEachWayToEnd(t *testing.T) {
 	for name, c := range waysToEnd() {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
-				w.fleet.Host("node-a").AddGuest(pinnedGuest(bigUUID, 2, 3))
+				g := pinnedGuest(bigUUID, 2, 3)
+				_, devices, _ := strings.Cut(string(deviceGuest(bigUUID, "1").LiveXML), "<devices>")
+				g.LiveXML = hypervisor.DomainXML(strings.Replace(string(g.LiveXML), "</domain>", "<devices>"+devices, 1))
+				w.fleet.Host("node-a").AddGuest(g)
+				withDevices(w.fleet.Host("node-a"), "1")
+				withDevices(w.fleet.Host("node-b"), "2")
 				if c.before != nil {
 					c.before(w)
 				}
 				lm := w.migrateWith(bigUUID, func(lm *v1alpha1.LiveMigration) { lm.Spec.DryRun = new(c.dry) })
 				if c.during != nil {
-					w.await(lm, "the target", func(lm *v1alpha1.LiveMigration) bool { return pinsOn(lm) != "" && len(promisedParts(w.b.node)) > 0 })
+					w.await(lm, "the target", func(lm *v1alpha1.LiveMigration) bool { return pinsOn(lm) != "" && len(promisedParts(w.b.node)) == 4 })
 					c.during(w, lm)
 				}
 				w.settle(lm)

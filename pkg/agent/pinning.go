@@ -54,13 +54,20 @@ func (s *sourceSession) resourcesOf(ctx context.Context, definitions []hyperviso
 		pageBytes = uint64(out.HugePages.SizeBytes) //nolint:gosec // Never negative.
 	}
 	pinning, err := s.pinningOf(ctx, definitions, pageBytes)
-	if err != nil || pinning == nil {
-		return out, err
+	if err != nil {
+		return nil, err
+	}
+	devices, functions, err := s.devicesOf(ctx, definitions)
+	if err != nil {
+		return nil, err
+	}
+	if pinning == nil && len(devices)+len(functions) == 0 {
+		return out, nil
 	}
 	if out == nil {
 		out = &v1alpha1.GuestResources{}
 	}
-	out.Pinning = pinning
+	out.Pinning, out.MediatedDevices, out.PCIDevices = pinning, devices, functions
 	return out, nil
 }
 

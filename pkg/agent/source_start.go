@@ -353,7 +353,10 @@ func (s *sourceSession) rewriteOptions() xmlrewrite.Options {
 	target := migration.CurrentTarget(s.lm)
 	options := xmlrewrite.Options{}
 	if o := target.Offer; o != nil {
-		options.Offer = &v1alpha1.MigrateData{Graphics: o.Graphics, Serial: o.Serial, NUMA: migration.MigratePins(o.NUMA)}
+		options.Offer = &v1alpha1.MigrateData{
+			Graphics: o.Graphics, Serial: o.Serial,
+			NUMA: migration.MigratePins(o.NUMA), MediatedDevices: o.MediatedDevices, PCIDevices: migration.MigratePCI(o.PCIDevices),
+		}
 		options.Networks = o.NetworkMappings
 	}
 	if h := target.Host; h != nil {

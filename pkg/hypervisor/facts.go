@@ -19,7 +19,11 @@ const (
 	FactsMediatedDevices FactGroup = "MediatedDevices"
 )
 
-// FactGroups returns all groups, in the order in which they are read.
+// FactsHostDevices are devices that guests may be given. It takes a call for each of the
+// host's, so nobody asks who does not need it, and FactGroups leaves it out.
+const FactsHostDevices FactGroup = "HostDevices"
+
+// FactGroups returns the groups that describe a host, in the order in which they are read.
 func FactGroups() []FactGroup {
 	return []FactGroup{
 		FactsCapabilities, FactsOfferedCPUs, FactsMemory, FactsNetworks, FactsBridges, FactsStoragePools, FactsMediatedDevices,
@@ -39,6 +43,7 @@ type HostFacts struct {
 	StoragePools []StoragePool
 	// MediatedTypes are ordered by their names.
 	MediatedTypes []MediatedType
+	Devices       *HostDevices
 	// Errors says why a group that was asked for could not be read.
 	Errors map[FactGroup]error
 }
@@ -144,4 +149,31 @@ type MediatedType struct {
 	// Parents is how many devices can be divided so, and Available into how many more
 	// pieces in all.
 	Parents, Available int
+}
+
+// NoCell is the cell of a device of which it is not known.
+const NoCell = -1
+
+// HostDevices are devices that guests may be given.
+type HostDevices struct {
+	Mediated []MediatedDevice
+	PCI      []PCIDevice
+}
+
+// MediatedDevice is one that is there to be used.
+type MediatedDevice struct {
+	UUID, Type string
+	// Cell is the NUMA cell of the device of which it is a part.
+	Cell int
+}
+
+// PCIDevice is a PCI function.
+type PCIDevice struct {
+	// Address is written as 0000:81:00.1, and Vendor and Product as 0x8086.
+	Address, Vendor, Product string
+	// Driver is the host's driver that has it; empty if none has.
+	Driver string
+	// Virtual is whether it is a virtual function of another.
+	Virtual bool
+	Cell    int
 }

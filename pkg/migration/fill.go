@@ -15,8 +15,8 @@ const maxNetworkMappings = 192
 // FillNetworks returns those mappings of the target's that are of networks and bridges of the
 // guest. A list of interfaces is complete, so with one there are none.
 func FillNetworks(lm *v1alpha1.LiveMigration, settings *v1alpha1.HypervisorSpec) []v1alpha1.NetworkMapping {
-	source := CurrentSource(lm)
-	if source == nil || source.Guest == nil || source.Guest.Resources == nil {
+	r := guestResources(lm)
+	if r == nil {
 		return nil
 	}
 	if data := lm.Spec.MigrateData; data != nil && data.Interfaces != nil {
@@ -24,7 +24,7 @@ func FillNetworks(lm *v1alpha1.LiveMigration, settings *v1alpha1.HypervisorSpec)
 	}
 	var out []v1alpha1.NetworkMapping
 	for _, m := range settings.NetworkMappings {
-		if len(out) < maxNetworkMappings && m.From != m.To && namesNetwork(source.Guest.Resources, m) {
+		if len(out) < maxNetworkMappings && m.From != m.To && namesNetwork(r, m) {
 			out = append(out, m)
 		}
 	}

@@ -14,8 +14,8 @@ const maxVCPUPins, maxIOThreadPins = 4096, 1024
 
 // WantsPins reports whether the target is to choose what the guest is pinned to there.
 func WantsPins(lm *v1alpha1.LiveMigration) bool {
-	source := CurrentSource(lm)
-	if source == nil || source.Guest == nil || source.Guest.Resources == nil || source.Guest.Resources.Pinning == nil {
+	r := guestResources(lm)
+	if r == nil || r.Pinning == nil {
 		return false
 	}
 	return lm.Spec.MigrateData == nil || lm.Spec.MigrateData.NUMA == nil
@@ -188,11 +188,10 @@ func numaOf(lm *v1alpha1.LiveMigration, offer *v1alpha1.TargetOffer) *v1alpha1.N
 // is in.
 func TargetPins(lm *v1alpha1.LiveMigration, offer *v1alpha1.TargetOffer) pins.Pins {
 	out := PinsOf(numaOf(lm, offer))
-	source := CurrentSource(lm)
-	if source == nil || source.Guest == nil || source.Guest.Resources == nil {
+	r := guestResources(lm)
+	if r == nil {
 		return out
 	}
-	r := source.Guest.Resources
 	if r.HugePages != nil {
 		out.Pages = r.HugePages.Count
 	}

@@ -173,14 +173,25 @@ func joinThreads(running, defined []ThreadPin) []ThreadPin {
 
 // sameParts is an offer in which what a guest has of its host is the same on the target. What is
 // not XML has nothing.
-func sameParts(definitions ...string) v1alpha1.MigrateData {
+func sameParts(data *v1alpha1.MigrateData, definitions ...string) v1alpha1.MigrateData {
 	var pins GuestPins
 	for _, definition := range definitions {
 		if use, err := ReadHostUse(definition); err == nil {
 			pins = JoinPins(pins, use.Pins)
 		}
 	}
-	return v1alpha1.MigrateData{NUMA: samePins(&pins)}
+	out := v1alpha1.MigrateData{NUMA: samePins(&pins)}
+	devices, err := ReadHostDevices(definitions[0], definitions[1], data)
+	if err != nil {
+		return out
+	}
+	for _, uuid := range devices.Mediated {
+		out.MediatedDevices = append(out.MediatedDevices, v1alpha1.MediatedDeviceMigrateData{Source: v1alpha1.UUID(uuid), Target: v1alpha1.UUID(uuid)})
+	}
+	for _, address := range devices.PCI {
+		out.PCIDevices = append(out.PCIDevices, v1alpha1.PCIDeviceMigrateData{Source: v1alpha1.PCIAddress(address), Target: v1alpha1.PCIAddress(address)})
+	}
+	return out
 }
 
 func samePins(pins *GuestPins) *v1alpha1.NUMAMigrateData {
@@ -201,4 +212,53 @@ func samePins(pins *GuestPins) *v1alpha1.NUMAMigrateData {
 		out.MemoryNodes = new(v1alpha1.CPUSet(pins.MemoryNodes))
 	}
 	return out
+}
+
+// HostDevices are devices of the host that a guest has and that the migrate data do not map:
+// mediated devices by their UUIDs, PCI functions by their addresses.
+type HostDevices struct{ Mediated, PCI []string }
+
+// ReadHostDevices reads these, from both of the guest's definitions. The other is empty if there
+// is none. The error is [Problems].
+func ReadHostDevices[Text ~string | ~[]byte](domainXML, other Text, data *v1alpha1.MigrateData) (HostDevices, error) {
+	var out HostDevices
+	for _, text := range []string{string(domainXML), string(other)} {
+		if text == "" {
+			continue
+		}
+		p, err := newPlanner(text, data, Options{})
+		if err != nil {
+			return HostDevices{}, err
+		}
+		mediated, pci := &deviceMap{p: p}, &deviceMap{p: p}
+		for _, h := range p.doc.hostdevs("mdev") {
+			mediated.addMdev(h)
+		}
+		pci.holdPCI()
+		if p.data.MediatedDevices == nil {
+			out.Mediated = addKeys(out.Mediated, mediated.holders)
+		}
+		if p.data.PCIDevices == nil {
+			out.PCI = addKeys(out.PCI, pci.holders)
+		}
+	}
+	return out, nil
+}
+
+func addKeys(known []string, holders []holder) []string {
+	for _, h := range holders {
+		if !slices.Contains(known, h.key) {
+			known = append(known, h.key)
+		}
+	}
+	return known
+}
+
+// PlainPCI writes the address of a PCI function as libvirt does, such as 0000:81:00.1; as it is,
+// if it is none.
+func PlainPCI(text string) string {
+	if address, ok := parsePCI(text); ok {
+		return address.String()
+	}
+	return text
 }

@@ -75,3 +75,44 @@ func TestOfferedPinsReplacePins(t *testing.T) {
 		t.Errorf("of a pinned guest, %+v, %t", needs, known)
 	}
 }
+
+// TestDevicesThatNothingMaps are those of both definitions, each once.
+func TestDevicesThatNothingMaps(t *testing.T) {
+	t.Parallel()
+	const (
+		mdev  = "<hostdev mode='subsystem' type='mdev' model='vfio-pci'><source><address uuid='C1D2F3A4-0000-4000-8000-00000000000B'/></source></hostdev>"
+		pci   = "<hostdev mode='subsystem' type='pci'><source><address domain='0x0000' bus='0x81' slot='0x00' function='0x1'/></source></hostdev>"
+		vf    = "<interface type='hostdev'><mac address='52:54:00:00:00:01'/><source><address type='pci' domain='0x0000' bus='0x82' slot='0x10' function='0x0'/></source></interface>"
+		plain = "c1d2f3a4-0000-4000-8000-00000000000b"
+	)
+	guest := func(devices string) string { return "<domain><devices>" + devices + "</devices></domain>" }
+	use, err := ReadHostUse(guest(mdev + pci + vf))
+	if diff := cmp.Diff(HostUse{MediatedDevices: []string{plain}, PCIDevices: []string{"0000:81:00.1", "0000:82:10.0"}}, use); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	for name, c := range map[string]struct {
+		live, other string
+		data        *v1alpha1.MigrateData
+		want        HostDevices
+	}{
+		"none":                         {"", guest(""), nil, HostDevices{}},
+		"some":                         {mdev + pci + vf, guest(mdev + pci), nil, HostDevices{[]string{plain}, []string{"0000:81:00.1", "0000:82:10.0"}}},
+		"only in the other definition": {"", guest(mdev + pci), nil, HostDevices{[]string{plain}, []string{"0000:81:00.1"}}},
+		"the user maps the one kind":   {mdev + pci, "", &v1alpha1.MigrateData{MediatedDevices: []v1alpha1.MediatedDeviceMigrateData{}}, HostDevices{nil, []string{"0000:81:00.1"}}},
+		"the user maps the other":      {mdev + pci, "", &v1alpha1.MigrateData{PCIDevices: []v1alpha1.PCIDeviceMigrateData{}}, HostDevices{[]string{plain}, nil}},
+		"the user maps the interface": {vf + pci, "", &v1alpha1.MigrateData{Interfaces: []v1alpha1.InterfaceMigrateData{{
+			MACAddress: "52:54:00:00:00:01", Source: &v1alpha1.InterfaceSource{HostDevice: &v1alpha1.HostDeviceInterfaceSource{PCIAddress: "0000:01:00.0"}},
+		}}}, HostDevices{nil, []string{"0000:81:00.1"}}},
+	} {
+		got, err := ReadHostDevices(guest(c.live), c.other, c.data)
+		if diff := cmp.Diff(c.want, got); err != nil || diff != "" {
+			t.Errorf("%s: %v (-want +got):\n%s", name, err, diff)
+		}
+	}
+	if needs, known := ReadNeedsOnTarget(strings.Replace(guest(mdev+pci+vf), "<devices>", "<memory>1024</memory><devices>", 1), "", nil); !known || needs.MemoryBytes != 1<<20 {
+		t.Errorf("of a guest with devices, %+v, %t", needs, known)
+	}
+	if PlainPCI("81:0.1") != "0000:81:00.1" || PlainPCI("x") != "x" {
+		t.Error("addresses are not written plainly")
+	}
+}

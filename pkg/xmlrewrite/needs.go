@@ -95,8 +95,8 @@ func ReadNeedsOnTarget[Text ~string | ~[]byte](domainXML, other Text, data *v1al
 	for i := range maxSerialPorts {
 		offer.Serial.Ports = append(offer.Serial.Ports, int32(10000+i))
 	}
-	same := sameParts(string(domainXML), string(other))
-	offer.NUMA = same.NUMA
+	same := sameParts(data, string(domainXML), string(other))
+	offer.NUMA, offer.MediatedDevices, offer.PCIDevices = same.NUMA, same.MediatedDevices, same.PCIDevices
 	plan, err := NewPlan(domainXML, data, Options{Offer: offer, Other: string(other)})
 	if err != nil {
 		return Needs{}, false

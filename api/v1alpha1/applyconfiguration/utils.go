@@ -70,8 +70,12 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.GuestHugePagesApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestLoad"):
 		return &apiv1alpha1.GuestLoadApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("GuestMediatedDevice"):
+		return &apiv1alpha1.GuestMediatedDeviceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestNetwork"):
 		return &apiv1alpha1.GuestNetworkApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("GuestPCIDevice"):
+		return &apiv1alpha1.GuestPCIDeviceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestPin"):
 		return &apiv1alpha1.GuestPinApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestPinning"):
@@ -250,6 +254,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.TargetImageApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TargetOffer"):
 		return &apiv1alpha1.TargetOfferApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("TargetPCIDevice"):
+		return &apiv1alpha1.TargetPCIDeviceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TargetPins"):
 		return &apiv1alpha1.TargetPinsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TargetStatus"):

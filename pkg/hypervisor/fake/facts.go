@@ -31,6 +31,7 @@ func defaultFacts() hypervisor.HostFacts {
 		Bridges:       []string{"br0", "virbr0"},
 		StoragePools:  []hypervisor.StoragePool{},
 		MediatedTypes: []hypervisor.MediatedType{},
+		Devices:       &hypervisor.HostDevices{},
 	}
 }
 
@@ -77,5 +78,7 @@ func copyGroup(to, from *hypervisor.HostFacts, group hypervisor.FactGroup) {
 		to.StoragePools = from.StoragePools
 	case hypervisor.FactsMediatedDevices:
 		to.MediatedTypes = from.MediatedTypes
+	case hypervisor.FactsHostDevices:
+		to.Devices = from.Devices
 	}
 }

@@ -97,6 +97,26 @@ func number(t *testing.T, text string) uint64 {
 	return n
 }
 
+// TestE2EHostDevices holds the PCI functions of the host against those that virsh lists. It has
+// none that can be given to guests.
+func TestE2EHostDevices(t *testing.T) {
+	c := startClient(t, nodeA(), Config{CallTimeout: 20 * time.Second})
+	facts, err := c.HostFacts(t.Context(), hypervisor.FactsHostDevices)
+	if err != nil || len(facts.Errors) > 0 || facts.Devices == nil {
+		t.Fatalf("got %+v, %v, %v", facts.Devices, facts.Errors, err)
+	}
+	listed := strings.Fields(virsh(t, "nodedev-list", "--cap", "pci"))
+	if len(listed) != len(facts.Devices.PCI) {
+		t.Errorf("%d functions are read of %d", len(facts.Devices.PCI), len(listed))
+	}
+	for _, d := range facts.Devices.PCI {
+		if !slices.Contains(listed, "pci_"+strings.NewReplacer(":", "_", ".", "_").Replace(d.Address)) || !strings.HasPrefix(d.Vendor, "0x") || !strings.HasPrefix(d.Product, "0x") {
+			t.Errorf("read is %+v", d)
+		}
+	}
+	t.Logf("there are %d functions", len(listed))
+}
+
 // near reports whether a number that changes all the time is what it was a moment ago.
 func near(a, b, most uint64) bool { return max(a, b)-min(a, b) <= most }
 

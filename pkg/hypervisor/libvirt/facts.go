@@ -25,7 +25,7 @@ var guestPorts = []string{"vnet", "macvtap", "macvlan", "tap", "veth"}
 // libvirt that fails, or hangs, hides none of the others.
 func (c *Client) HostFacts(ctx context.Context, groups ...hypervisor.FactGroup) (hypervisor.HostFacts, error) {
 	facts := hypervisor.HostFacts{Errors: map[hypervisor.FactGroup]error{}}
-	for _, group := range hypervisor.FactGroups() {
+	for _, group := range append(hypervisor.FactGroups(), hypervisor.FactsHostDevices) {
 		if !slices.Contains(groups, group) {
 			continue
 		}
@@ -65,6 +65,8 @@ func (c *Client) readGroup(ctx context.Context, group hypervisor.FactGroup, fact
 		facts.StoragePools, err = ask(ctx, c, group, readPools)
 	case hypervisor.FactsMediatedDevices:
 		facts.MediatedTypes, err = ask(ctx, c, group, readMediatedTypes)
+	case hypervisor.FactsHostDevices:
+		facts.Devices, err = ask(ctx, c, group, readHostDevices)
 	}
 	return err
 }

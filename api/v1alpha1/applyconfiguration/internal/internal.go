@@ -458,6 +458,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: memoryBytes
       type:
         scalar: numeric
+- name: com.github.virtferry.virtferry.api.v1alpha1.GuestMediatedDevice
+  map:
+    fields:
+    - name: type
+      type:
+        scalar: string
+    - name: uuid
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.UUID
 - name: com.github.virtferry.virtferry.api.v1alpha1.GuestNetwork
   map:
     fields:
@@ -467,6 +476,21 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: name
       type:
         scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.GuestPCIDevice
+  map:
+    fields:
+    - name: address
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.PCIAddress
+    - name: product
+      type:
+        scalar: string
+    - name: vendor
+      type:
+        scalar: string
+    - name: virtualFunction
+      type:
+        scalar: boolean
 - name: com.github.virtferry.virtferry.api.v1alpha1.GuestPin
   map:
     fields:
@@ -530,6 +554,14 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: hugePages
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestHugePages
+    - name: mediatedDevices
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestMediatedDevice
+          elementRelationship: associative
+          keys:
+          - uuid
     - name: memoryBytes
       type:
         scalar: numeric
@@ -539,6 +571,14 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: string
           elementRelationship: associative
+    - name: pciDevices
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestPCIDevice
+          elementRelationship: associative
+          keys:
+          - address
     - name: pinning
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestPinning
@@ -2256,6 +2296,14 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: graphics
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.GraphicsMigrateData
+    - name: mediatedDevices
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.MediatedDeviceMigrateData
+          elementRelationship: associative
+          keys:
+          - source
     - name: networkMappings
       type:
         list:
@@ -2268,9 +2316,26 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: numa
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.TargetPins
+    - name: pciDevices
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.TargetPCIDevice
+          elementRelationship: associative
+          keys:
+          - source
     - name: serial
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.SerialMigrateData
+- name: com.github.virtferry.virtferry.api.v1alpha1.TargetPCIDevice
+  map:
+    fields:
+    - name: source
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.PCIAddress
+    - name: target
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.PCIAddress
 - name: com.github.virtferry.virtferry.api.v1alpha1.TargetPins
   map:
     fields:

@@ -25,6 +25,11 @@ type GuestResourcesApplyConfiguration struct {
 	// pinning is what it is pinned to; absent if that is nothing, and if the migrate data give
 	// its pins on the target.
 	Pinning *GuestPinningApplyConfiguration `json:"pinning,omitempty"`
+	// mediatedDevices are its mediated devices, unless the migrate data map them.
+	MediatedDevices []GuestMediatedDeviceApplyConfiguration `json:"mediatedDevices,omitempty"`
+	// pciDevices are the PCI functions of the host that it has, unless the migrate data map
+	// them.
+	PCIDevices []GuestPCIDeviceApplyConfiguration `json:"pciDevices,omitempty"`
 }
 
 // GuestResourcesApplyConfiguration constructs a declarative configuration of the GuestResources type for use with
@@ -97,5 +102,31 @@ func (b *GuestResourcesApplyConfiguration) WithDefinedNetworks(values ...*GuestN
 // If called multiple times, the Pinning field is set to the value of the last call.
 func (b *GuestResourcesApplyConfiguration) WithPinning(value *GuestPinningApplyConfiguration) *GuestResourcesApplyConfiguration {
 	b.Pinning = value
+	return b
+}
+
+// WithMediatedDevices adds the given value to the MediatedDevices field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the MediatedDevices field.
+func (b *GuestResourcesApplyConfiguration) WithMediatedDevices(values ...*GuestMediatedDeviceApplyConfiguration) *GuestResourcesApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithMediatedDevices")
+		}
+		b.MediatedDevices = append(b.MediatedDevices, *values[i])
+	}
+	return b
+}
+
+// WithPCIDevices adds the given value to the PCIDevices field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the PCIDevices field.
+func (b *GuestResourcesApplyConfiguration) WithPCIDevices(values ...*GuestPCIDeviceApplyConfiguration) *GuestResourcesApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithPCIDevices")
+		}
+		b.PCIDevices = append(b.PCIDevices, *values[i])
+	}
 	return b
 }

@@ -49,11 +49,12 @@ type MigrateDataApplyConfiguration struct {
 	// numa says which of the target's CPUs and NUMA nodes take the place of those the guest
 	// is pinned to. Absent has the target's agent choose some that are free.
 	NUMA *NUMAMigrateDataApplyConfiguration `json:"numa,omitempty"`
-	// mediatedDevices maps each of the guest's mediated devices to one on the
-	// target.
+	// mediatedDevices maps each of the guest's mediated devices to one on the target. Absent
+	// has the target's agent choose free ones of the same types.
 	MediatedDevices []MediatedDeviceMigrateDataApplyConfiguration `json:"mediatedDevices,omitempty"`
 	// pciDevices maps each of the host PCI devices that the guest uses to one
-	// on the target. Maps may swap or chain addresses.
+	// on the target. Maps may swap or chain addresses. Absent has the target's agent choose
+	// free ones of the same vendor and product.
 	PCIDevices []PCIDeviceMigrateDataApplyConfiguration `json:"pciDevices,omitempty"`
 	// usbDevices maps the USB devices of the source host that the guest uses to those
 	// of the target. One that is found by vendor and product needs no entry if the

@@ -16,6 +16,11 @@ type TargetOfferApplyConfiguration struct {
 	// numa holds the CPUs and NUMA nodes of this host, claimed for the guest, that take the
 	// place of those it is pinned to.
 	NUMA *TargetPinsApplyConfiguration `json:"numa,omitempty"`
+	// mediatedDevices are those of this host, claimed for the guest, that take the place of
+	// its own.
+	MediatedDevices []MediatedDeviceMigrateDataApplyConfiguration `json:"mediatedDevices,omitempty"`
+	// pciDevices are the PCI functions of this host, likewise.
+	PCIDevices []TargetPCIDeviceApplyConfiguration `json:"pciDevices,omitempty"`
 	// networkMappings are those of the Hypervisor's that apply to the guest.
 	NetworkMappings []NetworkMappingApplyConfiguration `json:"networkMappings,omitempty"`
 }
@@ -47,6 +52,32 @@ func (b *TargetOfferApplyConfiguration) WithSerial(value *SerialMigrateDataApply
 // If called multiple times, the NUMA field is set to the value of the last call.
 func (b *TargetOfferApplyConfiguration) WithNUMA(value *TargetPinsApplyConfiguration) *TargetOfferApplyConfiguration {
 	b.NUMA = value
+	return b
+}
+
+// WithMediatedDevices adds the given value to the MediatedDevices field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the MediatedDevices field.
+func (b *TargetOfferApplyConfiguration) WithMediatedDevices(values ...*MediatedDeviceMigrateDataApplyConfiguration) *TargetOfferApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithMediatedDevices")
+		}
+		b.MediatedDevices = append(b.MediatedDevices, *values[i])
+	}
+	return b
+}
+
+// WithPCIDevices adds the given value to the PCIDevices field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the PCIDevices field.
+func (b *TargetOfferApplyConfiguration) WithPCIDevices(values ...*TargetPCIDeviceApplyConfiguration) *TargetOfferApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithPCIDevices")
+		}
+		b.PCIDevices = append(b.PCIDevices, *values[i])
+	}
 	return b
 }
 
