@@ -96,6 +96,12 @@ type GuestResources struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=64
 	DefinedNetworks []GuestNetwork `json:"definedNetworks,omitempty"`
+	// perfEvents are the performance events that are counted for it, unless the migrate data
+	// say which.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	PerfEvents []PerfEvent `json:"perfEvents,omitempty"`
 	// pinning is what it is pinned to; absent if that is nothing, and if the migrate data give
 	// its pins on the target.
 	// +optional

@@ -37,7 +37,8 @@ type MigrateData struct {
 
 	// perfEvents holds the perf events that the target supports. Events that
 	// the guest has enabled and that are not listed are switched off; none is
-	// ever switched on. An empty list switches all of them off.
+	// ever switched on. An empty list switches all of them off. Absent switches off those
+	// of which the target's agent knows that its host cannot count them.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=64

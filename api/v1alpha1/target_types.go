@@ -65,6 +65,12 @@ type TargetOffer struct {
 	// +listMapKey=source
 	// +kubebuilder:validation:MaxItems=64
 	PCIDevices []TargetPCIDevice `json:"pciDevices,omitempty"`
+	// droppedPerfEvents are those of the guest's performance events that this host cannot
+	// count. They are switched off.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	DroppedPerfEvents []PerfEvent `json:"droppedPerfEvents,omitempty"`
 	// networkMappings are those of the Hypervisor's that apply to the guest.
 	// +optional
 	// +listType=map

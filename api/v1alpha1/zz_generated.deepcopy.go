@@ -739,6 +739,11 @@ func (in *GuestResources) DeepCopyInto(out *GuestResources) {
 		*out = make([]GuestNetwork, len(*in))
 		copy(*out, *in)
 	}
+	if in.PerfEvents != nil {
+		in, out := &in.PerfEvents, &out.PerfEvents
+		*out = make([]PerfEvent, len(*in))
+		copy(*out, *in)
+	}
 	if in.Pinning != nil {
 		in, out := &in.Pinning, &out.Pinning
 		*out = new(GuestPinning)
@@ -3167,6 +3172,11 @@ func (in *TargetOffer) DeepCopyInto(out *TargetOffer) {
 	if in.PCIDevices != nil {
 		in, out := &in.PCIDevices, &out.PCIDevices
 		*out = make([]TargetPCIDevice, len(*in))
+		copy(*out, *in)
+	}
+	if in.DroppedPerfEvents != nil {
+		in, out := &in.DroppedPerfEvents, &out.DroppedPerfEvents
+		*out = make([]PerfEvent, len(*in))
 		copy(*out, *in)
 	}
 	if in.NetworkMappings != nil {

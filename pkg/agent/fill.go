@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hostfiles"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/migration"
 	"github.com/virtferry/virtferry/pkg/pins"
@@ -104,6 +105,14 @@ func usedParts(uses []xmlrewrite.HostUse) map[hostPart]bool {
 		}
 	}
 	return used
+}
+
+// droppedPerfEvents are the guest's events that this host cannot count, as far as that is known.
+func (s *targetSession) droppedPerfEvents() []v1alpha1.PerfEvent {
+	if s.node.Files.System == nil {
+		return nil
+	}
+	return migration.DroppedPerfEvents(s.lm, hostfiles.PerfEvents(s.node.Files.System))
 }
 
 // fillsParts reports whether the guest is to be given parts of the host that no other guest has.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -215,4 +216,25 @@ func promisedParts(n *Node) []hostPart {
 	n.parts.mu.Lock()
 	defer n.parts.mu.Unlock()
 	return slices.Concat(slices.Collect(maps.Values(n.parts.promised))...)
+}
+
+// TestEventsThatTheTargetCannotCountAreDropped, and the user is warned.
+func TestEventsThatTheTargetCannotCountAreDropped(t *testing.T) {
+	for _, dry := range []bool{false, true} {
+		inWorld(t, func(w *world) {
+			w.b.system = fstest.MapFS{"sys/bus/event_source/devices/software/type": {}}
+			w.b.restart()
+			g := bigGuest(bigUUID, "", "")
+			perf := "<perf><event name='cmt' enabled='yes'/><event name='cpu_clock' enabled='yes'/><event name='new_event' enabled='yes'/></perf>"
+			g.LiveXML = hypervisor.DomainXML(strings.Replace(string(g.LiveXML), "<devices>", perf+"<devices>", 1))
+			w.fleet.Host("node-a").AddGuest(g)
+			lm := w.settle(w.migrateWith(bigUUID, func(lm *v1alpha1.LiveMigration) { lm.Spec.DryRun = &dry }))
+			if lm.Status.Phase != v1alpha1.PhaseSucceeded || !slices.Equal(lm.Status.Target.Offer.DroppedPerfEvents, []v1alpha1.PerfEvent{"cmt"}) {
+				t.Fatalf("the end is %s, without %v: %s", lm.Status.Phase, lm.Status.Target.Offer.DroppedPerfEvents, lm.Status.Conditions[0].Message)
+			}
+			if warnings := lm.Status.Source.Warnings; len(warnings) != 1 || !strings.Contains(warnings[0], "the target cannot count this event") {
+				t.Errorf("the warnings are %q", warnings)
+			}
+		})
+	}
 }

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -60,8 +61,26 @@ func resourcesOf(definitions []hypervisor.DomainXML, data *v1alpha1.MigrateData)
 	if data == nil || data.Interfaces == nil {
 		out.DefinedNetworks = onlyDefined(needs, other)
 	}
+	if data == nil || data.PerfEvents == nil {
+		out.PerfEvents = countedFor(needs, other)
+	}
 	if reflect.ValueOf(*out).IsZero() {
 		return nil
+	}
+	return out
+}
+
+// countedFor are the performance events of either of a guest's definitions.
+func countedFor(running xmlrewrite.Needs, definition hypervisor.DomainXML) []v1alpha1.PerfEvent {
+	events, all := running.PerfEvents, hostfiles.AllPerfEvents()
+	if defined, err := xmlrewrite.ReadNeeds([]byte(definition)); err == nil {
+		events = slices.Concat(events, defined.PerfEvents)
+	}
+	var out []v1alpha1.PerfEvent
+	for _, name := range events {
+		if event := v1alpha1.PerfEvent(name); slices.Contains(all, name) && !slices.Contains(out, event) {
+			out = append(out, event)
+		}
 	}
 	return out
 }
@@ -366,8 +385,28 @@ func (o hostRoom) checkHugePages(want claim, others []claim) error {
 		return nil
 	}
 	return refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerHugePagesInsufficient,
-		"The guest's memory is in %d huge pages of %d KiB, and %s has %d free that no other guest on its way there will take. Ask an administrator to provide more, or choose another target, and then create another LiveMigration",
-		pages.Count, pages.SizeBytes>>10, o.node, max(free, 0))
+		"The guest's memory is in %d huge pages of %d KiB, and %s has %d free that no other guest on its way there will take%s. Ask an administrator to provide more, or choose another target, and then create another LiveMigration",
+		pages.Count, pages.SizeBytes>>10, o.node, max(free, 0), o.otherPages(pages.SizeBytes))
+}
+
+// otherPages tells of free huge pages of other sizes, which do not help a guest that runs.
+func (o hostRoom) otherPages(size int64) string {
+	free := map[uint64]uint64{}
+	for _, cell := range o.cells {
+		for other, pages := range cell.FreePages {
+			if pages > 0 && other != uint64(size) { //nolint:gosec // Positive by validation.
+				free[other] += pages
+			}
+		}
+	}
+	var has []string
+	for _, other := range slices.Sorted(maps.Keys(free)) {
+		has = append(has, fmt.Sprintf("%d of %d KiB", free[other], other>>10))
+	}
+	if len(has) == 0 {
+		return ""
+	}
+	return " (it has " + strings.Join(has, ", ") + ", but a guest keeps its size of pages until it is started anew)"
 }
 
 func mebibytes(n int64) string { return fmt.Sprintf("%d MiB", n>>20) }

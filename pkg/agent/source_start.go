@@ -357,7 +357,7 @@ func (s *sourceSession) rewriteOptions() xmlrewrite.Options {
 			Graphics: o.Graphics, Serial: o.Serial,
 			NUMA: migration.MigratePins(o.NUMA), MediatedDevices: o.MediatedDevices, PCIDevices: migration.MigratePCI(o.PCIDevices),
 		}
-		options.Networks = o.NetworkMappings
+		options.Networks, options.DroppedPerfEvents = o.NetworkMappings, o.DroppedPerfEvents
 	}
 	if h := target.Host; h != nil {
 		options.Target = xmlrewrite.TargetFacts{

@@ -309,7 +309,7 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 		s.log.Error(err, "Reading the spec of the node's Hypervisor failed; trying again", "after", retryInterval)
 		return retryInterval
 	}
-	offer := &v1alpha1.TargetOffer{NetworkMappings: migration.FillNetworks(s.lm, &settings)}
+	offer := &v1alpha1.TargetOffer{NetworkMappings: migration.FillNetworks(s.lm, &settings), DroppedPerfEvents: s.droppedPerfEvents()}
 	domain, err := s.receive(ctx, host, offer)
 	images, imagesErr := s.planImages(ctx)
 	files, filesErr := s.lookAtDiskFiles(ctx)

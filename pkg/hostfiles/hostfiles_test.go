@@ -192,3 +192,15 @@ func TestWhatIsBehindALinkIsNotMissing(t *testing.T) {
 		t.Error("what must not be read is missing")
 	}
 }
+
+// TestAllPerfEvents are as many as the API has, in order.
+func TestAllPerfEvents(t *testing.T) {
+	t.Parallel()
+	all := AllPerfEvents()
+	if len(all) != 22 || !slices.IsSorted(all) || len(slices.Compact(slices.Clone(all))) != 22 {
+		t.Errorf("there are %d: %v", len(all), all)
+	}
+	if got := PerfEvents(files(map[string]string{"sys/bus/event_source/devices/intel_cqm/type": ""})); !slices.Equal(got, []string{"cmt", "mbml", "mbmt"}) {
+		t.Errorf("of an old kernel, %v", got)
+	}
+}

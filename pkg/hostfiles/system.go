@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -108,6 +109,16 @@ var hardwareEvents = map[string]string{
 	"ref-cycles": "ref_cpu_cycles", "stalled-cycles-backend": "stalled_cycles_backend", "stalled-cycles-frontend": "stalled_cycles_frontend",
 }
 
+// cacheEvents are those of Intel's monitoring of caches and memory, which old kernels count.
+//
+//nolint:gochecknoglobals // A constant.
+var cacheEvents = []string{"cmt", "mbml", "mbmt"}
+
+// AllPerfEvents returns all performance events that libvirt knows, in the order of their names.
+func AllPerfEvents() []string {
+	return slices.Sorted(slices.Values(slices.Concat(softwareEvents, cacheEvents, slices.Collect(maps.Values(hardwareEvents)))))
+}
+
 // PerfEvents returns, by libvirt's names and in their order, the performance events of guests
 // that the host can count; nil where it is not known. Of CPUs of two kinds, those count that
 // either has.
@@ -122,6 +133,8 @@ func PerfEvents(system fs.FS) []string {
 		switch name := source.Name(); name {
 		case "software":
 			out = append(out, softwareEvents...)
+		case "intel_cqm":
+			out = append(out, cacheEvents...)
 		case "cpu", "cpu_core", "cpu_atom":
 			events, err := fs.ReadDir(system, path.Join(devices, name, "events"))
 			if err != nil {

@@ -39,3 +39,19 @@ func namesNetwork(r *v1alpha1.GuestResources, m v1alpha1.NetworkMapping) bool {
 	return slices.Contains(slices.Concat(lists...), m.From) ||
 		slices.Contains(r.DefinedNetworks, v1alpha1.GuestNetwork{Kind: m.Kind, Name: m.From})
 }
+
+// DroppedPerfEvents returns those of the guest's performance events that are not among those that
+// the host can count; none if that is not known, which nil is, or if the user says which stay.
+func DroppedPerfEvents(lm *v1alpha1.LiveMigration, host []string) []v1alpha1.PerfEvent {
+	r, data := guestResources(lm), lm.Spec.MigrateData
+	if r == nil || host == nil || data != nil && data.PerfEvents != nil {
+		return nil
+	}
+	var out []v1alpha1.PerfEvent
+	for _, event := range r.PerfEvents {
+		if !slices.Contains(host, string(event)) {
+			out = append(out, event)
+		}
+	}
+	return out
+}

@@ -46,3 +46,26 @@ func TestFilledNetworks(t *testing.T) {
 		}
 	}
 }
+
+// TestDroppedPerfEvents are those that the host is known not to count.
+func TestDroppedPerfEvents(t *testing.T) {
+	t.Parallel()
+	r := &v1alpha1.GuestResources{PerfEvents: []v1alpha1.PerfEvent{"cmt", "instructions", "cpu_clock"}}
+	for name, c := range map[string]struct {
+		lm   *v1alpha1.LiveMigration
+		host []string
+		want string
+	}{
+		"some":                     {filled(r, nil), []string{"cpu_clock", "page_faults"}, "[cmt instructions]"},
+		"all":                      {filled(r, nil), []string{}, "[cmt instructions cpu_clock]"},
+		"none":                     {filled(r, nil), []string{"cmt", "cpu_clock", "instructions"}, "[]"},
+		"the host is not known":    {filled(r, nil), nil, "[]"},
+		"the guest is not known":   {filled(nil, nil), []string{}, "[]"},
+		"the user says which":      {filled(r, &v1alpha1.MigrateData{PerfEvents: []v1alpha1.PerfEvent{}}), []string{}, "[]"},
+		"the user says of another": {filled(r, &v1alpha1.MigrateData{Volumes: []v1alpha1.VolumeMigrateData{}}), []string{"cmt"}, "[instructions cpu_clock]"},
+	} {
+		if got := fmt.Sprint(DroppedPerfEvents(c.lm, c.host)); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}

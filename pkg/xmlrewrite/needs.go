@@ -45,6 +45,8 @@ type Needs struct {
 	// Bridges are the bridges of the host to which it is connected, and VirtualSwitches those
 	// of a virtual switch's, to which there is a virtual port; each once.
 	Bridges, VirtualSwitches []string
+	// PerfEvents are the names of the performance events that are counted for it, each once.
+	PerfEvents []string
 	// MACAddresses are those of its interfaces, in lower case, each once.
 	MACAddresses []string
 }
@@ -79,6 +81,7 @@ func ReadNeeds[Text ~string | ~[]byte](domainXML Text) (Needs, error) {
 	for _, i := range doc.devices("interface") {
 		needs.readInterface(i)
 	}
+	needs.PerfEvents = perfEvents(doc)
 	needs.Virtio = isVirtio(doc.Root.Child("devices"))
 	return needs, nil
 }

@@ -27,6 +27,9 @@ type Options struct {
 	// the user's migrate data has no interfaces, and names that it does not map stay.
 	// Repeating the rewrite maps again what it has led to.
 	Networks []v1alpha1.NetworkMapping
+	// DroppedPerfEvents are perf events that the target cannot count. They are switched off
+	// where the user's migrate data has no perfEvents.
+	DroppedPerfEvents []v1alpha1.PerfEvent
 	// Target holds facts about the target host to check the plan against.
 	// Facts that are zero are not checked.
 	Target TargetFacts

@@ -579,6 +579,12 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - address
+    - name: perfEvents
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.PerfEvent
+          elementRelationship: associative
     - name: pinning
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestPinning
@@ -2293,6 +2299,12 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.virtferry.virtferry.api.v1alpha1.TargetOffer
   map:
     fields:
+    - name: droppedPerfEvents
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.PerfEvent
+          elementRelationship: associative
     - name: graphics
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.GraphicsMigrateData

@@ -2,6 +2,10 @@
 
 package v1alpha1
 
+import (
+	apiv1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+)
+
 // GuestResourcesApplyConfiguration represents a declarative configuration of the GuestResources type for use
 // with apply.
 //
@@ -22,6 +26,9 @@ type GuestResourcesApplyConfiguration struct {
 	// definedNetworks are the networks and bridges that only its persistent definition names.
 	// They are mapped as the others, and nobody checks whether they are there.
 	DefinedNetworks []GuestNetworkApplyConfiguration `json:"definedNetworks,omitempty"`
+	// perfEvents are the performance events that are counted for it, unless the migrate data
+	// say which.
+	PerfEvents []apiv1alpha1.PerfEvent `json:"perfEvents,omitempty"`
 	// pinning is what it is pinned to; absent if that is nothing, and if the migrate data give
 	// its pins on the target.
 	Pinning *GuestPinningApplyConfiguration `json:"pinning,omitempty"`
@@ -93,6 +100,16 @@ func (b *GuestResourcesApplyConfiguration) WithDefinedNetworks(values ...*GuestN
 			panic("nil value passed to WithDefinedNetworks")
 		}
 		b.DefinedNetworks = append(b.DefinedNetworks, *values[i])
+	}
+	return b
+}
+
+// WithPerfEvents adds the given value to the PerfEvents field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the PerfEvents field.
+func (b *GuestResourcesApplyConfiguration) WithPerfEvents(values ...apiv1alpha1.PerfEvent) *GuestResourcesApplyConfiguration {
+	for i := range values {
+		b.PerfEvents = append(b.PerfEvents, values[i])
 	}
 	return b
 }

@@ -29,7 +29,8 @@ type MigrateDataApplyConfiguration struct {
 	RBDMonitors []RBDMonitorApplyConfiguration `json:"rbdMonitors,omitempty"`
 	// perfEvents holds the perf events that the target supports. Events that
 	// the guest has enabled and that are not listed are switched off; none is
-	// ever switched on. An empty list switches all of them off.
+	// ever switched on. An empty list switches all of them off. Absent switches off those
+	// of which the target's agent knows that its host cannot count them.
 	PerfEvents []apiv1alpha1.PerfEvent `json:"perfEvents,omitempty"`
 	// memoryBacking says whether the guest's memory is kept in files.
 	MemoryBacking *MemoryBackingMigrateDataApplyConfiguration `json:"memoryBacking,omitempty"`

@@ -2,6 +2,10 @@
 
 package v1alpha1
 
+import (
+	apiv1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+)
+
 // TargetOfferApplyConfiguration represents a declarative configuration of the TargetOffer type for use
 // with apply.
 //
@@ -21,6 +25,9 @@ type TargetOfferApplyConfiguration struct {
 	MediatedDevices []MediatedDeviceMigrateDataApplyConfiguration `json:"mediatedDevices,omitempty"`
 	// pciDevices are the PCI functions of this host, likewise.
 	PCIDevices []TargetPCIDeviceApplyConfiguration `json:"pciDevices,omitempty"`
+	// droppedPerfEvents are those of the guest's performance events that this host cannot
+	// count. They are switched off.
+	DroppedPerfEvents []apiv1alpha1.PerfEvent `json:"droppedPerfEvents,omitempty"`
 	// networkMappings are those of the Hypervisor's that apply to the guest.
 	NetworkMappings []NetworkMappingApplyConfiguration `json:"networkMappings,omitempty"`
 }
@@ -77,6 +84,16 @@ func (b *TargetOfferApplyConfiguration) WithPCIDevices(values ...*TargetPCIDevic
 			panic("nil value passed to WithPCIDevices")
 		}
 		b.PCIDevices = append(b.PCIDevices, *values[i])
+	}
+	return b
+}
+
+// WithDroppedPerfEvents adds the given value to the DroppedPerfEvents field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the DroppedPerfEvents field.
+func (b *TargetOfferApplyConfiguration) WithDroppedPerfEvents(values ...apiv1alpha1.PerfEvent) *TargetOfferApplyConfiguration {
+	for i := range values {
+		b.DroppedPerfEvents = append(b.DroppedPerfEvents, values[i])
 	}
 	return b
 }
