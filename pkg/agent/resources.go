@@ -399,7 +399,7 @@ func (o hostRoom) otherPages(size int64) string {
 			}
 		}
 	}
-	var has []string
+	has := make([]string, 0, len(free))
 	for _, other := range slices.Sorted(maps.Keys(free)) {
 		has = append(has, fmt.Sprintf("%d of %d KiB", free[other], other>>10))
 	}
