@@ -14,6 +14,8 @@ import (
 // As many of each as the API takes in a guest's pinning.
 const (
 	maxGuestPins, maxGuestThreadPins, maxGuestCells, maxGuestCores = 512, 128, 64, 256
+	// maxPinText bounds all that is told of a guest's pins, in bytes.
+	maxPinText = 64 << 10
 	// maxGuestCell is the highest number of a guest's cell.
 	maxGuestCell = 1023
 )
@@ -117,9 +119,11 @@ func tellBindings(all *xmlrewrite.GuestPins, hugePageBytes uint64) (nodes pins.S
 
 // arePlain reports whether all sets and numbers are such as the API takes.
 func arePlain(all *xmlrewrite.GuestPins) bool {
+	length := 0
 	plain := func(text string) bool {
 		_, err := pins.Parse(text)
-		return err == nil && text != "" && cpuSetOf(text) != ""
+		length += len(text)
+		return err == nil && text != "" && cpuSetOf(text) != "" && length <= maxPinText
 	}
 	for _, pin := range slices.Concat(all.VCPUs, all.IOThreads) {
 		if !plain(pin.CPUs) {

@@ -49,6 +49,12 @@ func TestWhatIsToldOfPins(t *testing.T) {
 		"too many sets":            func(p *xmlrewrite.GuestPins) { p.VCPUs = many(513) },
 		"too many I/O threads":     func(p *xmlrewrite.GuestPins) { p.IOThreads = many(129) },
 		"too long a set":           func(p *xmlrewrite.GuestPins) { p.Emulator = strings.Repeat("0,", 2048) + "0" },
+		"too much text": func(p *xmlrewrite.GuestPins) {
+			p.VCPUs = nil
+			for i := range 17 {
+				p.VCPUs = append(p.VCPUs, xmlrewrite.ThreadPin{ID: i, CPUs: strings.Repeat("0,", 2040-i) + "0"})
+			}
+		},
 		"too many cells": func(p *xmlrewrite.GuestPins) {
 			for i := range 64 {
 				p.Cells = append(p.Cells, xmlrewrite.CellBinding{Cell: i + 1, Nodes: "0"})

@@ -9,8 +9,9 @@ import (
 	"github.com/virtferry/virtferry/pkg/pins"
 )
 
-// As many pins as the API takes in a target's offer.
-const maxVCPUPins, maxIOThreadPins = 4096, 1024
+// As many pins as the API takes in a target's offer, and as much text of them, in bytes, as an
+// object has room for beside everything else.
+const maxVCPUPins, maxIOThreadPins, maxPinText = 4096, 1024, 256 << 10
 
 // WantsPins reports whether the target is to choose what the guest is pinned to there.
 func WantsPins(lm *v1alpha1.LiveMigration) bool {
@@ -33,7 +34,14 @@ func FillPins(node string, r *v1alpha1.GuestResources, host *pins.Host) (numa *v
 		return nil, tellShortage(node, shortage)
 	}
 	numa = writePins(&to)
-	if len(numa.VCPUPins) > maxVCPUPins || len(numa.IOThreadPins) > maxIOThreadPins {
+	length := 0
+	for _, pin := range numa.VCPUPins {
+		length += len(pin.HostCPUs)
+	}
+	for _, pin := range numa.IOThreadPins {
+		length += len(pin.HostCPUs)
+	}
+	if len(numa.VCPUPins) > maxVCPUPins || len(numa.IOThreadPins) > maxIOThreadPins || length > maxPinText {
 		return nil, fmt.Sprintf("The guest has more pins than can be filled in. Give those on %s in spec.migrateData.numa", node)
 	}
 	return numa, ""

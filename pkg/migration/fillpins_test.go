@@ -57,7 +57,8 @@ func TestFilledPins(t *testing.T) {
 // TestWhyPinsAreNotFilledIn is told with what there is.
 func TestWhyPinsAreNotFilledIn(t *testing.T) {
 	t.Parallel()
-	few, wrong := twoCells(), pinned()
+	few, wrong, many := twoCells(), pinned(), pinned()
+	many.Pinning.VCPUPins = []v1alpha1.GuestPin{{IDs: "0-4096", HostCPUs: "8-9"}}
 	few.Cells[0].Pages, few.Used = 7, pins.SetOf(4, 5, 6)
 	wrong.Pinning.EmulatorCPUs = "all"
 	for _, c := range []struct {
@@ -66,6 +67,7 @@ func TestWhyPinsAreNotFilledIn(t *testing.T) {
 		says string
 	}{
 		{pinned(), few, "it needs 2 CPUs with 8 huge pages, in a NUMA cell each. node-b has, free of other guests that are pinned there or on their way: 4 CPUs with 7 huge pages in cell 0, 1 CPU with 8 huge pages in cell 1. Choose"},
+		{many, twoCells(), "has more pins than can be filled in. Give"},
 		{wrong, twoCells(), `makes no sense: "all" is`},
 	} {
 		if numa, problem := FillPins("node-b", c.r, c.host); numa != nil || !strings.Contains(problem, c.says) {
