@@ -94,6 +94,9 @@ func placeSabotages() []sabotage {
 		{"ports-there", "a port is promised that a guest of the target has", []change{{
 			"pkg/agent/hostuses.go", "\tfor _, d := range guests.domains {\n\t\tif !d.Active() {\n\t\t\tcontinue\n\t\t}\n", "\tfor _, d := range guests.domains {\n\t\tif d.UUID != \"\" {\n\t\t\tcontinue\n\t\t}\n",
 		}}},
+		{"cpus", "a CPU is given that another guest has or was promised", []change{{
+			"pkg/agent/fill.go", "\t\thost.Used.Add(cpu)\n", "",
+		}}},
 		{"memory", "memory is promised to two guests", []change{{
 			"pkg/agent/resources.go", "\t\tif other != uid {\n\t\t\tothers = append", "\t\tif other == \"\" {\n\t\t\tothers = append",
 		}}},
@@ -102,6 +105,7 @@ func placeSabotages() []sabotage {
 		}}},
 		{"promises-forgotten", "an agent that starts again does not know what its predecessor has promised", []change{
 			{"pkg/agent/node.go", "\t\tn.ports.keep(lm.UID, section.Offer.Serial.Ports)\n", ""},
+			{"pkg/agent/fill.go", "\t\tn.parts.keep(lm.UID, partsOf(lm, section.Offer))\n", ""},
 			{"pkg/agent/resources.go", "\tn.claims.set(lm.UID, claimOf(lm, source, target))\n", ""},
 		}},
 		{"in-clear", "a guest is sent in clear that has to be encrypted", []change{{

@@ -191,7 +191,7 @@ func define(w *world, a act) {
 		def := fake.Guest{
 			UUID: g.uuid, Name: g.name, Persistent: true, State: hypervisor.StateShutoff, Reason: hypervisor.ReasonUnknown, MemoryBytes: g.memory,
 		}
-		def.PersistentXML = definition(def, firstPort)
+		def.PersistentXML = definition(def, nthPlace(0))
 		def.LiveXML = def.PersistentXML
 		node.libvirt.AddGuest(def)
 	}
@@ -199,7 +199,7 @@ func define(w *world, a act) {
 
 func start(w *world, a act) {
 	w.observer.touch(w.guests[a.Guest])
-	w.observer.noteBrought(w.hosts[a.Node].name, w.guests[a.Guest].uuid, 0)
+	w.observer.noteBrought(w.hosts[a.Node].name, w.guests[a.Guest].uuid, nowhere())
 	w.hosts[a.Node].libvirt.Start(w.guests[a.Guest].uuid)
 }
 
@@ -228,7 +228,7 @@ func migrateByHand(w *world, a act) {
 		if err != nil {
 			return
 		}
-		w.observer.noteBrought(target.Name(), uuid, portIn(xml))
+		w.observer.noteBrought(target.Name(), uuid, placeIn(xml))
 		postCopy := a.Kind%4 == 1
 		if postCopy {
 			w.people.Go(func() {

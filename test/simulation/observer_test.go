@@ -111,9 +111,9 @@ type observer struct {
 	// times are when something was first so of a migration.
 	times map[types.UID]*times
 	jobs  jobs
-	// ports are those that guests have on hosts, by their definitions there, and byHand
+	// places are what guests have on hosts, by their definitions there, and byHand
 	// is whether a person has brought them there.
-	ports  map[spot]int
+	places map[spot]place
 	byHand map[spot]bool
 	// nodes are those that have a Hypervisor.
 	nodes map[string]bool
@@ -127,7 +127,7 @@ type observer struct {
 func newObserver(w *world) *observer {
 	return &observer{
 		w: w, began: time.Now(), guests: map[string]*watched{}, moves: map[key]*v1alpha1.LiveMigration{}, excused: map[key]bool{},
-		times: map[types.UID]*times{}, jobs: newJobs(), ports: map[spot]int{}, byHand: map[spot]bool{}, nodes: map[string]bool{}, told: map[string]bool{}, said: report{rows: map[int]bool{}, phases: map[string]int{}, reasons: map[string]int{}},
+		times: map[types.UID]*times{}, jobs: newJobs(), places: map[spot]place{}, byHand: map[spot]bool{}, nodes: map[string]bool{}, told: map[string]bool{}, said: report{rows: map[int]bool{}, phases: map[string]int{}, reasons: map[string]int{}},
 	}
 }
 

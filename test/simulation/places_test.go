@@ -17,13 +17,27 @@ import (
 // give to guests which come.
 const firstPort, lastPort = 10000, 10009
 
-// definition is a guest's, with a console on a TCP port of its host.
-func definition(guest fake.Guest, port int) hypervisor.DomainXML {
+// cpus is how many CPUs a host has: as many as ports, so that there are enough for all guests.
+const cpus = lastPort - firstPort + 1
+
+// place is what a guest has of a host that no other guest has: the port of its console, and the
+// CPU that it is pinned to.
+type place struct{ port, cpu int }
+
+// nthPlace is that of a host's guest number i on its first host.
+func nthPlace(i int) place { return place{firstPort + i, i} }
+
+// nowhere is that of a guest of which it is not known.
+func nowhere() place { return place{0, -1} }
+
+// definition is a guest's, with a console on a TCP port of its host, and a CPU of its own.
+func definition(guest fake.Guest, at place) hypervisor.DomainXML {
 	return hypervisor.DomainXML(fmt.Sprintf(`<domain type='kvm'>
   <name>%s</name>
   <uuid>%s</uuid>
   <memory unit='KiB'>%d</memory>
   <vcpu>1</vcpu>
+  <cputune><vcpupin vcpu='0' cpuset='%d'/></cputune>
   <os><type arch='x86_64' machine='pc-i440fx-7.2'>hvm</type></os>
   <devices>
     <console type='tcp'>
@@ -33,19 +47,37 @@ func definition(guest fake.Guest, port int) hypervisor.DomainXML {
     </console>
   </devices>
 </domain>
-`, guest.Name, guest.UUID, guest.MemoryBytes>>10, port))
+`, guest.Name, guest.UUID, guest.MemoryBytes>>10, at.cpu, at.port))
 }
 
-var consolePort = regexp.MustCompile(`service=['"](\d+)['"]`)
+var (
+	consolePort = regexp.MustCompile(`service=['"](\d+)['"]`)
+	pinnedTo    = regexp.MustCompile(`<vcpupin vcpu=['"]0['"] cpuset=['"](\d+)['"]`)
+)
 
-// portIn is the port of the console in a definition; 0 if there is none.
-func portIn(xml hypervisor.DomainXML) int {
-	found := consolePort.FindStringSubmatch(string(xml))
-	if found == nil {
-		return 0
+// placeIn is what a definition says.
+func placeIn(xml hypervisor.DomainXML) place {
+	at := nowhere()
+	if found := consolePort.FindStringSubmatch(string(xml)); found != nil {
+		at.port, _ = strconv.Atoi(found[1])
 	}
-	port, _ := strconv.Atoi(found[1])
-	return port
+	if found := pinnedTo.FindStringSubmatch(string(xml)); found != nil {
+		at.cpu, _ = strconv.Atoi(found[1])
+	}
+	return at
+}
+
+// giveCPUs gives a host its CPUs.
+func giveCPUs(host *fake.Host) {
+	all := make([]int, cpus)
+	for i := range all {
+		all[i] = i
+	}
+	host.SetFacts(func(f *hypervisor.HostFacts) {
+		caps := *f.Capabilities
+		caps.Cells = []hypervisor.Cell{{MemoryBytes: caps.Cells[0].MemoryBytes, CPUs: all}}
+		f.Capabilities = &caps
+	})
 }
 
 // spot is a guest's on a host.
@@ -75,17 +107,17 @@ func (w *world) usedOn(host string) (bytes uint64) {
 	return bytes
 }
 
-// notePort takes in which port a guest has on a host, and whether a person has brought it
-// there, who looks at nothing. The mutex is held.
-func (o *observer) notePort(host, uuid string, port int, byHand bool) {
-	o.ports[spot{host, uuid}], o.byHand[spot{host, uuid}] = port, byHand
+// notePlace takes in what a guest has of a host, and whether a person has brought it there, who
+// looks at nothing. The mutex is held.
+func (o *observer) notePlace(host, uuid string, at place, byHand bool) {
+	o.places[spot{host, uuid}], o.byHand[spot{host, uuid}] = at, byHand
 }
 
 // noteBrought takes in that a person brings a guest to a host.
-func (o *observer) noteBrought(host, uuid string, port int) {
+func (o *observer) noteBrought(host, uuid string, at place) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.notePort(host, uuid, port, true)
+	o.notePlace(host, uuid, at, true)
 }
 
 // listens reports whether a guest of a host listens on a port there. An emulator that hangs
@@ -95,18 +127,18 @@ func (o *observer) listens(host string, port int) bool {
 	defer o.mu.Unlock()
 	for _, g := range o.w.guests {
 		at := spot{host, g.uuid}
-		if c := o.w.fleet.Copies(g.uuid)[host]; c.Active() && o.ports[at] == port {
+		if c := o.w.fleet.Copies(g.uuid)[host]; c.Active() && o.places[at].port == port {
 			return true
 		}
 	}
 	return false
 }
 
-// checkPlace judges what a guest will take of its target: neither the port nor the memory of
-// another that is there, or on its way there.
+// checkPlace judges what a guest will take of its target: neither the port, the CPU nor the
+// memory of another that is there, or on its way there.
 func (o *observer) checkPlace(lm *v1alpha1.LiveMigration, xml hypervisor.DomainXML) {
 	target, guest := o.w.hostNamed(lm.Status.TargetNode), o.guests[lm.Status.DomainUUID]
-	port, needed := portIn(xml), guest.memory
+	to, needed := placeIn(xml), guest.memory
 	for _, other := range o.w.guests {
 		at := spot{target.name, other.uuid}
 		if other.uuid == guest.uuid || !o.takes(at) {
@@ -116,14 +148,18 @@ func (o *observer) checkPlace(lm *v1alpha1.LiveMigration, xml hypervisor.DomainX
 			return
 		}
 		needed += other.memory
-		if port != 0 && o.ports[at] == port {
-			o.breaks(ownPlace, "%s is to have port %d on %s, and %s has it", guest.name, port, target.name, other.name)
+		has := o.places[at]
+		if to.port != 0 && has.port == to.port {
+			o.breaks(ownPlace, "%s is to have port %d on %s, and %s has it", guest.name, to.port, target.name, other.name)
+		}
+		if to.cpu >= 0 && has.cpu == to.cpu {
+			o.breaks(ownPlace, "%s is to have CPU %d on %s, and %s has it", guest.name, to.cpu, target.name, other.name)
 		}
 	}
 	if target.memory != 0 && needed > target.memory {
 		o.breaks(ownPlace, "%s is to come to %s, whose guests need %d MiB then, and it has %d MiB", guest.name, target.name, needed>>20, target.memory>>20)
 	}
-	o.notePort(target.name, guest.uuid, port, false)
+	o.notePlace(target.name, guest.uuid, to, false)
 }
 
 // takes reports whether a guest is on a host, or on its way there.

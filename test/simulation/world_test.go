@@ -159,6 +159,9 @@ func newWorld(p plan, say func(string, ...any)) *world {
 			name: name, libvirt: w.fleet.Host(name), backups: backups{running: map[string]chan struct{}{}, last: map[string]bool{}},
 		})
 	}
+	for _, n := range w.hosts {
+		giveCPUs(n.libvirt)
+	}
 	for i := range p.Guests {
 		w.addGuest(i, luck)
 	}
@@ -187,14 +190,14 @@ func (w *world) addGuest(i int, luck *pace) {
 		def.State, def.Reason = hypervisor.StatePaused, hypervisor.ReasonUser
 	}
 	g.memory = def.MemoryBytes
-	at, port := w.hosts[i%len(w.hosts)], firstPort+i/len(w.hosts)
-	def.LiveXML = definition(def, port)
+	at, has := w.hosts[i%len(w.hosts)], nthPlace(i/len(w.hosts))
+	def.LiveXML = definition(def, has)
 	if def.Persistent {
 		def.PersistentXML = def.LiveXML
 	}
 	w.guests = append(w.guests, g)
 	w.observer.begin(g, def.State == hypervisor.StatePaused)
-	w.observer.notePort(at.name, g.uuid, port, false)
+	w.observer.notePlace(at.name, g.uuid, has, false)
 	at.libvirt.AddGuest(def)
 }
 
