@@ -327,7 +327,7 @@ func (o hostRoom) checkBridges(names []string, mappings []v1alpha1.NetworkMappin
 	var problems []error
 	for _, from := range names {
 		name := xmlrewrite.MapNetwork(mappings, v1alpha1.NetworkKindBridge, from)
-		if !slices.Contains(o.bridges, name) {
+		if !slices.Contains(o.bridges, name) && !hypervisor.IsGuestPort(name) {
 			problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerBridgeMissing,
 				"%s has no bridge %q%s. Ask an administrator to make it there, or to map it in spec.networkMappings of the Hypervisor %[1]s; or create another LiveMigration that maps the guest's interface in spec.migrateData.interfaces",
 				o.node, name, mapped(from, name)))

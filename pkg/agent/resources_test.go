@@ -124,6 +124,7 @@ func TestATargetWithoutRoomIsRefused(t *testing.T) {
 		{name: "no such bridge", devices: bridge, want: v1alpha1.BlockerBridgeMissing, message: `node-b has no bridge "blue". Ask an administrator to make it there, or to map it in spec.networkMappings of the Hypervisor node-b;`},
 		{name: "the target says how the bridge is called there", devices: bridge, mapped: "br0"},
 		{name: "no bridge is called so", devices: bridge, mapped: "br9", want: v1alpha1.BlockerBridgeMissing, message: `no bridge "br9", which the spec`},
+		{name: "a bridge that nobody looks for", devices: bridge, mapped: "tapbr"},
 		{name: "bridges that libvirt does not see", devices: bridge, facts: func(f *hypervisor.HostFacts) { f.Bridges = []string{} }},
 		{name: "a switch that is no bridge", devices: "<interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='blue'/><virtualport type='openvswitch'/></interface>"},
 		{name: "the network has another name there", devices: network, change: func(lm *v1alpha1.LiveMigration) {

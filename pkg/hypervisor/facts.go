@@ -1,5 +1,10 @@
 package hypervisor
 
+import (
+	"slices"
+	"strings"
+)
+
 // FactGroup names facts of a host that are read together.
 type FactGroup string
 
@@ -39,6 +44,7 @@ type HostFacts struct {
 	OfferedCPUs  *OfferedCPUs
 	Memory       []CellMemory
 	Networks     []Network
+	// Bridges are those that are not called as IsGuestPort says.
 	Bridges      []string
 	StoragePools []StoragePool
 	// MediatedTypes are ordered by their names.
@@ -46,6 +52,12 @@ type HostFacts struct {
 	Devices       *HostDevices
 	// Errors says why a group that was asked for could not be read.
 	Errors map[FactGroup]error
+}
+
+// IsGuestPort reports whether something of the host's network is called as its ends of guests'
+// interfaces are: there may be hundreds of them, so nobody looks whether one is a bridge.
+func IsGuestPort(name string) bool {
+	return slices.ContainsFunc([]string{"vnet", "macvtap", "macvlan", "tap", "veth"}, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 
 // HostCapabilities is what a host is made of, and which guests it can run.

@@ -15,12 +15,6 @@ import (
 
 const opFacts = "reading facts of the host"
 
-// guestPorts are how the host's ends of guests' interfaces are called: there may be hundreds
-// of them, and none is a bridge.
-//
-//nolint:gochecknoglobals // A constant.
-var guestPorts = []string{"vnet", "macvtap", "macvlan", "tap", "veth"}
-
 // HostFacts implements hypervisor.Host. Each group is a call of its own, so that one part of
 // libvirt that fails, or hangs, hides none of the others.
 func (c *Client) HostFacts(ctx context.Context, groups ...hypervisor.FactGroup) (hypervisor.HostFacts, error) {
@@ -202,8 +196,7 @@ func readBridges(conn *lv.Connect) ([]string, error) {
 	}
 	names, err := each(handles, (*lv.Interface).Free, func(handle *lv.Interface) (string, error) {
 		name, err := handle.GetName()
-		ofGuest := func(prefix string) bool { return strings.HasPrefix(name, prefix) }
-		if err != nil || slices.ContainsFunc(guestPorts, ofGuest) {
+		if err != nil || hypervisor.IsGuestPort(name) {
 			return "", err
 		}
 		text, err := handle.GetXMLDesc(0)
