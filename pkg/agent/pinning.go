@@ -119,23 +119,29 @@ func tellBindings(all *xmlrewrite.GuestPins, hugePageBytes uint64) (nodes pins.S
 
 // arePlain reports whether all sets and numbers are such as the API takes.
 func arePlain(all *xmlrewrite.GuestPins) bool {
-	length := 0
-	plain := func(text string) bool {
-		_, err := pins.Parse(text)
-		length += len(text)
-		return err == nil && text != "" && cpuSetOf(text) != "" && length <= maxPinText
-	}
+	var sets []string
 	for _, pin := range slices.Concat(all.VCPUs, all.IOThreads) {
-		if !plain(pin.CPUs) {
-			return false
-		}
+		sets = append(sets, pin.CPUs)
 	}
 	for _, c := range all.Cells {
-		if !plain(c.Nodes) || c.Cell < 0 || c.Cell > maxGuestCell {
+		if c.Cell < 0 || c.Cell > maxGuestCell {
+			return false
+		}
+		sets = append(sets, c.Nodes)
+	}
+	for _, set := range []string{all.Emulator, all.MemoryNodes} {
+		if set != "" {
+			sets = append(sets, set)
+		}
+	}
+	length := 0
+	for _, set := range sets {
+		length += len(set)
+		if _, err := pins.Parse(set); err != nil || cpuSetOf(set) == "" || length > maxPinText {
 			return false
 		}
 	}
-	return (all.Emulator == "" || plain(all.Emulator)) && (all.MemoryNodes == "" || plain(all.MemoryNodes))
+	return true
 }
 
 func tellCell(cell pins.Cell, used pins.Set) v1alpha1.GuestHostCell {
