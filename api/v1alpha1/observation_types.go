@@ -126,6 +126,9 @@ const (
 	BlockerMemoryInsufficient BlockerCode = "MemoryInsufficient"
 	// BlockerHugePagesInsufficient: the target has not enough huge pages of the size free.
 	BlockerHugePagesInsufficient BlockerCode = "HugePagesInsufficient"
+	// BlockerHostUseUnknown: the target's libvirt does not answer for guests that are there, so
+	// that nobody knows what a guest can be given that has CPUs or devices for itself.
+	BlockerHostUseUnknown BlockerCode = "HostUseUnknown"
 	// BlockerCPUsInsufficient: the target has not enough CPUs, to which no other guest is
 	// pinned, for a guest that is pinned, or not in as few NUMA cells.
 	BlockerCPUsInsufficient BlockerCode = "CPUsInsufficient"

@@ -45,6 +45,11 @@ func TestOneWedgedGuestDoesNotKeepOthersAway(t *testing.T) {
 	inWorld(t, func(w *world) {
 		b := w.fleet.Host("node-b")
 		b.AddGuest(fake.Guest{UUID: otherUUID, Name: "db", Persistent: true})
+		domains, err := b.ListDomains(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.b.node.listed.Store(&listing{domains: domains, stuck: map[string]bool{otherUUID: true}}) // As it is published.
 		release := b.Wedge(otherUUID)
 		defer release()
 		lm := w.settle(w.migrate(guestUUID))

@@ -238,3 +238,36 @@ func TestEventsThatTheTargetCannotCountAreDropped(t *testing.T) {
 		})
 	}
 }
+
+// TestNothingIsGivenWhileAGuestsPartsAreUnknown: libvirt would let two guests have the same
+// CPU.
+func TestNothingIsGivenWhileAGuestsPartsAreUnknown(t *testing.T) {
+	const third = "77777777-7777-4777-8777-777777777777"
+	for name, seen := range map[string]bool{"it was never seen": false, "it was seen before": true} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				a, b := w.fleet.Host("node-a"), w.fleet.Host("node-b")
+				a.AddGuest(pinnedGuest(otherUUID, 0, 1))
+				b.AddGuest(pinnedGuest(third, 0, 1))
+				dry := func(lm *v1alpha1.LiveMigration) { lm.Spec.DryRun = new(true) }
+				if seen {
+					w.settle(w.migrateWith(otherUUID, dry))
+				}
+				domains, err := b.ListDomains(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.b.node.listed.Store(&listing{domains: domains, stuck: map[string]bool{third: true}}) // As it is published.
+				defer b.Wedge(third)()
+				lm := w.settle(w.migrateWith(otherUUID, dry))
+				p := lm.Status.Target.Problem
+				if refused := p != nil && len(p.Blockers) == 1 && p.Blockers[0].Code == v1alpha1.BlockerHostUseUnknown; refused == seen {
+					t.Errorf("the problem is %+v", p)
+				}
+				if got := pinsOn(lm); seen && got != "2 3" || !seen && got != "" {
+					t.Errorf("it is given %q", got)
+				}
+			})
+		})
+	}
+}

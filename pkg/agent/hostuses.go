@@ -27,10 +27,11 @@ func (u *hostUses) note(guest string, use xmlrewrite.HostUse) {
 	u.last[guest] = use
 }
 
-func (u *hostUses) lastOf(guest string) xmlrewrite.HostUse {
+func (u *hostUses) lastOf(guest string) (use xmlrewrite.HostUse, known bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.last[guest]
+	use, known = u.last[guest]
+	return use, known
 }
 
 // forgetOthers drops what was noted of guests that are not among those of the host.
@@ -45,43 +46,48 @@ func (u *hostUses) forgetOthers(guests []hypervisor.Domain) {
 }
 
 // survey reads what the guests that run on the host have of it, each once. Of a guest that
-// libvirt does not answer for, that is the last that is known: what is taken after all makes the
-// migration fail before anything has happened to its guest.
-func (s *targetSession) survey(ctx context.Context, guests listing) ([]xmlrewrite.HostUse, error) {
+// libvirt does not answer for, that is the last that is known; unknown are the names of those
+// of which nothing is.
+func (s *targetSession) survey(ctx context.Context, guests listing) (uses []xmlrewrite.HostUse, unknown []string, err error) {
 	s.node.uses.forgetOthers(guests.domains)
-	var uses []xmlrewrite.HostUse
 	for _, d := range guests.domains {
 		if !d.Active() {
 			continue
 		}
-		use, err := s.useOf(ctx, d, guests.stuck[d.UUID])
-		if err != nil {
-			return nil, err
+		use, known, err := s.useOf(ctx, d, guests.stuck[d.UUID])
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case known:
+			uses = append(uses, use)
+		default:
+			unknown = append(unknown, d.Name)
 		}
-		uses = append(uses, use)
 	}
-	return uses, nil
+	return uses, unknown, nil
 }
 
-// useOf reads what a guest has of the host. One that holds libvirt up is not asked.
-func (s *targetSession) useOf(ctx context.Context, d hypervisor.Domain, stuck bool) (xmlrewrite.HostUse, error) {
+// useOf reads what a guest has of the host, if that is known. One that holds libvirt up is not
+// asked.
+func (s *targetSession) useOf(ctx context.Context, d hypervisor.Domain, stuck bool) (use xmlrewrite.HostUse, known bool, err error) {
 	if stuck {
-		return s.node.uses.lastOf(d.UUID), nil
+		use, known = s.node.uses.lastOf(d.UUID)
+		return use, known, nil
 	}
 	xml, err := s.hv.DomainXML(ctx, d.UUID, hypervisor.XMLMigratable)
 	switch {
 	case hypervisor.IsNoDomain(err):
-		return xmlrewrite.HostUse{}, nil
+		return use, true, nil
 	case hypervisor.KindOf(err) == hypervisor.KindTimeout:
 		s.log.Info("libvirt does not answer for a guest; what it has of the host is taken to be the last that is known", "guest", d.UUID)
-		return s.node.uses.lastOf(d.UUID), nil
+		use, known = s.node.uses.lastOf(d.UUID)
+		return use, known, nil
 	case err != nil:
-		return xmlrewrite.HostUse{}, fmt.Errorf("reading the definition of the guest %s: %w", d.Name, err)
+		return use, false, fmt.Errorf("reading the definition of the guest %s: %w", d.Name, err)
 	}
-	use, err := xmlrewrite.ReadHostUse([]byte(xml))
-	if err != nil {
-		return xmlrewrite.HostUse{}, fmt.Errorf("reading what the guest %s has of the host: %w", d.Name, err)
+	if use, err = xmlrewrite.ReadHostUse([]byte(xml)); err != nil {
+		return use, false, fmt.Errorf("reading what the guest %s has of the host: %w", d.Name, err)
 	}
 	s.node.uses.note(d.UUID, use)
-	return use, nil
+	return use, true, nil
 }

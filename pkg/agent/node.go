@@ -69,7 +69,7 @@ type listing struct {
 func (n *Node) guests(ctx context.Context, uuid string) (listing, error) {
 	if last := n.listed.Load(); last == nil || len(last.stuck) == 0 {
 		domains, err := n.Hypervisor.ListDomains(ctx)
-		if hypervisor.KindOf(err) != hypervisor.KindTimeout {
+		if hypervisor.KindOf(err) != hypervisor.KindTimeout || last == nil {
 			return listing{domains: domains}, err
 		}
 	}

@@ -106,10 +106,10 @@ func TestPortsOfGuestsThatAreGoneAreForgotten(t *testing.T) {
 		w.fleet.Host("node-b").AddGuest(fake.Guest{UUID: staying, Name: "db", LiveXML: hypervisor.DomainXML(strings.ReplaceAll(console, guestUUID, staying))})
 		w.b.node.uses.note("a guest that is gone", xmlrewrite.HostUse{Ports: []int32{10000}})
 		w.settle(w.migrate(guestUUID))
-		if got := w.b.node.uses.lastOf("a guest that is gone").Ports; got != nil {
+		if got, known := w.b.node.uses.lastOf("a guest that is gone"); known {
 			t.Errorf("its ports are still known: %v", got)
 		}
-		if got := w.b.node.uses.lastOf(staying).Ports; !slices.Equal(got, []int32{2002}) {
+		if got, known := w.b.node.uses.lastOf(staying); !known || !slices.Equal(got.Ports, []int32{2002}) {
 			t.Errorf("of a guest that is there, the ports are %v", got)
 		}
 	})

@@ -399,14 +399,22 @@ func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo, o
 // giveParts completes an offer by what no other guest of the host has.
 func (s *targetSession) giveParts(ctx context.Context, serialPorts int, guests listing, offer *v1alpha1.TargetOffer) error {
 	var uses []xmlrewrite.HostUse
+	var unknown []string
 	if serialPorts > 0 || s.fillsParts() {
 		var err error
-		if uses, err = s.survey(ctx, guests); err != nil {
+		if uses, unknown, err = s.survey(ctx, guests); err != nil {
 			return err
 		}
 	}
 	ports, err := s.reservePorts(ctx, serialPorts, uses)
 	s.node.Receive.offerConsoles(offer, ports)
+	if len(unknown) > 0 && s.fillsParts() {
+		// A port that is taken after all makes the migration fail before anything has happened to
+		// its guest. CPUs, libvirt gives to any number of guests.
+		return allOf([]error{err, refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerHostUseUnknown,
+			"libvirt on %s does not answer for these guests, so that nobody knows which CPUs and devices they have there: %s. Ask an administrator to find out what blocks them, for example storage that does not respond, or choose another target, and then create another LiveMigration",
+			s.node.Name, strings.Join(unknown, ", "))})
+	}
 	return allOf([]error{err, s.fill(ctx, uses, offer)})
 }
 

@@ -145,7 +145,7 @@ func TestWhichPortsAreFree(t *testing.T) {
 				host.AddGuest(fake.Guest{UUID: other, Name: "db", LiveXML: listening})
 				there := listing{domains: slices.Clone(guests.domains)}
 				c.change(s, host, &there)
-				uses, err := s.survey(ctx, there)
+				uses, _, err := s.survey(ctx, there)
 				var got []int32
 				if err == nil {
 					got, err = s.reservePorts(ctx, c.n, uses)
@@ -166,11 +166,11 @@ func TestPortsOfAGuestAreRemembered(t *testing.T) {
 		guest := hypervisor.Domain{UUID: other, Name: "db", State: hypervisor.StateRunning}
 		s.node.uses.note(guestUUID, xmlrewrite.HostUse{Ports: []int32{10001}})
 		for _, stuck := range []bool{false, true} {
-			if got, err := s.useOf(ctx, guest, stuck); err != nil || !slices.Equal(got.Ports, []int32{10002}) {
+			if got, known, err := s.useOf(ctx, guest, stuck); err != nil || !known || !slices.Equal(got.Ports, []int32{10002}) {
 				t.Errorf("stuck %t: got %v, %v", stuck, got, err)
 			}
 		}
-		if got := s.node.uses.lastOf(guestUUID).Ports; !slices.Equal(got, []int32{10001}) {
+		if got, _ := s.node.uses.lastOf(guestUUID); !slices.Equal(got.Ports, []int32{10001}) {
 			t.Errorf("those of another are %v", got)
 		}
 	})

@@ -139,6 +139,7 @@ func (o *observer) listens(host string, port int) bool {
 func (o *observer) checkPlace(lm *v1alpha1.LiveMigration, xml hypervisor.DomainXML) {
 	target, guest := o.w.hostNamed(lm.Status.TargetNode), o.guests[lm.Status.DomainUUID]
 	to, needed := placeIn(xml), guest.memory
+	o.notePlace(target.name, guest.uuid, to, false)
 	for _, other := range o.w.guests {
 		at := spot{target.name, other.uuid}
 		if other.uuid == guest.uuid || !o.takes(at) {
@@ -159,12 +160,12 @@ func (o *observer) checkPlace(lm *v1alpha1.LiveMigration, xml hypervisor.DomainX
 	if target.memory != 0 && needed > target.memory {
 		o.breaks(ownPlace, "%s is to come to %s, whose guests need %d MiB then, and it has %d MiB", guest.name, target.name, needed>>20, target.memory>>20)
 	}
-	o.notePlace(target.name, guest.uuid, to, false)
 }
 
-// takes reports whether a guest is on a host, or on its way there.
+// takes reports whether a guest is on a host, or on its way there. A shell that libvirt makes
+// after a migration has failed, since the call had hung, nobody can know of beforehand.
 func (o *observer) takes(at spot) bool {
-	if c := o.w.fleet.Copies(at.uuid)[at.host]; c.Active() {
+	if c := o.w.fleet.Copies(at.uuid)[at.host]; whole(c) {
 		return true
 	}
 	for _, j := range []job{o.jobs.asked[at.uuid], o.jobs.running[at.uuid]} {
