@@ -337,6 +337,9 @@ func (*labWorld) steered() []steered {
 		{name: "no-progress-paused", options: forced(standing), reason: v1alpha1.ReasonMigrated},
 		{name: "auto-converged", options: with(func(o *v1alpha1.MigrationOptions) {
 			o.OnTimeout, o.AutoConverge = v1alpha1.TimeoutKeepGoing, &v1alpha1.AutoConvergeOptions{InitialPercent: new(int32(40)), IncrementPercent: new(int32(20))}
+			// Less than all that the guest writes to, and more than it still does when slowed down
+			// as far as may be, on a machine that is fast.
+			o.MaxDowntimeMilliseconds = new(int64(2000))
 		}), reason: v1alpha1.ReasonMigrated},
 	}
 }
