@@ -12,6 +12,7 @@ import (
 	"github.com/virtferry/virtferry/pkg/hostfiles"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/migration"
+	"github.com/virtferry/virtferry/pkg/pins"
 )
 
 // decideTransfer decides how the guest is sent, and notes it in section.
@@ -22,7 +23,8 @@ func (s *sourceSession) decideTransfer(ctx context.Context) error {
 	facts.SourceLinkMbps, facts.PostCopy = s.node.Receive.LinkMbps, s.mayPostCopy()
 	if target := migration.CurrentTarget(s.lm); target.Host != nil {
 		facts.Target, facts.TargetLinkMbps = target.Host.MigrationTLS, target.Host.MigrationLinkMbps
-		facts.TargetCPUs = migration.CountCPUs(target.Host.OnlineCPUs)
+		online, _ := pins.Parse(string(target.Host.OnlineCPUs)) // What makes no sense counts as not known.
+		facts.TargetCPUs = online.Count()
 	}
 	transfer, blocker := migration.DecideTransfer(facts)
 	if blocker != nil {

@@ -3,8 +3,6 @@ package migration
 import (
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 )
@@ -118,28 +116,4 @@ func (f TransferFacts) connections(o *v1alpha1.TransferOptions) int32 {
 		return 0
 	}
 	return n
-}
-
-// CountCPUs returns how many CPUs are in a set; none where it is no set.
-func CountCPUs(set v1alpha1.CPUSet) int {
-	if set == "" {
-		return 0
-	}
-	var count int
-	for part := range strings.SplitSeq(string(set), ",") {
-		first, last, isRange := strings.Cut(part, "-")
-		if !isRange {
-			last = first
-		}
-		from, err := strconv.Atoi(first)
-		if err != nil {
-			return 0
-		}
-		to, err := strconv.Atoi(last)
-		if err != nil || to < from {
-			return 0
-		}
-		count += to - from + 1
-	}
-	return count
 }

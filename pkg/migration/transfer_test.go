@@ -111,12 +111,3 @@ func TestConnectionsThatNobodyHasAskedFor(t *testing.T) {
 		}
 	}
 }
-
-func TestCountCPUs(t *testing.T) {
-	t.Parallel()
-	for set, want := range map[v1alpha1.CPUSet]int{"": 0, "0": 1, "0-31": 32, "0-3,8,10-11": 7, "a": 0, "3-1": 0, "1-b": 0} {
-		if got := CountCPUs(set); got != want {
-			t.Errorf("%q: %d, want %d", set, got, want)
-		}
-	}
-}
