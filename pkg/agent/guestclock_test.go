@@ -114,19 +114,7 @@ func TestTheClockIsSetWhoeverDies(t *testing.T) {
 			reached := false
 			inWorld(t, func(w *world) {
 				w.fleet.Host("node-a").SetAgent(guestUUID, fake.AgentConnected)
-				crashed := make(chan *testAgent, 1)
-				crash := func(n int, by *testAgent) bool {
-					if n == write {
-						by.cancel()
-						crashed <- by
-					}
-					return n == write
-				}
-				if after {
-					w.api.after = crash
-				} else {
-					w.api.before = crash
-				}
+				crashed := w.crashAt(write, after)
 				lm := w.migrateWith(guestUUID, setsTime)
 				time.Sleep(10 * time.Second)
 				select {

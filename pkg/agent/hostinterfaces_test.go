@@ -171,19 +171,7 @@ func TestInterfacesAreWhereTheGuestIsWhoeverDies(t *testing.T) {
 				reached := false
 				inWorld(t, func(w *world) {
 					w.passedThrough(2, asItIs)
-					crashed := make(chan *testAgent, 1)
-					crash := func(n int, by *testAgent) bool {
-						if n == write {
-							by.cancel()
-							crashed <- by
-						}
-						return n == write
-					}
-					if after {
-						w.api.after = crash
-					} else {
-						w.api.before = crash
-					}
+					crashed := w.crashAt(write, after)
 					lm := w.migrateWith(guestUUID, detaches)
 					story(w, lm)
 					time.Sleep(10 * time.Second)

@@ -439,19 +439,7 @@ func TestCrashAtEveryWriteWhileSteered(t *testing.T) {
 
 func (w *world) crashAtWriteWhileSteered(postCopy, after bool, write int) (reached bool) {
 	w.busy()
-	crashed := make(chan *testAgent, 1)
-	crash := func(n int, by *testAgent) bool {
-		if n == write {
-			by.cancel()
-			crashed <- by
-		}
-		return n == write
-	}
-	if after {
-		w.api.after = crash
-	} else {
-		w.api.before = crash
-	}
+	crashed := w.crashAt(write, after)
 	lm := w.migrateWith(guestUUID, func(lm *v1alpha1.LiveMigration) {
 		keepGoing(postCopy)(lm)
 		metav1.SetMetaDataAnnotation(&lm.ObjectMeta, v1alpha1.AnnotationForceComplete, "1")

@@ -55,6 +55,25 @@ func inWorld(t *testing.T, test func(w *world), options ...fake.Option) {
 	})
 }
 
+// crashAt has the agent that makes a write, of all that are made, be killed right before or
+// after it, and returns where to hear which one that was.
+func (w *world) crashAt(write int, after bool) <-chan *testAgent {
+	crashed := make(chan *testAgent, 1)
+	crash := func(n int, by *testAgent) bool {
+		if n == write {
+			by.cancel()
+			crashed <- by
+		}
+		return n == write
+	}
+	if after {
+		w.api.after = crash
+	} else {
+		w.api.before = crash
+	}
+	return crashed
+}
+
 // testAgent is an agent that can be killed and started again.
 type testAgent struct {
 	w      *world
