@@ -68,33 +68,34 @@ func TestHypervisorTellsOfItsHost(t *testing.T) {
 	}
 }
 
+// awaitHypervisor waits until a node shows something.
+func (e *environment) awaitHypervisor(t *testing.T, h *lab.Host, what string, holds func(*v1alpha1.Hypervisor) bool) *v1alpha1.Hypervisor {
+	t.Helper()
+	hv := &v1alpha1.Hypervisor{}
+	for range 100 {
+		if err := e.client.Get(t.Context(), client.ObjectKey{Name: h.Name()}, hv); err == nil && holds(hv) {
+			return hv
+		}
+		time.Sleep(time.Second)
+	}
+	t.Fatalf("waiting for %s to show %s: %+v", h.Name(), what, hv.Status.Conditions)
+	return nil
+}
+
 // TestStrandedGuestsAreListed: QEMU itself says which machine types it will not have for long.
 func TestStrandedGuestsAreListed(t *testing.T) {
 	g := env.startGuest(t, env.b, lab.GuestConfig{Tiny: true, Machine: "pc-i440fx-1.7"})
-	await := func(what string, holds func(*v1alpha1.Hypervisor, *metav1.Condition) bool) {
-		t.Helper()
-		hv := &v1alpha1.Hypervisor{}
-		for range 100 {
-			if err := env.client.Get(t.Context(), client.ObjectKey{Name: env.b.Name()}, hv); err != nil {
-				t.Fatal(err)
-			}
-			if c := meta.FindStatusCondition(hv.Status.Conditions, v1alpha1.ConditionGuestsUpgradable); c != nil && holds(hv, c) {
-				return
-			}
-			time.Sleep(time.Second)
-		}
-		t.Fatalf("waiting for %s: %+v, %+v", what, hv.Status.Conditions, hv.Status.StrandedGuests)
-	}
 	lists := func(hv *v1alpha1.Hypervisor) bool {
 		return slices.ContainsFunc(hv.Status.StrandedGuests, func(s v1alpha1.StrandedGuest) bool {
 			return s.UUID == g.UUID() && s.Name == g.Name() && s.MachineType == "pc-i440fx-1.7"
 		})
 	}
-	await("the guest to be listed", func(hv *v1alpha1.Hypervisor, c *metav1.Condition) bool {
-		return lists(hv) && c.Status == metav1.ConditionFalse && strings.Contains(c.Message, g.Name())
+	env.awaitHypervisor(t, env.b, "the guest", func(hv *v1alpha1.Hypervisor) bool {
+		c := meta.FindStatusCondition(hv.Status.Conditions, v1alpha1.ConditionGuestsUpgradable)
+		return lists(hv) && c != nil && c.Status == metav1.ConditionFalse && strings.Contains(c.Message, g.Name())
 	})
 	if _, err := env.b.Virsh(t.Context(), "destroy", g.Name()); err != nil {
 		t.Fatal(err)
 	}
-	await("the guest to be gone", func(hv *v1alpha1.Hypervisor, _ *metav1.Condition) bool { return !lists(hv) })
+	env.awaitHypervisor(t, env.b, "that the guest is gone", func(hv *v1alpha1.Hypervisor) bool { return !lists(hv) })
 }

@@ -6,28 +6,12 @@ import (
 	"context"
 	"syscall"
 	"testing"
-	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/test/lab"
 )
-
-// awaitHypervisor waits until a node shows something.
-func (e *environment) awaitHypervisor(t *testing.T, h *lab.Host, what string, holds func(*v1alpha1.Hypervisor) bool) *v1alpha1.Hypervisor {
-	t.Helper()
-	hv := &v1alpha1.Hypervisor{}
-	for range 60 {
-		if err := e.client.Get(t.Context(), client.ObjectKey{Name: h.Name()}, hv); err == nil && holds(hv) {
-			return hv
-		}
-		time.Sleep(time.Second)
-	}
-	t.Fatalf("waiting for %s to show %s: %+v", h.Name(), what, hv.Status.Conditions)
-	return nil
-}
 
 func isReady(hv *v1alpha1.Hypervisor) bool {
 	return meta.IsStatusConditionTrue(hv.Status.Conditions, v1alpha1.ConditionReady)
