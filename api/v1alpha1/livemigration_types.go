@@ -255,6 +255,10 @@ const (
 	// copying.
 	FaultZeroCopyMissing       KnownFault = "ZeroCopyMissing"
 	FaultZeroCopyMissingInQEMU KnownFault = "ZeroCopyMissingInQEMU"
+	// FaultSwitchoverBandwidthMissing, FaultSwitchoverBandwidthMissingInQEMU: libvirt or QEMU
+	// cannot be told what the switch-over has.
+	FaultSwitchoverBandwidthMissing       KnownFault = "SwitchoverBandwidthMissing"
+	FaultSwitchoverBandwidthMissingInQEMU KnownFault = "SwitchoverBandwidthMissingInQEMU"
 	// FaultVirtioQueuesRefused, FaultVirtioQueuesRefusedInPostCopy: the target's QEMU may refuse
 	// the queues of the guest's virtio devices, and in post-copy the guest would be lost by that.
 	FaultVirtioQueuesRefused           KnownFault = "VirtioQueuesRefused"

@@ -35,6 +35,16 @@ type TransferOptions struct {
 	// allowed to lock all of it.
 	// +optional
 	ZeroCopy *bool `json:"zeroCopy,omitempty"`
+	// switchoverBandwidthMiBps is how many MiB per second can be sent while the guest stands
+	// still for its switch-over. options.bandwidthMiBps does not limit that, so that a guest whose
+	// copy is limited fits into its maxDowntimeMilliseconds earlier than the copy's speed
+	// suggests. If it is more than the link carries, the guest stands still for longer than is
+	// allowed. Absent means as fast as the copy goes. Needs libvirt 11.1 and QEMU 8.2 on the
+	// source.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=8796093022207
+	SwitchoverBandwidthMiBps *int64 `json:"switchoverBandwidthMiBps,omitempty"`
 }
 
 // Encryption is whether QEMU encrypts what it sends.
@@ -109,6 +119,12 @@ type TransferPlan struct {
 	// zeroCopy is whether the kernel sends the memory from where it is.
 	// +optional
 	ZeroCopy bool `json:"zeroCopy,omitempty"`
+	// switchoverBandwidthMiBps is how many MiB per second the hypervisor reckons with for the
+	// switch-over; absent if it is as many as are copied.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=8796093022207
+	SwitchoverBandwidthMiBps int64 `json:"switchoverBandwidthMiBps,omitempty"`
 }
 
 // MigrationTLS is whether the QEMU of a host can encrypt migrations, as far as its

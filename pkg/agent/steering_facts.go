@@ -37,6 +37,9 @@ func monitorConfig(o *v1alpha1.MigrationOptions, seen sighting) monitor.Config {
 	c.OnTimeout = monitor.TimeoutAction(o.OnTimeout)
 	c.AllowPause = valueOr(o.AllowPause, false)
 	c.AutoConverge = o.AutoConverge != nil
+	if t := o.Transfer; t != nil {
+		c.SwitchoverBytesPerSecond = valueOr(t.SwitchoverBandwidthMiBps, 0) << 20
+	}
 	return c
 }
 

@@ -20,15 +20,17 @@ func TestWhatTheUserWants(t *testing.T) {
 		options *v1alpha1.MigrationOptions
 		want    func(*monitor.Config)
 	}{
-		"nothing":      {nil, func(*monitor.Config) {}},
-		"no option":    {&v1alpha1.MigrationOptions{}, func(*monitor.Config) {}},
-		"little pause": {&v1alpha1.MigrationOptions{MaxDowntimeMilliseconds: new(int64(7))}, func(c *monitor.Config) { c.MaxDowntimeMilliseconds = 7 }},
-		"for ever":     {&v1alpha1.MigrationOptions{CompletionTimeoutSecondsPerGiB: new(int64(0))}, func(c *monitor.Config) { c.CompletionTimeoutPerGiB = 0 }},
-		"in 5 s":       {&v1alpha1.MigrationOptions{CompletionTimeoutSecondsPerGiB: new(int64(5))}, func(c *monitor.Config) { c.CompletionTimeoutPerGiB = 5 * time.Second }},
-		"progress":     {&v1alpha1.MigrationOptions{ProgressTimeoutSeconds: new(int64(5))}, func(c *monitor.Config) { c.ProgressTimeout = 5 * time.Second }},
-		"to be paused": {&v1alpha1.MigrationOptions{AllowPause: new(true)}, func(c *monitor.Config) { c.AllowPause = true }},
-		"to be slowed": {&v1alpha1.MigrationOptions{AutoConverge: &v1alpha1.AutoConvergeOptions{}}, func(c *monitor.Config) { c.AutoConverge = true }},
-		"to be forced": {&v1alpha1.MigrationOptions{OnTimeout: v1alpha1.TimeoutForceComplete}, func(c *monitor.Config) { c.OnTimeout = monitor.TimeoutAction(v1alpha1.TimeoutForceComplete) }},
+		"nothing":        {nil, func(*monitor.Config) {}},
+		"no option":      {&v1alpha1.MigrationOptions{}, func(*monitor.Config) {}},
+		"little pause":   {&v1alpha1.MigrationOptions{MaxDowntimeMilliseconds: new(int64(7))}, func(c *monitor.Config) { c.MaxDowntimeMilliseconds = 7 }},
+		"for ever":       {&v1alpha1.MigrationOptions{CompletionTimeoutSecondsPerGiB: new(int64(0))}, func(c *monitor.Config) { c.CompletionTimeoutPerGiB = 0 }},
+		"in 5 s":         {&v1alpha1.MigrationOptions{CompletionTimeoutSecondsPerGiB: new(int64(5))}, func(c *monitor.Config) { c.CompletionTimeoutPerGiB = 5 * time.Second }},
+		"progress":       {&v1alpha1.MigrationOptions{ProgressTimeoutSeconds: new(int64(5))}, func(c *monitor.Config) { c.ProgressTimeout = 5 * time.Second }},
+		"to be paused":   {&v1alpha1.MigrationOptions{AllowPause: new(true)}, func(c *monitor.Config) { c.AllowPause = true }},
+		"to be slowed":   {&v1alpha1.MigrationOptions{AutoConverge: &v1alpha1.AutoConvergeOptions{}}, func(c *monitor.Config) { c.AutoConverge = true }},
+		"in a hurry":     {&v1alpha1.MigrationOptions{Transfer: &v1alpha1.TransferOptions{SwitchoverBandwidthMiBps: new(int64(3))}}, func(c *monitor.Config) { c.SwitchoverBytesPerSecond = 3 << 20 }},
+		"how it is sent": {&v1alpha1.MigrationOptions{Transfer: &v1alpha1.TransferOptions{}}, func(*monitor.Config) {}},
+		"to be forced":   {&v1alpha1.MigrationOptions{OnTimeout: v1alpha1.TimeoutForceComplete}, func(c *monitor.Config) { c.OnTimeout = monitor.TimeoutAction(v1alpha1.TimeoutForceComplete) }},
 		"step for step": {&v1alpha1.MigrationOptions{Convergence: &v1alpha1.ConvergenceOptions{Strategy: v1alpha1.StrategyStepped, Steps: new(int32(3)), StepDelaySecondsPerGiB: new(int32(4))}}, func(c *monitor.Config) {
 			c.Strategy, c.Steps, c.StepDelayPerGiB = monitor.StrategyStepped, 3, 4*time.Second
 		}},

@@ -50,7 +50,8 @@ func (s *sourceSession) transferral() hypervisor.Transferral {
 	}
 	out := hypervisor.Transferral{
 		TLS: t.Encrypted, TLSDestination: t.TLSDestination, ZeroCopy: t.ZeroCopy,
-		ParallelConnections: uint32(t.ParallelConnections), //nolint:gosec // Positive by validation.
+		ParallelConnections:      uint32(t.ParallelConnections),      //nolint:gosec // Positive by validation.
+		SwitchoverBandwidthMiBps: uint64(t.SwitchoverBandwidthMiBps), //nolint:gosec // Positive by validation.
 	}
 	switch t.Compression {
 	case v1alpha1.CompressionXBZRLE:

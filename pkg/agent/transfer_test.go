@@ -123,16 +123,19 @@ func TestAResumedPostCopyIsSentAsItBegan(t *testing.T) {
 	})
 }
 
-// TestConnectionsAndCompression are handed over, and refused before anything is touched where
+// TestConnectionsCompressionAndSwitchover are handed over, and refused before anything is touched where
 // a version does not have them.
-func TestConnectionsAndCompression(t *testing.T) {
+func TestConnectionsCompressionAndSwitchover(t *testing.T) {
 	options := &v1alpha1.TransferOptions{
 		ParallelConnections: new(int32(4)), Compression: &v1alpha1.CompressionOptions{Method: v1alpha1.CompressionZstd, Level: new(int32(3))},
+		SwitchoverBandwidthMiBps: new(int64(1000)),
 	}
+	want := hypervisor.Transferral{ParallelConnections: 4, Compression: hypervisor.CompressionZstd, CompressionLevel: 3, SwitchoverBandwidthMiBps: 1000}
 	for _, c := range []struct{ name, source, target, refused string }{
-		{"both can", "9.4.0", "11.3.0", ""},
-		{"the source cannot", "9.0.0", "11.3.0", "9.0.0 on node-a"},
-		{"the target cannot", "11.3.0", "9.0.0", "9.0.0 on node-b"},
+		{"both can", "11.1.0", "9.4.0", ""},
+		{"the source cannot tell QEMU of the switch-over", "11.0.0", "11.3.0", "11.0.0 on node-a"},
+		{"the source cannot compress", "9.0.0", "11.3.0", "9.0.0 on node-a"},
+		{"the target cannot decompress", "11.3.0", "9.0.0", "9.0.0 on node-b"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
@@ -151,7 +154,7 @@ func TestConnectionsAndCompression(t *testing.T) {
 				}
 				w.requireEnd(lm, v1alpha1.PhaseSucceeded, v1alpha1.ReasonMigrated, "")
 				for _, call := range w.fleet.Calls() {
-					if call.Method == fake.MethodMigrate && call.Params.Transfer != (hypervisor.Transferral{ParallelConnections: 4, Compression: hypervisor.CompressionZstd, CompressionLevel: 3}) {
+					if call.Method == fake.MethodMigrate && call.Params.Transfer != want {
 						t.Errorf("libvirt was asked for %+v", call.Params.Transfer)
 					}
 				}

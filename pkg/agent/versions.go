@@ -70,6 +70,7 @@ func (s *sourceSession) uses(live hypervisor.DomainXML, memoryBytes uint64) []ve
 	o := migration.StorageCopy(s.lm)
 	note(copied && o != nil && valueOr(o.DetectZeroes, false), versions.UseDetectZeroes)
 	note(t.ZeroCopy, versions.UseZeroCopy)
+	note(t.SwitchoverBandwidthMiBps != 0, versions.UseSwitchoverBandwidth)
 	note(t.Compression == hypervisor.CompressionZlib || t.Compression == hypervisor.CompressionZstd, versions.UseParallelCompression)
 	if needs, err := xmlrewrite.ReadNeeds(live); err == nil {
 		note(needs.CPUThreads, versions.UseCPUThreads)

@@ -168,6 +168,7 @@ func TestWhatAMigrationMakesUseOf(t *testing.T) {
 		"nothing":                      {v1alpha1.TransferPlan{}, largeGuest, nil, nil},
 		"encryption":                   {v1alpha1.TransferPlan{Encrypted: true}, largeGuest - 1, nil, []versions.Use{versions.UseEncryption}},
 		"encryption, of a large guest": {v1alpha1.TransferPlan{Encrypted: true}, largeGuest, nil, []versions.Use{versions.UseEncryption, versions.UseLongEncryption}},
+		"more for the switch-over":     {v1alpha1.TransferPlan{SwitchoverBandwidthMiBps: 1}, 0, nil, []versions.Use{versions.UseSwitchoverBandwidth}},
 		"disks that both hosts have":   {v1alpha1.TransferPlan{}, 0, []v1alpha1.TargetImage{{State: v1alpha1.TargetImageShared}}, nil},
 		"disks of which one is copied": {v1alpha1.TransferPlan{}, 0, []v1alpha1.TargetImage{
 			{State: v1alpha1.TargetImageShared}, {State: v1alpha1.TargetImageMade},

@@ -53,6 +53,10 @@ type Transferral struct {
 	CompressionLevel uint32
 	// ZeroCopy has the kernel send the memory from where it is.
 	ZeroCopy bool
+	// SwitchoverBandwidthMiBps is how many MiB per second the hypervisor reckons with for what
+	// it sends while the guest stands still, which nothing limits; zero is as many as it has
+	// seen to be sent before.
+	SwitchoverBandwidthMiBps uint64
 }
 
 // Compression is a method of compressing a guest's memory, by the hypervisor's name.

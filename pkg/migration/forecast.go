@@ -1,6 +1,7 @@
 package migration
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -20,10 +21,17 @@ func (s *summarizer) forecast(load *v1alpha1.GuestLoad) *v1alpha1.Forecast {
 		return nil
 	}
 	var limit int64
-	if o := s.lm.Spec.Options; o != nil && o.BandwidthMiBps != nil {
-		limit = *o.BandwidthMiBps
+	c := ForecastTerms{AllowedDowntime: time.Duration(AllowedDowntimeMilliseconds(s.lm)) * time.Millisecond}
+	if o := s.lm.Spec.Options; o != nil {
+		if o.BandwidthMiBps != nil {
+			limit = *o.BandwidthMiBps
+		}
+		if o.Transfer != nil && o.Transfer.SwitchoverBandwidthMiBps != nil {
+			c.Switchover = *o.Transfer.SwitchoverBandwidthMiBps << 20
+		}
 	}
-	return Forecast(load, s.share(limit), time.Duration(AllowedDowntimeMilliseconds(s.lm))*time.Millisecond)
+	c.Bandwidth = s.share(limit)
+	return Forecast(load, c)
 }
 
 // share is how many bytes per second there are for the copy: what the user allows, and of
@@ -45,28 +53,37 @@ func (s *summarizer) share(limitMiBps int64) int64 {
 	return share
 }
 
-// Forecast says how the copy of a guest goes over a link of so many bytes per second, where
-// zero is not known, until what is left fits into the downtime that is allowed. Disks are
-// copied first; then the memory is, and what the guest has changed meanwhile, again and again:
-// at most all of it.
-func Forecast(load *v1alpha1.GuestLoad, bandwidth int64, allowed time.Duration) *v1alpha1.Forecast {
+// ForecastTerms are what a guest is copied under.
+type ForecastTerms struct {
+	// Bandwidth is how many bytes per second there are for the copy; zero is not known.
+	Bandwidth int64
+	// Switchover is how many there are while the guest stands still; zero is as many.
+	Switchover      int64
+	AllowedDowntime time.Duration
+}
+
+// Forecast says how the copy of a guest goes, until what is left fits into the downtime that
+// is allowed. Disks are copied first; then the memory is, and what the guest has changed
+// meanwhile, again and again: at most all of it.
+func Forecast(load *v1alpha1.GuestLoad, c ForecastTerms) *v1alpha1.Forecast {
 	out := &v1alpha1.Forecast{CopyBytes: load.MemoryBytes + load.DiskBytes, DirtyBytesPerSecond: load.DirtyBytesPerSecond}
-	if bandwidth <= 0 {
+	if c.Bandwidth <= 0 {
 		return out
 	}
-	out.BandwidthBytesPerSecond = &bandwidth
+	out.BandwidthBytesPerSecond = &c.Bandwidth
 	if load.DirtyBytesPerSecond == nil {
 		return out
 	}
-	memory, dirty, perSecond := float64(load.MemoryBytes), float64(*load.DirtyBytesPerSecond), float64(bandwidth)
+	memory, dirty, perSecond := float64(load.MemoryBytes), float64(*load.DirtyBytesPerSecond), float64(c.Bandwidth)
 	took, left := float64(load.DiskBytes)/perSecond, memory
+	atSwitch := float64(cmp.Or(c.Switchover, c.Bandwidth))
 	for range forecastPasses {
-		pass := left / perSecond
-		if pass <= allowed.Seconds() {
+		if down := left / atSwitch; down <= c.AllowedDowntime.Seconds() {
 			out.Converges = new(true)
-			out.DurationSeconds, out.DowntimeMilliseconds = new(int64(took+pass+1)), new(int64(pass*1000))
+			out.DurationSeconds, out.DowntimeMilliseconds = new(int64(took+down+1)), new(int64(down*1000))
 			return out
 		}
+		pass := left / perSecond
 		took += pass
 		next := min(memory, dirty*pass)
 		if next >= left {

@@ -18,27 +18,30 @@ func TestForecast(t *testing.T) {
 		memory, disks int64
 		dirty         int64 // Negative is not known.
 		bandwidth     int64
+		switchover    int64
 		allowed       time.Duration
 		want          string // converges, seconds, milliseconds; "?" is not told.
 		says          string
 	}{
-		"an idle guest":                        {memory: 10 * gib, bandwidth: gib, allowed: time.Second, want: "true 11 0", says: "would take about 11s"},
-		"with a disk":                          {memory: 10 * gib, disks: 100 * gib, bandwidth: gib, allowed: time.Second, want: "true 111 0"},
-		"half as fast as the link":             {memory: 8 * gib, dirty: 512 * mib, bandwidth: gib, allowed: time.Second, want: "true 16 1000"},
-		"the same, with less downtime":         {memory: 8 * gib, dirty: 512 * mib, bandwidth: gib, allowed: 300 * time.Millisecond, want: "true 16 250"},
-		"as fast as the link":                  {memory: 8 * gib, dirty: gib, bandwidth: gib, allowed: time.Second, want: "false", says: "which changes 1024 MiB of its memory per second, while 1024 MiB can be copied. Allow post-copy"},
-		"faster, and all of it fits":           {memory: gib / 2, dirty: 4 * gib, bandwidth: gib, allowed: time.Second, want: "true 1 500"},
-		"faster, while the disks are copied":   {memory: gib / 2, disks: 9 * gib, dirty: 4 * gib, bandwidth: gib, allowed: time.Second, want: "true 10 500"},
-		"the rate is not known":                {memory: gib, dirty: -1, bandwidth: gib, allowed: time.Second, want: "?"},
-		"the link is not known":                {memory: gib, dirty: mib, allowed: time.Second, want: "?"},
-		"no pass is much shorter than the one": {memory: 1000 * gib, dirty: gib - mib, bandwidth: gib, allowed: time.Millisecond, want: "false"},
-		"no memory at all":                     {bandwidth: gib, allowed: time.Second, want: "true 1 0"},
+		"an idle guest":                          {memory: 10 * gib, bandwidth: gib, allowed: time.Second, want: "true 11 0", says: "would take about 11s"},
+		"with a disk":                            {memory: 10 * gib, disks: 100 * gib, bandwidth: gib, allowed: time.Second, want: "true 111 0"},
+		"half as fast as the link":               {memory: 8 * gib, dirty: 512 * mib, bandwidth: gib, allowed: time.Second, want: "true 16 1000"},
+		"the same, with less downtime":           {memory: 8 * gib, dirty: 512 * mib, bandwidth: gib, allowed: 300 * time.Millisecond, want: "true 16 250"},
+		"as fast as the link":                    {memory: 8 * gib, dirty: gib, bandwidth: gib, allowed: time.Second, want: "false", says: "which changes 1024 MiB of its memory per second, while 1024 MiB can be copied. Allow post-copy"},
+		"as fast, and the switch-over is faster": {memory: 8 * gib, dirty: gib, bandwidth: gib, switchover: 9 * gib, allowed: time.Second, want: "true 1 888"},
+		"faster, and so is the switch-over":      {memory: 8 * gib, dirty: gib / 2, bandwidth: gib, switchover: 4 * gib, allowed: 300 * time.Millisecond, want: "true 15 250"},
+		"faster, and all of it fits":             {memory: gib / 2, dirty: 4 * gib, bandwidth: gib, allowed: time.Second, want: "true 1 500"},
+		"faster, while the disks are copied":     {memory: gib / 2, disks: 9 * gib, dirty: 4 * gib, bandwidth: gib, allowed: time.Second, want: "true 10 500"},
+		"the rate is not known":                  {memory: gib, dirty: -1, bandwidth: gib, allowed: time.Second, want: "?"},
+		"the link is not known":                  {memory: gib, dirty: mib, allowed: time.Second, want: "?"},
+		"no pass is much shorter than the one":   {memory: 1000 * gib, dirty: gib - mib, bandwidth: gib, allowed: time.Millisecond, want: "false"},
+		"no memory at all":                       {bandwidth: gib, allowed: time.Second, want: "true 1 0"},
 	} {
 		load := &v1alpha1.GuestLoad{MemoryBytes: c.memory, DiskBytes: c.disks}
 		if c.dirty >= 0 {
 			load.DirtyBytesPerSecond = &c.dirty
 		}
-		f := Forecast(load, c.bandwidth, c.allowed)
+		f := Forecast(load, ForecastTerms{Bandwidth: c.bandwidth, Switchover: c.switchover, AllowedDowntime: c.allowed})
 		if got := told(f); got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
@@ -52,7 +55,7 @@ func TestForecast(t *testing.T) {
 	if said := saysForecast(nil, nil); said != "" {
 		t.Errorf("of none, it says %q", said)
 	}
-	slow := Forecast(&v1alpha1.GuestLoad{MemoryBytes: gib, DirtyBytesPerSecond: new(gib)}, mib, time.Second)
+	slow := Forecast(&v1alpha1.GuestLoad{MemoryBytes: gib, DirtyBytesPerSecond: new(gib)}, ForecastTerms{Bandwidth: mib, AllowedDowntime: time.Second})
 	for _, o := range []v1alpha1.MigrationOptions{{AllowPostCopy: new(true)}, {AutoConverge: &v1alpha1.AutoConvergeOptions{}}} {
 		if said := saysForecast(slow, &o); !strings.Contains(said, "What spec.options allows") {
 			t.Errorf("%+v: it says %q", o, said)

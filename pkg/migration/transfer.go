@@ -61,6 +61,9 @@ func DecideTransfer(f TransferFacts) (v1alpha1.TransferPlan, *v1alpha1.Blocker) 
 // asAsked is what does not depend on the hosts.
 func asAsked(o *v1alpha1.TransferOptions) v1alpha1.TransferPlan {
 	out := v1alpha1.TransferPlan{ZeroCopy: o.ZeroCopy != nil && *o.ZeroCopy}
+	if o.SwitchoverBandwidthMiBps != nil {
+		out.SwitchoverBandwidthMiBps = *o.SwitchoverBandwidthMiBps
+	}
 	if o.ParallelConnections != nil {
 		out.ParallelConnections = *o.ParallelConnections
 	}

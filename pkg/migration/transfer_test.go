@@ -62,10 +62,11 @@ func TestDecideTransfer(t *testing.T) {
 		"all else": {
 			&v1alpha1.TransferOptions{
 				Encryption: v1alpha1.EncryptionDisabled, ParallelConnections: new(int32(4)), ZeroCopy: new(true),
-				Compression: &v1alpha1.CompressionOptions{Method: v1alpha1.CompressionZstd},
+				Compression: &v1alpha1.CompressionOptions{Method: v1alpha1.CompressionZstd}, SwitchoverBandwidthMiBps: new(int64(1000)),
 			}, nil, nil,
 			v1alpha1.TransferPlan{
 				UnencryptedReason: "spec.options.transfer.encryption is Disabled", ParallelConnections: 4, ZeroCopy: true, Compression: v1alpha1.CompressionZstd,
+				SwitchoverBandwidthMiBps: 1000,
 			}, "",
 		},
 	} {

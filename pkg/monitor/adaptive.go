@@ -44,8 +44,7 @@ func adapt(c Config, s State) (State, []Action) {
 	if cost == 0 || s.passes.mark.iteration <= firstPass || limit >= c.MaxDowntimeMilliseconds {
 		return s, nil
 	}
-	remain := fmt.Sprintf("%s remain, which would take %s of downtime; %s are allowed",
-		formatBytes(s.passes.mark.remaining), formatMillis(cost), formatMillis(c.MaxDowntimeMilliseconds))
+	remain := fmt.Sprintf("%s; %s are allowed", s.remains(), formatMillis(c.MaxDowntimeMilliseconds))
 	switch {
 	case cost <= limit*withinPercent/100:
 		return s, nil // The hypervisor does it by itself.

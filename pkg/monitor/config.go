@@ -72,7 +72,10 @@ type Config struct {
 	AllowPause bool
 	// AutoConverge says that the hypervisor slows the guest down.
 	AutoConverge bool
-	Size         Size
+	// SwitchoverBytesPerSecond is what the hypervisor was told to reckon with for the
+	// switch-over; zero if it is what it sees to be copied.
+	SwitchoverBytesPerSecond int64
+	Size                     Size
 }
 
 // Size is how much there is to copy.

@@ -27,6 +27,7 @@ const (
 // ordered, nor once the guest runs on the target: from then on it can only be
 // waited for. After Restore, an order that shows no effect is asked for once more.
 func Decide(c Config, s State, in Input) (State, []Action) {
+	s.switchover = c.SwitchoverBytesPerSecond
 	s, newPass := s.observe(in.Sample)
 	c = c.normalized().sized(s.size)
 	if s.facts.PostCopySeen {

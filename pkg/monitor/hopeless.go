@@ -39,9 +39,8 @@ func hopeless(c Config, s State) (string, bool) {
 	} else if !s.passes.standStill(far) {
 		return "", false
 	}
-	message := fmt.Sprintf("the guest writes %s, and the link carries %s; after %d passes %s remain, which would take %s of downtime, but only %s are allowed",
-		formatRate(int64(writes)), formatRate(int64(carries)), s.passes.mark.iteration-1,
-		formatBytes(s.passes.mark.remaining), formatMillis(cost), formatMillis(c.MaxDowntimeMilliseconds))
+	message := fmt.Sprintf("the guest writes %s, and the link carries %s; after %d passes %s, but only %s are allowed",
+		formatRate(int64(writes)), formatRate(int64(carries)), s.passes.mark.iteration-1, s.remains(), formatMillis(c.MaxDowntimeMilliseconds))
 	if s.passes.throttle > 0 {
 		message += fmt.Sprintf(", although its CPUs are already slowed down by %d %%", s.passes.throttle)
 	}

@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -69,6 +70,22 @@ func TestForeseenDowntime(t *testing.T) {
 		if got := seen(c.looks...).DowntimeMilliseconds; got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
+	}
+}
+
+// TestForeseenDowntimeAtTheSwitchOver is as fast as the hypervisor was told that it is, whatever
+// is copied, and people are told so.
+func TestForeseenDowntimeAtTheSwitchOver(t *testing.T) {
+	t.Parallel()
+	c := Config{MaxDowntimeMilliseconds: 500, SwitchoverBytesPerSecond: 2 << 20}
+	s := Restore(Facts{MaxDowntimeMilliseconds: 300})
+	s, _ = Decide(c, s, Input{Sample: kb(0, 1, 1, 4000)})
+	s, actions := Decide(c, s, Input{Sample: kb(4000, 2, 4001, 800)})
+	if got := s.Outlook(); got.DowntimeMilliseconds != 381 || got.BandwidthBytesPerSecond != 1e6 {
+		t.Errorf("%+v", got)
+	}
+	if len(actions) != 1 || actions[0].MaxDowntimeMilliseconds != 439 || !strings.Contains(actions[0].Message, "381 ms of downtime at the 2.0 MiB/s of the switch-over") {
+		t.Errorf("%+v", actions)
 	}
 }
 

@@ -1,6 +1,9 @@
 package monitor
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // State is what decisions remember. It is a value: copying it forks it. The zero
 // State is that of a job of which nothing is known yet.
@@ -22,6 +25,9 @@ type State struct {
 	// topSince is since which pass the limit has been about the maximum; 0 if it is
 	// not.
 	topSince int64
+
+	// switchover is Config's.
+	switchover int64
 
 	size     totals
 	link     link
@@ -124,8 +130,21 @@ func (s State) Outlook() Outlook {
 // cost, in milliseconds; 0 if that is unknown.
 func (s State) cost() int64 {
 	rate := s.link.rate()
+	if s.switchover > 0 {
+		rate = s.switchover
+	}
 	if rate <= 0 || !s.passes.marked {
 		return 0
 	}
 	return max(1, int64(float64(s.passes.mark.remaining)/float64(rate)*1000))
+}
+
+// remains says how much a switch-over at the beginning of the present pass would have had to
+// send, and for how long.
+func (s State) remains() string {
+	text := fmt.Sprintf("%s remain, which would take %s of downtime", formatBytes(s.passes.mark.remaining), formatMillis(s.cost()))
+	if s.switchover > 0 {
+		text += fmt.Sprintf(" at the %s of the switch-over", formatRate(s.switchover))
+	}
+	return text
 }

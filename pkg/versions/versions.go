@@ -32,6 +32,8 @@ const (
 	UseParallelCompression Use = "ParallelCompression"
 	// UseZeroCopy: the kernel sends the memory from where it is.
 	UseZeroCopy Use = "ZeroCopy"
+	// UseSwitchoverBandwidth: the hypervisor is told what it can send during the switch-over.
+	UseSwitchoverBandwidth Use = "SwitchoverBandwidth"
 	// UseVirtioDevices: the guest has devices of this kind.
 	UseVirtioDevices Use = "VirtioDevices"
 	// UseCopiedDisks: disks of the guest are copied.

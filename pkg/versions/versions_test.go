@@ -53,6 +53,9 @@ func TestCheck(t *testing.T) {
 		{"8.4.0/7.1.0", "8.0.0", []Use{UseZeroCopy}, []string{"ZeroCopyMissing"}},
 		{"8.5.0/7.0.0", "8.5.0", []Use{UseZeroCopy}, []string{"ZeroCopyMissingInQEMU"}},
 		{"8.5.0/7.1.0", "8.5.0", []Use{UseZeroCopy}, nil},
+		{"11.0.9/10.0.2", "11.3.0", []Use{UseSwitchoverBandwidth}, []string{"SwitchoverBandwidthMissing"}},
+		{"11.1.0/8.1.9", "11.3.0", []Use{UseSwitchoverBandwidth}, []string{"SwitchoverBandwidthMissingInQEMU"}},
+		{"11.1.0/8.2.0", "9.0.0/7.2.22", []Use{UseSwitchoverBandwidth}, nil},
 		{"8.7.0", "9.0.0", []Use{UseCopiedDisks}, []string{"DiskCopyBroken"}},
 		{"10.8.0", "11.3.0", []Use{UseCopiedDisks, UseDetectZeroes}, []string{"DetectZeroesMissingOnSource"}},
 		{"11.3.0", "9.0.0", []Use{UseCopiedDisks, UseDetectZeroes}, []string{"DetectZeroesMissingOnTarget"}},
@@ -169,7 +172,8 @@ func TestEachRuleCanBeIgnored(t *testing.T) {
 		v1alpha1.FaultPostCopyResumeCrashesTarget, v1alpha1.FaultDaemonCrashesWhenRestarted, v1alpha1.FaultVMXRefused,
 		v1alpha1.FaultCPURefused, v1alpha1.FaultThreadsRefused, v1alpha1.FaultLongEncryptionCrashesSource,
 		v1alpha1.FaultParallelCompressionMissingOnSource, v1alpha1.FaultParallelCompressionMissingOnTarget,
-		v1alpha1.FaultZeroCopyMissing, v1alpha1.FaultZeroCopyMissingInQEMU, v1alpha1.FaultVirtioQueuesRefused, v1alpha1.FaultVirtioQueuesRefusedInPostCopy,
+		v1alpha1.FaultZeroCopyMissing, v1alpha1.FaultZeroCopyMissingInQEMU, v1alpha1.FaultSwitchoverBandwidthMissing, v1alpha1.FaultSwitchoverBandwidthMissingInQEMU,
+		v1alpha1.FaultVirtioQueuesRefused, v1alpha1.FaultVirtioQueuesRefusedInPostCopy,
 		v1alpha1.FaultDiskCopyBroken, v1alpha1.FaultDisksUnencrypted, v1alpha1.FaultEncryptedDiskCopyWithPostCopy, v1alpha1.FaultDetectZeroesMissingOnSource, v1alpha1.FaultDetectZeroesMissingOnTarget,
 	}
 	if !slices.Equal(ids, want) {

@@ -97,6 +97,38 @@ func TestGenerationsDifferInCompression(t *testing.T) {
 	requireRefused(t, g, old, from, options, v1alpha1.BlockerVersionUnsupported, old.Name(), "9.4.0")
 }
 
+// TestGenerationsDifferInSwitchoverBandwidth: the source has to know of it, and the target need
+// not. A guest that writes faster than it is copied gets over, since its rest is sent faster.
+func TestGenerationsDifferInSwitchoverBandwidth(t *testing.T) {
+	old, from := hostOf(t, lab.Bookworm), hostOf(t, lab.Forky)
+	options := &v1alpha1.MigrationOptions{
+		BandwidthMiBps: new(int64(8)), OnTimeout: v1alpha1.TimeoutKeepGoing, Transfer: &v1alpha1.TransferOptions{SwitchoverBandwidthMiBps: new(int64(200))},
+	}
+	load := lab.Load{WorkingSetMiB: 32, DirtyMiBps: 16}
+	g := env.startGuest(t, old, lab.GuestConfig{Load: load})
+	lm := env.migrate(t, v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: from.Name(), Options: options})
+	lm = env.awaitPhase(t, lm, v1alpha1.PhaseFailed)
+	var said []string
+	for _, b := range lm.Status.Source.Problem.Blockers {
+		said = append(said, string(b.Code)+": "+b.Message)
+	}
+	if all := strings.Join(said, "\n"); len(said) != 2 || !strings.Contains(all, "11.1.0") || !strings.Contains(all, "8.2.0") {
+		t.Errorf("it is refused for %s", all)
+	}
+	env.requireOn(t, g, old)
+
+	g = env.startGuest(t, from, lab.GuestConfig{Name: "-new", Load: load})
+	lm = env.migrate(t, v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: old.Name(), Options: options})
+	lm = env.awaitPhase(t, lm, v1alpha1.PhaseSucceeded)
+	env.requireOn(t, g, old)
+	if plan := lm.Status.Source.Transfer; plan == nil || plan.SwitchoverBandwidthMiBps != 200 {
+		t.Errorf("it was sent as %+v", plan)
+	}
+	if d := lm.Status.DowntimeMilliseconds; d == nil || *d > 500 {
+		t.Errorf("it stood still for %v ms", d)
+	}
+}
+
 // TestGenerationsDifferInQueues: Debian 13's QEMU makes the queues of virtio devices larger than
 // the next one takes. Only with the device states, at the end, is that found: in post-copy, the
 // guest would be lost.

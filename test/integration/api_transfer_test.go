@@ -46,6 +46,11 @@ func transferRules() []createRule {
 			reject: []string{transfer("tlsDestination: Node-B"), transfer("tlsDestination: 'b?no_verify=1'"), transfer("tlsDestination: '*.example'")},
 		},
 		{
+			name: "the switch-over has some bandwidth", field: place + ".switchoverBandwidthMiBps", message: "should be greater than or equal to 1",
+			accept: []string{transfer("switchoverBandwidthMiBps: 1"), options("allowPostCopy: true, transfer: {switchoverBandwidthMiBps: 8796093022207}")},
+			reject: []string{transfer("switchoverBandwidthMiBps: 0"), transfer("switchoverBandwidthMiBps: -1")},
+		},
+		{
 			name: "XBZRLE has no level", field: place + ".compression", message: "XBZRLE has no level",
 			reject: []string{transfer("compression: {method: XBZRLE, level: 1}")},
 		},

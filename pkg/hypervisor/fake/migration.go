@@ -234,7 +234,7 @@ func (m *migration) copy() bool {
 		}
 		m.beginPass(left + dirtied)
 		m.expected = m.timeFor(m.passBytes)
-		if m.expected <= m.maxDowntime {
+		if m.fits(m.passBytes) {
 			break
 		}
 	}
@@ -249,7 +249,16 @@ func (m *migration) copy() bool {
 // switch to post-copy, or because the limits have changed so that what is left
 // fits into the downtime now.
 func (m *migration) mayTurn() bool {
-	return m.postCopy.wanted || m.pass > 1 && m.timeFor(m.passBytes-m.passSent+m.written()) <= m.maxDowntime
+	return m.postCopy.wanted || m.pass > 1 && m.fits(m.passBytes-m.passSent+m.written())
+}
+
+// fits reports whether so much can be sent within the downtime that is allowed, as QEMU
+// reckons: as fast as before, unless it was told otherwise.
+func (m *migration) fits(bytes uint64) bool {
+	if told := m.params.Transfer.SwitchoverBandwidthMiBps << 20; told != 0 {
+		return float64(bytes) <= float64(told)*m.maxDowntime.Seconds()
+	}
+	return m.timeFor(bytes) <= m.maxDowntime
 }
 
 func (m *migration) beginPass(bytes uint64) {
@@ -342,10 +351,11 @@ func (m *migration) leave() bool {
 	return m.stop() && m.switchOver()
 }
 
-// stop stops the guest and sends the rest.
+// stop stops the guest and sends the rest, which is not limited any more.
 func (m *migration) stop() bool {
 	rest := m.passBytes
 	m.suspend(m.source.domains[m.uuid])
+	m.bandwidth = m.fleet.bandwidth
 	m.beginPass(rest)
 	if !m.copyPass(m.passBytes, never) || !m.reach(StageStopped) {
 		return false

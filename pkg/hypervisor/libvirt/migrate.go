@@ -201,6 +201,7 @@ func transferArguments(t hypervisor.Transferral, parameters *lv.DomainMigratePar
 	if t.ZeroCopy {
 		flags |= lv.MIGRATE_ZEROCOPY
 	}
+	parameters.BandwidthAvailSwitchoverSet, parameters.BandwidthAvailSwitchover = t.SwitchoverBandwidthMiBps != 0, t.SwitchoverBandwidthMiBps
 	if t.Compression != hypervisor.NoCompression {
 		flags |= lv.MIGRATE_COMPRESSED
 		parameters.CompressionSet, parameters.Compression = true, string(t.Compression)
@@ -220,7 +221,7 @@ func transferArguments(t hypervisor.Transferral, parameters *lv.DomainMigratePar
 // any case. It has no bandwidth: that would limit what is left, which
 // StartPostCopy had lifted.
 func recoverArguments(params hypervisor.MigrateParams) (*lv.DomainMigrateParameters, lv.DomainMigrateFlags) {
-	params.PostCopy, params.BandwidthMiBps = true, 0
+	params.PostCopy, params.BandwidthMiBps, params.Transfer.SwitchoverBandwidthMiBps = true, 0, 0
 	parameters, flags := migrateArguments(params)
 	return parameters, flags | lv.MIGRATE_POSTCOPY_RESUME
 }

@@ -37,6 +37,12 @@ func TestMigrateArguments(t *testing.T) {
 			wantFlags: always | lv.MIGRATE_PERSIST_DEST | lv.MIGRATE_UNDEFINE_SOURCE | lv.MIGRATE_UNSAFE,
 		},
 		{
+			name:      "more for the switch-over",
+			params:    hypervisor.MigrateParams{LiveXML: "live", Transfer: hypervisor.Transferral{SwitchoverBandwidthMiBps: 1000}},
+			want:      lv.DomainMigrateParameters{DestXMLSet: true, DestXML: "live", BandwidthAvailSwitchoverSet: true, BandwidthAvailSwitchover: 1000},
+			wantFlags: always,
+		},
+		{
 			name:      "may switch to post-copy",
 			params:    hypervisor.MigrateParams{LiveXML: "live", PostCopy: true},
 			want:      lv.DomainMigrateParameters{DestXMLSet: true, DestXML: "live"},

@@ -2482,6 +2482,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: parallelConnections
       type:
         scalar: numeric
+    - name: switchoverBandwidthMiBps
+      type:
+        scalar: numeric
     - name: tlsDestination
       type:
         scalar: string
@@ -2498,6 +2501,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: boolean
     - name: parallelConnections
+      type:
+        scalar: numeric
+    - name: switchoverBandwidthMiBps
       type:
         scalar: numeric
     - name: tlsDestination

@@ -30,6 +30,13 @@ type TransferOptionsApplyConfiguration struct {
 	// zeroCopy has the kernel send the guest's memory from where it is. libvirt has to be
 	// allowed to lock all of it.
 	ZeroCopy *bool `json:"zeroCopy,omitempty"`
+	// switchoverBandwidthMiBps is how many MiB per second can be sent while the guest stands
+	// still for its switch-over. options.bandwidthMiBps does not limit that, so that a guest whose
+	// copy is limited fits into its maxDowntimeMilliseconds earlier than the copy's speed
+	// suggests. If it is more than the link carries, the guest stands still for longer than is
+	// allowed. Absent means as fast as the copy goes. Needs libvirt 11.1 and QEMU 8.2 on the
+	// source.
+	SwitchoverBandwidthMiBps *int64 `json:"switchoverBandwidthMiBps,omitempty"`
 }
 
 // TransferOptionsApplyConfiguration constructs a declarative configuration of the TransferOptions type for use with
@@ -75,5 +82,13 @@ func (b *TransferOptionsApplyConfiguration) WithCompression(value *CompressionOp
 // If called multiple times, the ZeroCopy field is set to the value of the last call.
 func (b *TransferOptionsApplyConfiguration) WithZeroCopy(value bool) *TransferOptionsApplyConfiguration {
 	b.ZeroCopy = &value
+	return b
+}
+
+// WithSwitchoverBandwidthMiBps sets the SwitchoverBandwidthMiBps field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the SwitchoverBandwidthMiBps field is set to the value of the last call.
+func (b *TransferOptionsApplyConfiguration) WithSwitchoverBandwidthMiBps(value int64) *TransferOptionsApplyConfiguration {
+	b.SwitchoverBandwidthMiBps = &value
 	return b
 }

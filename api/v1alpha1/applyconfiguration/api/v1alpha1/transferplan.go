@@ -26,6 +26,9 @@ type TransferPlanApplyConfiguration struct {
 	Compression *apiv1alpha1.CompressionMethod `json:"compression,omitempty"`
 	// zeroCopy is whether the kernel sends the memory from where it is.
 	ZeroCopy *bool `json:"zeroCopy,omitempty"`
+	// switchoverBandwidthMiBps is how many MiB per second the hypervisor reckons with for the
+	// switch-over; absent if it is as many as are copied.
+	SwitchoverBandwidthMiBps *int64 `json:"switchoverBandwidthMiBps,omitempty"`
 }
 
 // TransferPlanApplyConfiguration constructs a declarative configuration of the TransferPlan type for use with
@@ -79,5 +82,13 @@ func (b *TransferPlanApplyConfiguration) WithCompression(value apiv1alpha1.Compr
 // If called multiple times, the ZeroCopy field is set to the value of the last call.
 func (b *TransferPlanApplyConfiguration) WithZeroCopy(value bool) *TransferPlanApplyConfiguration {
 	b.ZeroCopy = &value
+	return b
+}
+
+// WithSwitchoverBandwidthMiBps sets the SwitchoverBandwidthMiBps field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the SwitchoverBandwidthMiBps field is set to the value of the last call.
+func (b *TransferPlanApplyConfiguration) WithSwitchoverBandwidthMiBps(value int64) *TransferPlanApplyConfiguration {
+	b.SwitchoverBandwidthMiBps = &value
 	return b
 }
