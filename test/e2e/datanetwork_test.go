@@ -3,7 +3,9 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
+	"net"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,33 +15,54 @@ import (
 )
 
 // TestDataHasANetworkOfItsOwn: QEMU sends the guest to the target's address in another network,
-// and libvirt's own connection stays where it was.
+// and libvirt's own connection stays where it was. Either may be of IPv6.
 func TestDataHasANetworkOfItsOwn(t *testing.T) {
-	const source, target = "198.51.100.11", "198.51.100.12"
-	for h, address := range map[*lab.Host]string{env.a: source, env.b: target} {
-		if _, err := h.Exec(t.Context(), "ip", "address", "add", address+"/24", "dev", "eth0"); err != nil {
-			t.Fatal(err)
+	const v4, v6 = "198.51.100.12", "2001:db8::12"
+	for h, addresses := range map[*lab.Host][]string{env.a: {"198.51.100.11/24", "2001:db8::11/64"}, env.b: {v4 + "/24", v6 + "/64"}} {
+		for _, address := range addresses {
+			if out, err := h.Exec(t.Context(), "ip", "address", "add", address, "dev", "eth0", "nodad"); err != nil {
+				t.Fatal(err, out)
+			}
+			t.Cleanup(func() { _, _ = h.Exec(context.Background(), "ip", "address", "delete", address, "dev", "eth0") })
 		}
-		t.Cleanup(func() { _, _ = h.Exec(context.Background(), "ip", "address", "delete", address+"/24", "dev", "eth0") })
 	}
-	env.replaceAgent(t, env.b, "--migration-data-address="+target)
 	t.Cleanup(func() { env.replaceAgent(t, env.b) })
+	for _, c := range []struct{ name, control, data string }{
+		{"data over IPv4", "", v4},
+		{"everything over IPv6", v6, v6},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			flags := []string{"--migration-data-address=" + c.data}
+			if c.control != "" {
+				flags = append(flags, "--migration-address="+c.control)
+			}
+			env.replaceAgent(t, env.b, flags...)
+			env.requireSentTo(t, cmp.Or(c.control, env.b.Address()), c.data)
+		})
+	}
+}
 
-	g := env.startGuest(t, env.a, lab.GuestConfig{Persistent: true, Load: slowLoad()})
-	lm := env.migrate(t, v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: env.b.Name(), Options: slow()})
-	lm = env.awaitCopying(t, lm)
-	connections, err := env.a.Exec(t.Context(), "ss", "--tcp", "--numeric", "--no-header", "state", "established")
+// requireSentTo moves a guest from a to b, and looks at the connections of the source.
+func (e *environment) requireSentTo(t *testing.T, control, data string) {
+	t.Helper()
+	g := e.startGuest(t, e.a, lab.GuestConfig{Persistent: true, Load: slowLoad()})
+	lm := e.migrate(t, v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: e.b.Name(), Options: slow()})
+	lm = e.awaitCopying(t, lm)
+	connections, err := e.a.Exec(t.Context(), "ss", "--tcp", "--numeric", "--no-header", "state", "established")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(connections, target+":4915") || !strings.Contains(connections, env.b.Address()+":16509") || strings.Contains(connections, env.b.Address()+":4915") {
+	at := func(address, port string) string { return net.JoinHostPort(address, port) }
+	if !strings.Contains(connections, at(data, "4915")) || !strings.Contains(connections, at(control, "16509")) ||
+		control != data && strings.Contains(connections, at(control, "4915")) {
 		t.Errorf("the source's connections are:\n%s", connections)
 	}
-	if e := lm.Status.Target.Endpoint; e.Address != env.b.Address() || e.DataAddress != target {
-		t.Errorf("the endpoint is %+v", e)
+	want := v1alpha1.TargetEndpoint{Transport: v1alpha1.TransportTCP, Address: control, DataAddress: data}
+	if got := lm.Status.Target.Endpoint; got == nil || *got != want {
+		t.Errorf("the endpoint is %+v, want %+v", got, want)
 	}
-	env.awaitPhase(t, lm, v1alpha1.PhaseSucceeded)
-	env.requireOn(t, g, env.b)
+	e.awaitPhase(t, lm, v1alpha1.PhaseSucceeded)
+	e.requireOn(t, g, e.b)
 }
 
 // replaceAgent replaces a host's agent by one with more flags.

@@ -64,15 +64,12 @@ func (h *Host) fillEtc() error {
 const localCA = "/etc/swtpm-localca.conf"
 
 // daemonConfig returns the configuration of the host's daemons by path. libvirt takes
-// migrations by TLS and by plain TCP on the host's own address.
+// migrations by TLS and by plain TCP on all of the host's addresses, which nobody but the lab
+// can reach.
 func (h *Host) daemonConfig() map[string]string {
-	const listens = `listen_tls = 1
-listen_tcp = 1
-auth_tcp = "none"
-listen_addr = "%s"
-`
+	const listens = "listen_tls = 1\nlisten_tcp = 1\nauth_tcp = \"none\"\n"
 	always := fmt.Sprintf("host_uuid = %q\nlog_outputs = \"3:stderr\"\n", uuid.NewString())
-	listening := always + fmt.Sprintf(listens, h.address)
+	listening := always + listens
 	if h.generation != Modular {
 		return map[string]string{"/etc/libvirt/libvirtd.conf": listening}
 	}
