@@ -17,6 +17,8 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
 )
 
 // inventory returns all that is in the cluster, but for events, which expire, and what
@@ -72,6 +74,18 @@ func requireInventory(t *testing.T, want []string) {
 		diff = cmp.Diff(want, inventory(t))
 		return diff == ""
 	})
+}
+
+// awaitServed waits until the API server has objects of ours to list, of each kind. Of a kind
+// that nobody has asked for, it makes the storage only when its CRD is deleted. The first look
+// into that fails, as "storage is (re)initializing"; then its next try conflicts with its own
+// note of the failure, and it leaves the CRD alone until it looks at all of them anew, which
+// takes minutes.
+func awaitServed(t *testing.T) {
+	t.Helper()
+	for _, list := range []client.ObjectList{&v1alpha1.HypervisorList{}, &v1alpha1.LiveMigrationList{}} {
+		await(t, "objects can be listed", func() bool { return cluster.client.List(t.Context(), list) == nil })
+	}
 }
 
 // removeNamespace does to a namespace what the controller of namespaces, of which there

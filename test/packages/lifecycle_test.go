@@ -127,8 +127,7 @@ func TestOverlaysAreAccepted(t *testing.T) {
 		return path
 	}
 	first := apply(t, "default")
-	// One that is deleted before may stay for minutes.
-	must(t, "kubectl", "wait", "--for=condition=Established", "customresourcedefinition", livemigrations, "hypervisors."+v1alpha1.GroupName)
+	awaitServed(t)
 	for _, component := range []string{"transport-ssh", "transport-tcp", "selinux", "apparmor-unconfined", "network-policies", "without-host-certificates", "metrics-certificate", "metrics-plain"} {
 		t.Run(component, func(t *testing.T) { apply(t, "default", "components/"+component) })
 	}
@@ -152,6 +151,7 @@ func TestOneNamespace(t *testing.T) {
 		t.Fatal(err)
 	}
 	must(t, "kubectl", "apply", "--server-side", "-f", path)
+	awaitServed(t)
 	must(t, "kubectl", "create", "namespace", namespace)
 	create := func(namespace string) error {
 		return cluster.client.Create(t.Context(), &v1alpha1.LiveMigration{
