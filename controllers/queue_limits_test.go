@@ -446,3 +446,37 @@ func TestNodesThatHaveDied(t *testing.T) {
 			meta.FindStatusCondition(st.Conditions, v1alpha1.ConditionSucceeded).Message)
 	}
 }
+
+// TestAForecastSharesTheLinksAsTheLimitsSay: as many guests as may move over a link at once
+// count, not as many as do.
+func TestAForecastSharesTheLinksAsTheLimitsSay(t *testing.T) {
+	for _, c := range []struct {
+		limits migration.Limits
+		want   int64
+	}{
+		{migration.Limits{Source: 1, Target: 1, Preparing: 1}, 1_250_000_000},
+		{migration.Limits{Source: 4, Target: 1, Preparing: 1}, 312_500_000},
+		{migration.Limits{Source: 1, Target: 5, Preparing: 1}, 250_000_000},
+	} {
+		q, s := newTurns()
+		q.limits = c.limits
+		for _, name := range []string{"node-a", "node-b"} {
+			node := nodeWith(name)
+			node.LinkMbps = 10_000
+			q.PutNode(node)
+		}
+		lm := copying(newMigration("m", webUUID, "node-b", "5"), webUUID, "node-a")
+		lm.Spec.DryRun = new(true)
+		lm.Status.Source = &v1alpha1.SourceStatus{
+			AttemptID: "1", Guest: &v1alpha1.GuestFacts{Name: "web"}, CheckedTime: new(metav1.NowMicro()),
+			Load: &v1alpha1.GuestLoad{MemoryBytes: 1 << 30, DirtyBytesPerSecond: new(int64(0))},
+		}
+		lm.Status.Target = &v1alpha1.TargetStatus{AttemptID: "1", ReadyTime: new(metav1.NowMicro())}
+		s.objects[lm.Name] = lm
+		q.Put(lm)
+		f := decide(t, q, lm).Forecast
+		if f == nil || f.BandwidthBytesPerSecond == nil || *f.BandwidthBytesPerSecond != c.want {
+			t.Errorf("with %+v, the forecast is %+v, want %d bytes per second", c.limits, f, c.want)
+		}
+	}
+}
