@@ -201,3 +201,53 @@ func TestInterfacesAreWhereTheGuestIsWhoeverDies(t *testing.T) {
 		}
 	}
 }
+
+// withFunctions gives a host the functions of passedThrough and detaches.
+func withFunctions(host *fake.Host, bus string, n int) {
+	devices := &hypervisor.HostDevices{}
+	for i := range n {
+		devices.PCI = append(devices.PCI, hypervisor.PCIDevice{
+			Address: fmt.Sprintf("0000:%s:00.%d", bus, i+1), Vendor: "0x8086", Product: "0x1520", Driver: "vfio-pci", Virtual: true, Cell: hypervisor.NoCell,
+		})
+	}
+	host.SetFacts(func(f *hypervisor.HostFacts) { f.Devices = devices })
+}
+
+// TestInterfacesAreGivenBackAsFunctionsThatTheTargetChooses: the guest leaves without them, and
+// gets others there, which nobody else was promised meanwhile.
+func TestInterfacesAreGivenBackAsFunctionsThatTheTargetChooses(t *testing.T) {
+	fails := &hypervisor.Error{Kind: hypervisor.KindOther, Message: "no"}
+	for _, c := range []struct {
+		name   string
+		there  int // The functions of the target.
+		before func(w *world)
+		want   v1alpha1.LiveMigrationPhase
+		host   string
+		chosen string
+		asked  bool // Whether the guest was asked to let go of its own.
+	}{
+		{"they are", 2, func(*world) {}, v1alpha1.PhaseSucceeded, "node-b", "1 2", true},
+		{"the migration fails", 2, func(w *world) { w.fleet.Host("node-a").FailNext(fake.MethodMigrate, fails) }, v1alpha1.PhaseFailed, "node-a", "1 2", true},
+		{"there are too few", 1, func(*world) {}, v1alpha1.PhaseFailed, "node-a", "", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.passedThrough(2, asItIs)
+				withFunctions(w.fleet.Host("node-a"), "81", 2)
+				withFunctions(w.fleet.Host("node-b"), "42", c.there)
+				c.before(w)
+				lm := w.settle(w.migrateWith(guestUUID, options(v1alpha1.MigrationOptions{DetachHostInterfaces: new(true)})))
+				if lm.Status.Phase != c.want || devicesOn(lm) != c.chosen {
+					t.Fatalf("it ends in %s with %q: %s", lm.Status.Phase, devicesOn(lm), message(lm))
+				}
+				if asked := w.fleet.Count(fake.MethodDetachDevice, "") > 0; asked != c.asked {
+					t.Errorf("the guest was asked to let go of its interfaces: %t", asked)
+				}
+				w.requireFunctions(c.host)
+				if n := len(w.b.node.parts.promised); n != 0 {
+					t.Errorf("after its end, %d guests are promised parts of the target", n)
+				}
+			})
+		})
+	}
+}
