@@ -1,14 +1,18 @@
 package agent
 
 import (
+	"maps"
 	"math"
+	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hostfiles"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
 	"github.com/virtferry/virtferry/pkg/migration"
 )
 
@@ -78,5 +82,74 @@ func TestClaimsBeyondAllNumbers(t *testing.T) {
 	}
 	if err := room.checkHugePages(page, nil); err != nil {
 		t.Errorf("without others, there is none: %v", err)
+	}
+}
+
+// TestMemoryIsGivenBackAfterEachWayToEnd, and the huge pages of each cell: the next guest can
+// have them.
+func TestMemoryIsGivenBackAfterEachWayToEnd(t *testing.T) {
+	const page = 2 << 20
+	for name, c := range waysToEnd() {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				pinned := func(uuid string) fake.Guest {
+					g := pinnedGuest(uuid, 2, 3)
+					backing := "<memory unit='KiB'>16384</memory><memoryBacking><hugepages><page size='2048' unit='KiB'/></hugepages></memoryBacking><vcpu>"
+					g.LiveXML = hypervisor.DomainXML(strings.Replace(string(g.LiveXML), "<vcpu>", backing, 1))
+					return g
+				}
+				w.fleet.Host("node-a").AddGuest(pinned(bigUUID))
+				w.fleet.Host("node-b").SetFacts(func(f *hypervisor.HostFacts) {
+					f.Memory = []hypervisor.CellMemory{{FreePages: map[uint64]uint64{page: 8}}}
+				})
+				if c.before != nil {
+					c.before(w)
+				}
+				lm := w.migrateWith(bigUUID, func(lm *v1alpha1.LiveMigration) { lm.Spec.DryRun = new(c.dry) })
+				if c.during != nil {
+					w.await(lm, "the target", func(*v1alpha1.LiveMigration) bool { return w.b.node.claims.cellPages("another", page)[0] == 8 })
+					c.during(w, lm)
+				}
+				w.settle(lm)
+				time.Sleep(time.Minute) // Until the sessions have ended.
+				claims := &w.b.node.claims
+				claims.mu.Lock()
+				kept := maps.Clone(claims.taken)
+				claims.mu.Unlock()
+				if pages := claims.cellPages("another", page); len(kept) > 0 || pages != (cellPages{}) {
+					t.Errorf("kept are %+v, and of the cells %v", kept, pages)
+				}
+			})
+		})
+	}
+}
+
+// TestPagesOfACellAreClaimedUntilTheyAreTaken by the guest's QEMU, or will not be.
+func TestPagesOfACellAreClaimedUntilTheyAreTaken(t *testing.T) {
+	t.Parallel()
+	const page = 2 << 20
+	for name, c := range map[string]struct {
+		change func(*v1alpha1.LiveMigration)
+		want   int64
+	}{
+		"it is on its way": {func(*v1alpha1.LiveMigration) {}, 8},
+		"its QEMU is there": {func(lm *v1alpha1.LiveMigration) {
+			lm.Status.Target.Domain = &v1alpha1.DomainObservation{ID: 1}
+		}, 0},
+		"it has arrived":           {func(lm *v1alpha1.LiveMigration) { lm.Status.Target.ArrivedTime = new(metav1.NowMicro()) }, 0},
+		"it is over on the source": {func(lm *v1alpha1.LiveMigration) { lm.Status.Source.End = &v1alpha1.SourceEnd{} }, 0},
+	} {
+		lm := arriving(0, 8, 0)
+		lm.Status.Target.Offer = &v1alpha1.TargetOffer{NUMA: &v1alpha1.TargetPins{MemoryNodes: "1"}}
+		n := &Node{}
+		n.keepClaim(lm)
+		c.change(lm)
+		n.keepClaim(lm)
+		if got := n.claims.cellPages("another", page)[1]; got != c.want {
+			t.Errorf("%s: %d pages of the cell are claimed, want %d", name, got, c.want)
+		}
+		if got := n.claims.cellPages("one", page)[1]; got != 0 {
+			t.Errorf("%s: %d of its own are in its way", name, got)
+		}
 	}
 }
