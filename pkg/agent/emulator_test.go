@@ -143,18 +143,23 @@ func TestAllBlockersAreListed(t *testing.T) {
 // TestADryRunTellsOfBothSides at once: what keeps the guest on the source does not hide what
 // the target has against it, nor what is wrong with the migrate data.
 func TestADryRunTellsOfBothSides(t *testing.T) {
+	const snapshots, unused, machine = "keeps snapshots of the guest", "does not use this PCI device", "no such machine"
 	for name, c := range map[string]struct {
 		dry, away, target bool
+		snapshots         int
+		reason            string
 		want              []string
 	}{
-		"a dry run":                     {true, false, false, []string{"keeps snapshots of the guest", "does not use this PCI device"}},
-		"one that the target refuses":   {true, false, true, []string{"keeps snapshots of the guest", "no such machine"}},
-		"one whose target does not act": {true, true, false, []string{"keeps snapshots of the guest"}},
-		"the migration itself":          {false, false, true, []string{"keeps snapshots of the guest"}},
+		"a dry run":                                     {true, false, false, 2, v1alpha1.ReasonSourceCheckFailed, []string{snapshots, unused}},
+		"one that the target refuses":                   {true, false, true, 2, v1alpha1.ReasonSourceCheckFailed, []string{snapshots, machine, unused}},
+		"one that it refuses first":                     {true, false, true, 0, v1alpha1.ReasonInvalidMigrateData, []string{machine, unused}},
+		"one whose target does not act":                 {true, true, false, 2, v1alpha1.ReasonSourceCheckFailed, []string{snapshots}},
+		"the migration itself":                          {false, false, true, 2, v1alpha1.ReasonSourceCheckFailed, []string{snapshots}},
+		"one that the target refuses, which is not dry": {false, false, true, 0, v1alpha1.ReasonTargetCheckFailed, []string{machine}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
-				w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", Snapshots: hypervisor.SnapshotCount{Snapshots: 2}})
+				w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", Snapshots: hypervisor.SnapshotCount{Snapshots: c.snapshots}})
 				if c.target {
 					w.fleet.Host("node-b").SetEmulatorFit(hypervisor.EmulatorFit{Unsupported: "no such machine"})
 				}
@@ -166,7 +171,7 @@ func TestADryRunTellsOfBothSides(t *testing.T) {
 					lm.Spec.MigrateData = &v1alpha1.MigrateData{PCIDevices: []v1alpha1.PCIDeviceMigrateData{{Source: "0000:81:00.1", Target: "0000:3b:00.1"}}}
 				}))
 				condition := meta.FindStatusCondition(lm.Status.Conditions, v1alpha1.ConditionSucceeded)
-				if lm.Status.Phase != v1alpha1.PhaseFailed || condition.Reason != v1alpha1.ReasonSourceCheckFailed {
+				if lm.Status.Phase != v1alpha1.PhaseFailed || condition.Reason != c.reason {
 					t.Fatalf("it ends in %s: %+v", lm.Status.Phase, condition)
 				}
 				for _, want := range c.want {

@@ -14,23 +14,6 @@ import (
 	"github.com/virtferry/virtferry/pkg/xmlrewrite"
 )
 
-// refusal is a problem that ends the migration before anything was touched.
-type refusal struct{ v1alpha1.Problem }
-
-func (r *refusal) Error() string { return r.Reason + ": " + r.Message }
-
-// problem is what the status says of it.
-func (r *refusal) problem() *v1alpha1.Problem {
-	return &v1alpha1.Problem{Reason: r.Reason, Message: r.Message, Blockers: migration.Blockers(r.Blockers)}
-}
-
-func refuse(reason string, code v1alpha1.BlockerCode, format string, args ...any) error {
-	message := fmt.Sprintf(format, args...)
-	return &refusal{v1alpha1.Problem{
-		Reason: reason, Message: migration.Shorten(message, migration.MaxProblemMessage), Blockers: []v1alpha1.Blocker{{Code: code, Message: message}},
-	}}
-}
-
 // check looks whether the guest can be sent, and reports what the target has to
 // know of it.
 func (s *sourceSession) check(ctx context.Context) time.Duration {
@@ -180,7 +163,9 @@ func (s *sourceSession) plan(ctx context.Context) time.Duration {
 	if err != nil {
 		return s.refuseOrRetry(section, err)
 	}
-	section.Load = s.measureLoad(ctx, section)
+	if migration.CurrentTarget(s.lm).Problem == nil {
+		section.Load = s.measureLoad(ctx, section)
+	}
 	s.section = section
 	s.report(atOnce)
 	return 0
@@ -301,7 +286,7 @@ func (s *sourceSession) mayPostCopy() bool {
 }
 
 // params returns the parameters of the migration, and notes in section what they
-// depend on.
+// depend on. Of a dry run that the target refuses, it only finds what else is in the way.
 func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, error) {
 	if err := checkTargetSection(migration.CurrentTarget(s.lm)); err != nil {
 		return hypervisor.MigrateParams{}, refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerTargetReportMalformed,
@@ -327,25 +312,35 @@ func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, e
 		return p, err
 	}
 	faults, unsupported := s.versionFaults(ctx, definitions[0], domain.MemoryBytes)
-	rewritten, warnings, err := s.rewrite(definitions)
+	target := migration.CurrentTarget(s.lm)
+	var rewritten []hypervisor.DomainXML
+	var warnings []string
+	if target.Problem == nil || target.Offer != nil {
+		rewritten, warnings, err = s.rewrite(definitions)
+	}
 	// It may have waited for its turn since it was checked.
-	if err := allOf([]error{s.checkSnapshots(ctx), encryption, unsupported, err}); err != nil {
+	if err := allOf([]error{s.checkSnapshots(ctx), encryption, unsupported, err}); err != nil || target.Problem != nil {
 		return p, err
 	}
 	p.LiveXML = rewritten[0]
 	if p.Persist {
 		p.PersistentXML = rewritten[1]
 	}
-	if err := s.planCopy(ctx, definitions[0], rewritten[0]); err != nil {
-		return p, err
-	}
-	if err := s.proveSharing(ctx, definitions[0]); err != nil {
+	if err := s.planDisks(ctx, definitions[0], rewritten[0]); err != nil {
 		return p, err
 	}
 	p.Copy, p.AllowUnsafe = migration.DiskCopy(s.lm, s.section), s.takesRisks() || s.provenSafe()
 	s.section.Warnings = migration.Warnings(warnings)
 	s.section.KnownFaults = faults
 	return p, nil
+}
+
+// planDisks decides which disks are copied, and notes which are shared.
+func (s *sourceSession) planDisks(ctx context.Context, live, rewritten hypervisor.DomainXML) error {
+	if err := s.planCopy(ctx, live, rewritten); err != nil {
+		return err
+	}
+	return s.proveSharing(ctx, live)
 }
 
 // rewriteOptions are what the target's agent has said of its host.

@@ -319,6 +319,9 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 	case errors.As(err, &r):
 		s.log.Info("Refusing the guest", "reason", r.Reason)
 		section.Problem = r.problem()
+		if migration.DryRun(s.lm) {
+			s.tell(ctx, section, host, offer)
+		}
 	case err != nil:
 		s.log.Error(err, "Querying the hypervisor failed; trying again", "after", retryInterval)
 		return retryInterval
@@ -327,9 +330,7 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 		if !migration.MakesImages(s.lm, section) {
 			section.ReadyTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
 		}
-		section.Endpoint = new(s.node.Receive.Endpoint)
-		section.Offer = offer
-		section.Host = s.hostFacts(ctx, host)
+		s.tell(ctx, section, host, offer)
 		migration.SeeTarget(section, nil, migration.Observe(domain, hypervisor.JobStats{}))
 		section.DefinedBefore = new(section.Domain.Defined)
 	}
@@ -339,6 +340,15 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 		return s.makeImages(ctx)
 	}
 	return 0
+}
+
+// tell says what the source has to know of the host. An offer that could not be completed is
+// none.
+func (s *targetSession) tell(ctx context.Context, section *v1alpha1.TargetStatus, host hypervisor.HostInfo, offer *v1alpha1.TargetOffer) {
+	section.Endpoint, section.Host = new(s.node.Receive.Endpoint), s.hostFacts(ctx, host)
+	if offer.Graphics != nil {
+		section.Offer = offer
+	}
 }
 
 // hostFacts are what pins and bindings are checked against. What cannot be read is
@@ -396,8 +406,14 @@ func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo, o
 	return known, s.prepareSecrets(ctx, guest.Secrets, problems)
 }
 
-// giveParts completes an offer by what no other guest of the host has.
-func (s *targetSession) giveParts(ctx context.Context, serialPorts int, guests listing, offer *v1alpha1.TargetOffer) error {
+// giveParts completes an offer by what no other guest of the host has. Where it fails, there is
+// none.
+func (s *targetSession) giveParts(ctx context.Context, serialPorts int, guests listing, offer *v1alpha1.TargetOffer) (err error) {
+	defer func() {
+		if err != nil {
+			*offer = v1alpha1.TargetOffer{}
+		}
+	}()
 	var uses []xmlrewrite.HostUse
 	var unknown []string
 	if serialPorts > 0 || s.fillsParts() {
@@ -416,31 +432,6 @@ func (s *targetSession) giveParts(ctx context.Context, serialPorts int, guests l
 			s.node.Name, strings.Join(unknown, ", "))})
 	}
 	return allOf([]error{err, s.fill(ctx, uses, offer)})
-}
-
-// allOf makes one refusal of several, under the reason of the first, so that nobody has to
-// try again for each. What was said already is not repeated. An error that is none goes
-// first: it is worth another try.
-func allOf(problems []error) error {
-	var all *refusal
-	for _, err := range problems {
-		var r *refusal
-		switch {
-		case err == nil:
-		case !errors.As(err, &r):
-			return err
-		case all == nil, strings.Contains(r.Message, all.Message):
-			all = &refusal{*r.DeepCopy()}
-		case strings.Contains(all.Message, r.Message):
-		default:
-			all.Message = migration.Shorten(all.Message+". "+r.Message, migration.MaxProblemMessage)
-			all.Blockers = append(all.Blockers, r.Blockers...)
-		}
-	}
-	if all == nil {
-		return nil
-	}
-	return all
 }
 
 // reservePorts picks TCP ports that neither a guest nor anything else on this host has.

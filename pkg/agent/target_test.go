@@ -16,6 +16,7 @@ import (
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
+	"github.com/virtferry/virtferry/pkg/migration"
 	"github.com/virtferry/virtferry/pkg/xmlrewrite"
 )
 
@@ -181,6 +182,11 @@ func TestPortsOfAGuestAreRemembered(t *testing.T) {
 func TestSeveralProblemsAreOne(t *testing.T) {
 	t.Parallel()
 	a, b, failure := refuse("A", "CodeA", "first"), refuse("B", "CodeB", "second"), errors.New("busy")
+	part := refuse("C", "CodeC", "sec")
+	long := refuse("D", "CodeD", "%s", strings.Repeat("long ", migration.MaxMessage))
+	var reported *refusal // As it comes back from the API.
+	errors.As(long, &reported)
+	reported = &refusal{*reported.problem()}
 	for name, c := range map[string]struct {
 		problems []error
 		want     string
@@ -190,6 +196,10 @@ func TestSeveralProblemsAreOne(t *testing.T) {
 		"one":                      {[]error{nil, a}, "A: first"},
 		"two":                      {[]error{a, nil, b}, "A: first. second"},
 		"three":                    {[]error{a, b, a}, "A: first. second"},
+		"some of each":             {[]error{allOf([]error{a, b}), allOf([]error{b, part})}, "A: first. second. sec"},
+		"some, the other way":      {[]error{allOf([]error{b, part}), allOf([]error{a, b, part})}, "B: second. sec. first"},
+		"more than before":         {[]error{a, allOf([]error{a, b})}, "A: first. second"},
+		"told before":              {[]error{reported, allOf([]error{long, a})}, reported.Error() + ". first"},
 		"an error":                 {[]error{failure}, "busy"},
 		"an error behind problems": {[]error{a, failure, b}, "busy"},
 	} {
@@ -199,6 +209,10 @@ func TestSeveralProblemsAreOne(t *testing.T) {
 		}
 		if got != c.want {
 			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
+		var r *refusal
+		if errors.As(allOf(c.problems), &r) && len(r.Blockers) != strings.Count(c.want, ". ")+1 {
+			t.Errorf("%s: the blockers are %+v", name, r.Blockers)
 		}
 	}
 	if message := a.Error(); message != "A: first" {

@@ -65,7 +65,11 @@ func (s *sourceSession) uses(live hypervisor.DomainXML, memoryBytes uint64) []ve
 	t := s.transferral()
 	note(t.TLS, versions.UseEncryption)
 	note(t.TLS && memoryBytes >= largeGuest, versions.UseLongEncryption)
-	copied := slices.ContainsFunc(migration.CurrentTarget(s.lm).Images, func(i v1alpha1.TargetImage) bool { return i.State != v1alpha1.TargetImageShared })
+	target := migration.CurrentTarget(s.lm)
+	copied := slices.ContainsFunc(target.Images, func(i v1alpha1.TargetImage) bool { return i.State != v1alpha1.TargetImageShared })
+	if target.Problem != nil { // It may not have told of images.
+		copied = len(s.section.Guest.Disks) > 0
+	}
 	note(copied, versions.UseCopiedDisks)
 	o := migration.StorageCopy(s.lm)
 	note(copied && o != nil && valueOr(o.DetectZeroes, false), versions.UseDetectZeroes)

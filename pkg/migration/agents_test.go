@@ -50,6 +50,10 @@ func TestDecideSource(t *testing.T) {
 	targetRefused.lm.Status.Target.Problem = &v1alpha1.Problem{Reason: "Test"}
 	dryRefused := makeMigration("m").admitted().checked().ready().dry()
 	dryRefused.lm.Status.Target.Problem = &v1alpha1.Problem{Reason: "Test"}
+	targetTells, dryTells := makeMigration("m").admitted().checked().ready(), makeMigration("m").admitted().checked().ready().dry()
+	for _, b := range []builder{targetTells, dryTells} {
+		b.lm.Status.Target = &v1alpha1.TargetStatus{AttemptID: b.lm.Status.Target.AttemptID, Problem: &v1alpha1.Problem{Reason: "Test"}, Endpoint: &v1alpha1.TargetEndpoint{}}
+	}
 	dryWithSlot := makeMigration("m").dry().admitted().checked().ready()
 	noSlot := makeMigration("m").admitted().checked().ready()
 	noSlot.lm.Status.Attempt.CopyGrantedTime = nil
@@ -75,6 +79,8 @@ func TestDecideSource(t *testing.T) {
 		{"dry run, target ready", makeMigration("m").admitted().checked().ready().dry(), SourceFacts{}, SourcePlan},
 		{"dry run, target ready and a slot given", dryWithSlot, SourceFacts{}, SourcePlan},
 		{"dry run, target refuses", dryRefused, SourceFacts{}, SourceWait},
+		{"dry run, target refuses and tells of its host", dryTells, SourceFacts{}, SourcePlan},
+		{"target refuses and tells of its host", targetTells, SourceFacts{}, SourceWait},
 		{"dry run, all checked", makeMigration("m").planned(), SourceFacts{}, SourceWait},
 
 		{"call in flight", makeMigration("m").started(), SourceFacts{Call: CallInFlight, Seen: true, Domain: running, Job: out}, SourceFollow},

@@ -169,10 +169,12 @@ func DecideSource(f SourceFacts, now time.Time) SourceAction {
 // cannot be moved as it is, for all that is wrong to be known at once.
 func decideSourceChecked(lm *v1alpha1.LiveMigration, section *v1alpha1.SourceStatus) SourceAction {
 	switch {
-	case section.CheckedTime != nil, !targetReady(lm):
+	case section.CheckedTime != nil:
 		return SourceWait
-	case DryRun(lm) && section.Guest != nil:
+	case DryRun(lm) && section.Guest != nil && (targetReady(lm) || RefusedButTold(CurrentTarget(lm))):
 		return SourcePlan
+	case !targetReady(lm):
+		return SourceWait
 	case section.Problem == nil && lm.Status.Attempt.CopyGrantedTime != nil && section.Guest != nil && detachDue(section):
 		return SourceDetach
 	case section.Problem == nil && lm.Status.Attempt.CopyGrantedTime != nil:
@@ -185,6 +187,12 @@ func decideSourceChecked(lm *v1alpha1.LiveMigration, section *v1alpha1.SourceSta
 func targetReady(lm *v1alpha1.LiveMigration) bool {
 	target := CurrentTarget(lm)
 	return target != nil && target.ReadyTime != nil && target.Problem == nil
+}
+
+// RefusedButTold reports whether the target of a dry run refuses the guest and has told of its
+// host nevertheless, so that the source can find what else is in the way.
+func RefusedButTold(target *v1alpha1.TargetStatus) bool {
+	return target != nil && target.Problem != nil && target.Endpoint != nil
 }
 
 func decideSourceStarted(f SourceFacts, now time.Time) SourceAction {

@@ -213,6 +213,8 @@ func TestADryRunLooksOn(t *testing.T) {
 		"the target says nothing": {true, guest, nil, true},
 		"it is ready":             {true, guest, &v1alpha1.TargetStatus{}, true},
 		"it has a problem, too":   {true, guest, &v1alpha1.TargetStatus{Problem: problem}, false},
+		"and tells of its host":   {true, guest, &v1alpha1.TargetStatus{Problem: problem, Endpoint: &v1alpha1.TargetEndpoint{}}, true},
+		"the source says nothing": {true, nil, nil, false},
 		"no dry run":              {false, guest, nil, false},
 		"nothing is known of it":  {true, &v1alpha1.SourceStatus{}, nil, false},
 		"the source has checked":  {true, &v1alpha1.SourceStatus{Guest: guest.Guest, CheckedTime: new(metav1.NewMicroTime(epoch))}, nil, false},

@@ -217,9 +217,8 @@ func (s *summarizer) startBy(source *v1alpha1.SourceStatus, ready bool) (deadlin
 
 // agentsRefuse ends a migration that one of the agents refuses, and reports whether one does.
 func (s *summarizer) agentsRefuse(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus, deadline time.Time) bool {
-	inTime := s.now.Before(deadline)
 	switch {
-	case source != nil && source.Problem != nil && inTime && looksOn(s.lm, source, target):
+	case s.now.Before(deadline) && looksOn(s.lm, source, target):
 		return false
 	case source != nil && source.Problem != nil:
 		s.sourceProblem(both(source, target))
@@ -231,10 +230,11 @@ func (s *summarizer) agentsRefuse(source *v1alpha1.SourceStatus, target *v1alpha
 	return true
 }
 
-// looksOn reports whether a dry run in which the source has found a problem goes on, for all
-// to be known at once.
+// looksOn reports whether a dry run in which one side has found a problem goes on, for all to be
+// known at once.
 func looksOn(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) bool {
-	return DryRun(lm) && source.Guest != nil && source.CheckedTime == nil && (target == nil || target.Problem == nil)
+	return DryRun(lm) && source != nil && source.Guest != nil && source.CheckedTime == nil &&
+		(target == nil || target.Problem == nil || target.Endpoint != nil)
 }
 
 // both returns the problem of the source, with what the target has to say.
