@@ -74,7 +74,7 @@ type BlockerCode string
 const (
 	// BlockerDomainNotOnSource: the guest does not run on the source.
 	BlockerDomainNotOnSource BlockerCode = "DomainNotOnSource"
-	// BlockerJobRunning: libvirt is busy with the guest, be it another migration or a backup.
+	// BlockerJobRunning: libvirt is busy with the guest: another migration, a backup, or a disk that is copied or merged.
 	BlockerJobRunning BlockerCode = "JobRunning"
 	// BlockerDefinitionUnreadable: the guest's definition cannot be read.
 	BlockerDefinitionUnreadable BlockerCode = "DefinitionUnreadable"

@@ -79,7 +79,7 @@ func startSabotages() []sabotage {
 		}}},
 		{"dry-runs", "more is tried out at once than may", []change{{scheduleFile, "s.checked[x] >= dryRuns", "s.checked[x] > dryRuns"}}},
 		{"dry-run", "a dry run moves its guest", []change{
-			{sourceFile, "\tcase DryRun(lm) && section.Guest != nil:\n\t\treturn SourcePlan\n", ""},
+			{sourceFile, "\tcase DryRun(lm):\n\t\treturn decideDryRunChecked(lm, section)\n", ""},
 			{sourceFile, "case section.Problem == nil && lm.Status.Attempt.CopyGrantedTime != nil:", "case section.Problem == nil && (DryRun(lm) || lm.Status.Attempt.CopyGrantedTime != nil):"},
 		}},
 	}

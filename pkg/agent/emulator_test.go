@@ -159,7 +159,7 @@ func TestADryRunTellsOfBothSides(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
-				w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", Snapshots: hypervisor.SnapshotCount{Snapshots: c.snapshots}})
+				w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", Ties: hypervisor.Ties{Snapshots: c.snapshots}})
 				if c.target {
 					w.fleet.Host("node-b").SetEmulatorFit(hypervisor.EmulatorFit{Unsupported: "no such machine"})
 				}

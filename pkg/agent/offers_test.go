@@ -17,7 +17,7 @@ func TestCheckpointMadeWhileItWaits(t *testing.T) {
 		w.await(lm, "the check", func(lm *v1alpha1.LiveMigration) bool {
 			return lm.Status.Source != nil && lm.Status.Source.Guest != nil
 		})
-		w.fleet.Host("node-a").SetSnapshots(guestUUID, hypervisor.SnapshotCount{Checkpoints: 1})
+		w.fleet.Host("node-a").SetTies(guestUUID, hypervisor.Ties{Checkpoints: 1})
 		w.b.start()
 		if lm = w.settle(lm); lm.Status.Phase == v1alpha1.PhaseSucceeded {
 			t.Error("a guest with a checkpoint, made while it waited, has moved; the checkpoint is lost")

@@ -118,7 +118,7 @@ func TestNothingIsMarkedForAGuestThatIsRefused(t *testing.T) {
 	for _, dry := range []bool{false, true} {
 		inWorld(t, func(w *world) {
 			w.diskGuest()
-			w.fleet.Host("node-a").SetSnapshots(guestUUID, hypervisor.SnapshotCount{Snapshots: 1})
+			w.fleet.Host("node-a").SetTies(guestUUID, hypervisor.Ties{Snapshots: 1})
 			lm := w.settle(w.migrateWith(guestUUID, func(lm *v1alpha1.LiveMigration) {
 				copies(v1alpha1.StorageCopyOptions{})(lm)
 				lm.Spec.DryRun = new(dry)

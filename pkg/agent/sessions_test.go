@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -352,63 +351,6 @@ func (w *world) writes() int {
 	w.api.mu.Lock()
 	defer w.api.mu.Unlock()
 	return w.api.writes
-}
-
-func TestRefusals(t *testing.T) {
-	for _, c := range []struct {
-		name    string
-		prepare func(w *world)
-		reason  string
-	}{
-		{"the same guest is active on the target", func(w *world) {
-			w.fleet.Host("node-b").AddGuest(fake.Guest{UUID: guestUUID, Name: "web"})
-		}, v1alpha1.ReasonTargetCheckFailed},
-		{"another guest of the name is on the target", func(w *world) {
-			w.fleet.Host("node-b").AddGuest(fake.Guest{UUID: "33333333-3333-4333-8333-333333333333", Name: "web"})
-		}, v1alpha1.ReasonTargetCheckFailed},
-		{"both hosts have the same UUID", func(w *world) {
-			w.fleet.Host("node-a").SetInfo(hypervisor.HostInfo{UUID: "same"})
-			w.fleet.Host("node-b").SetInfo(hypervisor.HostInfo{UUID: "same"})
-		}, v1alpha1.ReasonTargetCheckFailed},
-		{"the guest has left the source", func(w *world) { w.fleet.Host("node-a").RemoveGuest(guestUUID) }, v1alpha1.ReasonDomainNotOnSource},
-		{"the guest is in another migration", func(w *world) {
-			w.fleet.Host("node-a").SetState(guestUUID, hypervisor.StatePaused, hypervisor.ReasonMigration)
-		}, v1alpha1.ReasonSourceCheckFailed},
-		{"the definition cannot be read", func(w *world) {
-			w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", LiveXML: "<domain"})
-		}, v1alpha1.ReasonSourceCheckFailed},
-		{"there are snapshots of the guest", func(w *world) {
-			w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", Snapshots: hypervisor.SnapshotCount{Snapshots: 2}})
-		}, v1alpha1.ReasonSourceCheckFailed},
-		{"there are checkpoints of the guest", func(w *world) {
-			w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", Snapshots: hypervisor.SnapshotCount{Checkpoints: 1}})
-		}, v1alpha1.ReasonSourceCheckFailed},
-		{"the target lacks a secret", func(w *world) {
-			w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", LiveXML: encrypted})
-		}, v1alpha1.ReasonTargetCheckFailed},
-		{"too few ports are free", func(w *world) {
-			var xml strings.Builder
-			xml.WriteString("<domain type='qemu'><name>web</name><uuid>" + guestUUID + "</uuid><devices>")
-			for i := range 20 {
-				fmt.Fprintf(&xml, "<serial type='tcp'><source mode='bind' host='192.0.2.9' service='%d'/><target port='%d'/></serial>", 15000+i, i)
-			}
-			xml.WriteString("</devices></domain>")
-			w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", LiveXML: hypervisor.DomainXML(xml.String())})
-		}, v1alpha1.ReasonTargetCheckFailed},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			inWorld(t, func(w *world) {
-				c.prepare(w)
-				lm := w.settle(w.migrate(guestUUID))
-				if lm.Status.Phase != v1alpha1.PhaseFailed || reason(lm) != c.reason {
-					t.Errorf("the end is %s %s, want Failed %s", lm.Status.Phase, reason(lm), c.reason)
-				}
-				if n := w.fleet.Count(fake.MethodMigrate, guestUUID); n != 0 {
-					t.Error("libvirt was asked to migrate")
-				}
-			})
-		})
-	}
 }
 
 // TestManyMigrationsShareTheWrites: what an agent writes of progress does not grow

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -67,10 +68,9 @@ func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, [
 	}
 	var problems []error
 	if seen.job.Active() {
-		problems = append(problems, refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerJobRunning,
-			"Another libvirt job is running for the guest %[2]s (%[1]s). Wait until it has ended, and then create another LiveMigration", seen.job.Operation, s.lm.Spec.Domain))
+		problems = append(problems, s.jobRunning(seen.job))
 	}
-	problems = append(problems, s.checkSnapshots(ctx))
+	problems = append(problems, s.checkTies(ctx))
 	host, err := s.hv.HostInfo(ctx)
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the host: %w", err)
@@ -116,20 +116,46 @@ func (s *sourceSession) unreadable(err error) error {
 		s.lm.Spec.Domain, s.node.Name, err)
 }
 
-// checkSnapshots refuses a guest of which libvirt keeps what would stay behind.
-func (s *sourceSession) checkSnapshots(ctx context.Context) error {
-	count, err := s.hv.Snapshots(ctx, s.lm.Status.DomainUUID)
-	switch {
-	case err != nil:
-		return fmt.Errorf("counting the guest's snapshots: %w", err)
-	case count.Snapshots > 0:
-		return refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerSnapshotsKept,
-			"libvirt on %s keeps snapshots of the guest %s (%d), which cannot move with it. Ask an administrator to remove them with `virsh snapshot-delete`, and then create another LiveMigration", s.node.Name, s.lm.Spec.Domain, count.Snapshots)
-	case count.Checkpoints > 0:
-		return refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerCheckpointsKept,
-			"libvirt on %s keeps checkpoints of the guest %s (%d), which would be lost, and with them the next incremental backup. Ask an administrator to remove them with `virsh checkpoint-delete`, and then create another LiveMigration", s.node.Name, s.lm.Spec.Domain, count.Checkpoints)
+// checkTies refuses a guest that something keeps from moving, or of which libvirt keeps what
+// would stay behind.
+func (s *sourceSession) checkTies(ctx context.Context) error {
+	ties, err := s.hv.Ties(ctx, s.lm.Status.DomainUUID)
+	if err != nil {
+		return fmt.Errorf("reading what ties the guest to its host: %w", err)
 	}
-	return nil
+	var problems []error
+	if ties.Snapshots > 0 {
+		problems = append(problems, refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerSnapshotsKept,
+			"libvirt on %s keeps snapshots of the guest %s (%d), which cannot move with it. Ask an administrator to remove them with `virsh snapshot-delete`, and then create another LiveMigration", s.node.Name, s.lm.Spec.Domain, ties.Snapshots))
+	}
+	if ties.Checkpoints > 0 {
+		problems = append(problems, refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerCheckpointsKept,
+			"libvirt on %s keeps checkpoints of the guest %s (%d), which would be lost, and with them the next incremental backup. Ask an administrator to remove them with `virsh checkpoint-delete`, and then create another LiveMigration", s.node.Name, s.lm.Spec.Domain, ties.Checkpoints))
+	}
+	if len(ties.BlockJobs) > 0 {
+		problems = append(problems, s.blockJobs(ctx, ties.BlockJobs))
+	}
+	return allOf(problems)
+}
+
+// blockJobs refuses a guest for what its disks are busy with. That may be a job of all of it,
+// such as a backup.
+func (s *sourceSession) blockJobs(ctx context.Context, disks []string) error {
+	switch job, err := s.hv.JobStats(ctx, s.lm.Status.DomainUUID); {
+	case err != nil:
+		return fmt.Errorf("reading the guest's job: %w", err)
+	case job.Active():
+		return s.jobRunning(job)
+	}
+	return refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerJobRunning,
+		"libvirt on %s copies or merges images of these disks of the guest %s, which cannot move meanwhile: %s. Wait until that has ended, or ask an administrator to end it with `virsh blockjob`, and then create another LiveMigration",
+		s.node.Name, s.lm.Spec.Domain, strings.Join(disks, ", "))
+}
+
+// jobRunning refuses a guest for a job of its own.
+func (s *sourceSession) jobRunning(job hypervisor.JobStats) error {
+	return refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerJobRunning,
+		"Another libvirt job is running for the guest %[2]s (%[1]s). Wait until it has ended, and then create another LiveMigration", job.Operation, s.lm.Spec.Domain)
 }
 
 // definitions reads the guest's definitions: that of the running guest and, if it
@@ -296,12 +322,7 @@ func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, e
 	if err != nil {
 		return hypervisor.MigrateParams{}, fmt.Errorf("looking the guest up: %w", err)
 	}
-	s.section.GuestPaused = domain.State == hypervisor.StatePaused
-	s.section.GuestPersistent = domain.Persistent
-	s.reason = ""
-	if domain.State == hypervisor.StateRunning {
-		s.reason = domain.Reason
-	}
+	s.noteGuest(&domain)
 	encryption := s.decideTransfer(ctx)
 	p := s.baseParams()
 	definitions, err := s.definitions(ctx, p.Persist)
@@ -319,7 +340,7 @@ func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, e
 		rewritten, warnings, err = s.rewrite(definitions)
 	}
 	// It may have waited for its turn since it was checked.
-	if err := allOf([]error{s.checkSnapshots(ctx), encryption, unsupported, err}); err != nil || target.Problem != nil {
+	if err := allOf([]error{s.checkTies(ctx), encryption, unsupported, err}); err != nil || target.Problem != nil {
 		return p, err
 	}
 	p.LiveXML = rewritten[0]
@@ -333,6 +354,15 @@ func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, e
 	s.section.Warnings = migration.Warnings(warnings)
 	s.section.KnownFaults = faults
 	return p, nil
+}
+
+// noteGuest notes how the guest is before the start.
+func (s *sourceSession) noteGuest(domain *hypervisor.Domain) {
+	s.section.GuestPaused, s.section.GuestPersistent = domain.State == hypervisor.StatePaused, domain.Persistent
+	s.reason = ""
+	if domain.State == hypervisor.StateRunning {
+		s.reason = domain.Reason
+	}
 }
 
 // planDisks decides which disks are copied, and notes which are shared.

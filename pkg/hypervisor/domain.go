@@ -127,8 +127,15 @@ const (
 	XMLInactive
 )
 
-// SnapshotCount is how many snapshots and checkpoints there are of a domain.
-type SnapshotCount struct{ Snapshots, Checkpoints int }
+// Ties is what keeps a running domain from moving.
+type Ties struct {
+	// Snapshots and Checkpoints are how many the hypervisor keeps of the domain. They do not
+	// move with it.
+	Snapshots, Checkpoints int
+	// BlockJobs are the disks of which something is being copied or merged. One of which the
+	// hypervisor does not tell is left out.
+	BlockJobs []string
+}
 
 // DomainXML is a domain's definition. It holds secrets, so it prints as a
 // placeholder wherever it is formatted, logged or marshalled by mistake; only

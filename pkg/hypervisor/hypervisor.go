@@ -57,9 +57,8 @@ type Migrator interface {
 	// time, by looking at some of its pages: memory that is written again and again counts
 	// once. It fails with KindOperationInvalid for a domain that is shut off.
 	DirtyRate(ctx context.Context, uuid string) (bytesPerSecond uint64, err error)
-	// Snapshots returns how many snapshots and checkpoints the hypervisor keeps of the
-	// domain. They do not move with it.
-	Snapshots(ctx context.Context, uuid string) (SnapshotCount, error)
+	// Ties returns what keeps a running domain from moving.
+	Ties(ctx context.Context, uuid string) (Ties, error)
 	// Migrate starts a peer-to-peer migration and returns when libvirt's call
 	// returns. A nil error is libvirt's word that the domain now runs on the
 	// destination. An error of kind KindConnectionLost, KindTimeout or

@@ -165,14 +165,11 @@ func DecideSource(f SourceFacts, now time.Time) SourceAction {
 	}
 }
 
-// decideSourceChecked decides once the guest was looked at. A dry run goes on where the guest
-// cannot be moved as it is, for all that is wrong to be known at once.
+// decideSourceChecked decides once the guest was looked at.
 func decideSourceChecked(lm *v1alpha1.LiveMigration, section *v1alpha1.SourceStatus) SourceAction {
 	switch {
-	case section.CheckedTime != nil:
-		return SourceWait
-	case DryRun(lm) && section.Guest != nil && (targetReady(lm) || RefusedButTold(CurrentTarget(lm))):
-		return SourcePlan
+	case DryRun(lm):
+		return decideDryRunChecked(lm, section)
 	case !targetReady(lm):
 		return SourceWait
 	case section.Problem == nil && lm.Status.Attempt.CopyGrantedTime != nil && section.Guest != nil && detachDue(section):
@@ -189,9 +186,18 @@ func targetReady(lm *v1alpha1.LiveMigration) bool {
 	return target != nil && target.ReadyTime != nil && target.Problem == nil
 }
 
-// RefusedButTold reports whether the target of a dry run refuses the guest and has told of its
+// decideDryRunChecked goes on where the guest cannot be moved as it is, for all that is wrong to
+// be known at once.
+func decideDryRunChecked(lm *v1alpha1.LiveMigration, section *v1alpha1.SourceStatus) SourceAction {
+	if section.CheckedTime == nil && section.Guest != nil && (targetReady(lm) || refusedButTold(CurrentTarget(lm))) {
+		return SourcePlan
+	}
+	return SourceWait
+}
+
+// refusedButTold reports whether the target of a dry run refuses the guest and has told of its
 // host nevertheless, so that the source can find what else is in the way.
-func RefusedButTold(target *v1alpha1.TargetStatus) bool {
+func refusedButTold(target *v1alpha1.TargetStatus) bool {
 	return target != nil && target.Problem != nil && target.Endpoint != nil
 }
 

@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
@@ -54,6 +55,51 @@ func TestNetworksOfTheTargetAreChecked(t *testing.T) {
 	if r := lm.Status.Source.Guest.Resources; r == nil || len(r.Networks) != 1 || r.MemoryBytes != 128<<20 {
 		t.Errorf("the guest takes %+v", r)
 	}
+	env.requireOn(t, g, env.b)
+}
+
+// TestJobsInTheWay: while libvirt copies a disk of the guest, or backs it up, the guest is
+// refused before anything is touched, and afterwards it moves.
+func TestJobsInTheWay(t *testing.T) {
+	image := lab.SharedDir + "/jobs.qcow2"
+	g := env.startGuest(t, env.a, lab.GuestConfig{Disks: []lab.Disk{{Path: image, SizeMiB: 64, Format: "qcow2"}}})
+	spec := v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: env.b.Name()}
+	virsh := func(args ...string) {
+		t.Helper()
+		if out, err := env.a.Virsh(t.Context(), args...); err != nil {
+			t.Fatal(out, err)
+		}
+	}
+	backup := env.a.Path("/run/backup.xml")
+	text := "<domainbackup mode='pull'><server transport='unix' socket='/run/backup.sock'/><disks><disk name='vda' type='file'><scratch file='" +
+		lab.PrivateDir + "/scratch.qcow2'/></disk></disks></domainbackup>"
+	if err := os.WriteFile(backup, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name       string
+		begin, end []string
+		says       string
+	}{
+		{"a copy", []string{"blockcopy", g.Name(), "vda", lab.PrivateDir + "/copy.qcow2", "--transient-job"}, []string{"blockjob", g.Name(), "vda", "--abort"}, "vda"},
+		{"a backup", []string{"backup-begin", g.Name(), backup}, []string{"domjobabort", g.Name()}, "Another libvirt job"},
+	} {
+		virsh(c.begin...)
+		for _, dry := range []bool{true, false} {
+			spec.DryRun = new(dry)
+			lm := env.awaitPhase(t, env.migrate(t, spec), v1alpha1.PhaseFailed)
+			p := lm.Status.Source.Problem
+			if p == nil || len(p.Blockers) != 1 || p.Blockers[0].Code != v1alpha1.BlockerJobRunning || !strings.Contains(p.Message, c.says) {
+				t.Errorf("with %s, a dry run (%t) is refused by %+v", c.name, dry, p)
+			}
+			if target := lm.Status.Target; !dry && target != nil {
+				t.Errorf("with %s, the target was asked: %+v", c.name, target)
+			}
+		}
+		virsh(c.end...)
+	}
+	spec.DryRun = nil
+	env.awaitPhase(t, env.migrate(t, spec), v1alpha1.PhaseSucceeded)
 	env.requireOn(t, g, env.b)
 }
 

@@ -25,7 +25,7 @@ const (
 	MethodLookupDomain      Method = "LookupDomain"
 	MethodSubscribe         Method = "Subscribe"
 	MethodDomainXML         Method = "DomainXML"
-	MethodSnapshots         Method = "Snapshots"
+	MethodTies              Method = "Ties"
 	MethodDirtyRate         Method = "DirtyRate"
 	MethodMachineType       Method = "MachineType"
 	MethodMigrate           Method = "Migrate"
@@ -64,7 +64,7 @@ var operations = map[Method]string{ //nolint:gosec // No credentials: names of m
 	MethodListDomains:       "listing domains",
 	MethodLookupDomain:      "looking up the domain",
 	MethodDomainXML:         "reading the domain's definition",
-	MethodSnapshots:         "counting the domain's snapshots",
+	MethodTies:              "reading what ties the domain to its host",
 	MethodDirtyRate:         "measuring the dirty rate",
 	MethodMachineType:       "reading the machine type",
 	MethodMigrate:           "migrating",

@@ -26,8 +26,8 @@ type Guest struct {
 	// LiveXML and PersistentXML are made up where they are empty.
 	LiveXML       hypervisor.DomainXML
 	PersistentXML hypervisor.DomainXML
-	// Snapshots is what the hypervisor keeps of the guest.
-	Snapshots hypervisor.SnapshotCount
+	// Ties are what keeps the guest from moving.
+	Ties hypervisor.Ties
 	// Agent is what the guest has of an agent.
 	Agent Agent
 	// Clings is whether the guest lets go of no device.
@@ -276,9 +276,9 @@ func (h *Host) powerOff(d *domain) {
 	h.end(d, hypervisor.ReasonShutdown)
 }
 
-// SetSnapshots changes what the hypervisor keeps of a guest.
-func (h *Host) SetSnapshots(uuid string, count hypervisor.SnapshotCount) {
+// SetTies changes what keeps a guest from moving.
+func (h *Host) SetTies(uuid string, ties hypervisor.Ties) {
 	h.fleet.mu.Lock()
 	defer h.fleet.mu.Unlock()
-	h.domains[uuid].guest.Snapshots = count
+	h.domains[uuid].guest.Ties = ties
 }

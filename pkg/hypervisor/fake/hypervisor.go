@@ -69,10 +69,10 @@ func (h *Host) DomainXML(ctx context.Context, uuid string, form hypervisor.XMLFo
 	})
 }
 
-// Snapshots implements hypervisor.Migrator.
-func (h *Host) Snapshots(ctx context.Context, uuid string) (hypervisor.SnapshotCount, error) {
-	return withDomain(ctx, h, &Call{Method: MethodSnapshots, UUID: uuid}, func(d *domain) (hypervisor.SnapshotCount, error) {
-		return d.guest.Snapshots, nil
+// Ties implements hypervisor.Migrator.
+func (h *Host) Ties(ctx context.Context, uuid string) (hypervisor.Ties, error) {
+	return withDomain(ctx, h, &Call{Method: MethodTies, UUID: uuid}, func(d *domain) (hypervisor.Ties, error) {
+		return d.guest.Ties, nil
 	})
 }
 

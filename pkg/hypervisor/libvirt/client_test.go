@@ -88,8 +88,8 @@ func TestClientReadsDefinitions(t *testing.T) {
 	if _, err := c.DomainXML(t.Context(), testDomain, 7); err == nil {
 		t.Error("an unknown form is no error")
 	}
-	if count, err := c.Snapshots(t.Context(), testDomain); err != nil || count != (hypervisor.SnapshotCount{}) {
-		t.Errorf("there are %+v, %v", count, err)
+	if ties, err := c.Ties(t.Context(), testDomain); err != nil || ties.Snapshots != 0 || ties.Checkpoints != 0 || ties.BlockJobs != nil {
+		t.Errorf("there are %+v, %v", ties, err)
 	}
 }
 

@@ -160,20 +160,48 @@ func (c *Client) DomainXML(ctx context.Context, uuid string, form hypervisor.XML
 	})
 }
 
-// Snapshots implements hypervisor.Migrator.
-func (c *Client) Snapshots(ctx context.Context, uuid string) (hypervisor.SnapshotCount, error) {
-	return onDomain(ctx, c, "counting the domain's snapshots", uuid, func(domain *lv.Domain) (hypervisor.SnapshotCount, error) {
-		var count hypervisor.SnapshotCount
+// Ties implements hypervisor.Migrator.
+func (c *Client) Ties(ctx context.Context, uuid string) (hypervisor.Ties, error) {
+	return onDomain(ctx, c, "reading what ties the domain to its host", uuid, func(domain *lv.Domain) (hypervisor.Ties, error) {
+		var ties hypervisor.Ties
 		var err error
-		if count.Snapshots, err = domain.SnapshotNum(0); err != nil {
-			return count, err
+		if ties.Snapshots, err = domain.SnapshotNum(0); err != nil {
+			return ties, err
 		}
 		checkpoints, err := domain.ListAllCheckpoints(0)
 		for i := range checkpoints {
 			// It fails only for a handle that is none.
 			_ = checkpoints[i].Free()
 		}
-		count.Checkpoints = len(checkpoints)
-		return count, err
+		ties.Checkpoints = len(checkpoints)
+		if err == nil {
+			ties.BlockJobs, err = blockJobs(domain)
+		}
+		return ties, err
 	})
+}
+
+// blockJobs returns the disks of a domain that have a job.
+func blockJobs(domain *lv.Domain) ([]string, error) {
+	text, err := domain.GetXMLDesc(0)
+	if err != nil {
+		return nil, err
+	}
+	var definition struct {
+		Disks []struct {
+			Target struct {
+				Name string `xml:"dev,attr"`
+			} `xml:"target"`
+		} `xml:"devices>disk"`
+	}
+	if err := parse(text, &definition); err != nil {
+		return nil, err
+	}
+	var busy []string
+	for _, d := range definition.Disks {
+		if job, err := domain.GetBlockJobInfo(d.Target.Name, 0); err == nil && job.Type != lv.DOMAIN_BLOCK_JOB_TYPE_UNKNOWN {
+			busy = append(busy, d.Target.Name)
+		}
+	}
+	return busy, nil
 }

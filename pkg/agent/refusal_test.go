@@ -1,0 +1,88 @@
+package agent
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
+)
+
+// TestRefusals: what is in the way has a code of its own, and libvirt is not asked to migrate.
+func TestRefusals(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		prepare func(w *world)
+		reason  string
+		codes   []v1alpha1.BlockerCode
+	}{
+		{"the same guest is active on the target", func(w *world) {
+			w.fleet.Host("node-b").AddGuest(fake.Guest{UUID: guestUUID, Name: "web"})
+		}, v1alpha1.ReasonTargetCheckFailed, []v1alpha1.BlockerCode{v1alpha1.BlockerGuestActiveOnTarget}},
+		{"another guest of the name is on the target", func(w *world) {
+			w.fleet.Host("node-b").AddGuest(fake.Guest{UUID: "33333333-3333-4333-8333-333333333333", Name: "web"})
+		}, v1alpha1.ReasonTargetCheckFailed, []v1alpha1.BlockerCode{v1alpha1.BlockerNameTaken}},
+		{"both hosts have the same UUID", func(w *world) {
+			w.fleet.Host("node-a").SetInfo(hypervisor.HostInfo{UUID: "same"})
+			w.fleet.Host("node-b").SetInfo(hypervisor.HostInfo{UUID: "same"})
+		}, v1alpha1.ReasonTargetCheckFailed, []v1alpha1.BlockerCode{v1alpha1.BlockerHostUUIDNotUnique}},
+		{"the guest has left the source", func(w *world) { w.fleet.Host("node-a").RemoveGuest(guestUUID) }, v1alpha1.ReasonDomainNotOnSource, []v1alpha1.BlockerCode{v1alpha1.BlockerDomainNotOnSource}},
+		{"the guest is in another migration", func(w *world) {
+			w.fleet.Host("node-a").SetState(guestUUID, hypervisor.StatePaused, hypervisor.ReasonMigration)
+		}, v1alpha1.ReasonSourceCheckFailed, []v1alpha1.BlockerCode{v1alpha1.BlockerJobRunning}},
+		{"the definition cannot be read", func(w *world) {
+			w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", LiveXML: "<domain"})
+		}, v1alpha1.ReasonSourceCheckFailed, []v1alpha1.BlockerCode{v1alpha1.BlockerDefinitionUnreadable}},
+		{"there are snapshots of the guest", func(w *world) {
+			w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", Ties: hypervisor.Ties{Snapshots: 2}})
+		}, v1alpha1.ReasonSourceCheckFailed, []v1alpha1.BlockerCode{v1alpha1.BlockerSnapshotsKept}},
+		{"there are checkpoints of the guest", func(w *world) {
+			w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", Ties: hypervisor.Ties{Checkpoints: 1}})
+		}, v1alpha1.ReasonSourceCheckFailed, []v1alpha1.BlockerCode{v1alpha1.BlockerCheckpointsKept}},
+		{"there are both", func(w *world) {
+			w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", Ties: hypervisor.Ties{Snapshots: 1, Checkpoints: 1}})
+		}, v1alpha1.ReasonSourceCheckFailed, []v1alpha1.BlockerCode{v1alpha1.BlockerSnapshotsKept, v1alpha1.BlockerCheckpointsKept}},
+		{"a disk of the guest is being copied", func(w *world) {
+			w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", Ties: hypervisor.Ties{BlockJobs: []string{"vda", "vdb"}}})
+		}, v1alpha1.ReasonSourceCheckFailed, []v1alpha1.BlockerCode{v1alpha1.BlockerJobRunning}},
+		{"the target lacks a secret", func(w *world) {
+			w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", LiveXML: encrypted})
+		}, v1alpha1.ReasonTargetCheckFailed, []v1alpha1.BlockerCode{v1alpha1.BlockerSecretMissing}},
+		{"too few ports are free", func(w *world) {
+			var xml strings.Builder
+			xml.WriteString("<domain type='qemu'><name>web</name><uuid>" + guestUUID + "</uuid><devices>")
+			for i := range 20 {
+				fmt.Fprintf(&xml, "<serial type='tcp'><source mode='bind' host='192.0.2.9' service='%d'/><target port='%d'/></serial>", 15000+i, i)
+			}
+			xml.WriteString("</devices></domain>")
+			w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", LiveXML: hypervisor.DomainXML(xml.String())})
+		}, v1alpha1.ReasonTargetCheckFailed, []v1alpha1.BlockerCode{v1alpha1.BlockerPortsExhausted}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				c.prepare(w)
+				lm := w.settle(w.migrate(guestUUID))
+				if lm.Status.Phase != v1alpha1.PhaseFailed || reason(lm) != c.reason {
+					t.Errorf("the end is %s %s, want Failed %s", lm.Status.Phase, reason(lm), c.reason)
+				}
+				problem := lm.Status.Source.Problem
+				if problem == nil {
+					problem = lm.Status.Target.Problem
+				}
+				var codes []v1alpha1.BlockerCode
+				for _, b := range problem.Blockers {
+					codes = append(codes, b.Code)
+				}
+				if !slices.Equal(codes, c.codes) {
+					t.Errorf("the blockers are %v, want %v: %s", codes, c.codes, problem.Message)
+				}
+				if n := w.fleet.Count(fake.MethodMigrate, guestUUID); n != 0 {
+					t.Error("libvirt was asked to migrate")
+				}
+			})
+		})
+	}
+}
