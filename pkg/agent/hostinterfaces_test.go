@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -250,4 +252,31 @@ func TestInterfacesAreGivenBackAsFunctionsThatTheTargetChooses(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestWhatWasTakenFromAGuestIsGivenToNoOther while it may come back to it: another guest that
+// comes to its host gets something else.
+func TestWhatWasTakenFromAGuestIsGivenToNoOther(t *testing.T) {
+	onTarget(t, func(ctx context.Context, s *targetSession, host *fake.Host) {
+		const head, tail = "<domain type='kvm'><devices>", "</devices></domain>"
+		for uuid, persistent := range map[string]bool{bigUUID: true, otherUUID: false} {
+			host.AddGuest(fake.Guest{
+				UUID: uuid, Name: uuid, Persistent: persistent, LiveXML: head + tail, PersistentXML: hypervisor.DomainXML(head + function(functions[0], 0x81, 1) + tail),
+			})
+		}
+		domains, err := host.ListDomains(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct {
+			uuid string
+			want []string
+		}{{bigUUID, []string{"0000:81:00.1"}}, {otherUUID, nil}} {
+			guests := slices.DeleteFunc(slices.Clone(domains), func(d hypervisor.Domain) bool { return d.UUID != c.uuid })
+			uses, unknown, err := s.survey(ctx, listing{domains: guests})
+			if err != nil || len(unknown) > 0 || len(uses) != 1 || !slices.Equal(uses[0].PCIDevices, c.want) {
+				t.Errorf("it has %+v, %v, %v, want %v", uses, unknown, err, c.want)
+			}
+		}
+	})
 }

@@ -74,20 +74,41 @@ func (s *targetSession) useOf(ctx context.Context, d hypervisor.Domain, stuck bo
 		use, known = s.node.uses.lastOf(d.UUID)
 		return use, known, nil
 	}
-	xml, err := s.hv.DomainXML(ctx, d.UUID, hypervisor.XMLMigratable)
+	use, err = s.readUse(ctx, d)
 	switch {
 	case hypervisor.IsNoDomain(err):
-		return use, true, nil
+		return xmlrewrite.HostUse{}, true, nil
 	case hypervisor.KindOf(err) == hypervisor.KindTimeout:
 		s.log.Info("libvirt does not answer for a guest; what it has of the host is taken to be the last that is known", "guest", d.UUID)
 		use, known = s.node.uses.lastOf(d.UUID)
 		return use, known, nil
 	case err != nil:
-		return use, false, fmt.Errorf("reading the definition of the guest %s: %w", d.Name, err)
-	}
-	if use, err = xmlrewrite.ReadHostUse([]byte(xml)); err != nil {
 		return use, false, fmt.Errorf("reading what the guest %s has of the host: %w", d.Name, err)
 	}
 	s.node.uses.note(d.UUID, use)
 	return use, true, nil
+}
+
+// readUse reads what a guest has of the host, with the PCI functions of its persistent
+// definition: those that were taken from it for a migration may have to be given back.
+func (s *targetSession) readUse(ctx context.Context, d hypervisor.Domain) (use xmlrewrite.HostUse, err error) {
+	for _, form := range []hypervisor.XMLForm{hypervisor.XMLMigratable, hypervisor.XMLInactive} {
+		if form == hypervisor.XMLInactive && !d.Persistent {
+			break
+		}
+		xml, err := s.hv.DomainXML(ctx, d.UUID, form)
+		if err != nil {
+			return use, err //nolint:wrapcheck // The caller says what it is about.
+		}
+		found, err := xmlrewrite.ReadHostUse([]byte(xml))
+		if err != nil {
+			return use, err //nolint:wrapcheck // The same.
+		}
+		if form == hypervisor.XMLMigratable {
+			use = found
+			continue
+		}
+		use.PCIDevices = append(use.PCIDevices, found.PCIDevices...)
+	}
+	return use, nil
 }

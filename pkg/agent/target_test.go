@@ -135,7 +135,7 @@ func TestWhichPortsAreFree(t *testing.T) {
 		}, []int32{10000, 10001, 10003}, false, ""},
 		"beside one that cannot be read": {2, func(_ *targetSession, h *fake.Host, _ *listing) {
 			h.FailNext(fake.MethodDomainXML, fake.Error(hypervisor.KindOther, "no"))
-		}, nil, true, "reading the definition of the guest db"},
+		}, nil, true, "reading what the guest db has of the host: reading the domain's definition"},
 		"beside one that makes no sense": {2, func(_ *targetSession, h *fake.Host, _ *listing) {
 			h.AddGuest(fake.Guest{UUID: other, Name: "db", LiveXML: "<domain"})
 		}, nil, true, "reading what the guest db has of the host"},
