@@ -87,7 +87,9 @@ func moveRequest(a act) request {
 }
 
 func apply(w *world, a act) {
-	spec := object{"domain": w.guests[a.Guest].name, "targetNode": w.hosts[a.Node].name, "options": optionsOf(a.Kind)}
+	options := optionsOf(a.Kind)
+	deviceOptions(w.guests[a.Guest], a.Kind, options)
+	spec := object{"domain": w.guests[a.Guest].name, "targetNode": w.hosts[a.Node].name, "options": options}
 	if a.Kind%5 == 0 {
 		spec["domain"] = w.guests[a.Guest].uuid
 	}

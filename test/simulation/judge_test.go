@@ -35,6 +35,7 @@ func (o *observer) judgeEnd() {
 			unknown[lm.Status.DomainUUID] = true
 		case !o.excused[k] && migration.Finished(lm):
 			o.judgeFinished(lm)
+			o.judgeClock(lm)
 		}
 	}
 	for _, k := range slices.SortedFunc(maps.Keys(o.moves), compareKeys) {
@@ -45,6 +46,7 @@ func (o *observer) judgeEnd() {
 	for _, g := range o.w.guests {
 		o.judgePaused(o.of(g))
 		o.judgeCopies(o.of(g))
+		o.judgeFunction(o.of(g))
 	}
 }
 

@@ -37,6 +37,7 @@ func (o *observer) noteByHand(uuid string, more int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.jobs.byHand[uuid] += more
+	o.guests[uuid].carried = true
 }
 
 // noteMigrate judges that an agent is about to have libvirt begin a job: that it does was
@@ -54,7 +55,7 @@ func (o *observer) noteMigrate(host, uuid string, params hypervisor.MigrateParam
 	case lm.Status.Attempt.CopyGrantedTime == nil:
 		o.breaks(withinLimits, "%s is started without a slot", lm.Name)
 	default:
-		o.checkPlace(lm, params.LiveXML)
+		o.checkPlace(lm, params)
 		o.checkTransfer(lm, params)
 		o.jobs.asked[uuid] = job{lm.Name, lm.UID, host, lm.Status.TargetNode}
 	}

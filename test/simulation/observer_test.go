@@ -47,6 +47,7 @@ const (
 	touchesNothing promise = "a dry run moves nothing"
 	ownPlace       promise = "no two guests have the same of a host"
 	sentAsAsked    promise = "a guest is sent as its user wants"
+	hasItsDevices  promise = "a guest has what was taken from it, and its clock is set, or its user is told"
 )
 
 // violation is a promise that was broken.
@@ -84,8 +85,11 @@ type watched struct {
 	// has paused or resumed it, and paused whether its user had, before all else, and nobody
 	// has touched it since.
 	mourned, touched, paused bool
-	// told is whether a person who moved it by hand has been told that this failed.
-	told bool
+	// told is whether a person who moved it by hand has been told that this failed, and carried
+	// whether anybody has moved it so.
+	told, carried bool
+	// toldOfInterfaces is whether a migration that is gone said that it lacks some.
+	toldOfInterfaces bool
 	// twice is since when it has run on two hosts, and a migration has to do something
 	// about it; zero while that is not so.
 	twice time.Time
@@ -325,6 +329,9 @@ func (o *observer) noteChange(c change) {
 		if before != nil && tellsOfPause(before) {
 			o.told[before.Status.DomainUUID] = true
 		}
+		if g := o.guests[domainOf(before)]; g != nil && tellsOfInterfaces(before) {
+			g.toldOfInterfaces = true
+		}
 		if before != nil && migration.Started(before) && !migration.Finished(before) && !o.excused[c.key] {
 			o.breaks(keepsObject, "%s is gone before its end: %s", before.Name, short(before))
 		}
@@ -344,7 +351,15 @@ func (o *observer) noteChange(c change) {
 		o.checkTruth(after)
 		o.checkProof(after)
 		o.checkLeftovers(after)
+		o.checkClock(after)
 	}
+}
+
+func domainOf(lm *v1alpha1.LiveMigration) string {
+	if lm == nil {
+		return ""
+	}
+	return lm.Status.DomainUUID
 }
 
 func typed(o object) *v1alpha1.LiveMigration {

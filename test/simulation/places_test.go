@@ -20,15 +20,18 @@ const firstPort, lastPort = 10000, 10009
 // cpus is how many CPUs a host has: as many as ports, so that there are enough for all guests.
 const cpus = lastPort - firstPort + 1
 
-// place is what a guest has of a host that no other guest has: the port of its console, and the
-// CPU that it is pinned to.
-type place struct{ port, cpu int }
+// place is what a guest has of a host that no other guest has: the port of its console, the CPU
+// that it is pinned to, and the address of a function, if it has one.
+type place struct {
+	port, cpu int
+	function  string
+}
 
 // nthPlace is that of a host's guest number i on its first host.
-func nthPlace(i int) place { return place{firstPort + i, i} }
+func nthPlace(i int) place { return place{port: firstPort + i, cpu: i} }
 
 // nowhere is that of a guest of which it is not known.
-func nowhere() place { return place{0, -1} }
+func nowhere() place { return place{cpu: -1} }
 
 // definition is a guest's, with a console on a TCP port of its host, and a CPU of its own.
 func definition(guest fake.Guest, at place) hypervisor.DomainXML {
@@ -134,11 +137,12 @@ func (o *observer) listens(host string, port int) bool {
 	return false
 }
 
-// checkPlace judges what a guest will take of its target: neither the port, the CPU nor the
-// memory of another that is there, or on its way there.
-func (o *observer) checkPlace(lm *v1alpha1.LiveMigration, xml hypervisor.DomainXML) {
+// checkPlace judges what a guest will take of its target: neither the port, the CPU, the function
+// nor the memory of another that is there, or on its way there.
+func (o *observer) checkPlace(lm *v1alpha1.LiveMigration, params hypervisor.MigrateParams) {
 	target, guest := o.w.hostNamed(lm.Status.TargetNode), o.guests[lm.Status.DomainUUID]
-	to, needed := placeIn(xml), guest.memory
+	to, needed := placeIn(params.LiveXML), guest.memory
+	to.function = functionIn(params.PersistentXML) // The guest gets it when it has arrived.
 	o.notePlace(target.name, guest.uuid, to, false)
 	for _, other := range o.w.guests {
 		at := spot{target.name, other.uuid}
@@ -152,6 +156,9 @@ func (o *observer) checkPlace(lm *v1alpha1.LiveMigration, xml hypervisor.DomainX
 		has := o.places[at]
 		if to.port != 0 && has.port == to.port {
 			o.breaks(ownPlace, "%s is to have port %d on %s, and %s has it", guest.name, to.port, target.name, other.name)
+		}
+		if to.function != "" && has.function == to.function {
+			o.breaks(ownPlace, "%s is to have the function %s of %s, and %s has it", guest.name, to.function, target.name, other.name)
 		}
 		if to.cpu >= 0 && has.cpu == to.cpu {
 			o.breaks(ownPlace, "%s is to have CPU %d on %s, and %s has it", guest.name, to.cpu, target.name, other.name)

@@ -87,6 +87,8 @@ type guest struct {
 	uuid, name string
 	// memory is in bytes.
 	memory uint64
+	// mac is that of its interface that is a function of its host; empty where it has none.
+	mac string
 }
 
 func (w *world) called(name string, n int) string { return fmt.Sprintf("%s-%d", name, n) }
@@ -159,8 +161,9 @@ func newWorld(p plan, say func(string, ...any)) *world {
 			name: name, libvirt: w.fleet.Host(name), backups: backups{running: map[string]chan struct{}{}, last: map[string]bool{}},
 		})
 	}
-	for _, n := range w.hosts {
+	for i, n := range w.hosts {
 		giveCPUs(n.libvirt)
+		giveFunctions(n.libvirt, i)
 	}
 	for i := range p.Guests {
 		w.addGuest(i, luck)
@@ -195,6 +198,8 @@ func (w *world) addGuest(i int, luck *pace) {
 	if def.Persistent {
 		def.PersistentXML = def.LiveXML
 	}
+	w.addDevices(i, i%len(w.hosts), g, &def)
+	has.function = functionIn(def.LiveXML)
 	w.guests = append(w.guests, g)
 	w.observer.begin(g, def.State == hypervisor.StatePaused)
 	w.observer.notePlace(at.name, g.uuid, has, false)
