@@ -270,6 +270,9 @@ const (
 	// FaultEncryptedDiskCopyWithPostCopy: the target's certificate may be refused where disks
 	// are copied and the migration may be switched to post-copy.
 	FaultEncryptedDiskCopyWithPostCopy KnownFault = "EncryptedDiskCopyWithPostCopy"
+	// FaultEncryptedDiskCopyInParallel: it may be refused where the memory goes over several
+	// connections.
+	FaultEncryptedDiskCopyInParallel KnownFault = "EncryptedDiskCopyInParallel"
 	// FaultDetectZeroesMissingOnSource, FaultDetectZeroesMissingOnTarget: libvirt there does not
 	// leave zeroes out of disks.
 	FaultDetectZeroesMissingOnSource KnownFault = "DetectZeroesMissingOnSource"

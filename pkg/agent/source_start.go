@@ -351,6 +351,7 @@ func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, e
 		return p, err
 	}
 	p.Copy, p.AllowUnsafe = migration.DiskCopy(s.lm, s.section), s.takesRisks() || s.provenSafe()
+	p.Transfer = s.transferral()
 	s.section.Warnings = migration.Warnings(warnings)
 	s.section.KnownFaults = faults
 	return p, nil

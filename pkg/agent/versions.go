@@ -25,6 +25,10 @@ func (s *sourceSession) versionFaults(ctx context.Context, live hypervisor.Domai
 	var faults []string
 	var refused []error
 	for _, f := range foundFaults(s.lm, source, s.targetHost(), s.uses(live, memoryBytes)...) {
+		if f.ID == string(v1alpha1.FaultEncryptedDiskCopyInParallel) && !s.asksForConnections() {
+			s.section.Transfer.ParallelConnections = 0 // It was but a default.
+			continue
+		}
 		if err := s.refusalOf(f); err != nil {
 			refused = append(refused, err)
 			continue
@@ -45,6 +49,12 @@ func (s *sourceSession) refusalOf(f versions.Finding) error {
 	default:
 		return nil
 	}
+}
+
+// asksForConnections reports whether the user says over how many the memory is sent.
+func (s *sourceSession) asksForConnections() bool {
+	o := transferOptions(s.lm)
+	return o != nil && o.ParallelConnections != nil
 }
 
 // mustEncrypt reports whether nothing of the guest may be sent in plain.
@@ -73,6 +83,7 @@ func (s *sourceSession) uses(live hypervisor.DomainXML, memoryBytes uint64) []ve
 	note(copied, versions.UseCopiedDisks)
 	o := migration.StorageCopy(s.lm)
 	note(copied && o != nil && valueOr(o.DetectZeroes, false), versions.UseDetectZeroes)
+	note(t.ParallelConnections > 0, versions.UseParallelConnections)
 	note(t.ZeroCopy, versions.UseZeroCopy)
 	note(t.SwitchoverBandwidthMiBps != 0, versions.UseSwitchoverBandwidth)
 	note(t.Compression == hypervisor.CompressionZlib || t.Compression == hypervisor.CompressionZstd, versions.UseParallelCompression)

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -228,4 +229,35 @@ func TestTheHostIsAskedForItsVersionsOnlyWhilePostCopyIsInterrupted(t *testing.T
 			}
 		})
 	}
+}
+
+// TestConnectionsByDefaultDoNotHurt: where several would have the target's certificate refused,
+// there is one, unless the user wants more.
+func TestConnectionsByDefaultDoNotHurt(t *testing.T) {
+	onTarget(t, func(ctx context.Context, target *targetSession, host *fake.Host) {
+		for _, c := range []struct {
+			libvirt string
+			asked   *int32
+			state   v1alpha1.TargetImageState
+			want    int32
+			told    int
+		}{
+			{"10.2.0", nil, v1alpha1.TargetImagePlanned, 0, 0},
+			{"10.2.0", new(int32(4)), v1alpha1.TargetImagePlanned, 4, 1},
+			{"10.2.0", nil, v1alpha1.TargetImageShared, 4, 0},
+			{"10.3.0", nil, v1alpha1.TargetImagePlanned, 4, 0},
+		} {
+			host.SetVersions(c.libvirt, "9.0.0")
+			lm := target.lm.DeepCopy()
+			lm.Spec.Options = &v1alpha1.MigrationOptions{Transfer: &v1alpha1.TransferOptions{ParallelConnections: c.asked}}
+			lm.Status.Target = &v1alpha1.TargetStatus{AttemptID: lm.Status.Attempt.ID, Images: []v1alpha1.TargetImage{{Name: "vda", State: c.state}}}
+			s := &sourceSession{node: target.node, hv: host, lm: lm, section: &v1alpha1.SourceStatus{
+				AttemptID: lm.Status.Attempt.ID, Transfer: &v1alpha1.TransferPlan{Encrypted: true, ParallelConnections: 4},
+			}}
+			faults, err := s.versionFaults(ctx, "<domain type='kvm'/>", 1<<30)
+			if err != nil || len(faults) != c.told || s.section.Transfer.ParallelConnections != c.want {
+				t.Errorf("%+v: there are %d connections, and %q is told, %v", c, s.section.Transfer.ParallelConnections, faults, err)
+			}
+		}
+	})
 }

@@ -30,6 +30,8 @@ const (
 	UseLongEncryption Use = "LongEncryption"
 	// UseParallelCompression: what parallel connections send is compressed.
 	UseParallelCompression Use = "ParallelCompression"
+	// UseParallelConnections: the memory goes over several connections.
+	UseParallelConnections Use = "ParallelConnections"
 	// UseZeroCopy: the kernel sends the memory from where it is.
 	UseZeroCopy Use = "ZeroCopy"
 	// UseSwitchoverBandwidth: the hypervisor is told what it can send during the switch-over.

@@ -65,6 +65,8 @@ func TestCheck(t *testing.T) {
 		{"8.2.0", "9.0.0", []Use{UseCopiedDisks, UseEncryption}, nil},
 		{"10.2.0", "11.1.0", []Use{UseCopiedDisks, UseEncryption, UsePostCopy}, []string{"EncryptedDiskCopyWithPostCopy"}},
 		{"10.3.0", "11.1.0", []Use{UseCopiedDisks, UseEncryption, UsePostCopy}, nil},
+		{"10.2.0", "11.1.0", []Use{UseCopiedDisks, UseEncryption, UseParallelConnections}, []string{"EncryptedDiskCopyInParallel"}},
+		{"10.3.0", "11.1.0", []Use{UseCopiedDisks, UseEncryption, UseParallelConnections}, nil},
 		{"11.3.0/10.0.13", "12.8.0/11.1.2", []Use{UseVirtioDevices}, []string{"VirtioQueuesRefused"}},
 		{"11.3.0/10.0.13", "12.8.0/11.1.2", []Use{UseVirtioDevices, UsePostCopy}, []string{"VirtioQueuesRefused", "VirtioQueuesRefusedInPostCopy"}},
 		{"11.3.0/10.0.13", "12.8.0/11.1.2", []Use{UsePostCopy}, nil},
@@ -174,7 +176,7 @@ func TestEachRuleCanBeIgnored(t *testing.T) {
 		v1alpha1.FaultParallelCompressionMissingOnSource, v1alpha1.FaultParallelCompressionMissingOnTarget,
 		v1alpha1.FaultZeroCopyMissing, v1alpha1.FaultZeroCopyMissingInQEMU, v1alpha1.FaultSwitchoverBandwidthMissing, v1alpha1.FaultSwitchoverBandwidthMissingInQEMU,
 		v1alpha1.FaultVirtioQueuesRefused, v1alpha1.FaultVirtioQueuesRefusedInPostCopy,
-		v1alpha1.FaultDiskCopyBroken, v1alpha1.FaultDisksUnencrypted, v1alpha1.FaultEncryptedDiskCopyWithPostCopy, v1alpha1.FaultDetectZeroesMissingOnSource, v1alpha1.FaultDetectZeroesMissingOnTarget,
+		v1alpha1.FaultDiskCopyBroken, v1alpha1.FaultDisksUnencrypted, v1alpha1.FaultEncryptedDiskCopyWithPostCopy, v1alpha1.FaultEncryptedDiskCopyInParallel, v1alpha1.FaultDetectZeroesMissingOnSource, v1alpha1.FaultDetectZeroesMissingOnTarget,
 	}
 	if !slices.Equal(ids, want) {
 		t.Errorf("the rules are %v, and the API has %v", ids, want)
