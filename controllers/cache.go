@@ -45,6 +45,12 @@ func trim(o any) (any, error) {
 		}
 	}
 	lm.Spec.MigrateData = nil
+	if a := lm.Status.Attempt; a != nil {
+		for i := range a.StorageMappings { // A node has a few, which many migrations share.
+			m := &a.StorageMappings[i]
+			m.From, m.To = unique.Make(m.From).Value(), unique.Make(m.To).Value()
+		}
+	}
 	if migration.Finished(lm) {
 		trimFinished(lm)
 	}
@@ -59,7 +65,8 @@ func trim(o any) (any, error) {
 func trimHypervisor(o any) (any, error) {
 	if hv, ok := o.(*v1alpha1.Hypervisor); ok {
 		host := hv.Status.Host
-		hv.ManagedFields, hv.Status.Host, hv.Spec = nil, nil, v1alpha1.HypervisorSpec{}
+		hv.ManagedFields, hv.Status.Host = nil, nil
+		hv.Spec = v1alpha1.HypervisorSpec{StorageMappings: hv.Spec.StorageMappings}
 		for i := range hv.Status.Domains {
 			d := &hv.Status.Domains[i]
 			d.MachineType = unique.Make(d.MachineType).Value() // Guests have a few.

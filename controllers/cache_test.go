@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -54,6 +55,14 @@ func TestTrimDropsWhatAHostHas(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, hv); diff != "" {
 		t.Errorf("it differs (-want +got):\n%s", diff)
+	}
+	mapping := v1alpha1.StorageMapping{Kind: v1alpha1.StorageKindPool, From: "a", To: "b"}
+	hv.Spec = v1alpha1.HypervisorSpec{
+		NetworkMappings: []v1alpha1.NetworkMapping{{Kind: v1alpha1.NetworkKindBridge, From: "a", To: "b"}}, StorageMappings: []v1alpha1.StorageMapping{mapping},
+	}
+	want.Spec.StorageMappings = []v1alpha1.StorageMapping{mapping}
+	if _, err := trimHypervisor(hv); err != nil || !cmp.Equal(want, hv) || !slices.Equal(nodeOf(hv).StorageMappings, want.Spec.StorageMappings) {
+		t.Errorf("of the spec is left %+v, %v", hv.Spec, err)
 	}
 	hv.Status.Host = &v1alpha1.HypervisorHost{KernelVersion: "6.1", MigrationLinkMbps: 1000}
 	want.Status.Host = &v1alpha1.HypervisorHost{MigrationLinkMbps: 1000}

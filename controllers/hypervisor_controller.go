@@ -255,7 +255,7 @@ func (r *HypervisorReconciler) apply(ctx context.Context, hv *v1alpha1.Hyperviso
 
 // nodeOf reduces a Hypervisor to what migrations depend on.
 func nodeOf(hv *v1alpha1.Hypervisor) migration.Node {
-	n := migration.Node{Name: hv.Name, Domains: hv.Status.Domains, Unlisted: hv.Status.UnlistedDomains(), Message: "its agent has not reported yet"}
+	n := migration.Node{Name: hv.Name, Domains: hv.Status.Domains, Unlisted: hv.Status.UnlistedDomains(), StorageMappings: hv.Spec.StorageMappings, Message: "its agent has not reported yet"}
 	if host := hv.Status.Host; host != nil {
 		n.LinkMbps = host.MigrationLinkMbps
 	}

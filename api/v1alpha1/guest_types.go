@@ -51,6 +51,13 @@ type GuestFacts struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=128
 	DiskFiles []DiskFile `json:"diskFiles,omitempty"`
+	// storageMappings are those of the attempt that give a disk of the guest another place.
+	// +optional
+	// +listType=map
+	// +listMapKey=kind
+	// +listMapKey=from
+	// +kubebuilder:validation:MaxItems=64
+	StorageMappings []StorageMapping `json:"storageMappings,omitempty"`
 	// resources are what the guest takes of its host.
 	// +optional
 	Resources *GuestResources `json:"resources,omitempty"`

@@ -191,6 +191,14 @@ type AttemptStatus struct {
 	// source's agent does not start the migration before that.
 	// +optional
 	CopyGrantedTime *metav1.MicroTime `json:"copyGrantedTime,omitempty"`
+	// storageMappings are those of the target's Hypervisor, as they were when the migration
+	// was admitted. Later changes do not concern the attempt.
+	// +optional
+	// +listType=map
+	// +listMapKey=kind
+	// +listMapKey=from
+	// +kubebuilder:validation:MaxItems=64
+	StorageMappings []StorageMapping `json:"storageMappings,omitempty"`
 	// endSeenTime is when the manager first saw source.end. How long the two sides take
 	// to agree is measured by the manager's clock, because the nodes' clocks may be
 	// wrong.

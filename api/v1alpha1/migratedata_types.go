@@ -17,7 +17,8 @@ type MigrateData struct {
 	Serial *SerialMigrateData `json:"serial,omitempty"`
 
 	// volumes says where the data of the guest's disks are on the target.
-	// Absent leaves all disks as they are. A list, even an empty one, is
+	// Absent finds them by the storageMappings of the target's Hypervisor, and leaves those
+	// where they are that it does not map. A list, even an empty one, is
 	// complete: it must name every disk that has a serial.
 	// +optional
 	// +listType=atomic

@@ -91,7 +91,8 @@ const (
 	BlockerNameTaken BlockerCode = "NameTaken"
 	// BlockerPathMalformed: a path of the migrate data is not a plain absolute one.
 	BlockerPathMalformed BlockerCode = "PathMalformed"
-	// BlockerPathNotAllowed: the target does not let guests use a path of the migrate data.
+	// BlockerPathNotAllowed: the target does not let guests use a path of the migrate data, or of
+	// its Hypervisor's storageMappings.
 	BlockerPathNotAllowed BlockerCode = "PathNotAllowed"
 	// BlockerPortsExhausted: the target has no port left for a serial console.
 	BlockerPortsExhausted BlockerCode = "PortsExhausted"
@@ -143,6 +144,10 @@ const (
 	BlockerNetworkInactive BlockerCode = "NetworkInactive"
 	// BlockerBridgeMissing: a bridge of the guest is not there on the target.
 	BlockerBridgeMissing BlockerCode = "BridgeMissing"
+	// BlockerStoragePoolMissing and BlockerStoragePoolInactive: the storage pool that the target's
+	// Hypervisor gives for one of the guest's is not there, or not started.
+	BlockerStoragePoolMissing  BlockerCode = "StoragePoolMissing"
+	BlockerStoragePoolInactive BlockerCode = "StoragePoolInactive"
 	// BlockerDiskUnknown: a disk that is to be copied is none of the guest's.
 	BlockerDiskUnknown BlockerCode = "DiskUnknown"
 	// BlockerDiskNotCopyable: a disk has to be copied and cannot be.

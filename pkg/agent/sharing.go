@@ -23,7 +23,7 @@ func (s *sourceSession) takesRisks() bool {
 
 // sharingFacts returns what a definition says of the files of the guest's disks.
 func (s *sourceSession) sharingFacts(definition hypervisor.DomainXML, inactive bool) ([]migration.SharingFacts, error) {
-	disks, err := xmlrewrite.ReadDiskFiles([]byte(definition), s.lm.Spec.MigrateData, xmlrewrite.Options{Inactive: inactive})
+	disks, err := xmlrewrite.ReadDiskFiles([]byte(definition), s.lm.Spec.MigrateData, xmlrewrite.Options{Inactive: inactive, Storage: s.storageMappings()})
 	if err != nil {
 		return nil, s.unreadable(err)
 	}

@@ -103,11 +103,12 @@ func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, [
 	if err != nil {
 		return nil, nil, err
 	}
-	disks, files, markers, err := s.disksOf(ctx, definitions)
-	return &v1alpha1.GuestFacts{
+	facts := &v1alpha1.GuestFacts{
 		Name: seen.domain.Name, HostUUID: host.UUID, SerialPorts: int32(ports), Secrets: secrets, Emulator: emulator, Firmware: firmware,
-		MACAddresses: macs, HostInterfaces: interfaces, Resources: resources, Disks: disks, DiskFiles: files,
-	}, markers, allOf(append(problems, err))
+		MACAddresses: macs, HostInterfaces: interfaces, Resources: resources,
+	}
+	markers, err := s.disksOf(ctx, definitions, facts)
+	return facts, markers, allOf(append(problems, err))
 }
 
 // unreadable refuses a guest because of its definition.
@@ -377,7 +378,7 @@ func (s *sourceSession) planDisks(ctx context.Context, live, rewritten hyperviso
 // rewriteOptions are what the target's agent has said of its host.
 func (s *sourceSession) rewriteOptions() xmlrewrite.Options {
 	target := migration.CurrentTarget(s.lm)
-	options := xmlrewrite.Options{}
+	options := xmlrewrite.Options{Storage: s.storageMappings()}
 	if o := target.Offer; o != nil {
 		options.Offer = &v1alpha1.MigrateData{
 			Graphics: o.Graphics, Serial: o.Serial,

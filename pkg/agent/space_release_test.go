@@ -20,14 +20,18 @@ func TestSpaceIsGivenBackAfterEachWayToEnd(t *testing.T) {
 		before func(w *world)
 		during func(w *world, lm *v1alpha1.LiveMigration)
 		dry    bool
+		mapped string // Where the target has what is in /images.
 	}{
-		"it succeeds":                      {},
-		"libvirt fails":                    {before: ends(fake.EndsTargetLost)},
-		"the guest shuts down":             {before: ends(fake.EndsPoweredOff)},
-		"it is cancelled before its start": {before: waits, during: cancel},
-		"it is refused":                    {before: func(w *world) { w.fleet.Host("node-b").SetSpace(1 << 20) }},
-		"nothing is to be moved":           {dry: true},
-		"its place is another's":           {before: func(w *world) { w.fleet.Host("node-b").AddImage(itsMark, markOf("another")) }},
+		"it succeeds":                         {},
+		"it succeeds, in another place":       {mapped: "/images/of-others"},
+		"libvirt fails, in another place":     {before: ends(fake.EndsTargetLost), mapped: "/images/of-others"},
+		"libvirt fails":                       {before: ends(fake.EndsTargetLost)},
+		"the guest shuts down":                {before: ends(fake.EndsPoweredOff)},
+		"it is cancelled before its start":    {before: waits, during: cancel},
+		"it is refused":                       {before: func(w *world) { w.fleet.Host("node-b").SetSpace(1 << 20) }},
+		"nothing is to be moved":              {dry: true},
+		"its place is another's":              {before: func(w *world) { w.fleet.Host("node-b").AddImage(itsMark, markOf("another")) }},
+		"it is cancelled, with another place": {before: waits, during: cancel, mapped: "/images/of-others"},
 		"the target's agent is another process": {before: waits, during: func(w *world, lm *v1alpha1.LiveMigration) {
 			w.b.stop()
 			w.b.start()
@@ -38,6 +42,10 @@ func TestSpaceIsGivenBackAfterEachWayToEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
 				w.diskGuest()
+				w.api.mappings = []v1alpha1.StorageMapping{{Kind: v1alpha1.StorageKindDirectory, From: "/images", To: c.mapped}}
+				if c.mapped == "" {
+					w.api.mappings = nil
+				}
 				if c.before != nil {
 					c.before(w)
 				}

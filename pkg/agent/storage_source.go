@@ -37,7 +37,7 @@ func markerName(attempt string) (string, error) {
 // diskFacts returns what there is to know of the running guest's disks. Only of those that can
 // be copied, the size is asked.
 func (s *sourceSession) diskFacts(ctx context.Context, live hypervisor.DomainXML) ([]migration.DiskFacts, error) {
-	disks, err := xmlrewrite.ReadDisks([]byte(live), s.lm.Spec.MigrateData, xmlrewrite.Options{})
+	disks, err := xmlrewrite.ReadDisks([]byte(live), s.lm.Spec.MigrateData, xmlrewrite.Options{Storage: s.storageMappings()})
 	if err != nil {
 		return nil, s.unreadable(err)
 	}
@@ -69,29 +69,33 @@ func refusedByLibvirt(err error) bool {
 	}
 }
 
-// disksOf returns the disks that are to be copied, the files that the target is to see unless
-// they are, and the markers that it is to look for. There are disks as well if the error is a
+// disksOf adds to what the target has to know of the guest the disks that are to be copied, the
+// files that it is to see unless they are, and by which mappings they are where they are. It
+// returns the markers that the target is to look for. There are disks as well if the error is a
 // refusal.
-func (s *sourceSession) disksOf(ctx context.Context, definitions []hypervisor.DomainXML) (disks []v1alpha1.GuestDisk, files []v1alpha1.DiskFile, markers []string, err error) {
+func (s *sourceSession) disksOf(ctx context.Context, definitions []hypervisor.DomainXML, guest *v1alpha1.GuestFacts) (markers []string, err error) {
+	if guest.StorageMappings, err = s.usedStorageMappings(definitions); err != nil {
+		return nil, err
+	}
 	name, err := markerName(s.lm.Status.Attempt.ID)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
 	names, o := migration.NewMarkers(name), migration.StorageCopy(s.lm)
 	var blockers []v1alpha1.Blocker
 	if o != nil {
 		facts, err := s.diskFacts(ctx, definitions[0])
 		if err != nil {
-			return nil, nil, nil, err
+			return nil, err
 		}
-		disks, blockers = migration.ChooseDisks(o, facts, names)
+		guest.Disks, blockers = migration.ChooseDisks(o, facts, names)
 	}
 	if !s.takesRisks() {
-		if files, err = s.diskFiles(ctx, o, definitions, names); err != nil {
-			return nil, nil, nil, err
+		if guest.DiskFiles, err = s.diskFiles(ctx, o, definitions, names); err != nil {
+			return nil, err
 		}
 	}
-	return disks, files, names.Paths(), refuseFor(v1alpha1.ReasonSourceCheckFailed, blockers)
+	return names.Paths(), refuseFor(v1alpha1.ReasonSourceCheckFailed, blockers)
 }
 
 // refuseFor makes a refusal of what stands in the way; nil if nothing does.

@@ -184,6 +184,8 @@ type memoryAPI struct {
 	away    bool
 	// full is whether no slot for copying is free.
 	full bool
+	// mappings are those of storage that node-b's Hypervisor has.
+	mappings []v1alpha1.StorageMapping
 	// before and after are called with the number of each write of an agent's
 	// section, and may end the agent; they return whether they did.
 	writes        int
@@ -235,7 +237,7 @@ func (m *memoryAPI) update(uid types.UID, change func(*v1alpha1.LiveMigration)) 
 		migration.Node{Name: "node-a", Ready: true, Domains: []v1alpha1.HypervisorDomain{
 			{UUID: lm.Spec.Domain, Name: "web", State: "Running", Reason: "Booted"},
 		}},
-		migration.Node{Name: "node-b", Ready: true},
+		migration.Node{Name: "node-b", Ready: true, StorageMappings: m.mappings},
 	)
 	nobody := func(string) (migration.Arrival, bool) { return migration.Arrival{}, false }
 	facts := migration.ManagerFacts{

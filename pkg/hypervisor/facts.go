@@ -147,13 +147,19 @@ type Network struct {
 // StoragePool is a place for disks.
 type StoragePool struct {
 	Name, Type string
-	// State is the hypervisor's word for it.
+	// State is the hypervisor's word for it, such as PoolRunning.
 	State string
 	Path  string
 	// CapacityBytes and AvailableBytes are as they were when the hypervisor looked last;
 	// nil where it has not.
 	CapacityBytes, AvailableBytes *uint64
 }
+
+// The states of storage pools in which guests can use them.
+const (
+	PoolRunning  = "Running"
+	PoolDegraded = "Degraded"
+)
 
 // MediatedType is a type of mediated devices.
 type MediatedType struct {

@@ -2,6 +2,7 @@ package migration
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -88,6 +89,9 @@ func (s *summarizer) admit(res *Resolution) {
 		return
 	}
 	st.SourceNode = res.SourceNode
+	if n, known := s.Nodes.Node(res.TargetNode); known {
+		st.Attempt.StorageMappings = slices.Clone(n.StorageMappings)
+	}
 	if s.Turn.Grant {
 		st.Attempt.CopyGrantedTime = new(metav1.NewMicroTime(s.now))
 	}

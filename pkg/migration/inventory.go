@@ -27,6 +27,8 @@ type Node struct {
 	// LinkMbps is how fast the link is on which guests arrive and leave, in Mbit/s; zero is
 	// not known.
 	LinkMbps int32
+	// StorageMappings says where storage of other nodes is found on it.
+	StorageMappings []v1alpha1.StorageMapping
 	// Unlisted is how many guests the node has beside those.
 	Unlisted int
 }

@@ -158,7 +158,7 @@ func missingFile(node string, guest *v1alpha1.GuestFacts, f v1alpha1.DiskFile) *
 			return nil
 		}
 		message = fmt.Sprintf("%s does not have %s, the image of the guest's disk %s. If only the source has it, create another LiveMigration that has it copied, by options.storageCopy; "+
-			"otherwise ask an administrator to make the storage available on %[1]s, or give the disk's place there by migrateData.volumes", node, f.Path, f.Disk)
+			"otherwise ask an administrator to make the storage available on %[1]s, or give the disk's place there by migrateData.volumes or, for all guests, by spec.storageMappings of the Hypervisor %[1]s", node, f.Path, f.Disk)
 	case v1alpha1.DiskFileBacking:
 		if copied >= 0 && (guest.Disks[copied].Backing == nil || guest.Disks[copied].Backing.Path != f.Path) {
 			return nil
@@ -168,7 +168,7 @@ func missingFile(node string, guest *v1alpha1.GuestFacts, f v1alpha1.DiskFile) *
 	case v1alpha1.DiskFileMedium:
 		code = v1alpha1.BlockerMediumMissing
 		message = fmt.Sprintf("%s does not have %s, which the guest reads as its disk %s. Ask an administrator to put it there or, if it is a medium that the guest does not need, to eject it "+
-			"with `virsh change-media --eject --live`, or say by migrateData.volumes where %[1]s has it; and then create another LiveMigration", node, f.Path, f.Disk)
+			"with `virsh change-media --eject --live`, or say by migrateData.volumes or, for all guests, by spec.storageMappings of the Hypervisor %[1]s where that has it; and then create another LiveMigration", node, f.Path, f.Disk)
 	case v1alpha1.DiskFileDefinition:
 		message = fmt.Sprintf("The guest's persistent definition has the disk %s at %s, which the running guest does not have, so that it is not copied; and %s does not see it, so that "+
 			"the guest could not be started there again. Ask an administrator to attach it to the guest or to take it out of the definition with `virsh detach-disk --config`, and then create another LiveMigration",

@@ -170,7 +170,7 @@ func blocked(node string, d v1alpha1.GuestDisk, place ImagePlace, taken bool) *v
 	switch {
 	case !place.Allowed:
 		return &v1alpha1.Blocker{Code: v1alpha1.BlockerPathNotAllowed, Message: fmt.Sprintf(
-			"%s does not allow guests to have images at %q, where the disk %s is to be copied to. Give it another place by migrateData.volumes, or ask an administrator to extend the agent's --allowed-paths, %s",
+			"%s does not allow guests to have images at %q, where the disk %s is to be copied to. Give it another place by migrateData.volumes or spec.storageMappings of the Hypervisor %[1]s, or ask an administrator to extend the agent's --allowed-paths, %[4]s",
 			node, d.Path, d.Name, again)}
 	case place.Problem != "":
 		return &v1alpha1.Blocker{Code: v1alpha1.BlockerImagePlaceUnusable, Message: fmt.Sprintf(

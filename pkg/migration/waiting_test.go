@@ -43,6 +43,30 @@ func TestWhatIsKnownAtFirst(t *testing.T) {
 	}
 }
 
+// TestAnAttemptHasTheTargetsStorageMappings, whatever becomes of these.
+func TestAnAttemptHasTheTargetsStorageMappings(t *testing.T) {
+	t.Parallel()
+	nodes := twoNodes()
+	want := v1alpha1.StorageMapping{Kind: v1alpha1.StorageKindDirectory, From: "/a", To: "/b"}
+	mappings := []v1alpha1.StorageMapping{want}
+	for i := range nodes {
+		if nodes[i].Name == "node-b" {
+			nodes[i].StorageMappings = mappings
+		}
+	}
+	turn := Turn{Admit: true, Resolution: Resolution{DomainUUID: guestUUID, DomainName: "web", SourceNode: "node-a", TargetNode: "node-b"}}
+	facts := ManagerFacts{Object: makeMigration("m").lm, Nodes: NewInventory(nodes...), Turn: turn, NewAttempt: func() string { return "attempt-1" }}
+	st := Summarize(facts, epoch).Status
+	mappings[0].To = "/c"
+	if got := st.Attempt.StorageMappings; len(got) != 1 || got[0] != want {
+		t.Errorf("the attempt has %v", got)
+	}
+	facts.Turn.Resolution.SourceNode, facts.Turn.Resolution.TargetNode = "node-b", "node-a"
+	if got := Summarize(facts, epoch).Status.Attempt.StorageMappings; got != nil {
+		t.Errorf("the source's are taken: %v", got)
+	}
+}
+
 // TestWhoWaitsForAnUnknownOutcome is told what may end that: nothing does by itself.
 func TestWhoWaitsForAnUnknownOutcome(t *testing.T) {
 	t.Parallel()

@@ -85,7 +85,9 @@ func readDiskFiles(disk, target *xmltree.Node, data *v1alpha1.MigrateData) DiskF
 		}
 		format = become.Child("format").Value("type")
 		// pathMappings are for what images are based on.
-		d.Files = append(d.Files, DiskFile{SourcePath: have.Child("source").Value("file"), Path: MapPath(data, below.Value("file"))})
+		file := DiskFile{SourcePath: have.Child("source").Value("file")}
+		file.Path = mapBacking(data, file.SourcePath, below.Value("file"))
+		d.Files = append(d.Files, file)
 	}
 	d.Complete = become != nil || format == "raw"
 	return d

@@ -53,7 +53,7 @@ func readDisk(disk, target *xmltree.Node, data *v1alpha1.MigrateData) Disk {
 	}
 	d.Chained = disk.Child("backingStore").Child("source") != nil
 	if backing := target.Child("backingStore"); backing.Child("source") != nil && backing.Value("type") == "file" {
-		d.BackingPath = MapPath(data, backing.Child("source").Value("file"))
+		d.BackingPath = mapBacking(data, disk.Child("backingStore").Child("source").Value("file"), backing.Child("source").Value("file"))
 		d.BackingFormat = backing.Child("format").Value("type")
 	}
 	return d

@@ -27,6 +27,10 @@ type Options struct {
 	// the user's migrate data has no interfaces, and names that it does not map stay.
 	// Repeating the rewrite maps again what it has led to.
 	Networks []v1alpha1.NetworkMapping
+	// Storage says where storage of the source is found on the target. It is used where the
+	// user's migrate data has no volumes, and what it does not map stays where it is.
+	// Repeating the rewrite maps again what it has led to.
+	Storage []v1alpha1.StorageMapping
 	// DroppedPerfEvents are perf events that the target cannot count. They are switched off
 	// where the user's migrate data has no perfEvents.
 	DroppedPerfEvents []v1alpha1.PerfEvent

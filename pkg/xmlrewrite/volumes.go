@@ -155,7 +155,7 @@ func planVolumes(p *planner) {
 	for d, disk := range p.devices("disk") {
 		i := matches[d]
 		if i < 0 {
-			p.claimDisk(disk, nil, nil)
+			p.claimDisk(disk, p.mapStorage(disk), placeOf(volumesField))
 		} else {
 			p.claimDisk(disk, p.data.Volumes[i].Source, placeOf(volumesField).entry(i))
 		}

@@ -65,7 +65,9 @@ func TestEveryRuleOfTheSchemaIsTested(t *testing.T) {
 		"status: " + progressStays, "status: " + attemptStays, "status: " + partsStay, "status.target.endpoint.address: " + badAddress,
 		"status.target.endpoint.dataAddress: " + badDataAddress,
 		"status.target.host.migrationTLS.serverName: " + badServerName,
-		"spec.networkMappings: " + bridgeNames, "status.source.guest.secrets[]: " + oneReference, "status.source: " + revisionGoesOn, "status.target: " + revisionGoesOn}
+		"spec.networkMappings: " + bridgeNames,
+		"spec.storageMappings: " + plainDirectories, "spec.storageMappings: " + poolNames, "spec.storageMappings: " + notBelowItself,
+		"status.source.guest.secrets[]: " + oneReference, "status.source: " + revisionGoesOn, "status.target: " + revisionGoesOn}
 	for _, rule := range createRules() {
 		tested = append(tested, rule.field+": "+rule.message)
 	}

@@ -14,6 +14,13 @@ import (
 // bridgeNames is the message of the rule on mappings of bridges.
 const bridgeNames = "the name of a bridge has at most 15 characters and no blanks"
 
+// The messages of the rules on mappings of storage.
+const (
+	plainDirectories = "a directory is given by its absolute path without . or .. in it or surplus slashes, and is not the root of all files"
+	poolNames        = "a pool is given by its name, which has no slashes; give the directory of its volumes with the kind Directory"
+	notBelowItself   = "a directory cannot be found below itself: what is there on other hosts already would be looked for one level deeper"
+)
+
 // TestSpecsOfHypervisors: which an administrator can write.
 func TestSpecsOfHypervisors(t *testing.T) {
 	t.Parallel()
@@ -22,7 +29,30 @@ func TestSpecsOfHypervisors(t *testing.T) {
 	mapping := func(kind, from, to string) string {
 		return "{networkMappings: [{kind: " + kind + ", from: " + from + ", to: " + to + "}]}"
 	}
+	storage := func(kind, from, to string) string {
+		return "{storageMappings: [{kind: " + kind + ", from: " + from + ", to: " + to + "}]}"
+	}
 	for _, c := range []struct{ spec, refused string }{
+		{storage("Directory", "/images", "/srv/guests"), ""},
+		{storage("Directory", "/images", "/images"), ""},
+		{storage("Directory", "/images", "/images-of-others/.a..b"), ""},
+		{storage("Directory", "/images", "/srv/"), plainDirectories},
+		{storage("Directory", "/images/", "/srv"), plainDirectories},
+		{storage("Directory", "//images", "/srv"), plainDirectories},
+		{storage("Directory", "/images/../x", "/srv"), plainDirectories},
+		{storage("Directory", "/images", "/srv/."), plainDirectories},
+		{storage("Directory", "images", "/srv"), plainDirectories},
+		{storage("Directory", "/images", "/"), plainDirectories},
+		{storage("Directory", "/images", "/images/of-others"), notBelowItself},
+		{storage("Directory", "/images", `"/a\n"`), "should match"},
+		{storage("Directory", "/"+long(511), "/a"), ""},
+		{storage("Directory", "/"+long(512), "/a"), "may not be more than 512 bytes"},
+		{storage("Pool", "default", "'fast and new'"), ""},
+		{storage("Pool", "default", "/images"), poolNames},
+		{storage("Pool", "/images", "default"), poolNames},
+		{storage("Volume", "a", "b"), "Unsupported value"},
+		{"{storageMappings: [{kind: Pool, from: a, to: b}, {kind: Pool, from: a, to: c}]}", "Duplicate value"},
+		{"{storageMappings: [{kind: Directory, from: /a, to: /b}, {kind: Directory, from: /b, to: /a}]}", ""},
 		{"{}", ""},
 		{"{networkMappings: []}", ""},
 		{mapping("Bridge", "br0", long(15)), ""},

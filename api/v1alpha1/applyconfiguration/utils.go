@@ -240,6 +240,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.SteeringStepApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("StorageCopyOptions"):
 		return &apiv1alpha1.StorageCopyOptionsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("StorageMapping"):
+		return &apiv1alpha1.StorageMappingApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("StoragePoolSource"):
 		return &apiv1alpha1.StoragePoolSourceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("StrandedGuest"):

@@ -49,7 +49,8 @@ type Host struct {
 	domains     map[string]*domain
 	secrets     map[hypervisor.SecretName]*secret
 	images      files
-	links       files // What is seen in place of others.
+	mounts      map[string]string // Directories that are shared, by where the host sees them.
+	links       files             // What is seen in place of others.
 	space       uint64
 	subscribers map[chan hypervisor.Event]string
 	dropping    bool

@@ -32,7 +32,8 @@ func (h *Host) AddImage(file string, image hypervisor.ImageSight) {
 	if image.StatusChanged.IsZero() {
 		image.StatusChanged = time.Now()
 	}
-	h.filesAt(file)[file] = image
+	at, file := h.filesAt(file)
+	at[file] = image
 }
 
 // Images returns the files on the host, but for those in directories that are shared.
@@ -73,12 +74,35 @@ func (h *Host) SetSpace(bytes uint64) {
 	h.space = bytes
 }
 
-// filesAt returns the files among which a path is. The fleet's mutex is held.
-func (h *Host) filesAt(file string) files {
-	if shared, ok := h.fleet.shared[path.Dir(file)]; ok {
-		return shared
+// MountShared makes a host see a directory that is shared at another path, and nothing at the
+// one by which the others know it.
+func (h *Host) MountShared(shared, at string) {
+	h.fleet.mu.Lock()
+	defer h.fleet.mu.Unlock()
+	if h.mounts == nil {
+		h.mounts = map[string]string{}
 	}
-	return h.images
+	h.mounts[at], h.mounts[shared] = shared, at
+}
+
+// filesAt returns the files among which a path is, and what it is called there. The fleet's
+// mutex is held.
+func (h *Host) filesAt(file string) (files, string) {
+	dir, name := path.Split(file)
+	dir = path.Clean(dir)
+	if other, ok := h.mounts[dir]; ok {
+		dir = other
+	}
+	if shared, ok := h.fleet.shared[dir]; ok {
+		return shared, path.Join(dir, name)
+	}
+	return h.images, file
+}
+
+// imageAt returns a file; one that does not exist if there is none. The fleet's mutex is held.
+func (h *Host) imageAt(file string) hypervisor.ImageSight {
+	at, file := h.filesAt(file)
+	return at[file]
 }
 
 // LookAtImage implements hypervisor.ImageKeeper.
@@ -96,7 +120,7 @@ func (h *Host) LookAtImages(ctx context.Context, dir string, names []string) ([]
 		sights := make([]hypervisor.ImageSight, len(names))
 		for i, name := range names {
 			file := path.Join(dir, name)
-			sights[i] = h.filesAt(file)[file]
+			sights[i] = h.imageAt(file)
 			if link, ok := h.links[file]; ok {
 				sights[i] = link
 			}
@@ -109,13 +133,13 @@ func (h *Host) LookAtImages(ctx context.Context, dir string, names []string) ([]
 // MakeImage implements hypervisor.ImageKeeper.
 func (h *Host) MakeImage(ctx context.Context, image hypervisor.NewImage) error {
 	_, err := invoke(ctx, h, &Call{Method: MethodMakeImage}, func() (struct{}, error) {
-		at := h.filesAt(image.Path)
-		if at[image.Path].Exists {
+		at, name := h.filesAt(image.Path)
+		if at[name].Exists {
 			return struct{}{}, &hypervisor.Error{
 				Op: operations[MethodMakeImage], Kind: hypervisor.KindOther, Message: image.Path + " exists already", Err: hypervisor.ErrImageExists,
 			}
 		}
-		at[image.Path] = hypervisor.ImageSight{Exists: true, Format: image.Format, CapacityBytes: image.CapacityBytes, Changed: time.Now(), StatusChanged: time.Now()}
+		at[name] = hypervisor.ImageSight{Exists: true, Format: image.Format, CapacityBytes: image.CapacityBytes, Changed: time.Now(), StatusChanged: time.Now()}
 		return struct{}{}, nil
 	})
 	return err
@@ -124,7 +148,8 @@ func (h *Host) MakeImage(ctx context.Context, image hypervisor.NewImage) error {
 // RemoveImage implements hypervisor.ImageKeeper.
 func (h *Host) RemoveImage(ctx context.Context, file string) error {
 	_, err := invoke(ctx, h, &Call{Method: MethodRemoveImage}, func() (struct{}, error) {
-		delete(h.filesAt(file), file)
+		at, name := h.filesAt(file)
+		delete(at, name)
 		return struct{}{}, nil
 	})
 	return err
@@ -141,7 +166,7 @@ func (h *Host) DiskSize(ctx context.Context, uuid, disk string) (hypervisor.Disk
 		if !ok {
 			return hypervisor.DiskSize{}, fault(MethodDiskSize, hypervisor.KindOther, "invalid path "+disk+" not assigned to domain")
 		}
-		image := h.filesAt(file)[file]
+		image := h.imageAt(file)
 		return hypervisor.DiskSize{CapacityBytes: image.CapacityBytes, AllocatedBytes: image.AllocatedBytes}, nil
 	})
 }
@@ -176,11 +201,11 @@ func (h *Host) mayCopy(from *Host, leaving *domain, params hypervisor.MigratePar
 		if !ok {
 			return fault(MethodMigrate, hypervisor.KindOther, "invalid argument: disk target "+disk+" not found")
 		}
-		image := h.filesAt(file)[file]
+		image := h.imageAt(file)
 		if !image.Exists {
 			return fault(MethodMigrate, hypervisor.KindOther, "Storage pool not found: no storage pool with matching target path '"+path.Dir(file)+"'")
 		}
-		if image.CapacityBytes != from.filesAt(there[disk])[there[disk]].CapacityBytes {
+		if image.CapacityBytes != from.imageAt(there[disk]).CapacityBytes {
 			return fault(MethodMigrate, hypervisor.KindOther, "operation failed: migration of disk "+disk+" failed: Source and target image have different sizes")
 		}
 	}

@@ -99,9 +99,9 @@ func poolState(state lv.StoragePoolState) string {
 	case lv.STORAGE_POOL_BUILDING:
 		return "Building"
 	case lv.STORAGE_POOL_RUNNING:
-		return "Running"
+		return hypervisor.PoolRunning
 	case lv.STORAGE_POOL_DEGRADED:
-		return "Degraded"
+		return hypervisor.PoolDegraded
 	case lv.STORAGE_POOL_INACCESSIBLE:
 		return "Inaccessible"
 	default:

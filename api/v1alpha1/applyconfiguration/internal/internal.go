@@ -52,6 +52,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: sourceMissingTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: storageMappings
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.StorageMapping
+          elementRelationship: associative
+          keys:
+          - kind
+          - from
     - name: targetMissingTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
@@ -404,6 +413,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: serialPorts
       type:
         scalar: numeric
+    - name: storageMappings
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.StorageMapping
+          elementRelationship: associative
+          keys:
+          - kind
+          - from
 - name: com.github.virtferry.virtferry.api.v1alpha1.GuestFirmware
   map:
     fields:
@@ -1065,6 +1083,15 @@ var schemaYAML = typed.YAMLObject(`types:
         list:
           elementType:
             namedType: com.github.virtferry.virtferry.api.v1alpha1.NetworkMapping
+          elementRelationship: associative
+          keys:
+          - kind
+          - from
+    - name: storageMappings
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.StorageMapping
           elementRelationship: associative
           keys:
           - kind
@@ -2190,6 +2217,20 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: synchronousWrites
       type:
         scalar: boolean
+- name: com.github.virtferry.virtferry.api.v1alpha1.StorageKind
+  scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.StorageMapping
+  map:
+    fields:
+    - name: from
+      type:
+        scalar: string
+    - name: kind
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.StorageKind
+    - name: to
+      type:
+        scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.StoragePoolMode
   scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.StoragePoolSource

@@ -18,6 +18,9 @@ type AttemptStatusApplyConfiguration struct {
 	// copyGrantedTime is when the manager gave the attempt its slot for copying. The
 	// source's agent does not start the migration before that.
 	CopyGrantedTime *v1.MicroTime `json:"copyGrantedTime,omitempty"`
+	// storageMappings are those of the target's Hypervisor, as they were when the migration
+	// was admitted. Later changes do not concern the attempt.
+	StorageMappings []StorageMappingApplyConfiguration `json:"storageMappings,omitempty"`
 	// endSeenTime is when the manager first saw source.end. How long the two sides take
 	// to agree is measured by the manager's clock, because the nodes' clocks may be
 	// wrong.
@@ -65,6 +68,19 @@ func (b *AttemptStatusApplyConfiguration) WithAdmittedTime(value v1.MicroTime) *
 // If called multiple times, the CopyGrantedTime field is set to the value of the last call.
 func (b *AttemptStatusApplyConfiguration) WithCopyGrantedTime(value v1.MicroTime) *AttemptStatusApplyConfiguration {
 	b.CopyGrantedTime = &value
+	return b
+}
+
+// WithStorageMappings adds the given value to the StorageMappings field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the StorageMappings field.
+func (b *AttemptStatusApplyConfiguration) WithStorageMappings(values ...*StorageMappingApplyConfiguration) *AttemptStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithStorageMappings")
+		}
+		b.StorageMappings = append(b.StorageMappings, *values[i])
+	}
 	return b
 }
 

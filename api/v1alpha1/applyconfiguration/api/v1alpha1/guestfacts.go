@@ -34,6 +34,8 @@ type GuestFactsApplyConfiguration struct {
 	// diskFiles are the files of its disks that the target is to see where they are, unless
 	// the disk is copied.
 	DiskFiles []DiskFileApplyConfiguration `json:"diskFiles,omitempty"`
+	// storageMappings are those of the attempt that give a disk of the guest another place.
+	StorageMappings []StorageMappingApplyConfiguration `json:"storageMappings,omitempty"`
 	// resources are what the guest takes of its host.
 	Resources *GuestResourcesApplyConfiguration `json:"resources,omitempty"`
 }
@@ -139,6 +141,19 @@ func (b *GuestFactsApplyConfiguration) WithDiskFiles(values ...*DiskFileApplyCon
 			panic("nil value passed to WithDiskFiles")
 		}
 		b.DiskFiles = append(b.DiskFiles, *values[i])
+	}
+	return b
+}
+
+// WithStorageMappings adds the given value to the StorageMappings field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the StorageMappings field.
+func (b *GuestFactsApplyConfiguration) WithStorageMappings(values ...*StorageMappingApplyConfiguration) *GuestFactsApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithStorageMappings")
+		}
+		b.StorageMappings = append(b.StorageMappings, *values[i])
 	}
 	return b
 }

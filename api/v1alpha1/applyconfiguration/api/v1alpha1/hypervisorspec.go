@@ -12,6 +12,10 @@ type HypervisorSpecApplyConfiguration struct {
 	// Guests that come here are connected accordingly, unless their migrateData.interfaces
 	// says otherwise.
 	NetworkMappings []NetworkMappingApplyConfiguration `json:"networkMappings,omitempty"`
+	// storageMappings says where storage of other hosts is found on this one. The disks of
+	// guests that come here are looked for, or copied to, accordingly, unless their
+	// migrateData.volumes says otherwise.
+	StorageMappings []StorageMappingApplyConfiguration `json:"storageMappings,omitempty"`
 }
 
 // HypervisorSpecApplyConfiguration constructs a declarative configuration of the HypervisorSpec type for use with
@@ -29,6 +33,19 @@ func (b *HypervisorSpecApplyConfiguration) WithNetworkMappings(values ...*Networ
 			panic("nil value passed to WithNetworkMappings")
 		}
 		b.NetworkMappings = append(b.NetworkMappings, *values[i])
+	}
+	return b
+}
+
+// WithStorageMappings adds the given value to the StorageMappings field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the StorageMappings field.
+func (b *HypervisorSpecApplyConfiguration) WithStorageMappings(values ...*StorageMappingApplyConfiguration) *HypervisorSpecApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithStorageMappings")
+		}
+		b.StorageMappings = append(b.StorageMappings, *values[i])
 	}
 	return b
 }

@@ -20,7 +20,8 @@ type MigrateDataApplyConfiguration struct {
 	// listen on TCP.
 	Serial *SerialMigrateDataApplyConfiguration `json:"serial,omitempty"`
 	// volumes says where the data of the guest's disks are on the target.
-	// Absent leaves all disks as they are. A list, even an empty one, is
+	// Absent finds them by the storageMappings of the target's Hypervisor, and leaves those
+	// where they are that it does not map. A list, even an empty one, is
 	// complete: it must name every disk that has a serial.
 	Volumes []VolumeMigrateDataApplyConfiguration `json:"volumes,omitempty"`
 	// rbdMonitors holds the monitors of the same Ceph cluster as the target reaches them.

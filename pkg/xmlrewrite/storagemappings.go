@@ -1,0 +1,114 @@
+package xmlrewrite
+
+import (
+	"slices"
+
+	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
+)
+
+// storageMap finds storage of the source host on the target.
+type storageMap struct {
+	mappings []v1alpha1.StorageMapping
+	used     []bool
+}
+
+// to returns where a pool or a file is on the target, by the entry for its name, or for the
+// innermost directory that it is in; moved is whether that is elsewhere. A path that may lead
+// elsewhere than it says is in no directory.
+func (m *storageMap) to(kind v1alpha1.StorageKind, name string) (to string, moved bool) {
+	from, plain := name, true
+	if kind == v1alpha1.StorageKindDirectory {
+		from, plain = cleanPath(name)
+	}
+	best := -1
+	for i, mapping := range m.mappings {
+		fits := mapping.Kind == kind && plain && (mapping.From == from || kind == v1alpha1.StorageKindDirectory && isBelow(from, mapping.From))
+		if fits && (best < 0 || len(mapping.From) > len(m.mappings[best].From)) {
+			best = i
+		}
+	}
+	if best < 0 || m.mappings[best].From == m.mappings[best].To {
+		return name, false
+	}
+	m.used[best] = true
+	return m.mappings[best].To + from[len(m.mappings[best].From):], true
+}
+
+func newStorageMap(mappings []v1alpha1.StorageMapping) *storageMap {
+	return &storageMap{mappings: mappings, used: make([]bool, len(mappings))}
+}
+
+// mapStorage points a disk of which the user says nothing to where its data are on the target,
+// and returns that; nil if they stay where they are. What its image is based on is found in
+// the same way, unless pathMappings has a word for it.
+//
+// Block devices are not files of a directory, although their names look so: whether another
+// name is the same device, nobody can tell.
+func (p *planner) mapStorage(disk *xmltree.Node) *v1alpha1.VolumeSource {
+	if p.data.Volumes != nil || len(p.storage.mappings) == 0 {
+		return nil
+	}
+	source := disk.Child("source")
+	p.mapBase(source.Child("dataStore"))
+	for at := disk.Child("backingStore"); at != nil; at = at.Child("backingStore") {
+		p.mapBase(at)
+		p.mapBase(at.Child("source").Child("dataStore"))
+	}
+	switch disk.Value("type") {
+	case "file":
+		if to, moved := p.storage.to(v1alpha1.StorageKindDirectory, source.Value("file")); moved {
+			p.checkText(placeOf(volumesField), to)
+			source.SetAttr("file", to)
+			return &v1alpha1.VolumeSource{File: &v1alpha1.PathSource{Path: to}}
+		}
+	case "volume":
+		if to, moved := p.storage.to(v1alpha1.StorageKindPool, source.Value("pool")); moved {
+			p.checkText(placeOf(volumesField), to)
+			source.SetAttr("pool", to)
+			return &v1alpha1.VolumeSource{StoragePool: &v1alpha1.StoragePoolSource{Pool: to, Volume: source.Value("volume")}}
+		}
+	}
+	return nil
+}
+
+// mapBase does so for one of the files on which an image is based, or in which it keeps its
+// data.
+func (p *planner) mapBase(at *xmltree.Node) {
+	source := at.Child("source")
+	if at.Value("type") != "file" || source == nil || p.hasPathMapping(source.Value("file")) {
+		return
+	}
+	if to, moved := p.storage.to(v1alpha1.StorageKindDirectory, source.Value("file")); moved {
+		p.checkText(placeOf(volumesField), to)
+		source.SetAttr("file", to)
+	}
+}
+
+// mapBacking returns where a file on which an image is based is on the target: had is its path
+// on the source, and has what the disk's other rules have made of it.
+func mapBacking(data *v1alpha1.MigrateData, had, has string) string {
+	if had != has {
+		return has
+	}
+	return MapPath(data, has)
+}
+
+// UsedStorage returns those mappings that give a disk another place, in any of a guest's
+// definitions. The error is [Problems].
+func UsedStorage[Text ~string | ~[]byte](definitions []Text, data *v1alpha1.MigrateData, mappings []v1alpha1.StorageMapping) ([]v1alpha1.StorageMapping, error) {
+	var out []v1alpha1.StorageMapping
+	for _, definition := range definitions {
+		p, err := newPlanner(string(definition), data, Options{Storage: mappings})
+		if err != nil {
+			return nil, err
+		}
+		planVolumes(p)
+		for i, used := range p.storage.used {
+			if used && !slices.Contains(out, mappings[i]) {
+				out = append(out, mappings[i])
+			}
+		}
+	}
+	return out, nil
+}
