@@ -98,6 +98,8 @@ const (
 	AddressControl AddressPurpose = "Control"
 	// AddressMigration is where guests' memory arrives.
 	AddressMigration AddressPurpose = "Migration"
+	// AddressDisks is where disks arrive that are copied, if that is not where memory does.
+	AddressDisks AddressPurpose = "Disks"
 	// AddressConsoles is where consoles of guests that have arrived listen.
 	AddressConsoles AddressPurpose = "Consoles"
 )

@@ -21,6 +21,13 @@ type TargetEndpoint struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="isIP(self) ? ip(self).isGlobalUnicast() || ip(self).isLinkLocalUnicast() : !format.dns1123Subdomain().validate(self).hasValue()",message="dataAddress must be the IP address of a host, without brackets, or a DNS name in lower case"
 	DataAddress string `json:"dataAddress,omitempty"`
+	// disksAddress is where disks that are copied go, if not there as well: the host's
+	// IP address in another network. Its hypervisor listens on it for them.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=45
+	// +kubebuilder:validation:XValidation:rule="isIP(self) && ip(self).isGlobalUnicast()",message="disksAddress must be an IP address of a host, without brackets, which is not link-local"
+	DisksAddress string `json:"disksAddress,omitempty"`
 }
 
 // Transport is how one libvirt reaches another.

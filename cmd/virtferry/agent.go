@@ -38,6 +38,7 @@ type agentFlags struct {
 	libvirtURI       string
 	migrationAddress string
 	dataAddress      string
+	disksAddress     string
 	listenAddress    string
 	transport        string
 	serialPorts      string
@@ -72,6 +73,8 @@ func agentCommand(f *agentFlags) *cobra.Command {
 		"IP address or host name at which libvirt on other nodes reaches this node; defaults to $NODE_IP")
 	flags.StringVar(&f.dataAddress, "migration-data-address", "",
 		"IP address or host name at which guests' memory and disks arrive on this node, if migrations have a network of their own; defaults to --migration-address")
+	flags.StringVar(&f.disksAddress, "migration-disks-address", "",
+		"IP address at which disks that are copied arrive on this node, if they have a network of their own; defaults to --migration-data-address")
 	flags.StringVar(&f.listenAddress, "listen-address", "",
 		"IP address on which graphics and serial consoles of received guests listen; defaults to --migration-address")
 	flags.StringVar(&f.transport, "transport", string(v1alpha1.TransportTLS), "how libvirt on other nodes connects to libvirt on this one: tls, tcp or ssh")
@@ -104,12 +107,15 @@ func (f *agentFlags) checkAddresses() error {
 			return fmt.Errorf("%s must be an IP address or a host name at which other nodes reach this one: %w", a.flag, err)
 		}
 	}
+	if err := agent.CheckDisksAddress(f.disksAddress); err != nil {
+		return fmt.Errorf("--migration-disks-address must be an IP address of this node: %w", err)
+	}
 	return nil
 }
 
 // receiveConfig checks the flags that say how the node receives guests.
 func (f *agentFlags) receiveConfig() (agent.ReceiveConfig, error) {
-	c := agent.ReceiveConfig{Endpoint: v1alpha1.TargetEndpoint{Transport: v1alpha1.Transport(f.transport), Address: f.migrationAddress, DataAddress: f.dataAddress}}
+	c := agent.ReceiveConfig{Endpoint: v1alpha1.TargetEndpoint{Transport: v1alpha1.Transport(f.transport), Address: f.migrationAddress, DataAddress: f.dataAddress, DisksAddress: f.disksAddress}}
 	if f.nodeName == "" {
 		return c, errors.New("--node-name is missing: set it to the name of this node")
 	}

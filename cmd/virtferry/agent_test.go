@@ -22,6 +22,10 @@ func TestWhatTheAgentIsToldOfItsHost(t *testing.T) {
 		{[]string{"--transport=udp"}, "--transport is"},
 		{[]string{"--listen-address=host"}, "--listen-address must be an IP address"},
 		{[]string{"--migration-data-address=a b"}, "--migration-data-address must be"},
+		{[]string{"--migration-disks-address=2001:db8::2"}, ""},
+		{[]string{"--migration-disks-address=node-a"}, "--migration-disks-address must be"},
+		{[]string{"--migration-disks-address=[2001:db8::2]"}, "--migration-disks-address must be"},
+		{[]string{"--migration-disks-address=fe80::2"}, "--migration-disks-address must be"},
 		{[]string{"--node-name="}, "--node-name is missing"},
 	} {
 		var f agentFlags

@@ -43,6 +43,31 @@ func endpointURIs(e *v1alpha1.TargetEndpoint) (destination, migrate string) {
 	return "qemu+" + string(e.Transport) + "://" + hostOf(e.Address) + "/system", "tcp://" + hostOf(dataAddress(e))
 }
 
+// disksURI returns where the source's hypervisor sends disks that are copied; empty is where it
+// sends the memory, or an endpoint that is not valid. It has no port: the target's libvirt
+// picks one of those on which guests arrive, and gives it back by itself, which it does not do
+// before 10.1.0 with a port that it is given.
+func disksURI(e *v1alpha1.TargetEndpoint) string {
+	if checkEndpoint(e) != nil || e.DisksAddress == "" {
+		return ""
+	}
+	return "tcp://" + hostOf(e.DisksAddress)
+}
+
+// CheckDisksAddress reports why disks cannot arrive at an address; an empty one is none of
+// their own. The hypervisor listens there, so it has to be an address of the host, and not a
+// name that may be another one's to the source; and one that needs no zone.
+func CheckDisksAddress(address string) error {
+	if address == "" {
+		return nil
+	}
+	ip, err := netip.ParseAddr(address)
+	if err != nil || ip.Zone() != "" || ip.Is4In6() || !ip.IsGlobalUnicast() {
+		return fmt.Errorf("%q is not an IP address without brackets at which another host can reach this one without a zone", address)
+	}
+	return nil
+}
+
 // dataAddress is where a guest's memory and disks go.
 func dataAddress(e *v1alpha1.TargetEndpoint) string { return cmp.Or(e.DataAddress, e.Address) }
 
@@ -72,7 +97,7 @@ func checkEndpoint(e *v1alpha1.TargetEndpoint) error {
 	default:
 		return fmt.Errorf("the transport %q is unknown", e.Transport)
 	}
-	return errors.Join(CheckAddress(e.Address), CheckAddress(dataAddress(e)))
+	return errors.Join(CheckAddress(e.Address), CheckAddress(dataAddress(e)), CheckDisksAddress(e.DisksAddress))
 }
 
 // checkTargetSection checks all that the source takes from the target's section to

@@ -56,6 +56,18 @@ func TestEndpointURIs(t *testing.T) {
 			t.Errorf("data to %q: it listens at %q, want %q", data, got, want)
 		}
 	}
+	for disks, want := range map[string]string{
+		"": "", "198.51.100.2": "tcp://198.51.100.2", "2001:db8::2": "tcp://[2001:db8::2]",
+		"b.disks": "", "198.51.100.2?x": "", "[2001:db8::2]": "", "fe80::2": "", "127.0.0.1": "", "198.51.100.2:1": "",
+	} {
+		endpoint := &v1alpha1.TargetEndpoint{Transport: v1alpha1.TransportTCP, Address: "192.0.2.2", DataAddress: "b.data", DisksAddress: disks}
+		if got := disksURI(endpoint); got != want {
+			t.Errorf("disks to %q: got %q, want %q", disks, got, want)
+		}
+		if destination, _ := endpointURIs(endpoint); (destination != "") != (want != "" || disks == "") {
+			t.Errorf("disks to %q: libvirt is reached at %q", disks, destination)
+		}
+	}
 	if destination, migrate := endpointURIs(nil); destination != "" || migrate != "" {
 		t.Errorf("without an endpoint: got %q and %q", destination, migrate)
 	}
@@ -65,13 +77,14 @@ func TestEndpointURIs(t *testing.T) {
 // touched, whatever the API server let pass.
 func TestSourceChecksWhatTheTargetSays(t *testing.T) {
 	for name, spoil := range map[string]func(*v1alpha1.TargetStatus){
-		"no endpoint":         func(s *v1alpha1.TargetStatus) { s.Endpoint = nil },
-		"a command":           func(s *v1alpha1.TargetStatus) { s.Endpoint.Transport = "ext" },
-		"a parameter":         func(s *v1alpha1.TargetStatus) { s.Endpoint.Address = "node-b/system?command=x" },
-		"a parameter of data": func(s *v1alpha1.TargetStatus) { s.Endpoint.DataAddress = "node-b?x=y" },
-		"a host name":         func(s *v1alpha1.TargetStatus) { s.Offer.Graphics.VNCListenAddress = new("node-b") },
-		"an address with XML": func(s *v1alpha1.TargetStatus) { s.Offer.Serial.ListenAddress = new("192.0.2.1'/><x y='") },
-		"a port of none":      func(s *v1alpha1.TargetStatus) { s.Offer.Serial.Ports = []int32{70000} },
+		"no endpoint":          func(s *v1alpha1.TargetStatus) { s.Endpoint = nil },
+		"a command":            func(s *v1alpha1.TargetStatus) { s.Endpoint.Transport = "ext" },
+		"a parameter":          func(s *v1alpha1.TargetStatus) { s.Endpoint.Address = "node-b/system?command=x" },
+		"a parameter of data":  func(s *v1alpha1.TargetStatus) { s.Endpoint.DataAddress = "node-b?x=y" },
+		"a parameter of disks": func(s *v1alpha1.TargetStatus) { s.Endpoint.DisksAddress = "198.51.100.2?x=y" },
+		"a host name":          func(s *v1alpha1.TargetStatus) { s.Offer.Graphics.VNCListenAddress = new("node-b") },
+		"an address with XML":  func(s *v1alpha1.TargetStatus) { s.Offer.Serial.ListenAddress = new("192.0.2.1'/><x y='") },
+		"a port of none":       func(s *v1alpha1.TargetStatus) { s.Offer.Serial.Ports = []int32{70000} },
 		"a network of two lines": func(s *v1alpha1.TargetStatus) {
 			s.Offer.NetworkMappings = []v1alpha1.NetworkMapping{{Kind: v1alpha1.NetworkKindBridge, From: "br0", To: "br\n0"}}
 		},

@@ -124,6 +124,9 @@ func addresses(receive ReceiveConfig) []v1alpha1.HostAddress {
 		out = append(out, v1alpha1.HostAddress{Purpose: v1alpha1.AddressControl, Address: address},
 			v1alpha1.HostAddress{Purpose: v1alpha1.AddressMigration, Address: dataAddress(&receive.Endpoint)})
 	}
+	if address := receive.Endpoint.DisksAddress; address != "" {
+		out = append(out, v1alpha1.HostAddress{Purpose: v1alpha1.AddressDisks, Address: address})
+	}
 	if receive.ListenAddress.IsValid() {
 		out = append(out, v1alpha1.HostAddress{Purpose: v1alpha1.AddressConsoles, Address: receive.ListenAddress.String()})
 	}

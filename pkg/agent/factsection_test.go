@@ -82,13 +82,13 @@ func TestHostSection(t *testing.T) {
 		},
 	}
 	receive := ReceiveConfig{
-		Endpoint: v1alpha1.TargetEndpoint{Address: "192.0.2.1"}, ListenAddress: netip.MustParseAddr("192.0.2.2"), SharedCPUs: "0-3", DedicatedCPUs: "8",
+		Endpoint: v1alpha1.TargetEndpoint{Address: "192.0.2.1", DisksAddress: "2001:db8::3"}, ListenAddress: netip.MustParseAddr("192.0.2.2"), SharedCPUs: "0-3", DedicatedCPUs: "8",
 	}
 	end := metav1.NewTime(ends)
 	want := &v1alpha1.HypervisorHost{
 		Unread:        []v1alpha1.UnreadFact{{Fact: "Bridges", Message: "no interface driver"}},
 		LibvirtSocket: "virtqemud-sock", KernelVersion: "6.1.0", CgroupVersion: 2,
-		Addresses:      []v1alpha1.HostAddress{{Purpose: "Control", Address: "192.0.2.1"}, {Purpose: "Migration", Address: "192.0.2.1"}, {Purpose: "Consoles", Address: "192.0.2.2"}},
+		Addresses:      []v1alpha1.HostAddress{{Purpose: "Control", Address: "192.0.2.1"}, {Purpose: "Migration", Address: "192.0.2.1"}, {Purpose: "Disks", Address: "2001:db8::3"}, {Purpose: "Consoles", Address: "192.0.2.2"}},
 		MigrationPorts: &v1alpha1.HostPortRange{First: 49152, Last: 49215},
 		CPU: &v1alpha1.HostCPU{
 			Architecture: "x86_64", Model: "EPYC", Vendor: "AMD", FeatureCount: new(int32(2)), CPUCount: new(int32(5)),

@@ -287,7 +287,7 @@ func (s *sourceSession) baseParams() hypervisor.MigrateParams {
 	target, o := migration.CurrentTarget(s.lm), s.lm.Spec.Options
 	p := hypervisor.MigrateParams{Persist: s.section.GuestPersistent, Transfer: s.transferral()}
 	p.DestinationURI, p.MigrateURI = endpointURIs(target.Endpoint)
-	p.ListenAddress = listensAt(target.Endpoint)
+	p.ListenAddress, p.DisksURI = listensAt(target.Endpoint), disksURI(target.Endpoint)
 	p.Copy = migration.DiskCopy(s.lm, s.section)
 	p.AllowUnsafe = s.takesRisks() || s.provenSafe()
 	if o == nil {

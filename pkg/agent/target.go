@@ -357,7 +357,7 @@ func (s *targetSession) hostFacts(ctx context.Context, host hypervisor.HostInfo)
 	out := &v1alpha1.TargetHost{
 		CgroupVersion:  int32(s.node.Receive.CgroupVersion), //nolint:gosec // 1 or 2.
 		LibvirtVersion: host.LibvirtVersion, HypervisorVersion: host.HypervisorVersion, MigrationLinkMbps: s.node.Receive.LinkMbps,
-		MigrationTLS: receivingTLS(s.node.credentials(ctx), dataAddress(&s.node.Receive.Endpoint)),
+		MigrationTLS: receivingTLS(s.node.credentials(ctx), dataAddress(&s.node.Receive.Endpoint), s.node.Receive.Endpoint.DisksAddress),
 	}
 	if host.Capabilities == "" {
 		return out

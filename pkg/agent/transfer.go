@@ -130,14 +130,14 @@ func (t *turn) give() {
 	<-t.held
 }
 
-// receivingTLS is whether a host can receive encrypted migrations at an address; nil is
-// unknown.
-func receivingTLS(c *hostfiles.Credentials, address string) *v1alpha1.MigrationTLS {
+// receivingTLS is whether a host can receive encrypted migrations at an address, and disks at
+// another if there is one; nil is unknown. The source holds both to one name.
+func receivingTLS(c *hostfiles.Credentials, address, disks string) *v1alpha1.MigrationTLS {
 	if c == nil {
 		return nil
 	}
 	out := tlsOf(c, c.Server, "server-cert.pem")
-	if out == nil || !out.Ready || c.ServerIs(address) {
+	if out == nil || !out.Ready || c.ServerIs(address) && (disks == "" || c.ServerIs(disks)) {
 		return out
 	}
 	if out.ServerName = c.ServerName(); CheckAddress(out.ServerName) != nil {

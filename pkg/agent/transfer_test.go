@@ -38,7 +38,10 @@ func TestGuestsAreSentEncrypted(t *testing.T) {
 		destination    string
 		because        string // Part of why it is not encrypted, or not moved.
 		refused        bool
+		disks          string // Where the target has disks arrive.
 	}{
+		{name: "the certificate has both addresses", disks: "192.0.2.9", source: ca.qemuHost("x"), target: ca.qemuHost("node-b", "192.0.2.9"), encrypted: true},
+		{name: "it has not that for disks", disks: "192.0.2.9", source: ca.qemuHost("x"), target: ca.qemuHost("node-b"), encrypted: true, destination: "node-b"},
 		{name: "both have certificates", source: ca.qemuHost("node-a"), target: ca.qemuHost("node-b"), encrypted: true},
 		{name: "the target's is for another name", source: ca.qemuHost("x"), target: ca.qemuHost("*.lan", "B.lan"), encrypted: true, destination: "b.lan"},
 		{name: "the target's is for its IP address", source: ca.qemuHost("x"), target: ca.qemuHost("192.0.2.9"), encrypted: true, destination: "192.0.2.9"},
@@ -66,6 +69,7 @@ func TestGuestsAreSentEncrypted(t *testing.T) {
 				w.a.files, w.b.files = c.source, c.target
 				w.a.restart()
 				w.b.restart()
+				w.b.node.Receive.Endpoint.DisksAddress = c.disks
 				lm := w.settle(w.migrateWith(guestUUID, func(lm *v1alpha1.LiveMigration) {
 					lm.Spec.Options = &v1alpha1.MigrationOptions{Transfer: &v1alpha1.TransferOptions{Encryption: c.encryption}}
 				}))

@@ -13,6 +13,9 @@ type MigrateParams struct {
 	// ListenAddress is the IP address on which the destination's hypervisor waits for it;
 	// empty is what the destination's libvirt is configured to.
 	ListenAddress string
+	// DisksURI is where the hypervisor sends disks that are copied, for example
+	// "tcp://192.0.2.13"; empty leaves it to the destination.
+	DisksURI string
 	// LiveXML is the definition that the destination starts the guest with.
 	LiveXML DomainXML
 	// PersistentXML is the definition that the destination keeps; empty for a

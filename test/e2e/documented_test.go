@@ -66,6 +66,8 @@ func TestDocumentedCertificates(t *testing.T) {
 	}
 	e.requireOn(t, g, e.b)
 
+	e.moveDiskByTLS(t)
+
 	// Another authority's certificate on one of the hosts is found before anything is touched.
 	onHost := strings.NewReplacer("node-a", e.a.Name(), "192.0.2.11", e.a.Address(), " /etc/", " "+e.a.Path("/etc")+"/")
 	typeIn(t, t.TempDir(), onHost.Replace(documented.Script(forQEMU)+documented.Script(qemuRoots)))

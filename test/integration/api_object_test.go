@@ -451,6 +451,19 @@ func TestEndpointsOfTargets(t *testing.T) {
 		}
 	}
 	requireRefused(t, data("b?x=y"), "status.target.endpoint.dataAddress", badDataAddress)
+	disks := func(address string) error {
+		return applyStatus(t, b.client, v1alpha1.OwnerTargetAgent, lm, map[string]any{"target": map[string]any{
+			"endpoint": map[string]any{"transport": "tls", "address": "node-b", "disksAddress": address},
+		}})
+	}
+	for _, ok := range []string{"198.51.100.2", "2001:db8::1"} {
+		if err := disks(ok); err != nil {
+			t.Errorf("%q: %v", ok, err)
+		}
+	}
+	for _, bad := range []string{"b", "198.51.100.2?x=y", "[2001:db8::1]", "fe80::1", "127.0.0.1"} {
+		requireRefused(t, disks(bad), "status.target.endpoint.disksAddress", badDisksAddress)
+	}
 	name := func(name string) error {
 		return applyStatus(t, b.client, v1alpha1.OwnerTargetAgent, lm, map[string]any{"target": map[string]any{
 			"host": map[string]any{"migrationTLS": map[string]any{"ready": true, "serverName": name}},
@@ -466,7 +479,8 @@ func TestEndpointsOfTargets(t *testing.T) {
 }
 
 const (
-	badDataAddress = "dataAddress must be the IP address of a host, without brackets, or a DNS name in lower case"
-	badAddress     = "address must be the IP address of a host, without brackets, or a DNS name in lower case"
-	badServerName  = "serverName must be an IP address or a DNS name in lower case"
+	badDisksAddress = "disksAddress must be an IP address of a host, without brackets, which is not link-local"
+	badDataAddress  = "dataAddress must be the IP address of a host, without brackets, or a DNS name in lower case"
+	badAddress      = "address must be the IP address of a host, without brackets, or a DNS name in lower case"
+	badServerName   = "serverName must be an IP address or a DNS name in lower case"
 )

@@ -63,7 +63,7 @@ func TestEveryRuleOfTheSchemaIsTested(t *testing.T) {
 	tested := []string{"status.completionTime: " + writtenOnce, "status: " + neverRemoved, "status: " + currentSource, "status: " + currentTarget,
 		"status.source: " + startStays, "status.source: " + endStays, "status: " + sourceStays, "status: " + targetStays,
 		"status: " + progressStays, "status: " + attemptStays, "status: " + partsStay, "status.target.endpoint.address: " + badAddress,
-		"status.target.endpoint.dataAddress: " + badDataAddress,
+		"status.target.endpoint.dataAddress: " + badDataAddress, "status.target.endpoint.disksAddress: " + badDisksAddress,
 		"status.target.host.migrationTLS.serverName: " + badServerName,
 		"spec.networkMappings: " + bridgeNames,
 		"spec.storageMappings: " + plainDirectories, "spec.storageMappings: " + poolNames, "spec.storageMappings: " + notBelowItself,

@@ -184,7 +184,7 @@ func migrateArguments(params hypervisor.MigrateParams) (*lv.DomainMigrateParamet
 		parameters.AutoConvergeIncrementSet = slow.IncrementPercent != 0
 		parameters.AutoConvergeIncrement = int(slow.IncrementPercent)
 	}
-	return parameters, flags | transferArguments(params.Transfer, parameters) | copyDisks(parameters, params.Copy)
+	return parameters, flags | transferArguments(params.Transfer, parameters) | copyDisks(parameters, params.Copy, params.DisksURI)
 }
 
 // transferArguments sets how the guest is sent, and returns the flags for that.

@@ -13,11 +13,12 @@ import (
 )
 
 // copyDisks adds the disks to the parameters, and returns the flags for them.
-func copyDisks(parameters *lv.DomainMigrateParameters, disks hypervisor.DiskCopy) lv.DomainMigrateFlags {
+func copyDisks(parameters *lv.DomainMigrateParameters, disks hypervisor.DiskCopy, uri string) lv.DomainMigrateFlags {
 	if len(disks.Disks) == 0 {
 		return 0
 	}
 	parameters.MigrateDisksSet, parameters.MigrateDisks = true, disks.Disks
+	parameters.DisksURISet, parameters.DisksURI = uri != "", uri
 	flags := lv.MIGRATE_NON_SHARED_DISK
 	if disks.Incremental {
 		flags = lv.MIGRATE_NON_SHARED_INC

@@ -26,7 +26,10 @@ func TestDisksAreCopiedOnlyByName(t *testing.T) {
 			hypervisor.DiskCopy{Disks: []string{"vda"}, SynchronousWrites: true}, plain | lv.MIGRATE_NON_SHARED_DISK | lv.MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES,
 		},
 	} {
-		parameters, flags := migrateArguments(hypervisor.MigrateParams{Copy: c.disks})
+		parameters, flags := migrateArguments(hypervisor.MigrateParams{Copy: c.disks, DisksURI: "tcp://b"})
+		if parameters.DisksURISet != (len(c.disks.Disks) > 0) || parameters.DisksURISet && parameters.DisksURI != "tcp://b" || parameters.DisksPortSet {
+			t.Errorf("%s: the disks go to %q (%v)", name, parameters.DisksURI, parameters.DisksURISet)
+		}
 		if flags != c.want || !slices.Equal(parameters.MigrateDisks, c.disks.Disks) || parameters.MigrateDisksSet != (len(c.disks.Disks) > 0) {
 			t.Errorf("%s: flags %b, disks %v (%v)", name, flags, parameters.MigrateDisks, parameters.MigrateDisksSet)
 		}

@@ -2284,6 +2284,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: dataAddress
       type:
         scalar: string
+    - name: disksAddress
+      type:
+        scalar: string
     - name: transport
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.Transport

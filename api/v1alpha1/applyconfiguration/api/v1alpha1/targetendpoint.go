@@ -19,6 +19,9 @@ type TargetEndpointApplyConfiguration struct {
 	// dataAddress is where the guest's memory and disks go, if that is elsewhere: the
 	// host's address in another network.
 	DataAddress *string `json:"dataAddress,omitempty"`
+	// disksAddress is where disks that are copied go, if not there as well: the host's
+	// IP address in another network. Its hypervisor listens on it for them.
+	DisksAddress *string `json:"disksAddress,omitempty"`
 }
 
 // TargetEndpointApplyConfiguration constructs a declarative configuration of the TargetEndpoint type for use with
@@ -48,5 +51,13 @@ func (b *TargetEndpointApplyConfiguration) WithAddress(value string) *TargetEndp
 // If called multiple times, the DataAddress field is set to the value of the last call.
 func (b *TargetEndpointApplyConfiguration) WithDataAddress(value string) *TargetEndpointApplyConfiguration {
 	b.DataAddress = &value
+	return b
+}
+
+// WithDisksAddress sets the DisksAddress field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DisksAddress field is set to the value of the last call.
+func (b *TargetEndpointApplyConfiguration) WithDisksAddress(value string) *TargetEndpointApplyConfiguration {
+	b.DisksAddress = &value
 	return b
 }
