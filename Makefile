@@ -193,6 +193,10 @@ OUTAGE_FLAGS ?=
 bench-outage: lab-deps controlplane ## Measure for how long a guest's peers miss it, against the downtime that is reported. Needs root.
 	go run -tags '$(TAGS)' ./test/bench/outage $(OUTAGE_FLAGS)
 
+.PHONY: bench-recovery
+bench-recovery: lab-deps controlplane ## Measure how soon a post-copy goes on after the network was gone. Needs root; takes 10 minutes.
+	go run -tags '$(TAGS)' ./test/bench/recovery
+
 # How many pairs of moves bench-block makes, and what else its command takes.
 BLOCK_PAIRS ?= 5
 BLOCK_FLAGS ?=

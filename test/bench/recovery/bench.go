@@ -1,0 +1,221 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/migration"
+	"github.com/virtferry/virtferry/test/lab"
+)
+
+const (
+	namespace = "default"
+	// workingSetMiB is what the guest writes to all the time, so that it soon waits for some of
+	// it, and linkMiBps what the link carries.
+	workingSetMiB = 64
+	linkMiBps     = 8
+	// copied is how long the memory has followed the guest when the network breaks.
+	copied = 2 * time.Second
+	// moveTimeout bounds one move. TCP waits for two minutes at most until it sends again.
+	moveTimeout = 6 * time.Minute
+)
+
+// setting is when TCP sends again what got no answer.
+type setting struct {
+	name    string
+	sysctls map[string]string
+}
+
+// settings are the kernel's, and what docs/install.md recommends.
+func settings() []setting {
+	return []setting{
+		{"by default", map[string]string{"net.ipv4.tcp_rto_max_ms": "120000", "net.ipv4.tcp_retries2": "15"}},
+		{"at least every 3 s", map[string]string{"net.ipv4.tcp_rto_max_ms": "3000", "net.ipv4.tcp_retries2": "255"}},
+	}
+}
+
+// recovery is a break of the network that a post-copy has survived.
+type recovery struct {
+	setting setting
+	gone    time.Duration
+	// flowedAfter is how long after the end of the break memory came to the target again,
+	// guestAfter how long until the guest had what it waited for and went on, and doneAfter how
+	// long until the migration had succeeded.
+	flowedAfter, guestAfter, doneAfter time.Duration
+	// attempts is how often the agent has tried to resume it.
+	attempts int64
+}
+
+func (r recovery) String() string {
+	return fmt.Sprintf("the network gone for %s, TCP %s: memory came again after %.1f s, the guest went on after %.1f s, the migration had succeeded after %.1f s, resumed %d times",
+		r.gone, r.setting.name, r.flowedAfter.Seconds(), r.guestAfter.Seconds(), r.doneAfter.Seconds(), r.attempts)
+}
+
+// bench is a lab with a guest that is moved back and forth.
+type bench struct {
+	lab   *lab.Lab
+	api   client.WithWatch
+	guest *lab.Guest
+	moves int
+}
+
+func newBench(ctx context.Context, l *lab.Lab) (*bench, error) {
+	if _, err := l.StartVirtferry(ctx); err != nil {
+		return nil, err
+	}
+	b := &bench{lab: l}
+	var err error
+	if b.api, err = l.ControlPlane().NewClient(); err != nil {
+		return nil, err
+	}
+	for _, h := range l.Hosts() {
+		if err := h.LimitBandwidth(ctx, linkMiBps); err != nil {
+			return nil, err
+		}
+	}
+	from := l.Hosts()[0]
+	b.guest, err = from.StartGuest(ctx, lab.GuestConfig{Name: "shuttle", Persistent: true, Load: lab.Load{WorkingSetMiB: workingSetMiB, DirtyMiBps: 4 * linkMiBps}})
+	if err == nil {
+		_, err = b.guest.Ticks().Wait(ctx, from.Name(), 2)
+	}
+	return b, err
+}
+
+// set has the hosts' TCP send again as the setting says.
+func (b *bench) set(ctx context.Context, s setting) error {
+	for _, h := range b.lab.Hosts() {
+		for name, value := range s.sysctls {
+			if out, err := h.Exec(ctx, "sysctl", "-w", name+"="+value); err != nil {
+				return fmt.Errorf("setting %s on %s: %w: %s", name, h.Name(), err, out)
+			}
+		}
+	}
+	return nil
+}
+
+// measure moves the guest to the host where it is not, by post-copy, and has the network break
+// in the middle.
+func (b *bench) measure(ctx context.Context, s setting, gone time.Duration) (recovery, error) {
+	ctx, cancel := context.WithTimeout(ctx, moveTimeout)
+	defer cancel()
+	hosts := b.lab.Hosts()
+	from, to := hosts[b.moves%2], hosts[(b.moves+1)%2]
+	b.moves++
+	out := recovery{setting: s, gone: gone}
+	if err := from.WaitPublished(ctx, b.guest); err != nil {
+		return out, err
+	}
+	lm := &v1alpha1.LiveMigration{
+		ObjectMeta: metav1.ObjectMeta{
+			GenerateName: "recovery-", Namespace: namespace, Annotations: map[string]string{v1alpha1.AnnotationForceComplete: "at once"},
+		},
+		Spec: v1alpha1.LiveMigrationSpec{
+			Domain: b.guest.UUID(), TargetNode: to.Name(),
+			Options: &v1alpha1.MigrationOptions{AllowPostCopy: new(true), OnTimeout: v1alpha1.TimeoutKeepGoing},
+		},
+	}
+	if err := b.api.Create(ctx, lm); err != nil {
+		return out, fmt.Errorf("creating the LiveMigration: %w", err)
+	}
+	if _, err := b.await(ctx, lm, func(lm *v1alpha1.LiveMigration) bool { return lm.Status.Phase == v1alpha1.PhasePostCopy }); err != nil {
+		return out, err
+	}
+	sleep(ctx, copied)
+	if err := to.CutOff(ctx); err != nil {
+		return out, err
+	}
+	sleep(ctx, gone)
+	if err := to.Reconnect(ctx); err != nil {
+		return out, err
+	}
+	back := time.Now()
+	if err := b.awaitFlow(ctx, to); err != nil {
+		return out, err
+	}
+	out.flowedAfter = time.Since(back)
+	if _, err := b.guest.Ticks().Wait(ctx, to.Name(), b.guest.Ticks().Last().N+1); err != nil {
+		return out, err
+	}
+	out.guestAfter = time.Since(back)
+	lm, err := b.await(ctx, lm, migration.Finished)
+	if err != nil {
+		return out, err
+	}
+	out.doneAfter = time.Since(back)
+	if !meta.IsStatusConditionTrue(lm.Status.Conditions, v1alpha1.ConditionSucceeded) {
+		return out, fmt.Errorf("the migration failed: %+v", lm.Status.Conditions)
+	}
+	if r := lm.Status.Source.Recovery; r != nil {
+		out.attempts = int64(r.Attempts)
+	}
+	return out, nil
+}
+
+// flow is how much a host receives when the copy goes on, and hardly does otherwise.
+const flow = 1 << 20
+
+// awaitFlow waits until a host has received as much.
+func (b *bench) awaitFlow(ctx context.Context, h *lab.Host) error {
+	first, err := received(ctx, h)
+	for now := first; err == nil && now < first+flow; now, err = received(ctx, h) {
+		sleep(ctx, 50*time.Millisecond)
+	}
+	return err
+}
+
+// received is how many bytes have come to a host.
+func received(ctx context.Context, h *lab.Host) (int64, error) {
+	out, err := h.Exec(ctx, "cat", "/proc/self/net/dev")
+	if err != nil {
+		return 0, fmt.Errorf("reading what %s has received: %w", h.Name(), err)
+	}
+	var sum int64
+	for line := range strings.Lines(out) {
+		name, counters, ok := strings.Cut(line, ":")
+		if fields := strings.Fields(counters); ok && strings.HasPrefix(strings.TrimSpace(name), "eth") && len(fields) > 0 {
+			n, err := strconv.ParseInt(fields[0], 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("reading what %s has received: %w", h.Name(), err)
+			}
+			sum += n
+		}
+	}
+	return sum, nil
+}
+
+// await returns the object once it is as it is to be, or has ended otherwise.
+func (b *bench) await(ctx context.Context, lm *v1alpha1.LiveMigration, is func(*v1alpha1.LiveMigration) bool) (*v1alpha1.LiveMigration, error) {
+	w, err := b.api.Watch(ctx, &v1alpha1.LiveMigrationList{}, client.InNamespace(namespace), client.MatchingFields{"metadata.name": lm.Name})
+	if err != nil {
+		return nil, fmt.Errorf("watching the LiveMigration: %w", err)
+	}
+	defer w.Stop()
+	for event := range w.ResultChan() {
+		now, ok := event.Object.(*v1alpha1.LiveMigration)
+		switch {
+		case ok && is(now):
+			return now, nil
+		case ok && migration.Finished(now):
+			return nil, fmt.Errorf("the migration has ended: %+v", now.Status.Conditions)
+		}
+	}
+	return nil, errors.Join(errors.New("the LiveMigration does not become what it is to be"), ctx.Err())
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
