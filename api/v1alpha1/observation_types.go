@@ -121,6 +121,8 @@ const (
 	BlockerSecretUnreadable BlockerCode = "SecretUnreadable"
 	// BlockerEncryptionUnavailable: the migration must be encrypted, and a host cannot.
 	BlockerEncryptionUnavailable BlockerCode = "EncryptionUnavailable"
+	// BlockerPeerSocketMissing: no socket leads from the source to libvirt on the target.
+	BlockerPeerSocketMissing BlockerCode = "PeerSocketMissing"
 	// BlockerVersionUnsupported: a version of libvirt or QEMU cannot do what is asked for.
 	BlockerVersionUnsupported BlockerCode = "VersionUnsupported"
 	// BlockerMemoryInsufficient: the target has not enough memory free for the guest.

@@ -8,7 +8,7 @@ type TargetEndpoint struct {
 	// +required
 	Transport Transport `json:"transport,omitempty"`
 	// address is the host's IP address, without brackets, or its DNS name. The
-	// source's libvirt connects there.
+	// source's libvirt connects there, unless the transport is unix.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
@@ -32,7 +32,7 @@ type TargetEndpoint struct {
 
 // Transport is how one libvirt reaches another.
 //
-// +kubebuilder:validation:Enum=tls;tcp;ssh
+// +kubebuilder:validation:Enum=tls;tcp;ssh;unix
 type Transport string
 
 // The transports.
@@ -43,6 +43,8 @@ const (
 	TransportTCP Transport = "tcp"
 	// TransportSSH is a tunnel through the hosts' SSH.
 	TransportSSH Transport = "ssh"
+	// TransportUnix is a Unix socket on the source host, from which a proxy leads to this one.
+	TransportUnix Transport = "unix"
 )
 
 // TargetOffer is what a host fills in for parts of the migrate data that the user left

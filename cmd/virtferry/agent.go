@@ -41,6 +41,7 @@ type agentFlags struct {
 	disksAddress     string
 	listenAddress    string
 	transport        string
+	peerSocketDir    string
 	serialPorts      string
 	allowedPaths     []string
 	lockDir          string
@@ -77,7 +78,9 @@ func agentCommand(f *agentFlags) *cobra.Command {
 		"IP address at which disks that are copied arrive on this node, if they have a network of their own; defaults to --migration-data-address")
 	flags.StringVar(&f.listenAddress, "listen-address", "",
 		"IP address on which graphics and serial consoles of received guests listen; defaults to --migration-address")
-	flags.StringVar(&f.transport, "transport", string(v1alpha1.TransportTLS), "how libvirt on other nodes connects to libvirt on this one: tls, tcp or ssh")
+	flags.StringVar(&f.transport, "transport", string(v1alpha1.TransportTLS), "how libvirt on other nodes connects to libvirt on this one: tls, ssh, unix or tcp")
+	flags.StringVar(&f.peerSocketDir, "peer-socket-dir", agent.DefaultPeerSocketDir,
+		"directory on this node with a socket NODE.sock for each other node whose --transport is unix, which leads to libvirt there")
 	flags.StringVar(&f.serialPorts, "serial-ports", "10000-10999", "range of TCP ports for serial consoles of received guests")
 	flags.StringSliceVar(&f.allowedPaths, "allowed-paths", []string{"/var/lib/libvirt/images"},
 		"directories of this node below which migrate data may name files, devices and sockets")
@@ -123,9 +126,12 @@ func (f *agentFlags) receiveConfig() (agent.ReceiveConfig, error) {
 		return c, err
 	}
 	switch c.Endpoint.Transport {
-	case v1alpha1.TransportTLS, v1alpha1.TransportTCP, v1alpha1.TransportSSH:
+	case v1alpha1.TransportTLS, v1alpha1.TransportTCP, v1alpha1.TransportSSH, v1alpha1.TransportUnix:
 	default:
-		return c, fmt.Errorf("--transport is %q: it must be tls, tcp or ssh", f.transport)
+		return c, fmt.Errorf("--transport is %q: it must be tls, ssh, unix or tcp", f.transport)
+	}
+	if err := agent.CheckPeerSocketDir(f.peerSocketDir); err != nil {
+		return c, fmt.Errorf("--peer-socket-dir is %q: %w", f.peerSocketDir, err)
 	}
 	listen := f.listenAddress
 	if listen == "" {
@@ -267,6 +273,7 @@ func setupAgent(ctx context.Context, mgr ctrl.Manager, f *agentFlags, hv *libvir
 		Name: f.nodeName, Hypervisor: hv, Receive: receive, Clock: clock.RealClock{}, Log: mgr.GetLogger(),
 		Recorder: node.NewRecorder(mgr.GetClient(), mgr.GetAPIReader(), time.Now()),
 		Listens:  agent.Listens,
+		Peers:    agent.PeerSockets{Dir: f.peerSocketDir, Dial: agent.DialPeer},
 		Secrets:  &node.SecretSource{Reader: mgr.GetAPIReader(), Node: f.nodeName},
 		Files:    f.files(),
 	}

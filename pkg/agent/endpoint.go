@@ -33,14 +33,18 @@ func CheckAddress(address string) error {
 	return nil
 }
 
-// endpointURIs returns where the source's libvirt reaches the target's, and where
-// its hypervisor sends the guest's memory and disks; both are empty for an endpoint that is
-// not valid. The latter has no port: libvirt picks one.
-func endpointURIs(e *v1alpha1.TargetEndpoint) (destination, migrate string) {
-	if checkEndpoint(e) != nil {
+// endpointURIs returns where the source's libvirt reaches the target's, by that socket if the
+// endpoint is reached by one, and where its hypervisor sends the guest's memory and disks; both
+// are empty for an endpoint that is not valid. The latter has no port: libvirt picks one.
+func endpointURIs(e *v1alpha1.TargetEndpoint, socket string) (destination, migrate string) {
+	if checkEndpoint(e) != nil || e.Transport == v1alpha1.TransportUnix && socket == "" {
 		return "", ""
 	}
-	return "qemu+" + string(e.Transport) + "://" + hostOf(e.Address) + "/system", "tcp://" + hostOf(dataAddress(e))
+	migrate = "tcp://" + hostOf(dataAddress(e))
+	if e.Transport == v1alpha1.TransportUnix {
+		return "qemu+unix:///system?socket=" + socket, migrate
+	}
+	return "qemu+" + string(e.Transport) + "://" + hostOf(e.Address) + "/system", migrate
 }
 
 // disksURI returns where the source's hypervisor sends disks that are copied; empty is where it
@@ -93,7 +97,7 @@ func checkEndpoint(e *v1alpha1.TargetEndpoint) error {
 		return errors.New("its address is missing")
 	}
 	switch e.Transport {
-	case v1alpha1.TransportTLS, v1alpha1.TransportTCP, v1alpha1.TransportSSH:
+	case v1alpha1.TransportTLS, v1alpha1.TransportTCP, v1alpha1.TransportSSH, v1alpha1.TransportUnix:
 	default:
 		return fmt.Errorf("the transport %q is unknown", e.Transport)
 	}

@@ -19,6 +19,8 @@ func TestEndpointURIs(t *testing.T) {
 		{"tcp", "2001:db8::2", "qemu+tcp://[2001:db8::2]/system", "tcp://[2001:db8::2]"},
 		{"ssh", "node-b.example.com", "qemu+ssh://node-b.example.com/system", "tcp://node-b.example.com"},
 		{"tcp", "169.254.7.2", "qemu+tcp://169.254.7.2/system", "tcp://169.254.7.2"},
+		{"unix", "192.0.2.2", "qemu+unix:///system?socket=/run/peers/b.sock", "tcp://192.0.2.2"},
+		{"unix", "b?command=x", "", ""},
 		{"ext", "b", "", ""},
 		{"tls+ext", "b", "", ""},
 		{"", "b", "", ""},
@@ -40,13 +42,13 @@ func TestEndpointURIs(t *testing.T) {
 		{"tcp", "224.0.0.1", "", ""},
 		{"tcp", strings.Repeat("a", 254), "", ""},
 	} {
-		destination, migrate := endpointURIs(&v1alpha1.TargetEndpoint{Transport: v1alpha1.Transport(c.transport), Address: c.address})
+		destination, migrate := endpointURIs(&v1alpha1.TargetEndpoint{Transport: v1alpha1.Transport(c.transport), Address: c.address}, "/run/peers/b.sock")
 		if destination != c.destination || migrate != c.migrate {
 			t.Errorf("%s to %q: got %q and %q, want %q and %q", c.transport, c.address, destination, migrate, c.destination, c.migrate)
 		}
 	}
 	for data, want := range map[string]string{"198.51.100.2": "tcp://198.51.100.2", "2001:db8::2": "tcp://[2001:db8::2]", "b.data": "tcp://b.data", "b?x": ""} {
-		destination, migrate := endpointURIs(&v1alpha1.TargetEndpoint{Transport: v1alpha1.TransportTCP, Address: "192.0.2.2", DataAddress: data})
+		destination, migrate := endpointURIs(&v1alpha1.TargetEndpoint{Transport: v1alpha1.TransportTCP, Address: "192.0.2.2", DataAddress: data}, "")
 		if migrate != want || (destination == "qemu+tcp://192.0.2.2/system") != (want != "") {
 			t.Errorf("data to %q: got %q and %q, want %q", data, destination, migrate, want)
 		}
@@ -64,11 +66,14 @@ func TestEndpointURIs(t *testing.T) {
 		if got := disksURI(endpoint); got != want {
 			t.Errorf("disks to %q: got %q, want %q", disks, got, want)
 		}
-		if destination, _ := endpointURIs(endpoint); (destination != "") != (want != "" || disks == "") {
+		if destination, _ := endpointURIs(endpoint, ""); (destination != "") != (want != "" || disks == "") {
 			t.Errorf("disks to %q: libvirt is reached at %q", disks, destination)
 		}
 	}
-	if destination, migrate := endpointURIs(nil); destination != "" || migrate != "" {
+	if destination, migrate := endpointURIs(&v1alpha1.TargetEndpoint{Transport: v1alpha1.TransportUnix, Address: "192.0.2.2"}, ""); destination != "" || migrate != "" {
+		t.Errorf("without a socket: got %q and %q", destination, migrate)
+	}
+	if destination, migrate := endpointURIs(nil, "/run/peers/b.sock"); destination != "" || migrate != "" {
 		t.Errorf("without an endpoint: got %q and %q", destination, migrate)
 	}
 }

@@ -27,6 +27,8 @@ type Node struct {
 	// Listens reports whether something accepts connections at an address of the host.
 	// Nil knows nothing that does.
 	Listens func(context.Context, netip.AddrPort) bool
+	// Peers are how libvirt on this host reaches nodes whose transport is unix.
+	Peers PeerSockets
 	// Secrets reads the cluster's Secrets.
 	Secrets SecretSource
 	// Files are the host's.

@@ -286,7 +286,7 @@ func (s *sourceSession) reread(ctx context.Context) time.Duration {
 func (s *sourceSession) baseParams() hypervisor.MigrateParams {
 	target, o := migration.CurrentTarget(s.lm), s.lm.Spec.Options
 	p := hypervisor.MigrateParams{Persist: s.section.GuestPersistent, Transfer: s.transferral()}
-	p.DestinationURI, p.MigrateURI = endpointURIs(target.Endpoint)
+	p.DestinationURI, p.MigrateURI = endpointURIs(target.Endpoint, s.node.Peers.to(s.lm.Status.TargetNode))
 	p.ListenAddress, p.DisksURI = listensAt(target.Endpoint), disksURI(target.Endpoint)
 	p.Copy = migration.DiskCopy(s.lm, s.section)
 	p.AllowUnsafe = s.takesRisks() || s.provenSafe()
@@ -341,7 +341,7 @@ func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, e
 		rewritten, warnings, err = s.rewrite(definitions)
 	}
 	// It may have waited for its turn since it was checked.
-	if err := allOf([]error{s.checkTies(ctx), encryption, unsupported, err}); err != nil || target.Problem != nil {
+	if err := allOf([]error{s.checkTies(ctx), s.checkPeerSocket(ctx), encryption, unsupported, err}); err != nil || target.Problem != nil {
 		return p, err
 	}
 	p.LiveXML = rewritten[0]

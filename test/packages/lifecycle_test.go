@@ -128,7 +128,7 @@ func TestOverlaysAreAccepted(t *testing.T) {
 	}
 	first := apply(t, "default")
 	awaitServed(t)
-	for _, component := range []string{"transport-ssh", "transport-tcp", "selinux", "apparmor-unconfined", "network-policies", "without-host-certificates", "metrics-certificate", "metrics-plain"} {
+	for _, component := range []string{"transport-ssh", "transport-unix", "transport-tcp", "selinux", "apparmor-unconfined", "network-policies", "without-host-certificates", "metrics-certificate", "metrics-plain"} {
 		t.Run(component, func(t *testing.T) { apply(t, "default", "components/"+component) })
 	}
 	other := apply(t, "overlays/other-namespace")

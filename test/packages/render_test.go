@@ -95,6 +95,7 @@ func TestChartAndKustomizationsAreTheSame(t *testing.T) {
 		"another namespace":      {namespace: "virtferry", resources: []string{"overlays/other-namespace"}},
 		"by SSH":                 {values: []string{"agent.transport=ssh"}, resources: []string{"default"}, components: []string{"components/transport-ssh"}},
 		"by TCP":                 {values: []string{"agent.transport=tcp"}, resources: []string{"default"}, components: []string{"components/transport-tcp"}},
+		"by sockets":             {values: []string{"agent.transport=unix"}, resources: []string{"default"}, components: []string{"components/transport-unix"}},
 		"one namespace":          {values: []string{"oneNamespace=virtferry-migrations"}, resources: []string{"default"}, components: []string{"components/one-namespace"}},
 		"SELinux":                {values: []string{"agent.seLinuxType=spc_t"}, resources: []string{"default"}, components: []string{"components/selinux"}},
 		"no AppArmor":            {values: []string{"agent.appArmorProfile=Unconfined"}, resources: []string{"default"}, components: []string{"components/apparmor-unconfined"}},

@@ -3,6 +3,8 @@ package fake
 import (
 	"fmt"
 	"net/url"
+	"path"
+	"strings"
 	"sync"
 	"time"
 
@@ -119,11 +121,15 @@ func (f *Fleet) Host(name string) *Host {
 	return h
 }
 
-// resolve returns the host that a libvirt URI leads to, or nil.
+// resolve returns the host that a libvirt URI leads to, or nil. A Unix socket leads to the host
+// after which it is named.
 func (f *Fleet) resolve(uri string) *Host {
 	u, err := url.Parse(uri)
 	if err != nil {
 		return nil
+	}
+	if socket := u.Query().Get("socket"); socket != "" {
+		return f.aliases[strings.TrimSuffix(path.Base(socket), ".sock")]
 	}
 	return f.aliases[u.Hostname()]
 }

@@ -14,7 +14,7 @@ type TargetEndpointApplyConfiguration struct {
 	// transport is how the source's libvirt reaches this one.
 	Transport *apiv1alpha1.Transport `json:"transport,omitempty"`
 	// address is the host's IP address, without brackets, or its DNS name. The
-	// source's libvirt connects there.
+	// source's libvirt connects there, unless the transport is unix.
 	Address *string `json:"address,omitempty"`
 	// dataAddress is where the guest's memory and disks go, if that is elsewhere: the
 	// host's address in another network.

@@ -1,0 +1,105 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path"
+	"regexp"
+	"syscall"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/migration"
+)
+
+// DefaultPeerSocketDir is where PeerSockets are unless an administrator says otherwise.
+const DefaultPeerSocketDir = "/run/virtferry/peers"
+
+// longestSocketPath is how long the path of a Unix socket can be, on Linux.
+const longestSocketPath = 107
+
+// peerPatience is how long a proxy may take to accept a connection from its own host.
+const peerPatience = 2 * time.Second
+
+// plainPath is of characters that mean nothing in a URI.
+var plainPath = regexp.MustCompile(`^/[A-Za-z0-9._/-]*$`)
+
+// PeerSockets are Unix sockets of this host that lead to libvirt on other nodes, through a proxy
+// that an administrator runs: one for each node, NODE.sock in one directory.
+type PeerSockets struct {
+	Dir string
+	// Dial looks whether something accepts connections at a socket. Nil does not look.
+	Dial func(ctx context.Context, socket string) error
+}
+
+// CheckPeerSocketDir reports why a directory cannot be that of PeerSockets. Its path becomes a
+// part of URIs.
+func CheckPeerSocketDir(dir string) error {
+	switch {
+	case !plainPath.MatchString(dir) || path.Clean(dir) != dir:
+		return errors.New("it must be an absolute path of letters, digits, dots, dashes and underscores")
+	case len(dir) > longestSocketPath/2:
+		return fmt.Errorf("it must have at most %d characters, since a path of a socket has at most %d", longestSocketPath/2, longestSocketPath)
+	}
+	return nil
+}
+
+// to returns the socket that leads to a node; empty if there is no such one.
+func (p PeerSockets) to(node string) string {
+	if CheckPeerSocketDir(p.Dir) != nil || len(validation.IsDNS1123Subdomain(node)) > 0 {
+		return ""
+	}
+	return path.Join(p.Dir, node+".sock")
+}
+
+// DialPeer connects to a socket, and tells nothing but that there is none, or that nobody
+// accepts connections there. Whether the agent may connect does not matter: libvirt may.
+func DialPeer(ctx context.Context, socket string) error {
+	if _, err := os.Stat(path.Dir(socket)); err != nil {
+		return nil //nolint:nilerr // The agent does not see what its host has.
+	}
+	ctx, cancel := context.WithTimeout(ctx, peerPatience)
+	defer cancel()
+	connection, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	switch {
+	case err == nil:
+		return connection.Close()
+	case errors.Is(err, os.ErrNotExist):
+		return errors.New("there is no such socket")
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return errors.New("nothing accepts connections there")
+	default:
+		return nil
+	}
+}
+
+// checkPeerSocket refuses to start what libvirt could not: with nobody who leads it to the
+// target.
+func (s *sourceSession) checkPeerSocket(ctx context.Context) error {
+	target := migration.CurrentTarget(s.lm)
+	if target.Endpoint == nil || target.Endpoint.Transport != v1alpha1.TransportUnix {
+		return nil
+	}
+	node, socket := s.lm.Status.TargetNode, s.node.Peers.to(s.lm.Status.TargetNode)
+	problem := errors.New("the node's name cannot be that of a socket")
+	switch {
+	case socket == "":
+	case len(socket) > longestSocketPath:
+		problem = fmt.Errorf("that path has more than %d characters. Shorten --peer-socket-dir of the agent on %s", longestSocketPath, s.node.Name)
+	case s.node.Peers.Dial == nil:
+		return nil
+	default:
+		problem = s.node.Peers.Dial(ctx, socket)
+	}
+	if problem == nil {
+		return nil
+	}
+	return refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerPeerSocketMissing,
+		"libvirt on %s reaches that on %s by the socket %s, but %s. Ask an administrator to have a proxy on %[1]s listen there which leads to libvirt on %[2]s, and then create another LiveMigration",
+		s.node.Name, node, socket, problem)
+}
