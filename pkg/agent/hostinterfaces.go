@@ -178,10 +178,15 @@ func (s *sourceSession) recordFirst(ctx context.Context, section *v1alpha1.Sourc
 	return true, 0
 }
 
-// attach gives the guest back what was taken from it: it stays here.
+// attach gives the guest back what was taken from it: it stays here. What it was asked for and
+// has not let go of, it may still let go of for a while, since nobody can take that back.
 func (s *sourceSession) attach(ctx context.Context) time.Duration {
+	if s.givingBack.IsZero() {
+		s.givingBack = s.node.Clock.Now()
+	}
 	section := s.section.DeepCopy()
-	section.HostInterfaces = giveBack(ctx, s.hv, s.log, s.lm.Status.DomainUUID, section.HostInterfaces)
+	mayLetGo := s.node.Clock.Since(s.givingBack) < detachPatience
+	section.HostInterfaces = giveBack(ctx, s.hv, s.log, s.lm.Status.DomainUUID, section.HostInterfaces, mayLetGo)
 	s.section = section
 	s.report(atOnce)
 	return followInterval
@@ -195,15 +200,16 @@ func (s *targetSession) attach(ctx context.Context) time.Duration {
 			section.HostInterfaces = append(section.HostInterfaces, v1alpha1.HostInterface{MACAddress: mac, State: v1alpha1.HostInterfaceDetached})
 		}
 	}
-	section.HostInterfaces = giveBack(ctx, s.hv, s.log, s.lm.Status.DomainUUID, section.HostInterfaces)
+	section.HostInterfaces = giveBack(ctx, s.hv, s.log, s.lm.Status.DomainUUID, section.HostInterfaces, false)
 	s.section = section
 	s.out.report(section, atOnce)
 	return followInterval
 }
 
 // giveBack attaches the interfaces that a guest lacks, as its definition on the host has them,
-// and returns what came of that. What it has already, from an earlier try, stays.
-func giveBack(ctx context.Context, hv hypervisor.Hypervisor, log logr.Logger, uuid string, interfaces []v1alpha1.HostInterface) []v1alpha1.HostInterface {
+// and returns what came of that. What it has already, from an earlier try, stays; if it may still
+// let go of what it was asked for, that is not settled.
+func giveBack(ctx context.Context, hv hypervisor.Hypervisor, log logr.Logger, uuid string, interfaces []v1alpha1.HostInterface, mayLetGo bool) []v1alpha1.HostInterface {
 	out := slices.Clone(interfaces)
 	live, liveErr := hv.DomainXML(ctx, uuid, hypervisor.XMLMigratable)
 	kept, keptErr := hv.DomainXML(ctx, uuid, hypervisor.XMLInactive)
@@ -211,9 +217,12 @@ func giveBack(ctx context.Context, hv hypervisor.Hypervisor, log logr.Logger, uu
 		if out[i].State == v1alpha1.HostInterfaceAttached {
 			continue
 		}
-		err := errors.Join(liveErr, keptErr)
+		has, err := false, errors.Join(liveErr, keptErr)
 		if err == nil {
-			err = giveBackOne(ctx, hv, log, uuid, string(out[i].MACAddress), live, kept)
+			has, err = giveBackOne(ctx, hv, log, uuid, string(out[i].MACAddress), live, kept)
+		}
+		if has && mayLetGo && out[i].State == v1alpha1.HostInterfaceDetaching {
+			continue
 		}
 		if err != nil {
 			log.Error(err, "Giving an interface back failed; trying again", "macAddress", out[i].MACAddress, "after", followInterval)
@@ -227,14 +236,15 @@ func giveBack(ctx context.Context, hv hypervisor.Hypervisor, log logr.Logger, uu
 
 var errNoInterface = errors.New("the guest's definition does not have the interface any more")
 
-func giveBackOne(ctx context.Context, hv hypervisor.Hypervisor, log logr.Logger, uuid, mac string, live, kept hypervisor.DomainXML) error {
+// giveBackOne attaches an interface; has is whether the guest had it already.
+func giveBackOne(ctx context.Context, hv hypervisor.Hypervisor, log logr.Logger, uuid, mac string, live, kept hypervisor.DomainXML) (has bool, err error) {
 	element, lacked, known, err := xmlrewrite.LackedInterface([]byte(live), []byte(kept), mac)
 	switch {
 	case err != nil, !lacked:
-		return err //nolint:wrapcheck // The caller says what it is about.
+		return err == nil, err //nolint:wrapcheck // The caller says what it is about.
 	case !known:
-		return errNoInterface
+		return false, errNoInterface
 	}
 	log.Info("Giving the guest an interface back", "macAddress", mac)
-	return hv.AttachDevice(ctx, uuid, hypervisor.DomainXML(element)) //nolint:wrapcheck // The same.
+	return false, hv.AttachDevice(ctx, uuid, hypervisor.DomainXML(element)) //nolint:wrapcheck // The same.
 }

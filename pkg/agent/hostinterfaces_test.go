@@ -280,3 +280,33 @@ func TestWhatWasTakenFromAGuestIsGivenToNoOther(t *testing.T) {
 		}
 	})
 }
+
+// TestAGuestThatLetsGoLateGetsItsInterfacesBack: it has been asked for them, and nobody can take
+// that back.
+func TestAGuestThatLetsGoLateGetsItsInterfacesBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		after   time.Duration
+		restart bool
+	}{
+		"soon": {2 * time.Second, false}, "when the migration has been refused": {25 * time.Second, false}, "by another agent": {8 * time.Second, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.passedThrough(2, func(g *fake.Guest) { g.LetsGoAfter = c.after })
+				lm := w.migrateWith(guestUUID, detaches)
+				w.await(lm, "that it is asked", func(*v1alpha1.LiveMigration) bool { return w.fleet.Count(fake.MethodDetachDevice, "") > 0 })
+				if c.after < detachPatience {
+					w.ask(lm, v1alpha1.AnnotationCancel, "1")
+				}
+				if c.restart {
+					w.a.restart()
+				}
+				lm = w.settle(lm)
+				time.Sleep(time.Minute)
+				if w.requireFunctions("node-a"); t.Failed() {
+					t.Errorf("it ends in %s: %s", lm.Status.Phase, message(lm))
+				}
+			})
+		})
+	}
+}

@@ -42,9 +42,11 @@ type sourceSession struct {
 	// detaching is since when this process takes interfaces from the guest, and detachAsked when
 	// it last asked for them; zero if it has not.
 	detaching, detachAsked time.Time
-	attempt                string
-	callErr                error
-	returned               chan error
+	// givingBack is since when this process gives them back; zero before.
+	givingBack time.Time
+	attempt    string
+	callErr    error
+	returned   chan error
 	// abandon lets go of the call that is in flight.
 	abandon context.CancelFunc
 	now     sighting
@@ -133,7 +135,7 @@ func (s *sourceSession) takeOver() (gone, others bool) {
 	s.lm = lm
 	attempt := lm.Status.Attempt
 	if id := migration.AttemptID(lm); id != s.attempt {
-		s.attempt, s.intent, s.detaching, s.detachAsked = id, nil, time.Time{}, time.Time{}
+		s.attempt, s.intent, s.detaching, s.detachAsked, s.givingBack = id, nil, time.Time{}, time.Time{}, time.Time{}
 	}
 	switch {
 	case attempt == nil:

@@ -3,6 +3,7 @@ package fake
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 )
@@ -43,10 +44,36 @@ func (h *Host) DetachDevice(ctx context.Context, uuid string, device hypervisor.
 			return fault(method, hypervisor.KindOther, "device not found: no matching network device was found")
 		case d.guest.Clings:
 			return nil // The guest has been asked.
+		case d.guest.LetsGoAfter > 0:
+			h.beginToLetGo(d, macOf(string(device)))
+			return nil
 		}
 		d.live = hypervisor.DomainXML(before + after)
 		return nil
 	})
+}
+
+// beginToLetGo has a guest let go of an interface some time later. To be asked once more makes no
+// difference. The fleet's mutex is held.
+func (h *Host) beginToLetGo(d *domain, mac string) {
+	if d.lettingGo[mac] {
+		return
+	}
+	if d.lettingGo == nil {
+		d.lettingGo = map[string]bool{}
+	}
+	d.lettingGo[mac] = true
+	time.AfterFunc(d.guest.LetsGoAfter, func() { h.letGo(d, mac) })
+}
+
+// letGo has a guest let go of an interface that it was asked for some time ago.
+func (h *Host) letGo(d *domain, mac string) {
+	h.fleet.mu.Lock()
+	defer h.fleet.mu.Unlock()
+	delete(d.lettingGo, mac)
+	if before, after, found := cutDevice(string(d.live), mac); found && d.active() {
+		d.live = hypervisor.DomainXML(before + after)
+	}
 }
 
 // macOf returns the attribute by which an interface is found.

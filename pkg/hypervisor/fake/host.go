@@ -32,6 +32,8 @@ type Guest struct {
 	Agent Agent
 	// Clings is whether the guest lets go of no device.
 	Clings bool
+	// LetsGoAfter is how long the guest takes to let go of a device, whatever comes meanwhile.
+	LetsGoAfter time.Duration
 	// Unsafe makes migrations fail unless they allow what is unsafe.
 	Unsafe bool
 }
@@ -112,6 +114,8 @@ type domain struct {
 	bandwidth   uint64
 	// guestTime is to what the guest's clock was set here, and guestTimeSet when.
 	guestTime, guestTimeSet time.Time
+	// lettingGo are the interfaces that the guest was asked for, and has not let go of.
+	lettingGo map[string]bool
 }
 
 func newHost(f *Fleet, name string) *Host {
