@@ -101,6 +101,9 @@ const (
 	BlockerEmulatorUnsupported BlockerCode = "EmulatorUnsupported"
 	// BlockerCPUIncompatible: the target cannot give the guest its CPU.
 	BlockerCPUIncompatible BlockerCode = "CPUIncompatible"
+	// BlockerPostCopyUnavailable: the target cannot receive guests in post-copy, to which the
+	// migration may be switched.
+	BlockerPostCopyUnavailable BlockerCode = "PostCopyUnavailable"
 	// BlockerFirmwareMissing: the target lacks files that the guest boots from.
 	BlockerFirmwareMissing BlockerCode = "FirmwareMissing"
 	// BlockerFirmwareDiffers: files that the guest boots from have another size on the target.

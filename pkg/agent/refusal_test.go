@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
@@ -81,6 +82,57 @@ func TestRefusals(t *testing.T) {
 				}
 				if n := w.fleet.Count(fake.MethodMigrate, guestUUID); n != 0 {
 					t.Error("libvirt was asked to migrate")
+				}
+			})
+		})
+	}
+}
+
+// TestPostCopyThatTheTargetCannotReceive is refused before anything is touched, unless the guest
+// stands paused, which needs none.
+func TestPostCopyThatTheTargetCannotReceive(t *testing.T) {
+	for name, c := range map[string]struct {
+		setting string
+		root    bool
+		paused  bool
+		options v1alpha1.MigrationOptions
+		refused bool
+	}{
+		"it cannot":                   {setting: "0", options: v1alpha1.MigrationOptions{AllowPostCopy: new(true)}, refused: true},
+		"everybody may":               {setting: "1", options: v1alpha1.MigrationOptions{AllowPostCopy: new(true)}},
+		"QEMU runs as root":           {setting: "0", root: true, options: v1alpha1.MigrationOptions{AllowPostCopy: new(true)}},
+		"nothing is known":            {options: v1alpha1.MigrationOptions{AllowPostCopy: new(true)}},
+		"it is not to be switched":    {setting: "0"},
+		"the guest stands paused":     {setting: "0", paused: true, options: v1alpha1.MigrationOptions{AllowPostCopy: new(true)}},
+		"it is expressly not allowed": {setting: "0", options: v1alpha1.MigrationOptions{AllowPostCopy: new(false)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.b.system = fstest.MapFS{}
+				if c.setting != "" {
+					w.b.system = fstest.MapFS{"proc/sys/vm/unprivileged_userfaultfd": {Data: []byte(c.setting + "\n")}}
+				}
+				w.b.restart()
+				if c.root {
+					w.fleet.Host("node-b").SetFacts(func(f *hypervisor.HostFacts) {
+						caps := *f.Capabilities
+						caps.Emulator = &hypervisor.EmulatorUser{}
+						f.Capabilities = &caps
+					})
+				}
+				if c.paused {
+					w.fleet.Host("node-a").SetState(guestUUID, hypervisor.StatePaused, hypervisor.ReasonUser)
+				}
+				lm := w.settle(w.migrateWith(guestUUID, options(c.options)))
+				if !c.refused {
+					if lm.Status.Phase != v1alpha1.PhaseSucceeded {
+						t.Errorf("it ends in %s: %s", lm.Status.Phase, message(lm))
+					}
+					return
+				}
+				p := lm.Status.Target.Problem
+				if p == nil || len(p.Blockers) != 1 || p.Blockers[0].Code != v1alpha1.BlockerPostCopyUnavailable || !strings.Contains(p.Message, "vm.unprivileged_userfaultfd") {
+					t.Errorf("the problem is %+v", p)
 				}
 			})
 		})

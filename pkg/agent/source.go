@@ -42,6 +42,8 @@ type sourceSession struct {
 	// detaching is since when this process takes interfaces from the guest, and detachAsked when
 	// it last asked for them; zero if it has not.
 	detaching, detachAsked time.Time
+	// pausedBefore is whether the guest stood paused when it was checked.
+	pausedBefore bool
 	// givingBack is since when this process gives them back; zero before.
 	givingBack time.Time
 	attempt    string

@@ -25,6 +25,7 @@ func (s *sourceSession) check(ctx context.Context) time.Duration {
 	}
 	if err == nil || migration.DryRun(s.lm) {
 		section.Guest = facts // So that a dry run learns of the target as well.
+		section.GuestPaused = s.pausedBefore
 	}
 	if err != nil {
 		return s.refuseOrRetry(section, err)
@@ -66,6 +67,7 @@ func (s *sourceSession) guestFacts(ctx context.Context) (*v1alpha1.GuestFacts, [
 		return nil, nil, refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerJobRunning,
 			"The guest %s is already being migrated on %s (%s/%s), by something else. Wait until that has ended, and then create another LiveMigration", s.lm.Spec.Domain, node, observed.State, observed.Reason)
 	}
+	s.pausedBefore = seen.domain.State == hypervisor.StatePaused
 	var problems []error
 	if seen.job.Active() {
 		problems = append(problems, s.jobRunning(seen.job))

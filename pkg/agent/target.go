@@ -401,8 +401,8 @@ func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo, o
 				"Another guest named %q, with the UUID %s, is defined on %s. Ask an administrator to rename or undefine it, and then create another LiveMigration", d.Name, d.UUID, node))
 		}
 	}
-	problems = append(problems, s.checkEmulator(ctx, host, guest.Emulator), s.checkFirmware(ctx, guest.Firmware), s.checkResources(ctx, guest.Resources, offer.NetworkMappings),
-		s.checkStorageMappings(ctx, guest.StorageMappings),
+	problems = append(problems, s.checkEmulator(ctx, host, guest.Emulator), s.checkPostCopy(ctx, host), s.checkFirmware(ctx, guest.Firmware),
+		s.checkResources(ctx, guest.Resources, offer.NetworkMappings), s.checkStorageMappings(ctx, guest.StorageMappings),
 		s.giveParts(ctx, int(guest.SerialPorts), guests, offer))
 	return known, s.prepareSecrets(ctx, guest.Secrets, problems)
 }
