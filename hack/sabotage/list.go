@@ -29,7 +29,7 @@ const (
 // itself from that, but a rule of the CRD, which the tests of the API hold.
 func sabotages() []sabotage {
 	return slices.Concat(
-		startSabotages(), placeSabotages(), objectSabotages(), verdictSabotages(), afterSabotages(), guestSabotages(), lateSabotages(), successorSabotages(),
+		startSabotages(), placeSabotages(), objectSabotages(), verdictSabotages(), afterSabotages(), guestSabotages(), lateSabotages(), successorSabotages(), deviceSabotages(),
 	)
 }
 
@@ -133,6 +133,38 @@ func successorSabotages() []sabotage {
 		}}},
 		{"prepared-again", "an agent that starts again prepares what its predecessor has prepared", []change{{
 			adoptFile, "if current == nil || current.AttemptID != s.attempt {", "if current == nil || current.AttemptID == s.attempt {",
+		}}},
+	}
+}
+
+// deviceSabotages are about what is taken from a guest for its migration, and about its clock.
+func deviceSabotages() []sabotage {
+	const interfacesFile, agentsInterfacesFile = "pkg/migration/hostinterfaces.go", "pkg/agent/hostinterfaces.go"
+	return []sabotage{
+		{"interfaces-here", "a guest that stays is not given back what was taken from it", []change{
+			{interfacesFile, "return neverLeft(f.Section) && f.Domain != nil", "return false && neverLeft(f.Section) && f.Domain != nil"},
+			{interfacesFile, "if len(taken) == 0 || SideOf(&source.End.Domain) != SideLive {", "if len(taken) >= 0 {"},
+		}},
+		{"interfaces-there", "a guest that arrives is not given what was taken from it", []change{{
+			interfacesFile, "if len(due) == 0 || SideOf(target.Domain) != SideLive {", "if len(due) >= 0 {",
+		}}},
+		{"interfaces-before", "what was taken is not given back where a migration is not started", []change{{
+			interfacesFile, "return section != nil && section.StartRequestedTime == nil && len(InterfacesTaken(section)) > 0 &&", "return false && section != nil && section.StartRequestedTime == nil &&",
+		}}},
+		{"interfaces-unrecorded", "interfaces are taken that nobody knows of who comes next", []change{{
+			agentsInterfacesFile, "\t\tif done, wait := s.recordFirst(ctx, section, \"that interfaces are taken from the guest\"); !done {\n\t\t\treturn wait\n\t\t}\n", "",
+		}}},
+		{"interfaces-given-away", "what was taken from a guest is given to another", []change{{
+			"pkg/agent/hostuses.go", "\t\tuse.PCIDevices = append(use.PCIDevices, found.PCIDevices...)\n", "",
+		}}},
+		{"functions", "a function is promised to two guests", []change{{
+			"pkg/agent/fill.go", "\t\t\ttaken[part.name] = is\n", "\t\t\ttaken[part.name] = is && part.kind == mediated\n",
+		}}},
+		{"clock-untold", "a guest's clock is not set, and nobody is told", []change{{
+			"pkg/migration/guestclock.go", "\t\twhy = target.GuestClock.Message\n", "",
+		}}},
+		{"clock-wrong", "a guest's clock is said to be set that is not", []change{{
+			"pkg/agent/guestclock.go", "\t\tif err == nil {\n\t\t\tbreak\n\t\t}\n", "\t\tif err == nil || time.Now().After(begun) {\n\t\t\tbreak\n\t\t}\n",
 		}}},
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
@@ -59,6 +60,9 @@ func (w *world) addDevices(i, host int, g *guest, def *fake.Guest) {
 	}
 	if !def.Persistent || !luck.chance(30) {
 		return
+	}
+	if luck.chance(60) {
+		def.LetsGoAfter = luck.length(100*time.Millisecond, 8*time.Second)
 	}
 	g.mac = functionMAC(i)
 	device := functionXML(g.mac, functionAddress(host, i/len(w.hosts)))
