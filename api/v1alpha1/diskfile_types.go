@@ -18,6 +18,9 @@ type DiskFile struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=4096
 	Path string `json:"path,omitempty"`
+	// removable is whether it is a medium in a CD-ROM or floppy drive.
+	// +optional
+	Removable bool `json:"removable,omitempty"`
 	// marker is the name of a file that the source has made beside it. If the target finds it
 	// beside path, both hosts see the same directory. Absent if there is none.
 	// +optional

@@ -57,6 +57,7 @@ type LiveMigrationList struct {
 // +kubebuilder:validation:XValidation:rule="has(self.sourceNode) == has(oldSelf.sourceNode) && (!has(self.sourceNode) || self.sourceNode == oldSelf.sourceNode)",message="sourceNode cannot be changed; create another LiveMigration"
 // +kubebuilder:validation:XValidation:rule="has(self.migrateData) == has(oldSelf.migrateData) && (!has(self.migrateData) || self.migrateData == oldSelf.migrateData)",message="migrateData cannot be changed; create another LiveMigration"
 // +kubebuilder:validation:XValidation:rule="(has(self.options) && has(self.options.detachHostInterfaces) && self.options.detachHostInterfaces) == (has(oldSelf.options) && has(oldSelf.options.detachHostInterfaces) && oldSelf.options.detachHostInterfaces)",message="options.detachHostInterfaces cannot be changed; create another LiveMigration"
+// +kubebuilder:validation:XValidation:rule="(has(self.options) && has(self.options.ejectMissingMedia) && self.options.ejectMissingMedia) == (has(oldSelf.options) && has(oldSelf.options.ejectMissingMedia) && oldSelf.options.ejectMissingMedia)",message="options.ejectMissingMedia cannot be changed; create another LiveMigration"
 // +kubebuilder:validation:XValidation:rule="(has(self.options) && has(self.options.allowUnsafe) && self.options.allowUnsafe) == (has(oldSelf.options) && has(oldSelf.options.allowUnsafe) && oldSelf.options.allowUnsafe)",message="options.allowUnsafe cannot be changed; create another LiveMigration"
 // +kubebuilder:validation:XValidation:rule="(has(self.options) && has(self.options.allowPostCopy) && self.options.allowPostCopy) == (has(oldSelf.options) && has(oldSelf.options.allowPostCopy) && oldSelf.options.allowPostCopy)",message="options.allowPostCopy cannot be changed; create another LiveMigration"
 // +kubebuilder:validation:XValidation:rule="(has(self.options) && has(self.options.autoConverge)) == (has(oldSelf.options) && has(oldSelf.options.autoConverge))",message="options.autoConverge cannot be changed; create another LiveMigration"
@@ -216,6 +217,13 @@ type MigrationOptions struct {
 	// meanwhile. Cannot be changed.
 	// +optional
 	DetachHostInterfaces *bool `json:"detachHostInterfaces,omitempty"`
+
+	// ejectMissingMedia has media of the guest's CD-ROM and floppy drives ejected for its move
+	// whose files the target does not have. Without it, the guest is refused. The drives are
+	// empty on the target; on the source, they keep their media if the guest stays there.
+	// Cannot be changed.
+	// +optional
+	EjectMissingMedia *bool `json:"ejectMissingMedia,omitempty"`
 }
 
 // GuestAgentOptions are what a guest's agent is asked for.

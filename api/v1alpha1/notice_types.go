@@ -21,7 +21,7 @@ type Notice struct {
 
 // NoticeReason says what a notice is about.
 //
-// +kubebuilder:validation:Enum=HostPartsKept;KnownFaults;CompletionForced;PausedForCompletion;SwitchedOver;PostCopyStarted;PostCopyCompleted;DowntimeExceeded;GuestClockNotSet
+// +kubebuilder:validation:Enum=HostPartsKept;KnownFaults;CompletionForced;PausedForCompletion;SwitchedOver;PostCopyStarted;PostCopyCompleted;DowntimeExceeded;GuestClockNotSet;MediaEjected
 type NoticeReason string
 
 // The reasons of notices.
@@ -53,4 +53,7 @@ const (
 	// NoticeGuestClockNotSet: the guest's agent has not set its clock, which options.guestAgent
 	// asks for.
 	NoticeGuestClockNotSet NoticeReason = "GuestClockNotSet"
+	// NoticeMediaEjected: media that the target does not have are not in the guest's drives
+	// there, as options.ejectMissingMedia asks for.
+	NoticeMediaEjected NoticeReason = "MediaEjected"
 )

@@ -149,6 +149,25 @@ type SourceStorage struct {
 	// the guest all the same, as by options.allowUnsafe.
 	// +optional
 	ProvenSafe bool `json:"provenSafe,omitempty"`
+	// ejected are the media that are not in the guest's drives on the target, which does not
+	// have them, as options.ejectMissingMedia asks for. Set when the migration is started.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	Ejected []EjectedMedium `json:"ejected,omitempty"`
+}
+
+// EjectedMedium is a medium that a guest leaves behind.
+type EjectedMedium struct {
+	// name is the drive's name in the guest's definition.
+	// +required
+	Name DiskName `json:"name,omitempty"`
+	// path is where the medium is on the source.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	Path string `json:"path,omitempty"`
 }
 
 // SourceImage is an image on the source of a disk that is copied.

@@ -21,16 +21,22 @@ func (s *sourceSession) takesRisks() bool {
 	return o != nil && valueOr(o.AllowUnsafe, false)
 }
 
-// sharingFacts returns what a definition says of the files of the guest's disks.
+// sharingFacts returns what a definition says of the files of the guest's disks, but for media that
+// are left behind.
 func (s *sourceSession) sharingFacts(definition hypervisor.DomainXML, inactive bool) ([]migration.SharingFacts, error) {
-	disks, err := xmlrewrite.ReadDiskFiles([]byte(definition), s.lm.Spec.MigrateData, xmlrewrite.Options{Inactive: inactive, Storage: s.storageMappings()})
+	media, err := s.ejected(definition, inactive)
+	if err != nil {
+		return nil, err
+	}
+	options := xmlrewrite.Options{Inactive: inactive, Storage: s.storageMappings(), EmptyDrives: emptyDrives(media)}
+	disks, err := xmlrewrite.ReadDiskFiles([]byte(definition), s.lm.Spec.MigrateData, options)
 	if err != nil {
 		return nil, s.unreadable(err)
 	}
 	facts := make([]migration.SharingFacts, len(disks))
 	for i, d := range disks {
 		facts[i] = migration.SharingFacts{
-			Disk: d.Name, Type: d.Type, Writable: d.Writable, Optional: d.Optional, Cache: d.Cache, Complete: d.Complete,
+			Disk: d.Name, Type: d.Type, Removable: d.Removable, Writable: d.Writable, Optional: d.Optional, Cache: d.Cache, Complete: d.Complete,
 		}
 		for _, f := range d.Files {
 			facts[i].Files = append(facts[i].Files, migration.FilePlace{SourcePath: f.SourcePath, Path: f.Path})
@@ -126,7 +132,7 @@ func withoutMarker(facts *v1alpha1.GuestFacts, marker string) {
 // proveSharing notes which disks both hosts have been proven to share, and whether that makes
 // it safe to move the guest.
 func (s *sourceSession) proveSharing(ctx context.Context, live hypervisor.DomainXML) error {
-	if len(s.section.Guest.DiskFiles) == 0 {
+	if len(s.section.Guest.DiskFiles) == 0 || s.takesRisks() {
 		return nil
 	}
 	facts, err := s.sharingFacts(live, false)
@@ -163,7 +169,16 @@ func (s *targetSession) lookAtDiskFiles(ctx context.Context) ([]v1alpha1.TargetD
 		}
 	}
 	sights, failed := lookAtFiles(ctx, s.hv, paths)
+	lacks := map[string]bool{} // By directory.
 	for p, err := range failed {
+		dir := path.Dir(p)
+		if _, known := lacks[dir]; !known {
+			lacks[dir] = refusedByLibvirt(err) && s.lacksDirectory(ctx, dir)
+		}
+		if lacks[dir] {
+			sights[p] = hypervisor.ImageSight{}
+			continue
+		}
 		s.log.Info("It is not known whether a file of the guest is here", "file", p, "reason", messageOf(err))
 	}
 	files := make([]v1alpha1.TargetDiskFile, 0, len(guest.DiskFiles))
@@ -181,7 +196,21 @@ func (s *targetSession) lookAtDiskFiles(ctx context.Context) ([]v1alpha1.TargetD
 		}
 		files = append(files, file)
 	}
-	return files, refuseFor(v1alpha1.ReasonTargetCheckFailed, migration.MissingFiles(s.node.Name, guest, files))
+	return files, refuseFor(v1alpha1.ReasonTargetCheckFailed, migration.MissingFiles(s.lm, s.node.Name, guest, files))
+}
+
+// lacksDirectory reports whether a directory into which libvirt cannot look is certainly not there:
+// it is not among what is in the directory that it would be in. None is looked into that guests
+// may not use, and libvirt does not list what begins with a dot everywhere.
+func (s *targetSession) lacksDirectory(ctx context.Context, dir string) bool {
+	if !s.node.Receive.mayLook(dir) || path.Base(dir)[0] == '.' {
+		return false
+	}
+	sights, err := s.hv.LookAtImages(ctx, path.Dir(dir), []string{path.Base(dir)})
+	if err != nil {
+		return refusedByLibvirt(err) && s.lacksDirectory(ctx, path.Dir(dir))
+	}
+	return !sights[0].Exists
 }
 
 // markerBeside is where the marker of a file would be; empty if it has none.

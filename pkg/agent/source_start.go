@@ -369,8 +369,11 @@ func (s *sourceSession) noteGuest(domain *hypervisor.Domain) {
 	}
 }
 
-// planDisks decides which disks are copied, and notes which are shared.
+// planDisks decides which disks are copied, and notes which are shared and which media stay.
 func (s *sourceSession) planDisks(ctx context.Context, live, rewritten hypervisor.DomainXML) error {
+	if err := s.noteEjected(live); err != nil {
+		return err
+	}
 	if err := s.planCopy(ctx, live, rewritten); err != nil {
 		return err
 	}
@@ -407,6 +410,11 @@ func (s *sourceSession) rewrite(definitions []hypervisor.DomainXML) (rewritten [
 		if len(definitions) > 1 {
 			options.Other = string(definitions[1-i])
 		}
+		media, err := s.ejected(have, options.Inactive)
+		if err != nil {
+			return nil, nil, err
+		}
+		options.EmptyDrives = emptyDrives(media)
 		plan, err := xmlrewrite.NewPlan([]byte(have), s.lm.Spec.MigrateData, options)
 		var wrong xmlrewrite.Problems
 		switch {

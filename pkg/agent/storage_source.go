@@ -90,10 +90,14 @@ func (s *sourceSession) disksOf(ctx context.Context, definitions []hypervisor.Do
 		}
 		guest.Disks, blockers = migration.ChooseDisks(o, facts, names)
 	}
-	if !s.takesRisks() {
+	if !s.takesRisks() || migration.EjectsMedia(s.lm) {
 		if guest.DiskFiles, err = s.diskFiles(ctx, o, definitions, names); err != nil {
 			return nil, err
 		}
+	}
+	if s.takesRisks() {
+		// Only what is needed to eject media: nothing is compared.
+		guest.DiskFiles = migration.OnlyMedia(guest.DiskFiles)
 	}
 	return names.Paths(), refuseFor(v1alpha1.ReasonSourceCheckFailed, blockers)
 }
@@ -189,7 +193,7 @@ func (s *sourceSession) noteStorage(change func(*v1alpha1.SourceStorage)) {
 	}
 	change(storage)
 	s.section.Storage = nil
-	if len(storage.Markers)+len(storage.Images)+len(storage.Shared) > 0 {
+	if len(storage.Markers)+len(storage.Images)+len(storage.Shared)+len(storage.Ejected) > 0 {
 		s.section.Storage = storage
 	}
 }

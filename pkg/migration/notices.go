@@ -50,9 +50,11 @@ func (s *summarizer) note() {
 	case Finished(s.Object):
 	case DryRun(s.lm) && source != nil:
 		s.notice(v1alpha1.NoticeHostPartsKept, s.partsKept(source))
+		s.notice(v1alpha1.NoticeMediaEjected, s.mediaEjected(source))
 		s.notice(v1alpha1.NoticeKnownFaults, strings.Join(source.KnownFaults, ". "))
 	case Started(s.lm):
 		s.notice(v1alpha1.NoticeHostPartsKept, s.partsKept(source))
+		s.notice(v1alpha1.NoticeMediaEjected, s.mediaEjected(source))
 		s.notice(v1alpha1.NoticeKnownFaults, strings.Join(source.KnownFaults, ". "))
 		s.notice(v1alpha1.NoticeCompletionForced, s.completionForced(source))
 		s.notice(v1alpha1.NoticePausedForCompletion, s.pausedForCompletion(source))
@@ -89,6 +91,19 @@ func (s *summarizer) partsKept(source *v1alpha1.SourceStatus) string {
 	}
 	return fmt.Sprintf("Parts of the guest's definition that depend on its host were kept as they are. Check that they are right for %s; if "+
 		"not, map them in spec.migrateData next time: %s", s.lm.Status.TargetNode, strings.Join(source.Warnings, "; "))
+}
+
+// mediaEjected says which media the guest leaves behind.
+func (s *summarizer) mediaEjected(source *v1alpha1.SourceStatus) string {
+	if source.Storage == nil || len(source.Storage.Ejected) == 0 {
+		return ""
+	}
+	var media []string
+	for _, m := range source.Storage.Ejected {
+		media = append(media, fmt.Sprintf("%s (%s)", m.Path, m.Name))
+	}
+	return fmt.Sprintf("%s does not have these media of the guest, whose drives are empty there, as options.ejectMissingMedia asks for: %s",
+		s.lm.Status.TargetNode, strings.Join(media, ", "))
 }
 
 // completionForced says who or what has the migration completed by force, and how.

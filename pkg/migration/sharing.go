@@ -29,6 +29,8 @@ type FilePlace struct {
 type SharingFacts struct {
 	// Disk is its name, and Type the kind of its source on the target; empty without a medium.
 	Disk, Type string
+	// Removable is whether it is a medium in a drive.
+	Removable bool
 	// Writable is whether the guest writes to it, and Optional whether libvirt leaves it out
 	// where it is missing.
 	Writable, Optional bool
@@ -91,6 +93,7 @@ func (l *fileList) add(d SharingFacts, role v1alpha1.DiskFileRole, f FilePlace) 
 	}
 	l.known[f.Path] = true
 	file := v1alpha1.DiskFile{Disk: v1alpha1.DiskName(d.Disk), Role: role, Path: f.Path}
+	file.Removable = d.Removable && (role == v1alpha1.DiskFileImage || role == v1alpha1.DiskFileMedium)
 	if role == v1alpha1.DiskFileImage || role == v1alpha1.DiskFileBacking {
 		file.Marker = l.markers.For(f)
 	}
@@ -132,11 +135,12 @@ func DiskFilesOf(o *v1alpha1.StorageCopyOptions, live, defined []SharingFacts, m
 }
 
 // MissingFiles says which of the guest's files the target would have to have, and has not.
-func MissingFiles(node string, guest *v1alpha1.GuestFacts, seen []v1alpha1.TargetDiskFile) []v1alpha1.Blocker {
+// Media are no blockers where they are to be ejected then.
+func MissingFiles(lm *v1alpha1.LiveMigration, node string, guest *v1alpha1.GuestFacts, seen []v1alpha1.TargetDiskFile) []v1alpha1.Blocker {
 	var blockers []v1alpha1.Blocker
 	for _, f := range guest.DiskFiles {
 		at := slices.IndexFunc(seen, func(t v1alpha1.TargetDiskFile) bool { return t.Path == f.Path })
-		if at < 0 || seen[at].State != v1alpha1.TargetDiskFileMissing {
+		if at < 0 || seen[at].State != v1alpha1.TargetDiskFileMissing || f.Removable && EjectsMedia(lm) {
 			continue
 		}
 		if b := missingFile(node, guest, f); b != nil {
@@ -150,6 +154,12 @@ func MissingFiles(node string, guest *v1alpha1.GuestFacts, seen []v1alpha1.Targe
 // be so.
 func missingFile(node string, guest *v1alpha1.GuestFacts, f v1alpha1.DiskFile) *v1alpha1.Blocker {
 	copied := slices.IndexFunc(guest.Disks, func(d v1alpha1.GuestDisk) bool { return d.Name == f.Disk })
+	if f.Removable && copied < 0 {
+		return &v1alpha1.Blocker{Code: v1alpha1.BlockerMediumMissing, Message: fmt.Sprintf(
+			"%s does not have %s, the medium in the guest's drive %s. If the guest does not need it, create another LiveMigration with options.ejectMissingMedia, or eject it "+
+				"with `virsh change-media --eject`; otherwise ask an administrator to put it there, or say by migrateData.volumes or, for all guests, by spec.storageMappings of the "+
+				"Hypervisor %[1]s where that has it, and then create another LiveMigration", node, f.Path, f.Disk)}
+	}
 	code := v1alpha1.BlockerDiskMissing
 	var message string
 	switch f.Role {
@@ -167,8 +177,7 @@ func missingFile(node string, guest *v1alpha1.GuestFacts, f v1alpha1.DiskFile) *
 			"LiveMigration that copies all of the disk, by options.storageCopy.mode Full", node, f.Path, f.Disk)
 	case v1alpha1.DiskFileMedium:
 		code = v1alpha1.BlockerMediumMissing
-		message = fmt.Sprintf("%s does not have %s, which the guest reads as its disk %s. Ask an administrator to put it there or, if it is a medium that the guest does not need, to eject it "+
-			"with `virsh change-media --eject --live`, or say by migrateData.volumes or, for all guests, by spec.storageMappings of the Hypervisor %[1]s where that has it; and then create another LiveMigration", node, f.Path, f.Disk)
+		message = fmt.Sprintf("%s does not have %s, which the guest reads as its disk %s. Ask an administrator to put it there, or say by migrateData.volumes or, for all guests, by spec.storageMappings of the Hypervisor %[1]s where that has it; and then create another LiveMigration", node, f.Path, f.Disk)
 	case v1alpha1.DiskFileDefinition:
 		message = fmt.Sprintf("The guest's persistent definition has the disk %s at %s, which the running guest does not have, so that it is not copied; and %s does not see it, so that "+
 			"the guest could not be started there again. Ask an administrator to attach it to the guest or to take it out of the definition with `virsh detach-disk --config`, and then create another LiveMigration",
@@ -192,7 +201,9 @@ type Sharing struct {
 // to be shared; block devices it takes to be shared. With that flag, it looks at none of them:
 // so each has to be safe by what is known here, and a file to be proven to be the same.
 //
-// It is if three things are so: the target has seen the source's marker in the file's
+// A floppy disk that is ejected for the move is safe as well: there is but one guest to write to it.
+//
+// It is proven if three things are so: the target has seen the source's marker in the file's
 // directory; there is a file of that name; and that file's status has changed last when the
 // file's on the source has, or in between two looks there if the guest writes to it. The third
 // is for symbolic links and for files that are mounted over others: the same directory may
@@ -201,7 +212,7 @@ type Sharing struct {
 // looks are the times of the last change on the source, by path there, read now.
 func ProveSharing(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, disks []SharingFacts, looks map[string]time.Time) Sharing {
 	out := Sharing{Safe: true}
-	proven := false
+	proven := leavesFloppy(source, disks)
 	for _, d := range disks {
 		if !d.Writable || d.Type == "" || isCopied(source, d.Disk) {
 			continue
@@ -220,6 +231,14 @@ func ProveSharing(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, dis
 	}
 	out.Safe = out.Safe && proven
 	return out
+}
+
+// leavesFloppy reports whether the guest leaves a medium behind to which it can write: libvirt
+// looks at that as well.
+func leavesFloppy(source *v1alpha1.SourceStatus, disks []SharingFacts) bool {
+	return source.Storage != nil && slices.ContainsFunc(source.Storage.Ejected, func(m v1alpha1.EjectedMedium) bool {
+		return slices.ContainsFunc(disks, func(d SharingFacts) bool { return d.Writable && d.Disk == string(m.Name) })
+	})
 }
 
 func isCopied(source *v1alpha1.SourceStatus, disk string) bool {

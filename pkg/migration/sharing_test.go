@@ -1,6 +1,7 @@
 package migration
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -65,6 +66,9 @@ func TestWhatTheTargetHasToHave(t *testing.T) {
 	image := v1alpha1.DiskFile{Disk: "vda", Role: v1alpha1.DiskFileImage, Path: "/t/web"}
 	backing := v1alpha1.DiskFile{Disk: "vda", Role: v1alpha1.DiskFileBacking, Path: "/b/base"}
 	medium := v1alpha1.DiskFile{Disk: "hda", Role: v1alpha1.DiskFileMedium, Path: "/iso/a"}
+	iso := v1alpha1.DiskFile{Disk: "hda", Role: v1alpha1.DiskFileMedium, Path: "/iso/a", Removable: true}
+	floppy := v1alpha1.DiskFile{Disk: "fda", Role: v1alpha1.DiskFileImage, Path: "/iso/f", Removable: true}
+	eject := &v1alpha1.LiveMigration{Spec: v1alpha1.LiveMigrationSpec{Options: &v1alpha1.MigrationOptions{EjectMissingMedia: new(true)}}}
 	defined := v1alpha1.DiskFile{Disk: "vdb", Role: v1alpha1.DiskFileDefinition, Path: "/t/other"}
 	full := []v1alpha1.GuestDisk{{Name: "vda", Path: "/t/web"}}
 	incremental := []v1alpha1.GuestDisk{{Name: "vda", Path: "/t/web", Backing: &v1alpha1.DiskBacking{Path: "/b/base", Format: "raw"}}}
@@ -74,20 +78,27 @@ func TestWhatTheTargetHasToHave(t *testing.T) {
 		disks []v1alpha1.GuestDisk
 		state v1alpha1.TargetDiskFileState
 		want  []v1alpha1.BlockerCode
+		lm    *v1alpha1.LiveMigration
 	}{
-		"an image":                         {image, nil, missing, []v1alpha1.BlockerCode{v1alpha1.BlockerDiskMissing}},
-		"an image that is there":           {image, nil, present, nil},
-		"one of which nothing is known":    {image, nil, v1alpha1.TargetDiskFileUnknown, nil},
-		"one that is copied":               {image, full, missing, nil},
-		"what one is based on":             {backing, nil, missing, []v1alpha1.BlockerCode{v1alpha1.BlockerDiskMissing}},
-		"the same, if all is copied":       {backing, full, missing, nil},
-		"the same, if the top is copied":   {backing, incremental, missing, []v1alpha1.BlockerCode{v1alpha1.BlockerDiskMissing}},
-		"a medium":                         {medium, full, missing, []v1alpha1.BlockerCode{v1alpha1.BlockerMediumMissing}},
-		"one that only the definition has": {defined, full, missing, []v1alpha1.BlockerCode{v1alpha1.BlockerDiskMissing}},
+		"a medium in a drive":              {file: iso, state: missing, want: []v1alpha1.BlockerCode{v1alpha1.BlockerMediumMissing}},
+		"a floppy disk":                    {file: floppy, state: missing, want: []v1alpha1.BlockerCode{v1alpha1.BlockerMediumMissing}},
+		"one that is to be ejected":        {file: iso, state: missing, lm: eject},
+		"a floppy disk that is":            {file: floppy, state: missing, lm: eject},
+		"a floppy disk that is copied":     {file: floppy, disks: []v1alpha1.GuestDisk{{Name: "fda", Path: "/iso/f"}}, state: missing},
+		"a disk, where media are ejected":  {file: medium, state: missing, lm: eject, want: []v1alpha1.BlockerCode{v1alpha1.BlockerMediumMissing}},
+		"an image":                         {image, nil, missing, []v1alpha1.BlockerCode{v1alpha1.BlockerDiskMissing}, nil},
+		"an image that is there":           {image, nil, present, nil, nil},
+		"one of which nothing is known":    {image, nil, v1alpha1.TargetDiskFileUnknown, nil, nil},
+		"one that is copied":               {image, full, missing, nil, nil},
+		"what one is based on":             {backing, nil, missing, []v1alpha1.BlockerCode{v1alpha1.BlockerDiskMissing}, nil},
+		"the same, if all is copied":       {backing, full, missing, nil, nil},
+		"the same, if the top is copied":   {backing, incremental, missing, []v1alpha1.BlockerCode{v1alpha1.BlockerDiskMissing}, nil},
+		"a medium":                         {medium, full, missing, []v1alpha1.BlockerCode{v1alpha1.BlockerMediumMissing}, nil},
+		"one that only the definition has": {defined, full, missing, []v1alpha1.BlockerCode{v1alpha1.BlockerDiskMissing}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			guest := &v1alpha1.GuestFacts{Disks: c.disks, DiskFiles: []v1alpha1.DiskFile{c.file}}
-			blockers := MissingFiles("node-b", guest, []v1alpha1.TargetDiskFile{{Path: c.file.Path, State: c.state}})
+			blockers := MissingFiles(cmp.Or(c.lm, &v1alpha1.LiveMigration{}), "node-b", guest, []v1alpha1.TargetDiskFile{{Path: c.file.Path, State: c.state}})
 			if !slices.Equal(codesOf(blockers), c.want) {
 				t.Errorf("got %+v, want %v", blockers, c.want)
 			}
@@ -96,7 +107,7 @@ func TestWhatTheTargetHasToHave(t *testing.T) {
 			}
 		})
 	}
-	if blockers := MissingFiles("node-b", &v1alpha1.GuestFacts{DiskFiles: []v1alpha1.DiskFile{image}}, nil); blockers != nil {
+	if blockers := MissingFiles(&v1alpha1.LiveMigration{}, "node-b", &v1alpha1.GuestFacts{DiskFiles: []v1alpha1.DiskFile{image}}, nil); blockers != nil {
 		t.Errorf("an agent that does not tell is taken to have said %+v", blockers)
 	}
 }

@@ -18,6 +18,8 @@ type DiskFiles struct {
 	Name, Type string
 	// Writable is whether the guest may write to it.
 	Writable bool
+	// Removable is whether it is a drive whose medium can be changed.
+	Removable bool
 	// Optional is whether libvirt leaves its medium out where the target does not have it.
 	Optional bool
 	// Cache is its cache mode; empty is the hypervisor's default.
@@ -61,7 +63,7 @@ func diskPairs[Text ~string | ~[]byte](domainXML Text, data *v1alpha1.MigrateDat
 func readDiskFiles(disk, target *xmltree.Node, data *v1alpha1.MigrateData) DiskFiles {
 	source := target.Child("source")
 	d := DiskFiles{
-		Name: disk.Child("target").Value("dev"), Type: target.Value("type"), Writable: writesTo(disk),
+		Name: disk.Child("target").Value("dev"), Type: target.Value("type"), Writable: writesTo(disk), Removable: isDrive(disk),
 		Cache:    target.Child("driver").Value("cache"),
 		Optional: isOneOf(source.Value("startupPolicy"), "optional", "requisite"),
 	}

@@ -50,9 +50,9 @@ func TestReadDiskFiles(t *testing.T) {
 			d.Complete, d.Files = false, nil
 		})},
 		"a medium": {`<disk type='file' device='cdrom'><driver name='qemu' type='raw'/><source file='/images/web' startupPolicy='optional'/>`, nil, with(func(d *DiskFiles) {
-			d.Writable, d.Optional = false, true
+			d.Removable, d.Writable, d.Optional = true, false, true
 		})},
-		"an empty drive": {`<disk type='file' device='cdrom'><driver name='qemu' type='raw'/>`, nil, DiskFiles{Name: "vda"}},
+		"an empty drive": {`<disk type='file' device='cdrom'><driver name='qemu' type='raw'/>`, nil, DiskFiles{Name: "vda", Removable: true}},
 		"a device": {`<disk type='block' device='disk'><driver name='qemu' type='raw' cache='writeback'/><source dev='/dev/vg/web'/>`, nil, DiskFiles{
 			Name: "vda", Type: "block", Writable: true, Cache: "writeback",
 		}},

@@ -31,6 +31,8 @@ type Options struct {
 	// user's migrate data has no volumes, and what it does not map stays where it is.
 	// Repeating the rewrite maps again what it has led to.
 	Storage []v1alpha1.StorageMapping
+	// EmptyDrives are the names of drives that are to have no medium on the target, such as sda.
+	EmptyDrives []string
 	// DroppedPerfEvents are perf events that the target cannot count. They are switched off
 	// where the user's migrate data has no perfEvents.
 	DroppedPerfEvents []v1alpha1.PerfEvent

@@ -153,6 +153,9 @@ func (p *planner) matchVolume(entry int, field *place, in *diskIndexes, key stri
 func planVolumes(p *planner) {
 	matches := p.volumes()
 	for d, disk := range p.devices("disk") {
+		if p.ejectMedium(disk) {
+			continue
+		}
 		i := matches[d]
 		if i < 0 {
 			p.claimDisk(disk, p.mapStorage(disk), placeOf(volumesField))

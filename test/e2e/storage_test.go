@@ -5,6 +5,7 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -180,4 +181,56 @@ func TestAMissingMediumIsToldBeforehand(t *testing.T) {
 	}
 	env.awaitPhase(t, env.migrate(t, spec), v1alpha1.PhaseSucceeded)
 	env.requireOn(t, g, env.b)
+}
+
+// TestMissingMediaAreEjectedOnRequest: a CD-ROM in a directory that the target does not have, and a
+// floppy disk. Both drives go along, and are empty there.
+func TestMissingMediaAreEjectedOnRequest(t *testing.T) {
+	const iso, floppy = lab.PrivateDir + "/of-a-only/install.iso", lab.PrivateDir + "/floppy.img"
+	if err := os.MkdirAll(env.a.Path(filepath.Dir(iso)), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(env.a.Path(filepath.Dir(iso))) })
+	for path, size := range map[string]int{iso: 1 << 20, floppy: 1440 << 10} {
+		if err := os.WriteFile(env.a.Path(path), make([]byte, size), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = os.Remove(env.a.Path(path)) })
+	}
+	const raw = "'><driver name='qemu' type='raw'/><source file='"
+	g := env.startGuest(t, env.a, lab.GuestConfig{Persistent: true, ExtraDevices: "<disk type='file' device='cdrom" + raw + iso + "'/><target dev='hda' bus='ide'/><readonly/></disk>" +
+		"<disk type='file' device='floppy" + raw + floppy + "'/><target dev='fda' bus='fdc'/></disk>"})
+	spec := v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: env.b.Name()}
+	lm := env.awaitReason(t, env.migrate(t, spec), v1alpha1.ReasonTargetCheckFailed)
+	p := lm.Status.Target.Problem
+	if p == nil || len(p.Blockers) != 2 {
+		t.Fatalf("without the option, the target says %+v", p)
+	}
+	for _, b := range p.Blockers {
+		if b.Code != v1alpha1.BlockerMediumMissing || !strings.Contains(b.Message, "options.ejectMissingMedia") {
+			t.Errorf("without the option, the target says %+v", b)
+		}
+	}
+	spec.Options = &v1alpha1.MigrationOptions{EjectMissingMedia: new(true)}
+	lm = env.awaitPhase(t, env.migrate(t, spec), v1alpha1.PhaseSucceeded)
+	env.requireOn(t, g, env.b)
+	if _, err := g.Ticks().Wait(t.Context(), env.b.Name(), 3); err != nil {
+		t.Fatal(err)
+	}
+	ejected := map[v1alpha1.DiskName]string{}
+	for _, m := range lm.Status.Source.Storage.Ejected {
+		ejected[m.Name] = m.Path
+	}
+	told := slices.ContainsFunc(lm.Status.Notices, func(n v1alpha1.Notice) bool {
+		return n.Reason == v1alpha1.NoticeMediaEjected && strings.Contains(n.Message, iso) && strings.Contains(n.Message, floppy)
+	})
+	if len(ejected) != 2 || ejected["hda"] != iso || ejected["fda"] != floppy || !told {
+		t.Errorf("the status says %v and %+v", ejected, lm.Status.Notices)
+	}
+	for _, form := range [][]string{{"dumpxml"}, {"dumpxml", "--inactive"}} {
+		text, err := env.b.Virsh(t.Context(), append(form, g.Name())...)
+		if err != nil || strings.Contains(text, iso) || strings.Contains(text, floppy) || !strings.Contains(text, "dev='hda'") || !strings.Contains(text, "dev='fda'") {
+			t.Errorf("%v: the drives are not there and empty, %v", form, err)
+		}
+	}
 }

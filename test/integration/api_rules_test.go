@@ -381,6 +381,11 @@ func changeRules() map[string]changeRule {
 			before:  "{domain: web, targetNode: b, options: {detachHostInterfaces: true}}",
 			changes: []string{"{domain: web, targetNode: b, options: {detachHostInterfaces: false}}", "{domain: web, targetNode: b, options: {}}", bare},
 		},
+		"options.ejectMissingMedia": {
+			message: "options.ejectMissingMedia cannot be changed; create another LiveMigration",
+			before:  "{domain: web, targetNode: b, options: {ejectMissingMedia: true}}",
+			changes: []string{"{domain: web, targetNode: b, options: {ejectMissingMedia: false}}", "{domain: web, targetNode: b, options: {}}", bare},
+		},
 		"options.allowUnsafe (given later)": {
 			message: "options.allowUnsafe cannot be changed; create another LiveMigration",
 			before:  bare, changes: []string{"{domain: web, targetNode: b, options: {allowUnsafe: true}}"},

@@ -42,6 +42,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.DiskFileApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("DomainObservation"):
 		return &apiv1alpha1.DomainObservationApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EjectedMedium"):
+		return &apiv1alpha1.EjectedMediumApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("EthernetInterfaceSource"):
 		return &apiv1alpha1.EthernetInterfaceSourceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("FilterParameter"):

@@ -199,6 +199,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: path
       type:
         scalar: string
+    - name: removable
+      type:
+        scalar: boolean
     - name: role
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.DiskFileRole
@@ -222,6 +225,15 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
     - name: state
+      type:
+        scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.EjectedMedium
+  map:
+    fields:
+    - name: name
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.DiskName
+    - name: path
       type:
         scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.Encryption
@@ -1506,6 +1518,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: detachHostInterfaces
       type:
         scalar: boolean
+    - name: ejectMissingMedia
+      type:
+        scalar: boolean
     - name: guestAgent
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestAgentOptions
@@ -2104,6 +2119,14 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.virtferry.virtferry.api.v1alpha1.SourceStorage
   map:
     fields:
+    - name: ejected
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.EjectedMedium
+          elementRelationship: associative
+          keys:
+          - name
     - name: images
       type:
         list:

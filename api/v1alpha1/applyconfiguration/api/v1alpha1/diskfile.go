@@ -19,6 +19,8 @@ type DiskFileApplyConfiguration struct {
 	Role *apiv1alpha1.DiskFileRole `json:"role,omitempty"`
 	// path is where it is to be on the target.
 	Path *string `json:"path,omitempty"`
+	// removable is whether it is a medium in a CD-ROM or floppy drive.
+	Removable *bool `json:"removable,omitempty"`
 	// marker is the name of a file that the source has made beside it. If the target finds it
 	// beside path, both hosts see the same directory. Absent if there is none.
 	Marker *string `json:"marker,omitempty"`
@@ -54,6 +56,14 @@ func (b *DiskFileApplyConfiguration) WithRole(value apiv1alpha1.DiskFileRole) *D
 // If called multiple times, the Path field is set to the value of the last call.
 func (b *DiskFileApplyConfiguration) WithPath(value string) *DiskFileApplyConfiguration {
 	b.Path = &value
+	return b
+}
+
+// WithRemovable sets the Removable field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Removable field is set to the value of the last call.
+func (b *DiskFileApplyConfiguration) WithRemovable(value bool) *DiskFileApplyConfiguration {
+	b.Removable = &value
 	return b
 }
 

@@ -77,6 +77,11 @@ type MigrationOptionsApplyConfiguration struct {
 	// has, as migrateData maps them, and on the source its own. The guest is without them
 	// meanwhile. Cannot be changed.
 	DetachHostInterfaces *bool `json:"detachHostInterfaces,omitempty"`
+	// ejectMissingMedia has media of the guest's CD-ROM and floppy drives ejected for its move
+	// whose files the target does not have. Without it, the guest is refused. The drives are
+	// empty on the target; on the source, they keep their media if the guest stays there.
+	// Cannot be changed.
+	EjectMissingMedia *bool `json:"ejectMissingMedia,omitempty"`
 }
 
 // MigrationOptionsApplyConfiguration constructs a declarative configuration of the MigrationOptions type for use with
@@ -220,5 +225,13 @@ func (b *MigrationOptionsApplyConfiguration) WithGuestAgent(value *GuestAgentOpt
 // If called multiple times, the DetachHostInterfaces field is set to the value of the last call.
 func (b *MigrationOptionsApplyConfiguration) WithDetachHostInterfaces(value bool) *MigrationOptionsApplyConfiguration {
 	b.DetachHostInterfaces = &value
+	return b
+}
+
+// WithEjectMissingMedia sets the EjectMissingMedia field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the EjectMissingMedia field is set to the value of the last call.
+func (b *MigrationOptionsApplyConfiguration) WithEjectMissingMedia(value bool) *MigrationOptionsApplyConfiguration {
+	b.EjectMissingMedia = &value
 	return b
 }

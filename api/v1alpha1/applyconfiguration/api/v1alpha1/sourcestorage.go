@@ -20,6 +20,9 @@ type SourceStorageApplyConfiguration struct {
 	// else makes it unsafe to move them. libvirt, which cannot know that, is then told to move
 	// the guest all the same, as by options.allowUnsafe.
 	ProvenSafe *bool `json:"provenSafe,omitempty"`
+	// ejected are the media that are not in the guest's drives on the target, which does not
+	// have them, as options.ejectMissingMedia asks for. Set when the migration is started.
+	Ejected []EjectedMediumApplyConfiguration `json:"ejected,omitempty"`
 }
 
 // SourceStorageApplyConfiguration constructs a declarative configuration of the SourceStorage type for use with
@@ -69,5 +72,18 @@ func (b *SourceStorageApplyConfiguration) WithShared(values ...*SharedDiskApplyC
 // If called multiple times, the ProvenSafe field is set to the value of the last call.
 func (b *SourceStorageApplyConfiguration) WithProvenSafe(value bool) *SourceStorageApplyConfiguration {
 	b.ProvenSafe = &value
+	return b
+}
+
+// WithEjected adds the given value to the Ejected field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Ejected field.
+func (b *SourceStorageApplyConfiguration) WithEjected(values ...*EjectedMediumApplyConfiguration) *SourceStorageApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithEjected")
+		}
+		b.Ejected = append(b.Ejected, *values[i])
+	}
 	return b
 }
