@@ -99,7 +99,7 @@ func (p *planner) reportClaims(c, other claim) {
 func (p *planner) claimDisk(disk *xmltree.Node, source *v1alpha1.VolumeSource, field *place) {
 	c := claim{
 		field: field, at: disk, part: partOf(disk),
-		shared: disk.Child("readonly") != nil || disk.Child("shareable") != nil || disk.Value("device") == "cdrom",
+		shared: mayShare(disk),
 	}
 	if source == nil {
 		c.field = nil
@@ -113,6 +113,11 @@ func (p *planner) claimDisk(disk *xmltree.Node, source *v1alpha1.VolumeSource, f
 			p.claims(pciKey(a.String()), c)
 		}
 	}
+}
+
+// mayShare reports whether a disk may have its data in common with others of the guest.
+func mayShare(disk *xmltree.Node) bool {
+	return disk.Child("readonly") != nil || disk.Child("shareable") != nil || disk.Value("device") == "cdrom"
 }
 
 // claimInterface notes what an interface is given, or keeps, that no other device can have.
@@ -166,6 +171,9 @@ func directKey(dev string) string { return "direct " + dev }
 
 func pciKey(address string) string { return "pci " + address }
 
+// volumeKey stands for a volume of a storage pool.
+func volumeKey(pool, volume string) string { return "pool " + pool + "\x00" + volume }
+
 func pathKey(name string) string { return "path " + path.Clean(name) }
 
 // sourceKey returns what the data of a disk are in, as the migrate data say; empty if it
@@ -181,7 +189,7 @@ func sourceKey(s *v1alpha1.VolumeSource) string {
 	case s.VhostVDPA != nil:
 		return pathKey(s.VhostVDPA.Path)
 	case s.StoragePool != nil:
-		return "pool " + s.StoragePool.Pool + "\x00" + s.StoragePool.Volume
+		return volumeKey(s.StoragePool.Pool, s.StoragePool.Volume)
 	case s.NVMe != nil:
 		if a, ok := parsePCI(string(s.NVMe.PCIAddress)); ok {
 			return "nvme " + a.String() + " " + itoa(s.NVMe.Namespace)
@@ -202,7 +210,7 @@ func diskKey(kind string, source *xmltree.Node) string {
 			}
 		}
 	case "volume":
-		return "pool " + source.Value("pool") + "\x00" + source.Value("volume")
+		return volumeKey(source.Value("pool"), source.Value("volume"))
 	case "network":
 		return networkKey(source.Value("protocol"), source.Value("name"), source.Child("snapshot").Value("name"), source.Child("config").Value("file"), hostsOf(source))
 	}

@@ -11,6 +11,22 @@ import (
 type storageMap struct {
 	mappings []v1alpha1.StorageMapping
 	used     []bool
+	found    map[string]storageUse // What is found on the target, by where.
+}
+
+// storageUse is something that a disk has on the source, and on the target as well.
+type storageUse struct {
+	from  string
+	moved bool // The target has it elsewhere.
+	image bool // It is all that the disk is, and not what an image is based on.
+	// shared is whether others may have the same image.
+	shared bool
+}
+
+// excludes reports whether two things would become one by the mappings. Of two images, claimDisk
+// sees that, unless both may be shared: of those, it minds none, since they were one before.
+func (u storageUse) excludes(other storageUse) bool {
+	return u.from != other.from && (u.moved || other.moved) && (!u.image || !other.image || u.shared && other.shared)
 }
 
 // to returns where a pool or a file is on the target, by the entry for its name, or for the
@@ -36,7 +52,7 @@ func (m *storageMap) to(kind v1alpha1.StorageKind, name string) (to string, move
 }
 
 func newStorageMap(mappings []v1alpha1.StorageMapping) *storageMap {
-	return &storageMap{mappings: mappings, used: make([]bool, len(mappings))}
+	return &storageMap{mappings: mappings, used: make([]bool, len(mappings)), found: map[string]storageUse{}}
 }
 
 // mapStorage points a disk of which the user says nothing to where its data are on the target,
@@ -57,31 +73,63 @@ func (p *planner) mapStorage(disk *xmltree.Node) *v1alpha1.VolumeSource {
 	}
 	switch disk.Value("type") {
 	case "file":
-		if to, moved := p.storage.to(v1alpha1.StorageKindDirectory, source.Value("file")); moved {
-			p.checkText(placeOf(volumesField), to)
+		if to, moved := p.mapImage(disk, v1alpha1.StorageKindDirectory, source.Value("file"), pathKey); moved {
 			source.SetAttr("file", to)
 			return &v1alpha1.VolumeSource{File: &v1alpha1.PathSource{Path: to}}
 		}
 	case "volume":
-		if to, moved := p.storage.to(v1alpha1.StorageKindPool, source.Value("pool")); moved {
-			p.checkText(placeOf(volumesField), to)
+		volume := source.Value("volume")
+		if to, moved := p.mapImage(disk, v1alpha1.StorageKindPool, source.Value("pool"), func(pool string) string { return volumeKey(pool, volume) }); moved {
 			source.SetAttr("pool", to)
-			return &v1alpha1.VolumeSource{StoragePool: &v1alpha1.StoragePoolSource{Pool: to, Volume: source.Value("volume")}}
+			return &v1alpha1.VolumeSource{StoragePool: &v1alpha1.StoragePoolSource{Pool: to, Volume: volume}}
 		}
 	}
 	return nil
+}
+
+// mapImage returns where the directory or pool with an image is on the target; key is what an
+// image has for itself there.
+func (p *planner) mapImage(disk *xmltree.Node, kind v1alpha1.StorageKind, from string, key func(string) string) (to string, moved bool) {
+	if from == "" {
+		return "", false
+	}
+	if to, moved = p.storage.to(kind, from); moved {
+		p.checkText(placeOf(volumesField), to)
+	}
+	p.findStorage(disk, key(to), storageUse{from: key(from), moved: moved, image: true, shared: mayShare(disk)})
+	return to, moved
 }
 
 // mapBase does so for one of the files on which an image is based, or in which it keeps its
 // data.
 func (p *planner) mapBase(at *xmltree.Node) {
 	source := at.Child("source")
-	if at.Value("type") != "file" || source == nil || p.hasPathMapping(source.Value("file")) {
+	if at.Value("type") != "file" || source == nil {
 		return
 	}
-	if to, moved := p.storage.to(v1alpha1.StorageKindDirectory, source.Value("file")); moved {
+	from := source.Value("file")
+	if p.hasPathMapping(from) {
+		p.findStorage(at, pathKey(MapPath(p.data, from)), storageUse{from: pathKey(from)})
+		return
+	}
+	to, moved := p.storage.to(v1alpha1.StorageKindDirectory, from)
+	p.findStorage(at, pathKey(to), storageUse{from: pathKey(from), moved: moved})
+	if moved {
 		p.checkText(placeOf(volumesField), to)
 		source.SetAttr("file", to)
+	}
+}
+
+// findStorage notes what is found somewhere on the target, and reports it if that is where
+// something else is found that the source has.
+func (p *planner) findStorage(at *xmltree.Node, key string, use storageUse) {
+	other, known := p.storage.found[key]
+	switch {
+	case !known:
+		p.storage.found[key] = use
+	case use.excludes(other):
+		p.report(ProblemConflict, placeOf(volumesField), at,
+			"spec.storageMappings of the target's Hypervisor finds this where it finds another thing that the guest has on the source; say in volumes where each of the guest's disks is on the target, or ask an administrator to correct the mappings")
 	}
 }
 

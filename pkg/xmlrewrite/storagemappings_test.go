@@ -150,3 +150,55 @@ func TestTwoDisksAreNotFoundInOnePlace(t *testing.T) {
 		t.Error("what is no definition is read")
 	}
 }
+
+// TestTwoThingsAreNotFoundInOnePlace: not what two images are based on, nor two media, of which
+// either may be read by several, but not instead of the other.
+func TestTwoThingsAreNotFoundInOnePlace(t *testing.T) {
+	t.Parallel()
+	plain := func(path, dev string) string {
+		return "<disk type='file' device='disk'><source file='" + path + "'/><target dev='" + dev + "' bus='virtio'/></disk>"
+	}
+	based := func(path, base, dev string) string {
+		return "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='" + path + "'/><backingStore type='file'><format type='raw'/><source file='" + base + "'/><backingStore/></backingStore><target dev='" + dev + "' bus='virtio'/></disk>"
+	}
+	medium := func(path, dev string) string {
+		return "<disk type='file' device='cdrom'><source file='" + path + "'/><target dev='" + dev + "' bus='sata'/><readonly/></disk>"
+	}
+	volume := func(pool, dev string) string {
+		return "<disk type='volume' device='cdrom'><source pool='" + pool + "' volume='a'/><target dev='" + dev + "' bus='sata'/><readonly/></disk>"
+	}
+	store := func(path, data, dev string) string {
+		return "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='" + path + "'><dataStore type='file'><format type='raw'/><source file='" + data + "'/></dataStore></source><target dev='" + dev + "' bus='virtio'/></disk>"
+	}
+	mappings := append(storageMappings(), v1alpha1.StorageMapping{Kind: v1alpha1.StorageKindPool, From: "old", To: "fast & new"})
+	paths := &v1alpha1.MigrateData{PathMappings: []v1alpha1.PathMapping{{From: "/data/base", To: "/srv/guests/base"}}}
+	for name, c := range map[string]struct {
+		disks string
+		data  *v1alpha1.MigrateData
+		fails bool
+	}{
+		"what two are based on":                   {based("/data/a", "/images/base", "vda") + based("/data/b", "/other/base", "vdb"), nil, true},
+		"what two are based on, one of it kept":   {based("/data/a", "/images/base", "vda") + based("/data/b", "/x/../srv/guests/base", "vdb"), nil, true},
+		"what one is based on, and another":       {plain("/images/a", "vda") + based("/data/b", "/other/a", "vdb"), nil, true},
+		"an image and what it is based on":        {based("/images/a", "/other/a", "vda"), nil, true},
+		"what one keeps its data in, and another": {plain("/images/a", "vda") + store("/data/b", "/other/a", "vdb"), nil, true},
+		"two media":                                {medium("/images/a", "sda") + medium("/other/a", "sdb"), nil, true},
+		"two media of pools":                       {volume("default", "sda") + volume("old", "sdb"), nil, true},
+		"what its user puts onto another":          {based("/data/a", "/images/base", "vda") + based("/data/b", "/data/base", "vdb"), paths, true},
+		"what several are based on":                {based("/images/a", "/images/base", "vda") + based("/images/b", "//images/base", "vdb"), nil, false},
+		"one medium in two drives":                 {medium("/images/a", "sda") + medium("/images/a", "sdb"), nil, false},
+		"two empty drives":                         {medium("", "sda") + medium("", "sdb"), nil, false},
+		"two pools":                                {volume("default", "sda") + volume("other", "sdb"), nil, false},
+		"what is in two places, and stays in both": {based("/data/a", "/data/base", "vda") + medium("/data/base", "sda"), nil, false},
+		"what its user has a word for":             {based("/data/a", "/images/base", "vda") + based("/data/b", "/other/base", "vdb"), &v1alpha1.MigrateData{Volumes: []v1alpha1.VolumeMigrateData{}}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := NewPlan("<domain type='kvm'><name>g</name><devices>"+c.disks+"</devices></domain>", c.data, Options{Storage: mappings})
+			var problems Problems
+			if errors.As(err, &problems) != c.fails || c.fails && (len(problems) != 1 || problems[0].Kind != ProblemConflict) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
