@@ -41,7 +41,7 @@ func (s *sourceSession) steer(ctx context.Context) {
 		Sample:        monitorSample(s.now),
 		ForceComplete: migration.ForceCompleteDue(s.lm, s.section),
 	}
-	config := monitorConfig(s.lm.Spec.Options, s.now)
+	config := monitorConfig(s.lm.Spec.Options, s.section.Transfer, s.now)
 	config.AllowPostCopy = s.mayPostCopy()
 	state, actions := monitor.Decide(config, s.steering.state, input)
 	s.steering.state = state

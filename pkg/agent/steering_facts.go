@@ -18,9 +18,13 @@ import (
 const defaultCompletionTimeoutPerGiB = 800 * time.Second
 
 // monitorConfig returns what the user wants of a job, but for post-copy, which depends
-// on how it was started.
-func monitorConfig(o *v1alpha1.MigrationOptions, seen sighting) monitor.Config {
+// on how it was started. So does what the hypervisor was told of the switch-over, which the plan
+// says: an older agent may have started it without.
+func monitorConfig(o *v1alpha1.MigrationOptions, plan *v1alpha1.TransferPlan, seen sighting) monitor.Config {
 	c := monitor.Config{CompletionTimeoutPerGiB: defaultCompletionTimeoutPerGiB, Size: sizeOf(seen)}
+	if plan != nil {
+		c.SwitchoverBytesPerSecond = plan.SwitchoverBandwidthMiBps << 20
+	}
 	if o == nil {
 		return c
 	}
@@ -37,9 +41,6 @@ func monitorConfig(o *v1alpha1.MigrationOptions, seen sighting) monitor.Config {
 	c.OnTimeout = monitor.TimeoutAction(o.OnTimeout)
 	c.AllowPause = valueOr(o.AllowPause, false)
 	c.AutoConverge = o.AutoConverge != nil
-	if t := o.Transfer; t != nil {
-		c.SwitchoverBytesPerSecond = valueOr(t.SwitchoverBandwidthMiBps, 0) << 20
-	}
 	return c
 }
 

@@ -28,8 +28,7 @@ func TestWhatTheUserWants(t *testing.T) {
 		"progress":       {&v1alpha1.MigrationOptions{ProgressTimeoutSeconds: new(int64(5))}, func(c *monitor.Config) { c.ProgressTimeout = 5 * time.Second }},
 		"to be paused":   {&v1alpha1.MigrationOptions{AllowPause: new(true)}, func(c *monitor.Config) { c.AllowPause = true }},
 		"to be slowed":   {&v1alpha1.MigrationOptions{AutoConverge: &v1alpha1.AutoConvergeOptions{}}, func(c *monitor.Config) { c.AutoConverge = true }},
-		"in a hurry":     {&v1alpha1.MigrationOptions{Transfer: &v1alpha1.TransferOptions{SwitchoverBandwidthMiBps: new(int64(3))}}, func(c *monitor.Config) { c.SwitchoverBytesPerSecond = 3 << 20 }},
-		"how it is sent": {&v1alpha1.MigrationOptions{Transfer: &v1alpha1.TransferOptions{}}, func(*monitor.Config) {}},
+		"how it is sent": {&v1alpha1.MigrationOptions{Transfer: &v1alpha1.TransferOptions{SwitchoverBandwidthMiBps: new(int64(3))}}, func(*monitor.Config) {}},
 		"to be forced":   {&v1alpha1.MigrationOptions{OnTimeout: v1alpha1.TimeoutForceComplete}, func(c *monitor.Config) { c.OnTimeout = monitor.TimeoutAction(v1alpha1.TimeoutForceComplete) }},
 		"step for step": {&v1alpha1.MigrationOptions{Convergence: &v1alpha1.ConvergenceOptions{Strategy: v1alpha1.StrategyStepped, Steps: new(int32(3)), StepDelaySecondsPerGiB: new(int32(4))}}, func(c *monitor.Config) {
 			c.Strategy, c.Steps, c.StepDelayPerGiB = monitor.StrategyStepped, 3, 4*time.Second
@@ -37,8 +36,20 @@ func TestWhatTheUserWants(t *testing.T) {
 	} {
 		want := plain
 		c.want(&want)
-		if got := monitorConfig(c.options, sighting{}); !reflect.DeepEqual(got, want) {
+		if got := monitorConfig(c.options, nil, sighting{}); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %+v, want %+v", name, got, want)
+		}
+	}
+}
+
+// TestWhatTheHypervisorWasTold counts, and not what the user wants: whoever has started the job
+// may not have known of that.
+func TestWhatTheHypervisorWasTold(t *testing.T) {
+	t.Parallel()
+	wanted := &v1alpha1.MigrationOptions{Transfer: &v1alpha1.TransferOptions{SwitchoverBandwidthMiBps: new(int64(3))}}
+	for _, told := range []int64{0, 3, 8796093022207} {
+		if got := monitorConfig(wanted, &v1alpha1.TransferPlan{SwitchoverBandwidthMiBps: told}, sighting{}).SwitchoverBytesPerSecond; got != told<<20 {
+			t.Errorf("told %d MiB/s, and reckoning with %d", told, got)
 		}
 	}
 }
