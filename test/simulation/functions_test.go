@@ -125,7 +125,8 @@ func wantsClock(lm *v1alpha1.LiveMigration) bool {
 	return o != nil && o.GuestAgent != nil && migration.Started(lm) && !migration.DryRun(lm) && lm.Status.Phase == v1alpha1.PhaseSucceeded
 }
 
-// checkClock judges at the end of a migration: what is said to be set was set.
+// checkClock judges at the end of a migration: what is said to be set was set. The guest may have
+// come before its migration started, brought by somebody else.
 func (o *observer) checkClock(lm *v1alpha1.LiveMigration) {
 	target := migration.CurrentTarget(lm)
 	if !wantsClock(lm) || target.GuestClock == nil || target.GuestClock.State != v1alpha1.GuestClockSet {
@@ -134,7 +135,7 @@ func (o *observer) checkClock(lm *v1alpha1.LiveMigration) {
 	if !o.w.fleet.Copies(lm.Status.DomainUUID)[lm.Status.TargetNode].Active() {
 		return
 	}
-	if _, at := o.w.hostNamed(lm.Status.TargetNode).libvirt.GuestClock(lm.Status.DomainUUID); at.Before(o.times[lm.UID].started) {
+	if _, at := o.w.hostNamed(lm.Status.TargetNode).libvirt.GuestClock(lm.Status.DomainUUID); at.Before(o.times[lm.UID].created) {
 		o.breaks(hasItsDevices, "%s says that the guest's clock was set, and it was not", lm.Name)
 	}
 }
