@@ -17,7 +17,7 @@ func (s *summarizer) beforeAttempt() {
 		st.StartTime = &metav1.Time{Time: s.now}
 	}
 	if CancelRequested(s.lm) {
-		s.finish(VerdictCancelled, v1alpha1.ReasonCancelled, cancelledBefore)
+		s.finish(VerdictCancelled, v1alpha1.ReasonCancelled, s.cancelledBefore())
 		return
 	}
 	s.noteQueue()
@@ -106,7 +106,7 @@ func (s *summarizer) looking() {
 	deadline := st.Attempt.AdmittedTime.Add(PrepareTimeout)
 	switch {
 	case CancelRequested(s.lm):
-		s.finish(VerdictCancelled, v1alpha1.ReasonCancelled, cancelledBefore)
+		s.finish(VerdictCancelled, v1alpha1.ReasonCancelled, s.cancelledBefore())
 	case target != nil && target.ConfirmedTime != nil && !s.now.Before(deadline):
 		s.lookAgain(fmt.Sprintf("What the agent on %s found there is out of date", st.TargetNode))
 	case target != nil && target.ConfirmedTime != nil && SideOf(target.Domain) == SideLive:

@@ -105,7 +105,17 @@ func managerOwned(in *v1alpha1.LiveMigrationStatus) v1alpha1.LiveMigrationStatus
 }
 
 // cancelledBefore says what became of a migration that was cancelled in time.
-const cancelledBefore = "The migration was cancelled before it started; the guest was not touched"
+func (s *summarizer) cancelledBefore() string {
+	const cancelled = "The migration was cancelled before it started; "
+	switch source := CurrentSource(s.lm); {
+	case source == nil || len(source.HostInterfaces) == 0:
+		return cancelled + "the guest was not touched"
+	case len(InterfacesTaken(source)) == 0:
+		return cancelled + "the guest has been given back the interfaces that were taken from it"
+	default:
+		return cancelled + "interfaces were taken from the guest"
+	}
+}
 
 type summarizer struct {
 	ManagerFacts
@@ -137,7 +147,7 @@ func (s *summarizer) beforeStart() {
 	deadline, limited := s.startBy(source, ready)
 	switch {
 	case CancelRequested(s.lm):
-		s.finish(VerdictCancelled, v1alpha1.ReasonCancelled, cancelledBefore)
+		s.finish(VerdictCancelled, v1alpha1.ReasonCancelled, s.cancelledBefore())
 	case s.agentsRefuse(source, target, deadline):
 	case limited && !s.now.Before(deadline), Abandoned(s.lm):
 		s.finish(VerdictFailed, v1alpha1.ReasonNodeNotReady, s.unprepared(source, target))
