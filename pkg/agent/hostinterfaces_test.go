@@ -303,7 +303,8 @@ func TestAGuestThatLetsGoLateGetsItsInterfacesBack(t *testing.T) {
 				}
 				lm = w.settle(lm)
 				time.Sleep(time.Minute)
-				if w.requireFunctions("node-a"); t.Failed() {
+				w.requireFunctions("node-a")
+				if t.Failed() {
 					t.Errorf("it ends in %s: %s", lm.Status.Phase, message(lm))
 				}
 			})

@@ -104,6 +104,13 @@ func managerOwned(in *v1alpha1.LiveMigrationStatus) v1alpha1.LiveMigrationStatus
 	return *c
 }
 
+type summarizer struct {
+	ManagerFacts
+	lm  *v1alpha1.LiveMigration
+	now time.Time
+	out Summary
+}
+
 // cancelledBefore says what became of a migration that was cancelled in time.
 func (s *summarizer) cancelledBefore() string {
 	const cancelled = "The migration was cancelled before it started; "
@@ -115,13 +122,6 @@ func (s *summarizer) cancelledBefore() string {
 	default:
 		return cancelled + "interfaces were taken from the guest"
 	}
-}
-
-type summarizer struct {
-	ManagerFacts
-	lm  *v1alpha1.LiveMigration
-	now time.Time
-	out Summary
 }
 
 // acknowledge says that a change of the spec was seen after the end. It changes
