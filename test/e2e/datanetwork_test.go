@@ -54,7 +54,7 @@ func (e *environment) requireSentTo(t *testing.T, control, data string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := func(address, port string) string { return net.JoinHostPort(address, port) }
+	at := net.JoinHostPort
 	if !strings.Contains(connections, at(data, "4915")) || !strings.Contains(connections, at(control, "16509")) ||
 		control != data && strings.Contains(connections, at(control, "4915")) {
 		t.Errorf("the source's connections are:\n%s", connections)
