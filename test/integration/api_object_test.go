@@ -475,7 +475,7 @@ func TestEndpointsOfTargets(t *testing.T) {
 		}
 	}
 	requireRefused(t, name("b?no_verify=1"), "status.target.host.migrationTLS.serverName", badServerName)
-	requireRefused(t, set("ext", "node-b"), "status.target.endpoint.transport", `supported values: "tls", "tcp", "ssh"`)
+	requireRefused(t, set("ext", "node-b"), "status.target.endpoint.transport", `supported values: "tls", "tcp", "ssh", "unix"`)
 }
 
 const (
