@@ -124,7 +124,8 @@ const (
 	BlockerSecretUnreadable BlockerCode = "SecretUnreadable"
 	// BlockerEncryptionUnavailable: the migration must be encrypted, and a host cannot.
 	BlockerEncryptionUnavailable BlockerCode = "EncryptionUnavailable"
-	// BlockerPeerSocketMissing: no socket leads from the source to libvirt on the target.
+	// BlockerPeerSocketMissing: no socket leads from the source to libvirt on the target, or libvirt
+	// does not answer at it.
 	BlockerPeerSocketMissing BlockerCode = "PeerSocketMissing"
 	// BlockerVersionUnsupported: a version of libvirt or QEMU cannot do what is asked for.
 	BlockerVersionUnsupported BlockerCode = "VersionUnsupported"

@@ -2,8 +2,10 @@ package agent
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path"
@@ -23,8 +25,13 @@ const DefaultPeerSocketDir = "/run/virtferry/peers"
 // longestSocketPath is how long the path of a Unix socket can be, on Linux.
 const longestSocketPath = 107
 
-// peerPatience is how long a proxy may take to accept a connection from its own host.
-const peerPatience = 2 * time.Second
+// peerPatience is how long a proxy may take to accept a connection from its own host and, with
+// libvirt behind it, to answer.
+const peerPatience = 5 * time.Second
+
+// authList asks libvirt how it would have a client authenticate itself, which it tells everybody:
+// length, program, version, procedure, type, serial and status of a message without contents.
+var authList = []uint32{28, 0x20008086, 1, 66, 0, 0, 0}
 
 // plainPath is of characters that mean nothing in a URI.
 var plainPath = regexp.MustCompile(`^/[A-Za-z0-9._/-]*$`)
@@ -33,7 +40,7 @@ var plainPath = regexp.MustCompile(`^/[A-Za-z0-9._/-]*$`)
 // that an administrator runs: one for each node, NODE.sock in one directory.
 type PeerSockets struct {
 	Dir string
-	// Dial looks whether something accepts connections at a socket. Nil does not look.
+	// Dial looks whether libvirt answers at a socket. Nil does not look.
 	Dial func(ctx context.Context, socket string) error
 }
 
@@ -57,18 +64,23 @@ func (p PeerSockets) to(node string) string {
 	return path.Join(p.Dir, node+".sock")
 }
 
-// DialPeer connects to a socket, and tells nothing but that there is none, or that nobody
-// accepts connections there. Whether the agent may connect does not matter: libvirt may.
-func DialPeer(ctx context.Context, socket string) error {
+// DialPeer connects to a socket, and tells nothing but that there is none, that nobody accepts
+// connections there, or that no libvirt answers: a proxy accepts them whether it gets further or
+// not. Whether the agent may connect does not matter: libvirt may.
+func DialPeer(ctx context.Context, socket string) error { return dialPeer(ctx, socket, peerPatience) }
+
+func dialPeer(ctx context.Context, socket string, patience time.Duration) error {
 	if _, err := os.Stat(path.Dir(socket)); err != nil {
 		return nil // The agent does not see what its host has.
 	}
-	ctx, cancel := context.WithTimeout(ctx, peerPatience)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	connection, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	switch {
 	case err == nil:
-		return connection.Close()
+		defer context.AfterFunc(ctx, func() { _ = connection.Close() })()
+		defer func() { _ = connection.Close() }()
+		return askPeer(connection)
 	case errors.Is(err, os.ErrNotExist):
 		return errors.New("there is no such socket")
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -76,6 +88,24 @@ func DialPeer(ctx context.Context, socket string) error {
 	default:
 		return nil
 	}
+}
+
+// askPeer looks whether libvirt is at the other end.
+func askPeer(connection io.ReadWriter) error {
+	answer := make([]uint32, len(authList))
+	err := binary.Write(connection, binary.BigEndian, authList)
+	if err == nil {
+		err = binary.Read(connection, binary.BigEndian, answer)
+	}
+	switch {
+	case errors.Is(err, net.ErrClosed):
+		return errors.New("although connections are accepted there, libvirt does not answer")
+	case err != nil:
+		return errors.New("connections to it are closed before libvirt has answered")
+	case answer[1] != authList[1] || answer[3] != authList[3]:
+		return errors.New("what answers there is not libvirt")
+	}
+	return nil
 }
 
 // checkPeerSocket refuses to start what libvirt could not: with nobody who leads it to the
@@ -100,6 +130,6 @@ func (s *sourceSession) checkPeerSocket(ctx context.Context) error {
 		return nil
 	}
 	return refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerPeerSocketMissing,
-		"libvirt on %s reaches that on %s by the socket %s, but %s. Ask an administrator to have a proxy on %[1]s listen there which leads to libvirt on %[2]s, and then create another LiveMigration",
+		"libvirt on %s reaches that on %s by the socket %s, but %s. Ask an administrator to have a proxy on %[1]s listen there which leads to libvirt on %[2]s, and to see whether that runs, and then create another LiveMigration",
 		s.node.Name, node, socket, problem)
 }

@@ -2,12 +2,15 @@ package agent
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
@@ -38,22 +41,45 @@ func TestWherePeerSocketsAre(t *testing.T) {
 	}
 }
 
-// TestPeersAreDialed: a socket that is missing or that nobody serves is told. What the agent
-// cannot see, or may not use, is not.
+// TestPeersAreDialed: a socket that is missing or that nobody serves is told, and one at which
+// libvirt does not answer. What the agent cannot see, or may not use, is not.
 func TestPeersAreDialed(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	listen := func(name string) *net.UnixListener {
+	listen := func(name string, serve func(*net.UnixConn)) *net.UnixListener {
 		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, name), Net: "unix"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		l.SetUnlinkOnClose(false)
+		t.Cleanup(func() { _ = l.Close() })
+		go func() {
+			for {
+				c, err := l.AcceptUnix()
+				if err != nil {
+					return
+				}
+				t.Cleanup(func() { _ = c.Close() })
+				serve(c)
+			}
+		}()
 		return l
 	}
-	served, left := listen("served"), listen("left")
-	t.Cleanup(func() { _ = served.Close() })
-	if err := left.Close(); err != nil {
+	answer := func(words ...uint32) func(*net.UnixConn) {
+		return func(c *net.UnixConn) {
+			call := make([]byte, 28)
+			if _, err := io.ReadFull(c, call); err != nil || call[15] != 66 {
+				t.Errorf("it was asked %v, %v", call, err)
+			}
+			_ = binary.Write(c, binary.BigEndian, words)
+		}
+	}
+	listen("served", answer(36, 0x20008086, 1, 66, 1, 0, 0, 1, 0))
+	listen("other", answer(36, 0x06900690, 1, 66, 1, 0, 0, 1, 0))
+	listen("short", func(c *net.UnixConn) { _, _ = c.Write([]byte("HTTP/1.1 400")); _ = c.Close() })
+	listen("closed", func(c *net.UnixConn) { _ = c.Close() })
+	listen("silent", func(*net.UnixConn) {})
+	if err := listen("left", func(*net.UnixConn) {}).Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
@@ -61,8 +87,13 @@ func TestPeersAreDialed(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"served": "", "left": "nothing accepts", "missing": "no such socket", "file": "nothing accepts", "none/missing": "",
+		"other": "is not libvirt", "short": "are closed", "closed": "are closed", "silent": "does not answer",
 	} {
-		err := DialPeer(t.Context(), filepath.Join(dir, name))
+		patience := time.Minute
+		if name == "silent" {
+			patience = time.Second / 10
+		}
+		err := dialPeer(t.Context(), filepath.Join(dir, name), patience)
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", name, err, want)
 		}

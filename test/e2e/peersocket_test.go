@@ -35,16 +35,30 @@ func TestLibvirtIsReachedByAProxy(t *testing.T) {
 	options.AllowPostCopy = new(true)
 	spec := v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: env.b.Name(), Options: options}
 
-	lm := env.awaitPhase(t, env.migrate(t, spec), v1alpha1.PhaseFailed)
-	problem := lm.Status.Source.Problem
-	if problem == nil || problem.Blockers[0].Code != v1alpha1.BlockerPeerSocketMissing || lm.Status.Source.StartRequestedTime != nil {
-		t.Fatalf("the source's section is %+v", lm.Status.Source)
+	refused := func() {
+		t.Helper()
+		lm := env.awaitPhase(t, env.migrate(t, spec), v1alpha1.PhaseFailed)
+		problem := lm.Status.Source.Problem
+		if problem == nil || problem.Blockers[0].Code != v1alpha1.BlockerPeerSocketMissing || lm.Status.Source.StartRequestedTime != nil {
+			t.Fatalf("the source's section is %+v", lm.Status.Source)
+		}
+		t.Log(problem.Message)
+		env.requireOn(t, g, env.a)
 	}
-	t.Log(problem.Message)
-	env.requireOn(t, g, env.a)
+	socket := filepath.Join(dir, env.b.Name()+".sock")
+	refused()
 
-	relay(t, filepath.Join(dir, env.b.Name()+".sock"), env.b.LibvirtSocket())
-	lm = env.awaitCopying(t, env.migrate(t, spec))
+	silent, err := net.Listen("unix", socket) // The kernel accepts, and nobody reads.
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused()
+	if err := silent.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	relay(t, socket, env.b.LibvirtSocket())
+	lm := env.awaitCopying(t, env.migrate(t, spec))
 	connections, err := env.a.Exec(t.Context(), "ss", "--tcp", "--numeric", "--no-header", "state", "established")
 	if err != nil || strings.Contains(connections, ":16509") || !strings.Contains(connections, env.b.Address()+":4915") {
 		t.Errorf("the source's connections are (%v):\n%s", err, connections)
