@@ -94,6 +94,10 @@ type GuestDisk struct {
 	// backing is the image on which an image that is copied incrementally is based.
 	// +optional
 	Backing *DiskBacking `json:"backing,omitempty"`
+	// encryptionSecretUUID is the secret of the target's libvirt by which the image is encrypted
+	// there, with LUKS. Absent if it is not encrypted.
+	// +optional
+	EncryptionSecretUUID *UUID `json:"encryptionSecretUUID,omitempty"`
 	// marker is the name of a file that the source has made beside the image. If the target
 	// finds it beside path, both hosts see the same disk, which is not copied then. Absent if
 	// the disk is copied in any case.

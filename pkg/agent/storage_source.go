@@ -45,7 +45,7 @@ func (s *sourceSession) diskFacts(ctx context.Context, live hypervisor.DomainXML
 	for _, d := range disks {
 		fact := migration.DiskFacts{
 			Name: d.Name, Type: d.Type, Format: d.Format, SourcePath: d.SourcePath, Path: d.Path, Writable: d.Writable,
-			Chained: d.Chained, BackingPath: d.BackingPath, BackingFormat: d.BackingFormat, Obstacle: d.Obstacle,
+			Chained: d.Chained, BackingPath: d.BackingPath, BackingFormat: d.BackingFormat, SecretUUID: d.SecretUUID, Obstacle: d.Obstacle,
 		}
 		if d.Writable && d.Path != "" {
 			size, err := s.hv.DiskSize(ctx, s.lm.Status.DomainUUID, d.Name)
@@ -216,6 +216,11 @@ func (s *sourceSession) planCopy(ctx context.Context, live, rewritten hypervisor
 	if err != nil {
 		return refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerDiskNotCopyable,
 			"The guest's disks cannot be copied to %s: %s. Create another LiveMigration; if that fails likewise, ask an administrator whether the agents on both nodes are of the same version", s.lm.Status.TargetNode, err)
+	}
+	if disk := migration.BaresDisks(s.lm, s.section, images); disk != "" {
+		return refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerEncryptionUnavailable,
+			"The disk %s is encrypted, and would be sent to %s without: %s. Ask an administrator to put that right or, if the network between the hosts can be trusted, create another LiveMigration with options.transfer.encryption: Disabled",
+			disk, s.lm.Status.TargetNode, s.section.Transfer.UnencryptedReason)
 	}
 	s.noteStorage(func(storage *v1alpha1.SourceStorage) { storage.Images = images })
 	return nil

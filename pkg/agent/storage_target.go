@@ -140,6 +140,9 @@ func (s *targetSession) makeImage(ctx context.Context, image *v1alpha1.TargetIma
 			"The source does not report the disk %s any more. Create another LiveMigration", image.Name)
 	}
 	wanted := hypervisor.NewImage{Path: d.Path, Format: d.Format, CapacityBytes: uint64(d.CapacityBytes)} //nolint:gosec // Positive by the plan.
+	if d.EncryptionSecretUUID != nil {
+		wanted.SecretUUID = string(*d.EncryptionSecretUUID)
+	}
 	if d.Backing != nil {
 		wanted.BackingPath, wanted.BackingFormat = d.Backing.Path, d.Backing.Format
 	}

@@ -32,6 +32,9 @@ type NewImage struct {
 	CapacityBytes uint64
 	// BackingPath and BackingFormat are the image on which it is based; empty for none.
 	BackingPath, BackingFormat string
+	// SecretUUID is the secret of the hypervisor's by which it is encrypted, with LUKS; empty for
+	// none.
+	SecretUUID string
 }
 
 // ReservedBytes is the size of a raw file that is in an image's place for a moment before the

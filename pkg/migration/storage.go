@@ -21,6 +21,8 @@ const (
 	maxPath  = 4096
 	// emptyImage is more than an image occupies in which nothing was written.
 	emptyImage = 1 << 20
+	// emptyEncrypted is the same for one that is encrypted, in which there are keys.
+	emptyEncrypted = 4 << 20
 	// timestampTolerance is by how much a file system's time may lag behind the clock.
 	timestampTolerance = time.Second
 	// mostBytes is more than any file system has; a sum of such numbers still is one.
@@ -44,6 +46,8 @@ type DiskFacts struct {
 	// that one's on the target, if it is a file.
 	Chained                    bool
 	BackingPath, BackingFormat string
+	// SecretUUID is what its image is encrypted by on the target; empty if it is not.
+	SecretUUID v1alpha1.UUID
 	// Obstacle is why it cannot be copied into a new image; empty where it can.
 	Obstacle string
 	Size     hypervisor.DiskSize
@@ -62,7 +66,13 @@ func ChooseDisks(o *v1alpha1.StorageCopyOptions, all []DiskFacts, markers *Marke
 		case named && why != "":
 			blockers = append(blockers, notCopyable(d.Name, why))
 		case named:
-			chosen = append(chosen, guestDisk(o.Mode, d, ""))
+			// Nothing is looked for beside it, so the target could say nothing else.
+			disk := guestDisk(o.Mode, d, "")
+			if disk.Obstacle != "" {
+				blockers = append(blockers, notCopyable(d.Name, disk.Obstacle))
+				continue
+			}
+			chosen = append(chosen, disk)
 		case len(o.Disks) == 0 && why == "":
 			chosen = append(chosen, guestDisk(o.Mode, d, markers.For(FilePlace{SourcePath: d.SourcePath, Path: d.Path})))
 		}
@@ -103,10 +113,15 @@ func guestDisk(mode v1alpha1.StorageCopyMode, d DiskFacts, marker string) v1alph
 		Name: v1alpha1.DiskName(d.Name), Path: d.Path, Format: d.Format, Marker: marker, Obstacle: d.Obstacle,
 		CapacityBytes: clamp(d.Size.CapacityBytes), AllocatedBytes: clamp(min(d.Size.CapacityBytes, d.Size.AllocatedBytes)),
 	}
+	if d.SecretUUID != "" {
+		out.EncryptionSecretUUID = &d.SecretUUID
+	}
 	incremental := mode == v1alpha1.StorageCopyIncremental && d.Chained
 	switch {
 	case len(d.Path) > maxPath:
 		out.Path, out.Obstacle = d.Path[:maxPath], "its path is too long"
+	case incremental && d.SecretUUID != "":
+		out.Obstacle = "its image is encrypted and based on another one, which can be copied in full only"
 	case incremental && d.BackingPath == "" && out.Obstacle == "":
 		out.Obstacle = "its image is based on something that is no file, or that the target's libvirt is to find, which cannot be given to the copy"
 	case incremental && d.BackingPath != "":
@@ -214,6 +229,24 @@ func CopyPlan(lm *v1alpha1.LiveMigration, all []DiskFacts) (images []v1alpha1.So
 	return images, nil
 }
 
+// BaresDisks returns a disk that is encrypted where it is, and would be sent for all to read who
+// see the network: QEMU sends what is in its image. It is empty if there is none, or if the user
+// has said that nothing is to be encrypted.
+func BaresDisks(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, images []v1alpha1.SourceImage) v1alpha1.DiskName {
+	o := lm.Spec.Options
+	accepted := o != nil && o.Transfer != nil && o.Transfer.Encryption == v1alpha1.EncryptionDisabled
+	if accepted || source.Transfer != nil && source.Transfer.Encrypted {
+		return ""
+	}
+	for _, d := range source.Guest.Disks {
+		copied := slices.ContainsFunc(images, func(i v1alpha1.SourceImage) bool { return i.Name == d.Name })
+		if copied && d.EncryptionSecretUUID != nil {
+			return d.Name
+		}
+	}
+	return ""
+}
+
 // DiskCopy is what libvirt is asked to copy, given what was recorded at the start.
 func DiskCopy(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) hypervisor.DiskCopy {
 	var out hypervisor.DiskCopy
@@ -241,8 +274,12 @@ func StorageCopy(lm *v1alpha1.LiveMigration) *v1alpha1.StorageCopyOptions {
 // IsOurs reports whether a file, found where an image was about to be made, is that image: by
 // somebody whose answer was lost. There was nothing in its place when that was recorded.
 func IsOurs(d v1alpha1.GuestDisk, image v1alpha1.TargetImage, sight hypervisor.ImageSight) bool {
+	empty := uint64(emptyImage)
+	if d.EncryptionSecretUUID != nil {
+		empty = emptyEncrypted
+	}
 	return sight.Exists && image.PlannedTime != nil && sight.Format == d.Format && clamp(sight.CapacityBytes) == d.CapacityBytes &&
-		sight.AllocatedBytes < emptyImage && !sight.Changed.Before(image.PlannedTime.Add(-timestampTolerance))
+		sight.AllocatedBytes < empty && !sight.Changed.Before(image.PlannedTime.Add(-timestampTolerance))
 }
 
 // WasReplaced reports whether a file cannot be the image any more that was made for a disk:

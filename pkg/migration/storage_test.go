@@ -37,8 +37,13 @@ func TestChooseDisks(t *testing.T) {
 	empty := with(func(d *DiskFacts) { d.Name, d.SourcePath, d.Path = "fda", "", "" })
 	moved := with(func(d *DiskFacts) { d.Name, d.Type, d.Path = "vdd", "block", "" })
 	chained := with(func(d *DiskFacts) { d.Name, d.Chained, d.BackingPath, d.BackingFormat = "vde", true, "/base", "raw" })
+	locked := with(func(d *DiskFacts) { d.Name, d.SecretUUID = "vdg", "5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b15" })
+	lockedChain := with(func(d *DiskFacts) {
+		d.Name, d.SecretUUID, d.Chained, d.BackingPath = "vdh", locked.SecretUUID, true, "/base"
+	})
+	odd := with(func(d *DiskFacts) { d.Name, d.Obstacle = "vdi", "several guests may write to it" })
 	onServer := with(func(d *DiskFacts) { d.Name, d.Chained = "vdf", true })
-	all := []DiskFacts{file, readOnly, network, empty, moved, chained, onServer}
+	all := []DiskFacts{file, readOnly, network, empty, moved, chained, onServer, locked, lockedChain, odd}
 	for name, c := range map[string]struct {
 		mode   v1alpha1.StorageCopyMode
 		named  []v1alpha1.DiskName
@@ -46,9 +51,12 @@ func TestChooseDisks(t *testing.T) {
 		marker bool
 		codes  []v1alpha1.BlockerCode
 	}{
-		"none is named":          {v1alpha1.StorageCopyFull, nil, "vda vde vdf", true, nil},
+		"none is named":          {v1alpha1.StorageCopyFull, nil, "vda vde vdf vdg vdh vdi", true, nil},
 		"one is named":           {v1alpha1.StorageCopyFull, []v1alpha1.DiskName{"vda"}, "vda", false, nil},
 		"one that is not":        {v1alpha1.StorageCopyFull, []v1alpha1.DiskName{"vdz"}, "", false, []v1alpha1.BlockerCode{v1alpha1.BlockerDiskUnknown}},
+		"an encrypted one":       {v1alpha1.StorageCopyFull, []v1alpha1.DiskName{"vdg", "vdh"}, "vdg vdh", false, nil},
+		"one based on another":   {v1alpha1.StorageCopyIncremental, []v1alpha1.DiskName{"vdg", "vdh"}, "vdg", false, []v1alpha1.BlockerCode{v1alpha1.BlockerDiskNotCopyable}},
+		"one with an obstacle":   {v1alpha1.StorageCopyFull, []v1alpha1.DiskName{"vdi"}, "", false, []v1alpha1.BlockerCode{v1alpha1.BlockerDiskNotCopyable}},
 		"what is only read":      {v1alpha1.StorageCopyFull, []v1alpha1.DiskName{"vdb"}, "", false, []v1alpha1.BlockerCode{v1alpha1.BlockerDiskNotCopyable}},
 		"what is no file":        {v1alpha1.StorageCopyFull, []v1alpha1.DiskName{"vdc"}, "", false, []v1alpha1.BlockerCode{v1alpha1.BlockerDiskNotCopyable}},
 		"an empty drive":         {v1alpha1.StorageCopyFull, []v1alpha1.DiskName{"fda"}, "", false, []v1alpha1.BlockerCode{v1alpha1.BlockerDiskNotCopyable}},
@@ -257,6 +265,11 @@ func TestIsOurs(t *testing.T) {
 		if IsOurs(disk, image, sight) {
 			t.Errorf("%s, and it is taken for ours", name)
 		}
+	}
+	locked, opened := disk, ours
+	locked.EncryptionSecretUUID, opened.AllocatedBytes = new(v1alpha1.UUID("5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b15")), 2297856 // As libvirt 9.0.0 makes it.
+	if !IsOurs(locked, image, opened) || IsOurs(disk, image, opened) {
+		t.Error("an encrypted image is not ours, or one is in the place of one that is not")
 	}
 	if !IsOurs(disk, image, ours) || IsOurs(disk, v1alpha1.TargetImage{}, ours) {
 		t.Error("what is ours is not, or what was not planned is")

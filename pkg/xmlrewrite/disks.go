@@ -9,8 +9,8 @@ import (
 type Disk struct {
 	// Name is its target device, such as vda.
 	Name string
-	// Type is that of its source on the target, such as file or network, and Format the
-	// image's, such as qcow2.
+	// Type is that of its source on the target, such as file or network, or on the source if it
+	// is a file on the target only. Format is the image's, such as qcow2.
 	Type, Format string
 	// SourcePath is its file on the source, and Path where that is on the target. Both are
 	// empty for what is no file, or has no medium.
@@ -22,6 +22,9 @@ type Disk struct {
 	// target's libvirt is to find it.
 	Chained                    bool
 	BackingPath, BackingFormat string
+	// SecretUUID is the secret by which its image is encrypted on the target, with LUKS in a qcow2
+	// image; empty if it is not.
+	SecretUUID v1alpha1.UUID
 	// Obstacle is why it cannot be copied into a new image; empty where it can.
 	Obstacle string
 }
@@ -45,11 +48,14 @@ func ReadDisks[Text ~string | ~[]byte](domainXML Text, data *v1alpha1.MigrateDat
 func readDisk(disk, target *xmltree.Node, data *v1alpha1.MigrateData) Disk {
 	d := Disk{
 		Name: disk.Child("target").Value("dev"), Type: target.Value("type"), Format: target.Child("driver").Value("type"),
-		Writable: writesTo(disk), Obstacle: copyObstacle(target),
+		Writable: writesTo(disk), Obstacle: copyObstacle(target), SecretUUID: luksSecret(target),
 	}
 	if disk.Value("type") == "file" && d.Type == "file" {
 		// pathMappings are not for the images themselves, but for what they are based on.
 		d.SourcePath, d.Path = disk.Child("source").Value("file"), target.Child("source").Value("file")
+	}
+	if d.Type == "file" && disk.Value("type") != "file" {
+		d.Type = disk.Value("type")
 	}
 	d.Chained = disk.Child("backingStore").Child("source") != nil
 	if backing := target.Child("backingStore"); backing.Child("source") != nil && backing.Value("type") == "file" {
@@ -59,14 +65,30 @@ func readDisk(disk, target *xmltree.Node, data *v1alpha1.MigrateData) Disk {
 	return d
 }
 
+// luksSecret returns the secret of an image that libvirt can make: in the format qcow2, encrypted
+// with LUKS by one passphrase, which QEMU opens. It is empty for all others.
+func luksSecret(disk *xmltree.Node) v1alpha1.UUID {
+	e := encryptionOf(disk)
+	secrets := e.Children("secret")
+	if e.Value("format") != "luks" || !isOneOf(e.Value("engine"), "", "qemu") || len(secrets) != 1 ||
+		secrets[0].Value("type") != "passphrase" || disk.Child("driver").Value("type") != "qcow2" {
+		return ""
+	}
+	uuid, ok := parseUUID(secrets[0].Value("uuid"))
+	if !ok {
+		return ""
+	}
+	return v1alpha1.UUID(uuid)
+}
+
 // copyObstacle says why a disk cannot be copied into an image that libvirt makes.
 func copyObstacle(disk *xmltree.Node) string {
 	source := disk.Child("source")
 	switch {
 	case !isOneOf(disk.Child("driver").Value("type"), "raw", "qcow2"):
 		return "its image is neither raw nor qcow2"
-	case encryptionOf(disk) != nil:
-		return "its image is encrypted"
+	case encryptionOf(disk) != nil && luksSecret(disk) == "":
+		return "its image is encrypted, but not as libvirt can make one: in the format qcow2, with LUKS, by one secret that is given by its UUID"
 	case disk.Child("shareable") != nil:
 		return "several guests may write to it"
 	case disk.Child("transient") != nil:

@@ -22,6 +22,11 @@ func TestReadDisks(t *testing.T) {
 	const target = `<target dev='vda' bus='virtio'/></disk>`
 	const qcow2 = `<driver name='qemu' type='qcow2'/>`
 	const source = `<source file='/images/web.qcow2'/>`
+	const notLUKS = "its image is encrypted, but not as libvirt can make one: in the format qcow2, with LUKS, by one secret that is given by its UUID"
+	const passphraseOf = "<secret type='passphrase' uuid='5E26D0F7-8c1e-4b57-9f0e-3a8d2a0c6b15'/>"
+	encrypted := func(format, how, secrets string) string {
+		return `<disk type='file' device='disk'><driver name='qemu' type='` + format + `'/><source file='/images/web.qcow2'><encryption ` + how + `>` + secrets + `</encryption></source>` + target
+	}
 	plain := Disk{Name: "vda", Type: "file", Format: "qcow2", SourcePath: "/images/web.qcow2", Path: "/images/web.qcow2", Writable: true}
 	with := func(change func(*Disk)) Disk {
 		d := plain
@@ -39,6 +44,9 @@ func TestReadDisks(t *testing.T) {
 		"a file that is no file on the target": {`<disk type='file' device='disk'>` + qcow2 + source + target, toServer, with(func(d *Disk) {
 			d.Type, d.SourcePath, d.Path = "block", "", ""
 		})},
+		"a device that is a file on the target": {`<disk type='block' device='disk'>` + qcow2 + `<source dev='/dev/vg/web'/>` + target, moved, with(func(d *Disk) {
+			d.Type, d.SourcePath, d.Path = "block", "", ""
+		})},
 		"a raw file": {`<disk type='file' device='disk'><driver name='qemu' type='raw'/>` + source + target, nil, with(func(d *Disk) { d.Format = "raw" })},
 		"another format": {`<disk type='file' device='disk'><driver name='qemu' type='vmdk'/>` + source + target, nil, with(func(d *Disk) {
 			d.Format, d.Obstacle = "vmdk", "its image is neither raw nor qcow2"
@@ -53,8 +61,14 @@ func TestReadDisks(t *testing.T) {
 			d.Obstacle = "what is written to it is not kept"
 		})},
 		"an encrypted one": {`<disk type='file' device='disk'>` + qcow2 + `<source file='/images/web.qcow2'><encryption format='luks'/></source>` + target, nil, with(func(d *Disk) {
-			d.Obstacle = "its image is encrypted"
+			d.Obstacle = notLUKS
 		})},
+		"an encrypted one that can be made": {encrypted("qcow2", "format='luks'", passphraseOf), nil, with(func(d *Disk) { d.SecretUUID = "5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b15" })},
+		"one by another engine":             {encrypted("qcow2", "format='luks' engine='librbd'", passphraseOf), nil, with(func(d *Disk) { d.Obstacle = notLUKS })},
+		"one in another way":                {encrypted("qcow2", "format='qcow'", passphraseOf), nil, with(func(d *Disk) { d.Obstacle = notLUKS })},
+		"a raw one":                         {encrypted("raw", "format='luks'", passphraseOf), nil, with(func(d *Disk) { d.Format, d.Obstacle = "raw", notLUKS })},
+		"one with two passphrases":          {encrypted("qcow2", "format='luks2'", passphraseOf+passphraseOf), nil, with(func(d *Disk) { d.Obstacle = notLUKS })},
+		"one by a secret for a use":         {encrypted("qcow2", "format='luks'", "<secret type='passphrase' usage='/images/web.qcow2'/>"), nil, with(func(d *Disk) { d.Obstacle = notLUKS })},
 		"one with slices": {`<disk type='file' device='disk'>` + qcow2 + `<source file='/images/web.qcow2'><slices><slice type='storage' offset='0' size='512'/></slices></source>` + target, nil, with(func(d *Disk) {
 			d.Obstacle = "it is but a part of its image"
 		})},

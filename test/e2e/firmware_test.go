@@ -39,9 +39,15 @@ func tpm(secret string) string {
 // keepSecret gives a host's libvirt a secret for a TPM, until the test ends.
 func keepSecret(t *testing.T, h *lab.Host, id, value string) {
 	t.Helper()
+	keepSecretFor(t, h, "<usage type='vtpm'><name>"+id+"</name></usage>", id, value)
+}
+
+// keepSecretFor gives it one for a use that is given as libvirt has it.
+func keepSecretFor(t *testing.T, h *lab.Host, usage, id, value string) {
+	t.Helper()
 	dir := t.TempDir()
 	definition, file := filepath.Join(dir, "secret.xml"), filepath.Join(dir, "value")
-	text := "<secret ephemeral='no' private='yes'><uuid>" + id + "</uuid><usage type='vtpm'><name>" + id + "</name></usage></secret>"
+	text := "<secret ephemeral='no' private='yes'><uuid>" + id + "</uuid>" + usage + "</secret>"
 	for name, content := range map[string]string{definition: text, file: value} {
 		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
 			t.Fatal(err)

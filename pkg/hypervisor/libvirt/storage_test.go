@@ -3,6 +3,7 @@ package libvirt
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -116,5 +117,19 @@ func TestVolumeDefinition(t *testing.T) {
 	def = volumeDefinition("a", hypervisor.NewImage{Format: "qcow2", BackingPath: "/b", BackingFormat: "raw"})
 	if def.BackingStore == nil || def.BackingStore.Path != "/b" || def.BackingStore.Format.Type != "raw" {
 		t.Errorf("with a base, %+v", def.BackingStore)
+	}
+}
+
+// TestEncryptedImages: libvirt encrypts them by a secret of its own.
+func TestEncryptedImages(t *testing.T) {
+	t.Parallel()
+	image := hypervisor.NewImage{Path: "/images/web", Format: "qcow2", CapacityBytes: 1 << 30}
+	if def := volumeDefinition("web", image); def.Target.Encryption != nil {
+		t.Errorf("one without a secret is made with %+v", def.Target.Encryption)
+	}
+	image.SecretUUID = "5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b11"
+	text, err := volumeDefinition("web", image).Marshal()
+	if err != nil || !strings.Contains(text, `<encryption format="luks">`) || !strings.Contains(text, `<secret type="passphrase" uuid="`+image.SecretUUID+`">`) {
+		t.Errorf("it is made by %s, %v", text, err)
 	}
 }

@@ -62,6 +62,11 @@ func volumeDefinition(name string, image hypervisor.NewImage) *libvirtxml.Storag
 		Capacity:   &libvirtxml.StorageVolumeSize{Unit: "bytes", Value: image.CapacityBytes},
 		Target:     &libvirtxml.StorageVolumeTarget{Format: &libvirtxml.StorageVolumeTargetFormat{Type: image.Format}},
 	}
+	if image.SecretUUID != "" {
+		def.Target.Encryption = &libvirtxml.StorageEncryption{
+			Format: "luks", Secret: &libvirtxml.StorageEncryptionSecret{Type: "passphrase", UUID: image.SecretUUID},
+		}
+	}
 	if image.BackingPath != "" {
 		def.BackingStore = &libvirtxml.StorageVolumeBackingStore{
 			Path: image.BackingPath, Format: &libvirtxml.StorageVolumeTargetFormat{Type: image.BackingFormat},

@@ -339,6 +339,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: capacityBytes
       type:
         scalar: numeric
+    - name: encryptionSecretUUID
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.UUID
     - name: format
       type:
         scalar: string

@@ -23,6 +23,9 @@ type GuestDiskApplyConfiguration struct {
 	AllocatedBytes *int64 `json:"allocatedBytes,omitempty"`
 	// backing is the image on which an image that is copied incrementally is based.
 	Backing *DiskBackingApplyConfiguration `json:"backing,omitempty"`
+	// encryptionSecretUUID is the secret of the target's libvirt by which the image is encrypted
+	// there, with LUKS. Absent if it is not encrypted.
+	EncryptionSecretUUID *apiv1alpha1.UUID `json:"encryptionSecretUUID,omitempty"`
 	// marker is the name of a file that the source has made beside the image. If the target
 	// finds it beside path, both hosts see the same disk, which is not copied then. Absent if
 	// the disk is copied in any case.
@@ -82,6 +85,14 @@ func (b *GuestDiskApplyConfiguration) WithAllocatedBytes(value int64) *GuestDisk
 // If called multiple times, the Backing field is set to the value of the last call.
 func (b *GuestDiskApplyConfiguration) WithBacking(value *DiskBackingApplyConfiguration) *GuestDiskApplyConfiguration {
 	b.Backing = value
+	return b
+}
+
+// WithEncryptionSecretUUID sets the EncryptionSecretUUID field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the EncryptionSecretUUID field is set to the value of the last call.
+func (b *GuestDiskApplyConfiguration) WithEncryptionSecretUUID(value apiv1alpha1.UUID) *GuestDiskApplyConfiguration {
+	b.EncryptionSecretUUID = &value
 	return b
 }
 
