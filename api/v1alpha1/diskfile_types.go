@@ -91,3 +91,21 @@ type SharedDisk struct {
 	// +kubebuilder:validation:MaxLength=1024
 	Doubt string `json:"doubt,omitempty"`
 }
+
+// BlockDevice is a block device of a guest's disk, which has to be the same on both hosts.
+type BlockDevice struct {
+	// disk is the disk's name in the guest's definition.
+	// +required
+	Disk DiskName `json:"disk,omitempty"`
+	// path is where it is to be on the target.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	Path string `json:"path,omitempty"`
+	// identity is what the device mapper of the source's host knows it by, which is the same on
+	// all hosts that see the device.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Identity string `json:"identity,omitempty"`
+}

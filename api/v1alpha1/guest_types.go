@@ -51,6 +51,12 @@ type GuestFacts struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=128
 	DiskFiles []DiskFile `json:"diskFiles,omitempty"`
+	// blockDevices are the block devices of its disks of which the source's host knows which
+	// ones they are: volumes of LVM, and devices to which several paths lead.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	BlockDevices []BlockDevice `json:"blockDevices,omitempty"`
 	// storageMappings are those of the attempt that give a disk of the guest another place.
 	// +optional
 	// +listType=map

@@ -160,6 +160,8 @@ const (
 	BlockerDiskNotCopyable BlockerCode = "DiskNotCopyable"
 	// BlockerDiskMissing: the target does not have a file of a disk that is not copied.
 	BlockerDiskMissing BlockerCode = "DiskMissing"
+	// BlockerDiskDiffers: the target has another block device by the name of one of a disk.
+	BlockerDiskDiffers BlockerCode = "DiskDiffers"
 	// BlockerMediumMissing: the target does not have a medium, or a disk that the guest reads.
 	BlockerMediumMissing BlockerCode = "MediumMissing"
 	// BlockerImageExists: there is a file on the target where a disk's image is to be made.

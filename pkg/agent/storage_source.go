@@ -77,6 +77,9 @@ func (s *sourceSession) disksOf(ctx context.Context, definitions []hypervisor.Do
 	if guest.StorageMappings, err = s.usedStorageMappings(definitions); err != nil {
 		return nil, err
 	}
+	if guest.BlockDevices, err = s.blockDevices(definitions[0]); err != nil {
+		return nil, err
+	}
 	name, err := markerName(s.lm.Status.Attempt.ID)
 	if err != nil {
 		return nil, err

@@ -403,6 +403,7 @@ func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo, o
 	}
 	problems = append(problems, s.checkEmulator(ctx, host, guest.Emulator), s.checkPostCopy(ctx, host), s.checkFirmware(ctx, guest.Firmware),
 		s.checkResources(ctx, guest.Resources, offer.NetworkMappings), s.checkStorageMappings(ctx, guest.StorageMappings),
+		s.checkBlockDevices(guest.BlockDevices),
 		s.giveParts(ctx, int(guest.SerialPorts), guests, offer))
 	return known, s.prepareSecrets(ctx, guest.Secrets, problems)
 }

@@ -15,6 +15,9 @@ type Disk struct {
 	// SourcePath is its file on the source, and Path where that is on the target. Both are
 	// empty for what is no file, or has no medium.
 	SourcePath, Path string
+	// SourceDevice is its block device on the source, and Device that on the target; both are
+	// empty unless it is one on both.
+	SourceDevice, Device string
 	// Writable is whether the guest may write to it.
 	Writable bool
 	// Chained is whether its image is based on another one, which BackingPath and
@@ -53,6 +56,9 @@ func readDisk(disk, target *xmltree.Node, data *v1alpha1.MigrateData) Disk {
 	if disk.Value("type") == "file" && d.Type == "file" {
 		// pathMappings are not for the images themselves, but for what they are based on.
 		d.SourcePath, d.Path = disk.Child("source").Value("file"), target.Child("source").Value("file")
+	}
+	if disk.Value("type") == "block" && d.Type == "block" {
+		d.SourceDevice, d.Device = disk.Child("source").Value("dev"), target.Child("source").Value("dev")
 	}
 	if d.Type == "file" && disk.Value("type") != "file" {
 		d.Type = disk.Value("type")

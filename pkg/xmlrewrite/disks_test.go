@@ -44,6 +44,12 @@ func TestReadDisks(t *testing.T) {
 		"a file that is no file on the target": {`<disk type='file' device='disk'>` + qcow2 + source + target, toServer, with(func(d *Disk) {
 			d.Type, d.SourcePath, d.Path = "block", "", ""
 		})},
+		"a device": {`<disk type='block' device='disk'>` + qcow2 + `<source dev='/dev/vg/web'/>` + target, nil, with(func(d *Disk) {
+			d.Type, d.SourcePath, d.Path, d.SourceDevice, d.Device = "block", "", "", "/dev/vg/web", "/dev/vg/web"
+		})},
+		"a device that is another": {`<disk type='block' device='disk'>` + qcow2 + `<source dev='/dev/old/web'/>` + target, toServer, with(func(d *Disk) {
+			d.Type, d.SourcePath, d.Path, d.SourceDevice, d.Device = "block", "", "", "/dev/old/web", "/dev/vg/web"
+		})},
 		"a device that is a file on the target": {`<disk type='block' device='disk'>` + qcow2 + `<source dev='/dev/vg/web'/>` + target, moved, with(func(d *Disk) {
 			d.Type, d.SourcePath, d.Path = "block", "", ""
 		})},

@@ -22,6 +22,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.AutoConvergeOptionsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("BandwidthLimit"):
 		return &apiv1alpha1.BandwidthLimitApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("BlockDevice"):
+		return &apiv1alpha1.BlockDeviceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Blocker"):
 		return &apiv1alpha1.BlockerApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("BridgeInterfaceSource"):

@@ -90,6 +90,18 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: peakKilobytesPerSecond
       type:
         scalar: numeric
+- name: com.github.virtferry.virtferry.api.v1alpha1.BlockDevice
+  map:
+    fields:
+    - name: disk
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.DiskName
+    - name: identity
+      type:
+        scalar: string
+    - name: path
+      type:
+        scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.Blocker
   map:
     fields:
@@ -378,6 +390,12 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.virtferry.virtferry.api.v1alpha1.GuestFacts
   map:
     fields:
+    - name: blockDevices
+      type:
+        list:
+          elementType:
+            namedType: com.github.virtferry.virtferry.api.v1alpha1.BlockDevice
+          elementRelationship: atomic
     - name: diskFiles
       type:
         list:

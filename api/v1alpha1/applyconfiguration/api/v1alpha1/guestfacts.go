@@ -34,6 +34,9 @@ type GuestFactsApplyConfiguration struct {
 	// diskFiles are the files of its disks that the target is to see where they are, unless
 	// the disk is copied.
 	DiskFiles []DiskFileApplyConfiguration `json:"diskFiles,omitempty"`
+	// blockDevices are the block devices of its disks of which the source's host knows which
+	// ones they are: volumes of LVM, and devices to which several paths lead.
+	BlockDevices []BlockDeviceApplyConfiguration `json:"blockDevices,omitempty"`
 	// storageMappings are those of the attempt that give a disk of the guest another place.
 	StorageMappings []StorageMappingApplyConfiguration `json:"storageMappings,omitempty"`
 	// resources are what the guest takes of its host.
@@ -141,6 +144,19 @@ func (b *GuestFactsApplyConfiguration) WithDiskFiles(values ...*DiskFileApplyCon
 			panic("nil value passed to WithDiskFiles")
 		}
 		b.DiskFiles = append(b.DiskFiles, *values[i])
+	}
+	return b
+}
+
+// WithBlockDevices adds the given value to the BlockDevices field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the BlockDevices field.
+func (b *GuestFactsApplyConfiguration) WithBlockDevices(values ...*BlockDeviceApplyConfiguration) *GuestFactsApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithBlockDevices")
+		}
+		b.BlockDevices = append(b.BlockDevices, *values[i])
 	}
 	return b
 }
