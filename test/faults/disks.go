@@ -10,6 +10,10 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/migration"
 	"github.com/virtferry/virtferry/test/lab"
@@ -87,6 +91,26 @@ func diskFull(anytime ...ending) fault {
 		repair: func(ctx context.Context, r *run) error {
 			_, err := r.target.Exec(ctx, "rm", "-f", fillerFile, fillerFile+"2")
 			return err
+		},
+	}
+}
+
+// storageMapped has an administrator say in the middle that storage is elsewhere on the target, and
+// the target's agent be killed. That is for later migrations: whoever comes next goes by what
+// the attempt says.
+func storageMapped(anytime ...ending) fault {
+	says := func(ctx context.Context, r *run, spec string) error {
+		hv := &v1alpha1.Hypervisor{ObjectMeta: metav1.ObjectMeta{Name: r.target.Name()}}
+		return r.world.api.Patch(ctx, hv, client.RawPatch(types.MergePatchType, []byte(`{"spec":`+spec+`}`)))
+	}
+	return fault{
+		name: "target's storage mapped elsewhere, and target agent killed", lasts: time.Second, anytime: anytime,
+		inject: func(ctx context.Context, r *run) error {
+			spec := fmt.Sprintf(`{"storageMappings":[{"kind":"Directory","from":%q,"to":%q}]}`, diskDir, lab.PrivateDir+"/elsewhere")
+			return errors.Join(says(ctx, r, spec), targetAgent(r).kill(ctx))
+		},
+		repair: func(ctx context.Context, r *run) error {
+			return errors.Join(targetAgent(r).start(), says(ctx, r, "null"))
 		},
 	}
 }

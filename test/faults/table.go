@@ -308,6 +308,7 @@ func diskTable() []block {
 		{networkCut(long), on(during, stayed)},
 		{qemuKilled("target", theTarget), on(during, stayed)},
 		{diskFull(), on(during, stayed)},
+		{storageMapped(), on(both, moved)},
 		{cancelRequested(), on(both, wasCancelled)},
 		{deleted(), on(both, wasCancelled)},
 	}
