@@ -133,12 +133,8 @@ func (f *agentFlags) receiveConfig() (agent.ReceiveConfig, error) {
 	if err := agent.CheckPeerSocketDir(f.peerSocketDir); err != nil {
 		return c, fmt.Errorf("--peer-socket-dir is %q: %w", f.peerSocketDir, err)
 	}
-	listen := f.listenAddress
-	if listen == "" {
-		listen = f.migrationAddress
-	}
 	var err error
-	if c.ListenAddress, err = netip.ParseAddr(listen); err != nil {
+	if c.ListenAddress, err = netip.ParseAddr(cmp.Or(f.listenAddress, f.migrationAddress)); err != nil {
 		return c, fmt.Errorf("--listen-address must be an IP address, and so must --migration-address if --listen-address is left out: %w", err)
 	}
 	for _, p := range f.allowedPaths {

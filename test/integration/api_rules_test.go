@@ -6,8 +6,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -481,25 +479,4 @@ func TestWhatMayBeChanged(t *testing.T) {
 			}
 		})
 	}
-}
-
-// TestEveryFieldOfTheSpecIsMutableOrNot fails for a field that neither of the
-// tests above knows.
-func TestEveryFieldOfTheSpecIsMutableOrNot(t *testing.T) {
-	known := maps.Clone(mutableFields())
-	for field := range changeRules() {
-		known[field] = nil
-	}
-	var visit func(typ reflect.Type, path string)
-	visit = func(typ reflect.Type, path string) {
-		for field := range typ.Fields() {
-			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-			if field.Type == reflect.TypeFor[*v1alpha1.MigrationOptions]() {
-				visit(field.Type.Elem(), path+name+".")
-			} else if _, ok := known[path+name]; !ok {
-				t.Errorf("no test says whether spec.%s%s may be changed", path, name)
-			}
-		}
-	}
-	visit(reflect.TypeFor[v1alpha1.LiveMigrationSpec](), "")
 }
