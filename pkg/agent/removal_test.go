@@ -102,7 +102,7 @@ func TestOnlyDisksThatCanBeWrittenAreMeasured(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := &sourceSession{hv: w.fleet.Host("node-a"), lm: &v1alpha1.LiveMigration{Status: v1alpha1.LiveMigrationStatus{DomainUUID: guestUUID}}}
-		facts, err := s.diskFacts(t.Context(), xml)
+		facts, err := s.diskFacts(t.Context(), xml, xml)
 		if err != nil || len(facts) != 3 || facts[0].Size.CapacityBytes != 8<<30 || facts[2].Size != (hypervisor.DiskSize{}) {
 			t.Errorf("the disks are %+v, %v", facts, err)
 		}

@@ -22,8 +22,9 @@ func (s *sourceSession) takesRisks() bool {
 }
 
 // sharingFacts returns what a definition says of the files of the guest's disks, but for media that
-// are left behind.
-func (s *sourceSession) sharingFacts(definition hypervisor.DomainXML, inactive bool) ([]migration.SharingFacts, error) {
+// are left behind; running is what the running guest's says of the same, or empty.
+func (s *sourceSession) sharingFacts(definition, running hypervisor.DomainXML) ([]migration.SharingFacts, error) {
+	inactive := running == ""
 	media, err := s.ejected(definition, inactive)
 	if err != nil {
 		return nil, err
@@ -32,6 +33,13 @@ func (s *sourceSession) sharingFacts(definition hypervisor.DomainXML, inactive b
 	disks, err := xmlrewrite.ReadDiskFiles([]byte(definition), s.lm.Spec.MigrateData, options)
 	if err != nil {
 		return nil, s.unreadable(err)
+	}
+	if running != "" {
+		found, err := xmlrewrite.ReadDiskFiles([]byte(running), nil, xmlrewrite.Options{})
+		if err != nil {
+			return nil, s.unreadable(err)
+		}
+		disks = xmlrewrite.WithFoundFiles(disks, found)
 	}
 	facts := make([]migration.SharingFacts, len(disks))
 	for i, d := range disks {
@@ -47,13 +55,14 @@ func (s *sourceSession) sharingFacts(definition hypervisor.DomainXML, inactive b
 
 // diskFiles returns the files that the target is to see. Those are left out that only the
 // persistent definition has and that are not on the source either: nothing is lost with them.
-func (s *sourceSession) diskFiles(ctx context.Context, o *v1alpha1.StorageCopyOptions, definitions []hypervisor.DomainXML, names *migration.Markers) ([]v1alpha1.DiskFile, error) {
+func (s *sourceSession) diskFiles(ctx context.Context, o *v1alpha1.StorageCopyOptions, definitions []hypervisor.DomainXML, running hypervisor.DomainXML, names *migration.Markers) ([]v1alpha1.DiskFile, error) {
 	var facts [2][]migration.SharingFacts // Of the running guest, and of its definition.
 	for i, definition := range definitions {
 		var err error
-		if facts[i], err = s.sharingFacts(definition, i > 0); err != nil {
+		if facts[i], err = s.sharingFacts(definition, running); err != nil {
 			return nil, err
 		}
+		running = ""
 	}
 	files := migration.DiskFilesOf(o, facts[0], facts[1], names)
 	here := sourcePaths(slices.Concat(facts[0], facts[1]))
@@ -131,11 +140,11 @@ func withoutMarker(facts *v1alpha1.GuestFacts, marker string) {
 
 // proveSharing notes which disks both hosts have been proven to share, and whether that makes
 // it safe to move the guest.
-func (s *sourceSession) proveSharing(ctx context.Context, live hypervisor.DomainXML) error {
+func (s *sourceSession) proveSharing(ctx context.Context, live, running hypervisor.DomainXML) error {
 	if len(s.section.Guest.DiskFiles) == 0 || s.takesRisks() {
 		return nil
 	}
-	facts, err := s.sharingFacts(live, false)
+	facts, err := s.sharingFacts(live, running)
 	if err != nil {
 		return err
 	}

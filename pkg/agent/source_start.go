@@ -374,16 +374,20 @@ func (s *sourceSession) planDisks(ctx context.Context, live, rewritten hyperviso
 	if err := s.noteEjected(live); err != nil {
 		return err
 	}
-	if err := s.planCopy(ctx, live, rewritten); err != nil {
+	running, err := s.running(ctx)
+	if err != nil {
 		return err
 	}
-	return s.proveSharing(ctx, live)
+	if err := s.planCopy(ctx, live, running, rewritten); err != nil {
+		return err
+	}
+	return s.proveSharing(ctx, live, running)
 }
 
 // rewriteOptions are what the target's agent has said of its host.
 func (s *sourceSession) rewriteOptions() xmlrewrite.Options {
 	target := migration.CurrentTarget(s.lm)
-	options := xmlrewrite.Options{Storage: s.storageMappings()}
+	options := xmlrewrite.Options{Storage: s.storageMappings(), Flattened: migration.FlattenedDisks(s.lm)}
 	if o := target.Offer; o != nil {
 		options.Offer = &v1alpha1.MigrateData{
 			Graphics: o.Graphics, Serial: o.Serial,

@@ -36,16 +36,22 @@ func markerName(attempt string) (string, error) {
 
 // diskFacts returns what there is to know of the running guest's disks. Only of those that can
 // be copied, the size is asked.
-func (s *sourceSession) diskFacts(ctx context.Context, live hypervisor.DomainXML) ([]migration.DiskFacts, error) {
-	disks, err := xmlrewrite.ReadDisks([]byte(live), s.lm.Spec.MigrateData, xmlrewrite.Options{Storage: s.storageMappings()})
+func (s *sourceSession) diskFacts(ctx context.Context, live, running hypervisor.DomainXML) ([]migration.DiskFacts, error) {
+	options := xmlrewrite.Options{Storage: s.storageMappings()}
+	disks, err := xmlrewrite.ReadDisks([]byte(live), s.lm.Spec.MigrateData, options)
 	if err != nil {
 		return nil, s.unreadable(err)
 	}
+	found, err := xmlrewrite.ReadDisks([]byte(running), s.lm.Spec.MigrateData, options)
+	if err != nil {
+		return nil, s.unreadable(err)
+	}
+	disks = xmlrewrite.WithFoundChains(disks, found)
 	facts := make([]migration.DiskFacts, 0, len(disks))
 	for _, d := range disks {
 		fact := migration.DiskFacts{
 			Name: d.Name, Type: d.Type, Format: d.Format, SourcePath: d.SourcePath, Path: d.Path, Writable: d.Writable,
-			Chained: d.Chained, BackingPath: d.BackingPath, BackingFormat: d.BackingFormat, SecretUUID: d.SecretUUID, Obstacle: d.Obstacle,
+			Chained: d.Chained, BackingPath: d.BackingPath, BackingFormat: d.BackingFormat, ChainUnknown: !d.ChainKnown, SecretUUID: d.SecretUUID, Obstacle: d.Obstacle,
 		}
 		if d.Writable && d.Path != "" {
 			size, err := s.hv.DiskSize(ctx, s.lm.Status.DomainUUID, d.Name)
@@ -57,6 +63,15 @@ func (s *sourceSession) diskFacts(ctx context.Context, live hypervisor.DomainXML
 		facts = append(facts, fact)
 	}
 	return facts, nil
+}
+
+// running returns the running guest's definition, with what libvirt has found in its images.
+func (s *sourceSession) running(ctx context.Context) (hypervisor.DomainXML, error) {
+	text, err := s.hv.DomainXML(ctx, s.lm.Status.DomainUUID, hypervisor.XMLRunning)
+	if err != nil {
+		return "", fmt.Errorf("reading what the guest's disks are based on: %w", err)
+	}
+	return text, nil
 }
 
 // refusedByLibvirt reports whether an error about images is libvirt's last word.
@@ -74,9 +89,6 @@ func refusedByLibvirt(err error) bool {
 // returns the markers that the target is to look for. There are disks as well if the error is a
 // refusal.
 func (s *sourceSession) disksOf(ctx context.Context, definitions []hypervisor.DomainXML, guest *v1alpha1.GuestFacts) (markers []string, err error) {
-	if guest.StorageMappings, err = s.usedStorageMappings(definitions); err != nil {
-		return nil, err
-	}
 	if guest.BlockDevices, err = s.blockDevices(definitions[0]); err != nil {
 		return nil, err
 	}
@@ -84,17 +96,24 @@ func (s *sourceSession) disksOf(ctx context.Context, definitions []hypervisor.Do
 	if err != nil {
 		return nil, err
 	}
+	running, err := s.running(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if guest.StorageMappings, err = s.usedStorageMappings(definitions, running); err != nil {
+		return nil, err
+	}
 	names, o := migration.NewMarkers(name), migration.StorageCopy(s.lm)
 	var blockers []v1alpha1.Blocker
 	if o != nil {
-		facts, err := s.diskFacts(ctx, definitions[0])
+		facts, err := s.diskFacts(ctx, definitions[0], running)
 		if err != nil {
 			return nil, err
 		}
 		guest.Disks, blockers = migration.ChooseDisks(o, facts, names)
 	}
 	if !s.takesRisks() || migration.EjectsMedia(s.lm) {
-		if guest.DiskFiles, err = s.diskFiles(ctx, o, definitions, names); err != nil {
+		if guest.DiskFiles, err = s.diskFiles(ctx, o, definitions, running, names); err != nil {
 			return nil, err
 		}
 	}
@@ -204,14 +223,14 @@ func (s *sourceSession) noteStorage(change func(*v1alpha1.SourceStorage)) {
 // planCopy decides which disks are copied, and notes that in the section. The definition that
 // the target gets must have them where the target has looked: libvirt copies to what that
 // says, over whatever is there.
-func (s *sourceSession) planCopy(ctx context.Context, live, rewritten hypervisor.DomainXML) error {
+func (s *sourceSession) planCopy(ctx context.Context, live, running, rewritten hypervisor.DomainXML) error {
 	if len(s.section.Guest.Disks) == 0 {
 		return nil
 	}
 	if err := s.checkPlaces(rewritten); err != nil {
 		return err
 	}
-	facts, err := s.diskFacts(ctx, live)
+	facts, err := s.diskFacts(ctx, live, running)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/migration"
 	"github.com/virtferry/virtferry/pkg/xmlrewrite"
 )
 
@@ -23,14 +24,22 @@ func (s *sourceSession) storageMappings() []v1alpha1.StorageMapping {
 	return s.lm.Status.Attempt.StorageMappings
 }
 
-// usedStorageMappings are those of the attempt's that give a disk of the guest another place.
-func (s *sourceSession) usedStorageMappings(definitions []hypervisor.DomainXML) ([]v1alpha1.StorageMapping, error) {
+// usedStorageMappings are those of the attempt's that give a disk of the guest another place. Those
+// by which two things would become one are refused. What libvirt has found in images counts where
+// the target makes others that are based on the same.
+func (s *sourceSession) usedStorageMappings(definitions []hypervisor.DomainXML, running hypervisor.DomainXML) ([]v1alpha1.StorageMapping, error) {
 	if len(s.storageMappings()) == 0 {
 		return nil, nil
 	}
-	used, err := xmlrewrite.UsedStorage(definitions, s.lm.Spec.MigrateData, s.storageMappings())
-	if err != nil {
+	if o := migration.StorageCopy(s.lm); o != nil && o.Mode == v1alpha1.StorageCopyIncremental {
+		definitions = append(slices.Clone(definitions), running)
+	}
+	used, meet, err := xmlrewrite.UsedStorage(definitions, s.lm.Spec.MigrateData, s.storageMappings())
+	switch {
+	case err != nil:
 		return nil, s.unreadable(err)
+	case len(meet) > 0:
+		return nil, doesNotFit(meet)
 	}
 	return used, nil
 }

@@ -125,6 +125,9 @@ const (
 	XMLMigratable XMLForm = iota
 	// XMLInactive is the persistent definition, secrets included.
 	XMLInactive
+	// XMLRunning is the live definition, without secrets, with what the hypervisor has found out
+	// itself and leaves to a destination to find, such as what images are based on.
+	XMLRunning
 )
 
 // Ties is what keeps a running domain from moving.

@@ -1,6 +1,7 @@
 package migration
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -46,6 +47,8 @@ type DiskFacts struct {
 	// that one's on the target, if it is a file.
 	Chained                    bool
 	BackingPath, BackingFormat string
+	// ChainUnknown is whether nobody says that.
+	ChainUnknown bool
 	// SecretUUID is what its image is encrypted by on the target; empty if it is not.
 	SecretUUID v1alpha1.UUID
 	// Obstacle is why it cannot be copied into a new image; empty where it can.
@@ -116,20 +119,32 @@ func guestDisk(mode v1alpha1.StorageCopyMode, d DiskFacts, marker string) v1alph
 	if d.SecretUUID != "" {
 		out.EncryptionSecretUUID = &d.SecretUUID
 	}
-	incremental := mode == v1alpha1.StorageCopyIncremental && d.Chained
-	switch {
+	switch why := noBase(d); {
 	case len(d.Path) > maxPath:
 		out.Path, out.Obstacle = d.Path[:maxPath], "its path is too long"
-	case incremental && d.SecretUUID != "":
-		out.Obstacle = "its image is encrypted and based on another one, which can be copied in full only"
-	case incremental && d.BackingPath == "" && out.Obstacle == "":
-		out.Obstacle = "its image is based on something that is no file, or that the target's libvirt is to find, which cannot be given to the copy"
-	case incremental && d.BackingPath != "":
+	case mode == v1alpha1.StorageCopyIncremental && why != "":
+		out.Obstacle = cmp.Or(out.Obstacle, why)
+	case mode == v1alpha1.StorageCopyIncremental && d.Chained:
 		out.Backing = &v1alpha1.DiskBacking{Path: d.BackingPath, Format: d.BackingFormat}
 	case d.Chained:
 		out.AllocatedBytes = out.CapacityBytes // As much may be in the images on which it is based.
 	}
 	return out
+}
+
+// noBase says why an image on the target cannot be based on what a disk's is based on; empty if it
+// can, or if the disk's is based on nothing.
+func noBase(d DiskFacts) string {
+	switch {
+	case d.ChainUnknown:
+		return "libvirt does not tell what its image is based on, so that only storageCopy.mode Full is safe"
+	case d.Chained && d.SecretUUID != "":
+		return "its image is encrypted and based on another one, which can be copied in full only"
+	case d.Chained && d.BackingPath == "":
+		return "its image is based on something that is no file, or that the target's libvirt is to find, which cannot be given to the copy"
+	default:
+		return ""
+	}
 }
 
 // ImagePlace is what the target's agent knows of where a disk's image is to be.
@@ -220,6 +235,8 @@ func CopyPlan(lm *v1alpha1.LiveMigration, all []DiskFacts) (images []v1alpha1.So
 		}
 		switch state := target.Images[image].State; {
 		case state == v1alpha1.TargetImageShared && d.Marker != "":
+		case baseChanged(lm, d, all[fact]):
+			return nil, fmt.Errorf("what the guest's disk %s is based on is not what the target was told", d.Name)
 		case state == v1alpha1.TargetImageMade, state == v1alpha1.TargetImagePlanned && DryRun(lm):
 			images = append(images, v1alpha1.SourceImage{Name: d.Name, Path: all[fact].SourcePath})
 		default:
@@ -245,6 +262,31 @@ func BaresDisks(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, image
 		}
 	}
 	return ""
+}
+
+// baseChanged reports whether the target's image of a disk may not be based on what the disk is:
+// only what is in the topmost image is copied then. An older agent may have said so.
+func baseChanged(lm *v1alpha1.LiveMigration, d v1alpha1.GuestDisk, fact DiskFacts) bool {
+	if o := StorageCopy(lm); o == nil || o.Mode != v1alpha1.StorageCopyIncremental {
+		return false
+	}
+	return fact.ChainUnknown || fact.Chained != (d.Backing != nil) || d.Backing != nil && d.Backing.Path != fact.BackingPath
+}
+
+// FlattenedDisks are the disks that the target has, or in a dry run would have, all of in an image
+// that was made for the migration.
+func FlattenedDisks(lm *v1alpha1.LiveMigration) []string {
+	o, target := StorageCopy(lm), CurrentTarget(lm)
+	if o == nil || o.Mode != v1alpha1.StorageCopyFull || target == nil {
+		return nil
+	}
+	var names []string
+	for _, image := range target.Images {
+		if isOurs(image) {
+			names = append(names, string(image.Name))
+		}
+	}
+	return names
 }
 
 // DiskCopy is what libvirt is asked to copy, given what was recorded at the start.

@@ -86,6 +86,12 @@ func TestChooseDisks(t *testing.T) {
 	if d := incremental[2]; d.Obstacle == "" || d.Backing != nil {
 		t.Errorf("incrementally, a chain on a server is %+v", d)
 	}
+	unknown := with(func(d *DiskFacts) { d.ChainUnknown = true })
+	for mode, obstacle := range map[v1alpha1.StorageCopyMode]bool{v1alpha1.StorageCopyIncremental: true, v1alpha1.StorageCopyFull: false} {
+		if chosen, _ := ChooseDisks(&v1alpha1.StorageCopyOptions{Mode: mode}, []DiskFacts{unknown}, NewMarkers("m")); (chosen[0].Obstacle != "") != obstacle {
+			t.Errorf("%s, one of which nobody knows what it is based on is %+v", mode, chosen[0])
+		}
+	}
 	full, _ := ChooseDisks(&v1alpha1.StorageCopyOptions{Mode: v1alpha1.StorageCopyFull}, all, NewMarkers("m"))
 	if d := full[1]; d.Backing != nil || d.AllocatedBytes != 100 || d.Obstacle != "" {
 		t.Errorf("in full, a chain is %+v", d)
@@ -222,6 +228,53 @@ func TestCopyPlan(t *testing.T) {
 				t.Errorf("got %v, %v", images, err)
 			}
 		})
+	}
+}
+
+// TestTheTopmostImageIsNotCopiedOntoAnotherBase: the guest would lose what is in its own.
+func TestTheTopmostImageIsNotCopiedOntoAnotherBase(t *testing.T) {
+	lm := makeMigration("m").admitted().checked().ready().copying(v1alpha1.TargetImageMade).obj()
+	d := &lm.Status.Source.Guest.Disks[0]
+	fact := DiskFacts{Name: string(d.Name), Path: d.Path, Chained: true, BackingPath: "/base"}
+	fact.Size.CapacityBytes = uint64(d.CapacityBytes)
+	unknown := fact
+	unknown.Chained, unknown.ChainUnknown = false, true
+	for name, c := range map[string]struct {
+		mode  v1alpha1.StorageCopyMode
+		told  *v1alpha1.DiskBacking
+		fact  DiskFacts
+		wrong bool
+	}{
+		"the same":         {v1alpha1.StorageCopyIncremental, &v1alpha1.DiskBacking{Path: "/base"}, fact, false},
+		"another":          {v1alpha1.StorageCopyIncremental, &v1alpha1.DiskBacking{Path: "/other"}, fact, true},
+		"none was told":    {v1alpha1.StorageCopyIncremental, nil, fact, true},
+		"it is not known":  {v1alpha1.StorageCopyIncremental, nil, unknown, true},
+		"all is copied":    {v1alpha1.StorageCopyFull, nil, fact, false},
+		"and of the other": {v1alpha1.StorageCopyFull, nil, unknown, false},
+	} {
+		lm.Spec.Options.StorageCopy.Mode, d.Backing = c.mode, c.told
+		if _, err := CopyPlan(lm, []DiskFacts{c.fact}); (err != nil) != c.wrong {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestFlattenedDisks are those that were copied as a whole.
+func TestFlattenedDisks(t *testing.T) {
+	for state, want := range map[v1alpha1.TargetImageState]int{v1alpha1.TargetImageMade: 1, v1alpha1.TargetImagePlanned: 1, v1alpha1.TargetImageShared: 0} {
+		lm := makeMigration("m").admitted().checked().ready().copying(state).obj()
+		lm.Spec.Options.StorageCopy.Mode = v1alpha1.StorageCopyFull
+		if got := FlattenedDisks(lm); len(got) != want || want > 0 && got[0] != "vda" {
+			t.Errorf("%s: %v", state, got)
+		}
+		lm.Spec.Options.StorageCopy.Mode = v1alpha1.StorageCopyIncremental
+		if got := FlattenedDisks(lm); len(got) != 0 {
+			t.Errorf("%s, incrementally: %v", state, got)
+		}
+		lm.Spec.Options.StorageCopy = nil
+		if got := FlattenedDisks(lm); len(got) != 0 {
+			t.Errorf("%s, but nothing is copied: %v", state, got)
+		}
 	}
 }
 

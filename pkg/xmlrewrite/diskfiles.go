@@ -1,6 +1,8 @@
 package xmlrewrite
 
 import (
+	"slices"
+
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
 )
@@ -44,6 +46,24 @@ func ReadDiskFiles[Text ~string | ~[]byte](domainXML Text, data *v1alpha1.Migrat
 		out[i] = readDiskFiles(disk, there[i], data)
 	}
 	return out, nil
+}
+
+// WithFoundFiles adds to disks, as they were read from a definition that migrates, what the same
+// are based on by that of the running guest, read without migrate data. The target's libvirt
+// finds that in the images again, at the same paths; of an image that is elsewhere there,
+// nothing is added, since the paths inside may be relative to it.
+func WithFoundFiles(disks, running []DiskFiles) []DiskFiles {
+	out := slices.Clone(disks)
+	for i, d := range out {
+		if d.Complete || len(d.Files) != 1 || d.Files[0].Path != d.Files[0].SourcePath {
+			continue
+		}
+		at := slices.IndexFunc(running, func(r DiskFiles) bool { return r.Name == d.Name && len(r.Files) > 0 && r.Files[0] == d.Files[0] })
+		if at >= 0 {
+			out[i].Files, out[i].Complete = running[at].Files, running[at].Complete
+		}
+	}
+	return out
 }
 
 // diskPairs returns the disks of a guest, and the same as they become on the target.
@@ -91,6 +111,6 @@ func readDiskFiles(disk, target *xmltree.Node, data *v1alpha1.MigrateData) DiskF
 		file.Path = mapBacking(data, file.SourcePath, below.Value("file"))
 		d.Files = append(d.Files, file)
 	}
-	d.Complete = become != nil || format == "raw"
+	d.Complete = become != nil || format == rawFormat
 	return d
 }

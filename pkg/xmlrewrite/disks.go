@@ -1,6 +1,8 @@
 package xmlrewrite
 
 import (
+	"slices"
+
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/xmlrewrite/xmltree"
 )
@@ -25,6 +27,8 @@ type Disk struct {
 	// target's libvirt is to find it.
 	Chained                    bool
 	BackingPath, BackingFormat string
+	// ChainKnown is whether the definition says so, or says that its image is based on nothing.
+	ChainKnown bool
 	// SecretUUID is the secret by which its image is encrypted on the target, with LUKS in a qcow2
 	// image; empty if it is not.
 	SecretUUID v1alpha1.UUID
@@ -47,6 +51,21 @@ func ReadDisks[Text ~string | ~[]byte](domainXML Text, data *v1alpha1.MigrateDat
 	return disks, nil
 }
 
+// WithFoundChains adds to disks, as they were read from a definition that migrates, what the same
+// are based on by that of the running guest: libvirt leaves out of the former what it has found
+// in the images, and the target's libvirt finds it there again.
+func WithFoundChains(disks, running []Disk) []Disk {
+	out := slices.Clone(disks)
+	for i, d := range out {
+		at := slices.IndexFunc(running, func(r Disk) bool { return r.Name == d.Name && r.SourcePath == d.SourcePath })
+		if at >= 0 && !d.Chained {
+			r := running[at]
+			out[i].Chained, out[i].ChainKnown, out[i].BackingPath, out[i].BackingFormat = r.Chained, d.ChainKnown || r.ChainKnown, r.BackingPath, r.BackingFormat
+		}
+	}
+	return out
+}
+
 // readDisk reads a disk as it is on the source and becomes on the target.
 func readDisk(disk, target *xmltree.Node, data *v1alpha1.MigrateData) Disk {
 	d := Disk{
@@ -64,6 +83,7 @@ func readDisk(disk, target *xmltree.Node, data *v1alpha1.MigrateData) Disk {
 		d.Type = disk.Value("type")
 	}
 	d.Chained = disk.Child("backingStore").Child("source") != nil
+	d.ChainKnown = disk.Child("backingStore") != nil || disk.Child("driver").Value("type") == rawFormat
 	if backing := target.Child("backingStore"); backing.Child("source") != nil && backing.Value("type") == "file" {
 		d.BackingPath = mapBacking(data, disk.Child("backingStore").Child("source").Value("file"), backing.Child("source").Value("file"))
 		d.BackingFormat = backing.Child("format").Value("type")
@@ -91,7 +111,7 @@ func luksSecret(disk *xmltree.Node) v1alpha1.UUID {
 func copyObstacle(disk *xmltree.Node) string {
 	source := disk.Child("source")
 	switch {
-	case !isOneOf(disk.Child("driver").Value("type"), "raw", "qcow2"):
+	case !isOneOf(disk.Child("driver").Value("type"), rawFormat, "qcow2"):
 		return "its image is neither raw nor qcow2"
 	case encryptionOf(disk) != nil && luksSecret(disk) == "":
 		return "its image is encrypted, but not as libvirt can make one: in the format qcow2, with LUKS, by one secret that is given by its UUID"

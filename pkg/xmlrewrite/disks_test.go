@@ -53,7 +53,7 @@ func TestReadDisks(t *testing.T) {
 		"a device that is a file on the target": {`<disk type='block' device='disk'>` + qcow2 + `<source dev='/dev/vg/web'/>` + target, moved, with(func(d *Disk) {
 			d.Type, d.SourcePath, d.Path = "block", "", ""
 		})},
-		"a raw file": {`<disk type='file' device='disk'><driver name='qemu' type='raw'/>` + source + target, nil, with(func(d *Disk) { d.Format = "raw" })},
+		"a raw file": {`<disk type='file' device='disk'><driver name='qemu' type='raw'/>` + source + target, nil, with(func(d *Disk) { d.Format, d.ChainKnown = "raw", true })},
 		"another format": {`<disk type='file' device='disk'><driver name='qemu' type='vmdk'/>` + source + target, nil, with(func(d *Disk) {
 			d.Format, d.Obstacle = "vmdk", "its image is neither raw nor qcow2"
 		})},
@@ -72,7 +72,7 @@ func TestReadDisks(t *testing.T) {
 		"an encrypted one that can be made": {encrypted("qcow2", "format='luks'", passphraseOf), nil, with(func(d *Disk) { d.SecretUUID = "5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b15" })},
 		"one by another engine":             {encrypted("qcow2", "format='luks' engine='librbd'", passphraseOf), nil, with(func(d *Disk) { d.Obstacle = notLUKS })},
 		"one in another way":                {encrypted("qcow2", "format='qcow'", passphraseOf), nil, with(func(d *Disk) { d.Obstacle = notLUKS })},
-		"a raw one":                         {encrypted("raw", "format='luks'", passphraseOf), nil, with(func(d *Disk) { d.Format, d.Obstacle = "raw", notLUKS })},
+		"a raw one":                         {encrypted("raw", "format='luks'", passphraseOf), nil, with(func(d *Disk) { d.Format, d.ChainKnown, d.Obstacle = "raw", true, notLUKS })},
 		"one with two passphrases":          {encrypted("qcow2", "format='luks2'", passphraseOf+passphraseOf), nil, with(func(d *Disk) { d.Obstacle = notLUKS })},
 		"one by a secret for a use":         {encrypted("qcow2", "format='luks'", "<secret type='passphrase' usage='/images/web.qcow2'/>"), nil, with(func(d *Disk) { d.Obstacle = notLUKS })},
 		"one with slices": {`<disk type='file' device='disk'>` + qcow2 + `<source file='/images/web.qcow2'><slices><slice type='storage' offset='0' size='512'/></slices></source>` + target, nil, with(func(d *Disk) {
@@ -82,14 +82,14 @@ func TestReadDisks(t *testing.T) {
 			d.Obstacle = "its data are in a file of their own"
 		})},
 		"one of a chain": {`<disk type='file' device='disk'>` + qcow2 + source + `<backingStore type='file'><format type='raw'/><source file='/images/base'/><backingStore/></backingStore>` + target, mapped, with(func(d *Disk) {
-			d.Chained, d.BackingPath, d.BackingFormat = true, "/srv/guests/base", "raw"
+			d.Chained, d.ChainKnown, d.BackingPath, d.BackingFormat = true, true, "/srv/guests/base", "raw"
 		})},
 		"one of a chain that the target is to find": {`<disk type='file' device='disk'>` + qcow2 + source + `<backingStore type='file'><format type='raw'/><source file='/images/base'/><backingStore/></backingStore>` + target, detected, with(func(d *Disk) {
-			d.Chained = true
+			d.Chained, d.ChainKnown = true, true
 		})},
-		"the end of a chain": {`<disk type='file' device='disk'>` + qcow2 + source + `<backingStore/>` + target, nil, plain},
+		"the end of a chain": {`<disk type='file' device='disk'>` + qcow2 + source + `<backingStore/>` + target, nil, with(func(d *Disk) { d.ChainKnown = true })},
 		"one based on a server's": {`<disk type='file' device='disk'>` + qcow2 + source + `<backingStore type='network'><format type='raw'/><source protocol='nbd' name='x'><host name='h'/></source></backingStore>` + target, nil, with(func(d *Disk) {
-			d.Chained = true
+			d.Chained, d.ChainKnown = true, true
 		})},
 		"a network disk": {`<disk type='network' device='disk'>` + qcow2 + `<source protocol='rbd' name='pool/web'/>` + target, nil, with(func(d *Disk) {
 			d.Type, d.SourcePath, d.Path = "network", "", ""

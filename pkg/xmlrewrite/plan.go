@@ -33,6 +33,9 @@ type Options struct {
 	Storage []v1alpha1.StorageMapping
 	// EmptyDrives are the names of drives that are to have no medium on the target, such as sda.
 	EmptyDrives []string
+	// Flattened are the target devices of the running guest's disks of which the target has all
+	// in one image, which is based on nothing.
+	Flattened []string
 	// DroppedPerfEvents are perf events that the target cannot count. They are switched off
 	// where the user's migrate data has no perfEvents.
 	DroppedPerfEvents []v1alpha1.PerfEvent

@@ -17,6 +17,7 @@ type planner struct {
 	networks []v1alpha1.NetworkMapping // The target's.
 	storage  *storageMap               // The target's.
 	emptied  []string                  // Drives, by their names.
+	flat     []string                  // The disks that are based on nothing there.
 	dropped  []v1alpha1.PerfEvent      // Those that the target cannot count.
 	inactive bool
 	other    *guest // The guest's other definition, or nil.
@@ -47,7 +48,7 @@ func newPlanner(domainXML string, data *v1alpha1.MigrateData, opts Options) (*pl
 	}
 	p := &planner{
 		doc: doc, domain: doc.Root,
-		data: data, offer: opts.Offer, networks: opts.Networks, storage: newStorageMap(opts.Storage), emptied: opts.EmptyDrives, dropped: opts.DroppedPerfEvents,
+		data: data, offer: opts.Offer, networks: opts.Networks, storage: newStorageMap(opts.Storage), emptied: opts.EmptyDrives, flat: opts.Flattened, dropped: opts.DroppedPerfEvents,
 		inactive: opts.Inactive, target: opts.Target,
 		portsGiven: map[*xmltree.Node]int32{},
 	}

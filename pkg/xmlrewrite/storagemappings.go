@@ -12,6 +12,7 @@ type storageMap struct {
 	mappings []v1alpha1.StorageMapping
 	used     []bool
 	found    map[string]storageUse // What is found on the target, by where.
+	meet     Problems              // What would be found where another thing is.
 }
 
 // storageUse is something that a disk has on the source, and on the target as well.
@@ -67,7 +68,7 @@ func (p *planner) mapStorage(disk *xmltree.Node) *v1alpha1.VolumeSource {
 	}
 	source := disk.Child("source")
 	p.mapBase(source.Child("dataStore"))
-	for at := disk.Child("backingStore"); at != nil; at = at.Child("backingStore") {
+	for at := disk.Child("backingStore"); at != nil && !p.isFlattened(disk); at = at.Child("backingStore") {
 		p.mapBase(at)
 		p.mapBase(at.Child("source").Child("dataStore"))
 	}
@@ -130,6 +131,7 @@ func (p *planner) findStorage(at *xmltree.Node, key string, use storageUse) {
 	case use.excludes(other):
 		p.report(ProblemConflict, placeOf(volumesField), at,
 			"spec.storageMappings of the target's Hypervisor finds this where it finds another thing that the guest has on the source; say in volumes where each of the guest's disks is on the target, or ask an administrator to correct the mappings")
+		p.storage.meet = append(p.storage.meet, p.problems[len(p.problems)-1])
 	}
 }
 
@@ -143,13 +145,12 @@ func mapBacking(data *v1alpha1.MigrateData, had, has string) string {
 }
 
 // UsedStorage returns those mappings that give a disk another place, in any of a guest's
-// definitions. The error is [Problems].
-func UsedStorage[Text ~string | ~[]byte](definitions []Text, data *v1alpha1.MigrateData, mappings []v1alpha1.StorageMapping) ([]v1alpha1.StorageMapping, error) {
-	var out []v1alpha1.StorageMapping
+// definitions, and which two things would be one by them. The error is [Problems].
+func UsedStorage[Text ~string | ~[]byte](definitions []Text, data *v1alpha1.MigrateData, mappings []v1alpha1.StorageMapping) (out []v1alpha1.StorageMapping, meet Problems, err error) {
 	for _, definition := range definitions {
 		p, err := newPlanner(string(definition), data, Options{Storage: mappings})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		planVolumes(p)
 		for i, used := range p.storage.used {
@@ -157,6 +158,11 @@ func UsedStorage[Text ~string | ~[]byte](definitions []Text, data *v1alpha1.Migr
 				out = append(out, mappings[i])
 			}
 		}
+		for _, problem := range p.storage.meet {
+			if !slices.Contains(meet, problem) {
+				meet = append(meet, problem)
+			}
+		}
 	}
-	return out, nil
+	return out, meet, nil
 }

@@ -64,13 +64,13 @@ func TestStorageIsWhereTheTargetSays(t *testing.T) {
 			if got := plan.Apply(); got != begin+c.want+end {
 				t.Errorf("got\n%s, want\n%s", got, begin+c.want+end)
 			}
-			used, err := UsedStorage([]string{begin + c.have + end, begin + c.have + end}, c.data, options.Storage)
+			used, meet, err := UsedStorage([]string{begin + c.have + end, begin + c.have + end}, c.data, options.Storage)
 			var want []v1alpha1.StorageMapping
 			for _, i := range c.used {
 				want = append(want, storageMappings()[i])
 			}
 			sortMappings(used)
-			if err != nil || !slices.Equal(used, want) {
+			if err != nil || len(meet) != 0 || !slices.Equal(used, want) {
 				t.Errorf("used are %v, %v, want %v", used, err, want)
 			}
 			requireTold(t, begin+c.have+end, begin+c.want+end, c.data, options)
@@ -146,7 +146,7 @@ func TestTwoDisksAreNotFoundInOnePlace(t *testing.T) {
 	if _, err := NewPlan(kept, nil, Options{Storage: []v1alpha1.StorageMapping{{Kind: v1alpha1.StorageKindDirectory, From: "/images", To: "/b\x01"}}}); err == nil {
 		t.Error("a path with a control character is taken")
 	}
-	if _, err := UsedStorage([]string{"<domain"}, nil, onto); err == nil {
+	if _, _, err := UsedStorage([]string{"<domain"}, nil, onto); err == nil {
 		t.Error("what is no definition is read")
 	}
 }
@@ -194,7 +194,11 @@ func TestTwoThingsAreNotFoundInOnePlace(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := NewPlan("<domain type='kvm'><name>g</name><devices>"+c.disks+"</devices></domain>", c.data, Options{Storage: mappings})
+			xml := "<domain type='kvm'><name>g</name><devices>" + c.disks + "</devices></domain>"
+			if _, meet, err := UsedStorage([]string{xml, xml}, c.data, mappings); err != nil || len(meet) > 0 != c.fails || c.fails && len(meet) != 1 {
+				t.Errorf("before, %v, %v", meet, err)
+			}
+			_, err := NewPlan(xml, c.data, Options{Storage: mappings})
 			var problems Problems
 			if errors.As(err, &problems) != c.fails || c.fails && (len(problems) != 1 || problems[0].Kind != ProblemConflict) {
 				t.Errorf("%v", err)

@@ -1,6 +1,7 @@
 package xmlrewrite
 
 import (
+	"slices"
 	"strings"
 
 	v1alpha1 "github.com/virtferry/virtferry/api/v1alpha1"
@@ -157,6 +158,9 @@ func planVolumes(p *planner) {
 			continue
 		}
 		i := matches[d]
+		if p.isFlattened(disk) {
+			p.flatten(disk)
+		}
 		if i < 0 {
 			p.claimDisk(disk, p.mapStorage(disk), placeOf(volumesField))
 		} else {
@@ -301,6 +305,9 @@ func passphrase(uuid string) *xmltree.Elem {
 // rewriteBackingStore decides on a backing chain and a data file that are spelled out.
 func (p *planner) rewriteBackingStore(disk *xmltree.Node, v *v1alpha1.VolumeMigrateData, field *place) {
 	store, dataFile := disk.Child("backingStore"), disk.Child("source").Child("dataStore")
+	if p.isFlattened(disk) {
+		return
+	}
 	if v.BackingStore == nil {
 		at, what := store, "a backing chain"
 		if store.Child("source") == nil {
@@ -320,6 +327,27 @@ func (p *planner) rewriteBackingStore(disk *xmltree.Node, v *v1alpha1.VolumeMigr
 	default:
 		p.report(ProblemInvalidValue, field, nil, "this must be Keep or Detect")
 	}
+}
+
+// isFlattened reports whether the target has all of a disk in one image. One of the persistent
+// definition is that disk only if it has the same image as the running guest's.
+func (p *planner) isFlattened(disk *xmltree.Node) bool {
+	name := disk.Child("target").Value("dev")
+	if !slices.Contains(p.flat, name) {
+		return false
+	}
+	return !p.inactive || p.other != nil && slices.ContainsFunc(p.other.devices("disk"), func(running *xmltree.Node) bool {
+		return running.Child("target").Value("dev") == name && running.Child("source").Value("file") == disk.Child("source").Value("file")
+	})
+}
+
+// flatten takes away what a disk is based on. What the map of paths says of that has served.
+func (p *planner) flatten(disk *xmltree.Node) {
+	store := disk.Child("backingStore")
+	for at := store; at != nil; at = at.Child("backingStore") {
+		_ = p.hasPathMapping(at.Child("source").Value("file"))
+	}
+	store.RemoveAll()
 }
 
 // sourceChanges reports whether an edit of the disk's source is recorded.

@@ -26,6 +26,8 @@ type Guest struct {
 	// LiveXML and PersistentXML are made up where they are empty.
 	LiveXML       hypervisor.DomainXML
 	PersistentXML hypervisor.DomainXML
+	// RunningXML is LiveXML with what the host has found out itself; empty is the same.
+	RunningXML hypervisor.DomainXML
 	// Ties are what keeps the guest from moving.
 	Ties hypervisor.Ties
 	// Agent is what the guest has of an agent.

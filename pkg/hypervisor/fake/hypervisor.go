@@ -62,8 +62,11 @@ func (h *Host) LookupDomain(ctx context.Context, uuid string) (hypervisor.Domain
 // DomainXML implements hypervisor.Migrator.
 func (h *Host) DomainXML(ctx context.Context, uuid string, form hypervisor.XMLForm) (hypervisor.DomainXML, error) {
 	return withDomain(ctx, h, &Call{Method: MethodDomainXML, UUID: uuid}, func(d *domain) (hypervisor.DomainXML, error) {
-		if form == hypervisor.XMLInactive && d.persistent {
+		switch {
+		case form == hypervisor.XMLInactive && d.persistent:
 			return d.inactive, nil
+		case form == hypervisor.XMLRunning && d.guest.RunningXML != "":
+			return d.guest.RunningXML, nil
 		}
 		return d.live, nil
 	})

@@ -144,13 +144,15 @@ func describe(handle *lv.Domain) (hypervisor.Domain, error) {
 // DomainXML implements hypervisor.Migrator.
 func (c *Client) DomainXML(ctx context.Context, uuid string, form hypervisor.XMLForm) (hypervisor.DomainXML, error) {
 	const op = "reading the domain's definition"
-	// Both forms go to a destination, which needs the secrets.
+	// Two forms go to a destination, which needs the secrets.
 	flags := lv.DOMAIN_XML_SECURE
 	switch form {
 	case hypervisor.XMLMigratable:
 		flags |= lv.DOMAIN_XML_MIGRATABLE
 	case hypervisor.XMLInactive:
 		flags |= lv.DOMAIN_XML_INACTIVE
+	case hypervisor.XMLRunning:
+		flags = 0
 	default:
 		return "", fault(op, hypervisor.KindOther, "unknown form of definition")
 	}
