@@ -163,6 +163,18 @@ func TestGenerationsCopyDisks(t *testing.T) {
 	}
 }
 
+// TestGenerationsTakeDrives without the media that were in them, and encrypted disks, between the
+// oldest and the newest.
+func TestGenerationsTakeDrives(t *testing.T) {
+	for _, c := range []struct{ from, to lab.Generation }{{lab.Bookworm, lab.Forky}, {lab.Forky, lab.Bookworm}} {
+		between := *env
+		between.a, between.b = hostOf(t, c.from), hostOf(t, c.to)
+		name := string(c.from) + "-to-" + string(c.to)
+		t.Run(name+"-media", between.ejectMedia)
+		t.Run(name+"-encrypted", between.moveEncryptedDisk)
+	}
+}
+
 // TestGenerationsLeaveOutZeroes of disks that are copied, where libvirt on both hosts can.
 func TestGenerationsLeaveOutZeroes(t *testing.T) {
 	const image, mib = lab.PrivateDir + "/zeroes/disk.qcow2", 32

@@ -185,23 +185,26 @@ func TestAMissingMediumIsToldBeforehand(t *testing.T) {
 
 // TestMissingMediaAreEjectedOnRequest: a CD-ROM in a directory that the target does not have, and a
 // floppy disk. Both drives go along, and are empty there.
-func TestMissingMediaAreEjectedOnRequest(t *testing.T) {
+func TestMissingMediaAreEjectedOnRequest(t *testing.T) { env.ejectMedia(t) }
+
+func (e *environment) ejectMedia(t *testing.T) {
+	t.Helper()
 	const iso, floppy = lab.PrivateDir + "/of-a-only/install.iso", lab.PrivateDir + "/floppy.img"
-	if err := os.MkdirAll(env.a.Path(filepath.Dir(iso)), 0o755); err != nil {
+	if err := os.MkdirAll(e.a.Path(filepath.Dir(iso)), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(env.a.Path(filepath.Dir(iso))) })
+	t.Cleanup(func() { _ = os.RemoveAll(e.a.Path(filepath.Dir(iso))) })
 	for path, size := range map[string]int{iso: 1 << 20, floppy: 1440 << 10} {
-		if err := os.WriteFile(env.a.Path(path), make([]byte, size), 0o600); err != nil {
+		if err := os.WriteFile(e.a.Path(path), make([]byte, size), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = os.Remove(env.a.Path(path)) })
+		t.Cleanup(func() { _ = os.Remove(e.a.Path(path)) })
 	}
 	const raw = "'><driver name='qemu' type='raw'/><source file='"
-	g := env.startGuest(t, env.a, lab.GuestConfig{Persistent: true, ExtraDevices: "<disk type='file' device='cdrom" + raw + iso + "'/><target dev='hda' bus='ide'/><readonly/></disk>" +
+	g := e.startGuest(t, e.a, lab.GuestConfig{Persistent: true, ExtraDevices: "<disk type='file' device='cdrom" + raw + iso + "'/><target dev='hda' bus='ide'/><readonly/></disk>" +
 		"<disk type='file' device='floppy" + raw + floppy + "'/><target dev='fda' bus='fdc'/></disk>"})
-	spec := v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: env.b.Name()}
-	lm := env.awaitReason(t, env.migrate(t, spec), v1alpha1.ReasonTargetCheckFailed)
+	spec := v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: e.b.Name()}
+	lm := e.awaitReason(t, e.migrate(t, spec), v1alpha1.ReasonTargetCheckFailed)
 	p := lm.Status.Target.Problem
 	if p == nil || len(p.Blockers) != 2 {
 		t.Fatalf("without the option, the target says %+v", p)
@@ -212,9 +215,9 @@ func TestMissingMediaAreEjectedOnRequest(t *testing.T) {
 		}
 	}
 	spec.Options = &v1alpha1.MigrationOptions{EjectMissingMedia: new(true)}
-	lm = env.awaitPhase(t, env.migrate(t, spec), v1alpha1.PhaseSucceeded)
-	env.requireOn(t, g, env.b)
-	if _, err := g.Ticks().Wait(t.Context(), env.b.Name(), 3); err != nil {
+	lm = e.awaitPhase(t, e.migrate(t, spec), v1alpha1.PhaseSucceeded)
+	e.requireOn(t, g, e.b)
+	if _, err := g.Ticks().Wait(t.Context(), e.b.Name(), 3); err != nil {
 		t.Fatal(err)
 	}
 	ejected := map[v1alpha1.DiskName]string{}
@@ -228,7 +231,7 @@ func TestMissingMediaAreEjectedOnRequest(t *testing.T) {
 		t.Errorf("the status says %v and %+v", ejected, lm.Status.Notices)
 	}
 	for _, form := range [][]string{{"dumpxml"}, {"dumpxml", "--inactive"}} {
-		text, err := env.b.Virsh(t.Context(), append(form, g.Name())...)
+		text, err := e.b.Virsh(t.Context(), append(form, g.Name())...)
 		if err != nil || strings.Contains(text, iso) || strings.Contains(text, floppy) || !strings.Contains(text, "dev='hda'") || !strings.Contains(text, "dev='fda'") {
 			t.Errorf("%v: the drives are not there and empty, %v", form, err)
 		}
