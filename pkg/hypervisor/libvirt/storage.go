@@ -154,11 +154,26 @@ func makeVolume(pool *lv.StoragePool, name, op string, image hypervisor.NewImage
 	if err != nil {
 		return nil, errNoXML
 	}
-	volume, err := pool.StorageVolCreateXML(text, 0)
-	if err != nil {
-		return nil, asExists(op, image.Path, err)
+	for tries := 1; ; tries++ {
+		volume, err := pool.StorageVolCreateXML(text, 0)
+		switch {
+		case err == nil:
+			return volume, nil
+		case image.SecretUUID == "" || tries == mostEncryptions || !hadNoTime(err):
+			return nil, asExists(op, image.Path, err)
+		}
 	}
-	return volume, nil
+}
+
+// mostEncryptions is how often it is tried to make an encrypted image.
+const mostEncryptions = 8
+
+// hadNoTime reports whether an encrypted image was not made because QEMU could not tell how fast
+// it is, by which it chooses how hard the passphrase is to guess. QEMU 7.2 was seen to fail so by
+// chance, in one of six tries on a machine that was not idle. Nothing is left then.
+func hadNoTime(err error) bool {
+	e := (lv.Error{})
+	return errors.As(err, &e) && strings.Contains(e.Message, "Unable to get accurate CPU usage")
 }
 
 // asExists tells of a file that has come between a look and the making.

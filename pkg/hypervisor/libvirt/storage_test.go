@@ -133,3 +133,16 @@ func TestEncryptedImages(t *testing.T) {
 		t.Errorf("it is made by %s, %v", text, err)
 	}
 }
+
+// TestEncryptionIsTriedAgain only where it has failed by chance.
+func TestEncryptionIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	for message, want := range map[string]bool{
+		"internal error: Child process (qemu-img create -f qcow2) unexpected exit status 1: qemu-img: /images/web: Unable to get accurate CPU usage": true,
+		"Secret not found: no secret with matching uuid": false,
+	} {
+		if got := hadNoTime(lv.Error{Code: lv.ERR_INTERNAL_ERROR, Message: message}); got != want {
+			t.Errorf("%s: got %t", message, got)
+		}
+	}
+}
