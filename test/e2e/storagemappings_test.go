@@ -106,3 +106,41 @@ func TestStorageIsElsewhereOnTheTarget(t *testing.T) {
 		t.Errorf("what the guest only reads has changed: %v", err)
 	}
 }
+
+// TestAPoolHasAnotherNameOnTheTarget: nobody compares what is in it, so the user answers for it.
+func TestAPoolHasAnotherNameOnTheTarget(t *testing.T) {
+	const here, there, volume = "pool-here", "pool-there", "in-pool.img"
+	for h, pool := range map[*lab.Host]string{env.a: here, env.b: there} {
+		if _, err := h.Virsh(t.Context(), "pool-create-as", pool, "dir", "--target", lab.SharedDir); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _, _ = h.Virsh(context.Background(), "pool-destroy", pool) })
+	}
+	if _, err := env.a.Virsh(t.Context(), "vol-create-as", here, volume, "16M", "--format", "raw"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Remove(env.a.Path(lab.SharedDir + "/" + volume)) })
+	if _, err := env.b.Virsh(t.Context(), "pool-refresh", there); err != nil {
+		t.Fatal(err)
+	}
+	g := env.startGuest(t, env.a, lab.GuestConfig{Persistent: true, ExtraDevices: "<disk type='volume' device='disk'><driver name='qemu' type='raw'/><source pool='" + here +
+		"' volume='" + volume + "'/><target dev='vdc' bus='virtio'/></disk>"})
+	spec := v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: env.b.Name(), Options: &v1alpha1.MigrationOptions{AllowUnsafe: new(true)}}
+	mapTo := func(pool string) {
+		env.setSpec(t, env.b.Name(), `{"storageMappings":[{"kind":"Pool","from":"`+here+`","to":"`+pool+`"}]}`)
+	}
+	mapTo("pool-nowhere")
+	lm := env.awaitReason(t, env.migrate(t, spec), v1alpha1.ReasonTargetCheckFailed)
+	if p := lm.Status.Target.Problem; p == nil || len(p.Blockers) != 1 || p.Blockers[0].Code != v1alpha1.BlockerStoragePoolMissing {
+		t.Errorf("the problem is %+v", p)
+	}
+	mapTo(there)
+	env.awaitPhase(t, env.migrate(t, spec), v1alpha1.PhaseSucceeded)
+	env.requireOn(t, g, env.b)
+	for _, form := range [][]string{{"dumpxml"}, {"dumpxml", "--inactive"}} {
+		text, err := env.b.Virsh(t.Context(), append(form, g.Name())...)
+		if err != nil || strings.Contains(text, here) || !strings.Contains(text, "pool='"+there+"' volume='"+volume+"'") {
+			t.Errorf("%v: the guest's volume is not in %s, %v", form, there, err)
+		}
+	}
+}
