@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -105,6 +106,9 @@ func TestSourceChecksWhatTheTargetSays(t *testing.T) {
 				lm := w.settle(w.migrate(guestUUID))
 				w.requireEnd(lm, v1alpha1.PhaseFailed, v1alpha1.ReasonTargetCheckFailed, "")
 				w.requireCalls(fake.MethodMigrate, 0)
+				if codes := blockersOf(lm); !slices.Equal(codes, []v1alpha1.BlockerCode{v1alpha1.BlockerTargetReportMalformed}) {
+					t.Errorf("the blockers are %v", codes)
+				}
 			})
 		})
 	}

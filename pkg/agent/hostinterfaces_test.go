@@ -76,16 +76,17 @@ func TestInterfacesOfTheHostAreTakenAndGivenBack(t *testing.T) {
 		want   v1alpha1.LiveMigrationPhase
 		host   string
 		says   string
+		code   v1alpha1.BlockerCode
 	}{
-		{"they are", 2, func(*world) {}, asItIs, v1alpha1.PhaseSucceeded, "node-b", ""},
-		{"the target's are in use for a while", 2, func(w *world) { w.fleet.Host("node-b").FailNext(fake.MethodAttachDevice, taken, taken, nil, taken) }, asItIs, v1alpha1.PhaseSucceeded, "node-b", ""},
-		{"the migration fails", 2, func(w *world) { w.fleet.Host("node-a").FailNext(fake.MethodMigrate, taken) }, asItIs, v1alpha1.PhaseFailed, "node-a", ""},
+		{"they are", 2, func(*world) {}, asItIs, v1alpha1.PhaseSucceeded, "node-b", "", ""},
+		{"the target's are in use for a while", 2, func(w *world) { w.fleet.Host("node-b").FailNext(fake.MethodAttachDevice, taken, taken, nil, taken) }, asItIs, v1alpha1.PhaseSucceeded, "node-b", "", ""},
+		{"the migration fails", 2, func(w *world) { w.fleet.Host("node-a").FailNext(fake.MethodMigrate, taken) }, asItIs, v1alpha1.PhaseFailed, "node-a", "", ""},
 		{"and giving them back does at first", 2, func(w *world) {
 			w.fleet.Host("node-a").FailNext(fake.MethodMigrate, taken)
 			w.fleet.Host("node-a").FailNext(fake.MethodAttachDevice, taken, taken, taken)
-		}, asItIs, v1alpha1.PhaseFailed, "node-a", ""},
-		{"the guest does not let go", 2, func(*world) {}, func(g *fake.Guest) { g.Clings = true }, v1alpha1.PhaseFailed, "node-a", "does not let go of these interfaces: 52:54:00:00:00:0a, 52:54:00:00:00:0b"},
-		{"its definition has one of them", 1, func(*world) {}, asItIs, v1alpha1.PhaseFailed, "node-a", "does not have these interfaces, which the guest could not be given back: 52:54:00:00:00:0b"},
+		}, asItIs, v1alpha1.PhaseFailed, "node-a", "", ""},
+		{"the guest does not let go", 2, func(*world) {}, func(g *fake.Guest) { g.Clings = true }, v1alpha1.PhaseFailed, "node-a", "does not let go of these interfaces: 52:54:00:00:00:0a, 52:54:00:00:00:0b", v1alpha1.BlockerHostInterfaceKept},
+		{"its definition has one of them", 1, func(*world) {}, asItIs, v1alpha1.PhaseFailed, "node-a", "does not have these interfaces, which the guest could not be given back: 52:54:00:00:00:0b", v1alpha1.BlockerHostInterfaceOnlyLive},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
@@ -94,6 +95,9 @@ func TestInterfacesOfTheHostAreTakenAndGivenBack(t *testing.T) {
 				lm := w.settle(w.migrateWith(guestUUID, detaches))
 				if lm.Status.Phase != c.want || !strings.Contains(message(lm), c.says) {
 					t.Fatalf("it ends in %s: %s", lm.Status.Phase, message(lm))
+				}
+				if codes := blockersOf(lm); c.code != "" && !slices.Equal(codes, []v1alpha1.BlockerCode{c.code}) {
+					t.Errorf("the blockers are %v, want %s", codes, c.code)
 				}
 				if strings.Contains(message(lm), "were taken from it") {
 					t.Errorf("it says: %s", message(lm))

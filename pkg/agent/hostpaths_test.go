@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -9,16 +10,19 @@ import (
 
 func TestCheckPaths(t *testing.T) {
 	c := ReceiveConfig{AllowedPaths: []string{"/srv/images", "/dev/mapper/"}}
-	for _, tc := range []struct{ path, problem string }{
-		{"/srv/images/web.qcow2", ""},
-		{"/srv/images/deep/down/web.qcow2", ""},
-		{"/dev/mapper/web", ""},
-		{"/srv/images", "not the directory itself"},
-		{"/srv/images2/web.qcow2", "does not allow"},
-		{"/etc/shadow", "does not allow"},
-		{"/srv/images/../../etc/shadow", "without surplus slashes, . or .."},
-		{"srv/images/web.qcow2", "absolute"},
-		{"/srv/images//web.qcow2", "without surplus slashes"},
+	for _, tc := range []struct {
+		path, problem string
+		code          v1alpha1.BlockerCode
+	}{
+		{"/srv/images/web.qcow2", "", ""},
+		{"/srv/images/deep/down/web.qcow2", "", ""},
+		{"/dev/mapper/web", "", ""},
+		{"/srv/images", "not the directory itself", v1alpha1.BlockerPathNotAllowed},
+		{"/srv/images2/web.qcow2", "does not allow", v1alpha1.BlockerPathNotAllowed},
+		{"/etc/shadow", "does not allow", v1alpha1.BlockerPathNotAllowed},
+		{"/srv/images/../../etc/shadow", "without surplus slashes, . or ..", v1alpha1.BlockerPathMalformed},
+		{"srv/images/web.qcow2", "absolute", v1alpha1.BlockerPathMalformed},
+		{"/srv/images//web.qcow2", "without surplus slashes", v1alpha1.BlockerPathMalformed},
 	} {
 		data := &v1alpha1.MigrateData{Volumes: []v1alpha1.VolumeMigrateData{{
 			Serial: new("s"), Source: &v1alpha1.VolumeSource{File: &v1alpha1.PathSource{Path: tc.path}},
@@ -27,6 +31,8 @@ func TestCheckPaths(t *testing.T) {
 		switch {
 		case tc.problem == "" && err != nil:
 			t.Errorf("%s: %v", tc.path, err)
+		case tc.problem != "" && !hasCode(err, tc.code):
+			t.Errorf("%s: %v, want it refused as %s", tc.path, err, tc.code)
 		case tc.problem != "" && (err == nil || !strings.Contains(err.Error(), tc.problem) || !strings.Contains(err.Error(), "spec.migrateData.volumes[0]")):
 			t.Errorf("%s: %v, want it refused by its name and with %q", tc.path, err, tc.problem)
 		}
@@ -42,4 +48,10 @@ func TestCheckPaths(t *testing.T) {
 	if err := c.checkPaths("node-b", nil); err != nil {
 		t.Errorf("no migrate data: %v", err)
 	}
+}
+
+// hasCode reports whether an error is a refusal for that alone.
+func hasCode(err error, code v1alpha1.BlockerCode) bool {
+	var r *refusal
+	return errors.As(err, &r) && len(r.Blockers) == 1 && r.Blockers[0].Code == code
 }

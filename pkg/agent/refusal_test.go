@@ -2,6 +2,10 @@ package agent
 
 import (
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -69,16 +73,8 @@ func TestRefusals(t *testing.T) {
 				if lm.Status.Phase != v1alpha1.PhaseFailed || reason(lm) != c.reason {
 					t.Errorf("the end is %s %s, want Failed %s", lm.Status.Phase, reason(lm), c.reason)
 				}
-				problem := lm.Status.Source.Problem
-				if problem == nil {
-					problem = lm.Status.Target.Problem
-				}
-				var codes []v1alpha1.BlockerCode
-				for _, b := range problem.Blockers {
-					codes = append(codes, b.Code)
-				}
-				if !slices.Equal(codes, c.codes) {
-					t.Errorf("the blockers are %v, want %v: %s", codes, c.codes, problem.Message)
+				if codes := blockersOf(lm); !slices.Equal(codes, c.codes) {
+					t.Errorf("the blockers are %v, want %v: %s", codes, c.codes, message(lm))
 				}
 				if n := w.fleet.Count(fake.MethodMigrate, guestUUID); n != 0 {
 					t.Error("libvirt was asked to migrate")
@@ -86,6 +82,24 @@ func TestRefusals(t *testing.T) {
 			})
 		})
 	}
+}
+
+// blockersOf are the codes of what the first side that refuses a migration has found.
+func blockersOf(lm *v1alpha1.LiveMigration) []v1alpha1.BlockerCode {
+	var problem *v1alpha1.Problem
+	if s := lm.Status.Target; s != nil {
+		problem = s.Problem
+	}
+	if s := lm.Status.Source; s != nil && s.Problem != nil {
+		problem = s.Problem
+	}
+	var codes []v1alpha1.BlockerCode
+	if problem != nil {
+		for _, b := range problem.Blockers {
+			codes = append(codes, b.Code)
+		}
+	}
+	return codes
 }
 
 // TestPostCopyThatTheTargetCannotReceive is refused before anything is touched, unless the guest
@@ -136,5 +150,38 @@ func TestPostCopyThatTheTargetCannotReceive(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestEachBlockerHasATest: whoever adds one is held to what it says and when.
+func TestEachBlockerHasATest(t *testing.T) {
+	t.Parallel()
+	var tests strings.Builder
+	for _, root := range []string{"..", "../../controllers", "../../test"} {
+		err := filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			tests.Write(text)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	declared := regexp.MustCompile(`\tBlocker\w+ BlockerCode = "(\w+)"`)
+	text, err := os.ReadFile("../../api/v1alpha1/observation_types.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := declared.FindAllStringSubmatch(string(text), -1)
+	if len(codes) < 40 {
+		t.Errorf("there are only %d blockers", len(codes))
+	}
+	for _, code := range codes {
+		if !strings.Contains(tests.String(), "v1alpha1.Blocker"+code[1]) && !strings.Contains(tests.String(), `"`+code[1]+" ") {
+			t.Errorf("nothing tests the blocker %s", code[1])
+		}
 	}
 }

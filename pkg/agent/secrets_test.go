@@ -233,24 +233,25 @@ func TestSecretsThatCannotBeLent(t *testing.T) {
 		prepare func(w *world)
 		reason  string
 		says    string
+		code    v1alpha1.BlockerCode
 	}{
 		{"the host has it itself, and no value", []v1alpha1.SecretMigrateData{lent("luks", "passphrase")}, func(w *world) {
 			w.fleet.Host("node-b").AddSecret(hypervisor.SecretName{UUID: "5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b11"}, "")
-		}, v1alpha1.ReasonTargetCheckFailed, "has these secrets itself, but no value for them"},
-		{"the guest does not refer to it", []v1alpha1.SecretMigrateData{lent("luks", "passphrase"), other}, nil, v1alpha1.ReasonInvalidMigrateData, `secrets[1]: the guest's definition does not refer to the secret ceph "client.other secret"`},
+		}, v1alpha1.ReasonTargetCheckFailed, "has these secrets itself, but no value for them", v1alpha1.BlockerSecretMissing},
+		{"the guest does not refer to it", []v1alpha1.SecretMigrateData{lent("luks", "passphrase"), other}, nil, v1alpha1.ReasonInvalidMigrateData, `secrets[1]: the guest's definition does not refer to the secret ceph "client.other secret"`, v1alpha1.BlockerSecretNotNeeded},
 		{"it is named twice", []v1alpha1.SecretMigrateData{lent("luks", "passphrase"), {
 			UUID: new(v1alpha1.UUID("5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b11")), SecretKeyRef: v1alpha1.SecretKeyReference{Name: "luks", Key: "passphrase"},
-		}}, nil, v1alpha1.ReasonInvalidMigrateData, "secrets[1]: secrets[0] is about the same secret"},
+		}}, nil, v1alpha1.ReasonInvalidMigrateData, "secrets[1]: secrets[0] is about the same secret", v1alpha1.BlockerSecretNotNeeded},
 		{"another namespace has it on loan", []v1alpha1.SecretMigrateData{lent("luks", "passphrase")}, func(w *world) {
 			w.lendTo("other/one/1")
-		}, v1alpha1.ReasonTargetCheckFailed, "another namespace"},
-		{"only another migration has it on loan", nil, func(w *world) { w.lendTo("default/one/1") }, v1alpha1.ReasonTargetCheckFailed, "does not have these secrets"},
-		{"there is no such Secret", []v1alpha1.SecretMigrateData{lent("lusk", "passphrase")}, nil, v1alpha1.ReasonInvalidMigrateData, `no Secret "lusk" with the key "passphrase"`},
-		{"there is no such key", []v1alpha1.SecretMigrateData{lent("luks", "key")}, nil, v1alpha1.ReasonInvalidMigrateData, `no Secret "luks" with the key "key"`},
-		{"the agent may not get it", []v1alpha1.SecretMigrateData{lent("others", "passphrase")}, nil, v1alpha1.ReasonTargetCheckFailed, `may not get the Secret "others"`},
+		}, v1alpha1.ReasonTargetCheckFailed, "another namespace", v1alpha1.BlockerSecretRefused},
+		{"only another migration has it on loan", nil, func(w *world) { w.lendTo("default/one/1") }, v1alpha1.ReasonTargetCheckFailed, "does not have these secrets", v1alpha1.BlockerSecretMissing},
+		{"there is no such Secret", []v1alpha1.SecretMigrateData{lent("lusk", "passphrase")}, nil, v1alpha1.ReasonInvalidMigrateData, `no Secret "lusk" with the key "passphrase"`, v1alpha1.BlockerSecretUnreadable},
+		{"there is no such key", []v1alpha1.SecretMigrateData{lent("luks", "key")}, nil, v1alpha1.ReasonInvalidMigrateData, `no Secret "luks" with the key "key"`, v1alpha1.BlockerSecretUnreadable},
+		{"the agent may not get it", []v1alpha1.SecretMigrateData{lent("others", "passphrase")}, nil, v1alpha1.ReasonTargetCheckFailed, `may not get the Secret "others"`, v1alpha1.BlockerSecretUnreadable},
 		{"libvirt does not take it", []v1alpha1.SecretMigrateData{lent("luks", "passphrase")}, func(w *world) {
 			w.fleet.Host("node-b").FailNext(fake.MethodLendSecret, fake.Error(hypervisor.KindOther, "no space is left"))
-		}, v1alpha1.ReasonTargetCheckFailed, "does not take the secret 5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b11: no space is left. Ask an administrator to check libvirt there"},
+		}, v1alpha1.ReasonTargetCheckFailed, "does not take the secret 5e26d0f7-8c1e-4b57-9f0e-3a8d2a0c6b11: no space is left. Ask an administrator to check libvirt there", v1alpha1.BlockerSecretRefused},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
@@ -260,6 +261,9 @@ func TestSecretsThatCannotBeLent(t *testing.T) {
 				lm := w.settle(w.withSecrets(func(*v1alpha1.LiveMigration) {}, c.entries...))
 				if message := lm.Status.Conditions[0].Message; reason(lm) != c.reason || !strings.Contains(message, c.says) {
 					t.Errorf("it ends as %s: %s", reason(lm), message)
+				}
+				if codes := blockersOf(lm); !slices.Contains(codes, c.code) {
+					t.Errorf("the blockers are %v, want %s", codes, c.code)
 				}
 				time.Sleep(time.Minute)
 				if got, err := w.fleet.Host("node-b").SecretBorrowers(t.Context()); err != nil || slices.Contains(got, borrower(lm)) {
@@ -338,6 +342,9 @@ func TestSecretDriverThatDoesNotAnswer(t *testing.T) {
 				}
 				if reason(lm) != v1alpha1.ReasonTargetCheckFailed || !strings.Contains(message, "secret driver on node-b does not answer") || !strings.Contains(message, "virtsecretd.socket") {
 					t.Errorf("it ends as %s: %s", reason(lm), message)
+				}
+				if codes := blockersOf(lm); !slices.Equal(codes, []v1alpha1.BlockerCode{v1alpha1.BlockerSecretDriverSilent}) {
+					t.Errorf("the blockers are %v", codes)
 				}
 				if took := time.Since(start); took < secretPatience || took > 2*secretPatience {
 					t.Errorf("it ends after %s", took)
