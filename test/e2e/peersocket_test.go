@@ -58,6 +58,7 @@ func TestLibvirtIsReachedByAProxy(t *testing.T) {
 	}
 
 	relay(t, socket, env.b.LibvirtSocket())
+	typeOn(t, env.a, "virsh -c 'qemu+unix:///system?socket="+socket+"' list")
 	lm := env.awaitCopying(t, env.migrate(t, spec))
 	connections, err := env.a.Exec(t.Context(), "ss", "--tcp", "--numeric", "--no-header", "state", "established")
 	if err != nil || strings.Contains(connections, ":16509") || !strings.Contains(connections, env.b.Address()+":4915") {

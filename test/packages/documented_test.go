@@ -35,6 +35,7 @@ func untyped() map[string]string {
 	return map[string]string{
 		"systemctl ":              "the services are the reader's own; the lab starts libvirtd without systemd",
 		"virsh -c qemu+ssh:":      "there is no libvirt here; test/e2e does",
+		"virsh -c 'qemu+unix:":    "there is no libvirt here; test/e2e does",
 		"firewall-cmd ":           "there is no firewalld; test/e2e has the same ports let in by nft",
 		"virsh -c qemu+tls:":      "there is no libvirt here; test/e2e does",
 		"make docker-build ":      "there is no Docker; make image builds the same Dockerfile",

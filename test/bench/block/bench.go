@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -39,6 +40,7 @@ type move struct {
 	took  time.Duration
 	bytes int64 // That the target has received in that time.
 	done  bool
+	says  string // What the LiveMigration says of its end.
 }
 
 // mover moves the guest.
@@ -233,13 +235,23 @@ func (b *bench) migrate(ctx context.Context, to *lab.Host, o v1alpha1.MigrationO
 				lm = now
 			}
 			if migration.Finished(lm) {
-				return lm, move{by: byLiveMigration, took: time.Since(begin), done: lm.Status.Phase == v1alpha1.PhaseSucceeded}, nil
+				return lm, move{by: byLiveMigration, took: time.Since(begin), done: lm.Status.Phase == v1alpha1.PhaseSucceeded, says: saysOfEnd(lm)}, nil
 			}
 		}
 	}
 }
 
-// converge moves the guest while it writes to its disk faster than may be copied.
+// saysOfEnd is what a LiveMigration says of its end.
+func saysOfEnd(lm *v1alpha1.LiveMigration) string {
+	if c := meta.FindStatusCondition(lm.Status.Conditions, v1alpha1.ConditionSucceeded); c != nil {
+		return c.Reason + ": " + c.Message
+	}
+	return ""
+}
+
+// converge moves the guest while it writes to its disk faster than may be copied. What it writes
+// goes through its memory, so that this changes as fast: once the disks are done, the guest may be
+// paused for it.
 func (b *bench) converge(ctx context.Context, synchronous bool) (move, error) {
 	from, _ := b.sides()
 	if _, err := b.guest.Command(ctx, from, "diskrate "+strconv.Itoa(b.o.writeMiBps)); err != nil {
@@ -247,8 +259,8 @@ func (b *bench) converge(ctx context.Context, synchronous bool) (move, error) {
 	}
 	m, err := b.move(ctx, func(ctx context.Context, _, to *lab.Host) (move, error) {
 		_, m, err := b.migrate(ctx, to, v1alpha1.MigrationOptions{
-			BandwidthMiBps: new(int64(b.o.linkMiBps)),
-			StorageCopy:    &v1alpha1.StorageCopyOptions{Mode: v1alpha1.StorageCopyFull, SynchronousWrites: new(synchronous)},
+			BandwidthMiBps: new(int64(b.o.linkMiBps)), AllowPause: new(true),
+			StorageCopy: &v1alpha1.StorageCopyOptions{Mode: v1alpha1.StorageCopyFull, SynchronousWrites: new(synchronous)},
 		}, b.o.patience)
 		return m, err
 	})

@@ -37,10 +37,10 @@ type options struct {
 func main() {
 	var o options
 	flag.IntVar(&o.pairs, "pairs", 5, "number of pairs of moves, one by virsh and one by a LiveMigration each")
-	flag.IntVar(&o.diskMiB, "disk", 512, "size of the disk in MiB, all of which is written")
+	flag.IntVar(&o.diskMiB, "disk", 1024, "size of the disk in MiB, all of which is written")
 	flag.BoolVar(&o.encrypt, "tls", false, "encrypt what is sent")
-	flag.IntVar(&o.linkMiBps, "limit", 16, "how many MiB are copied in a second where the guest writes")
-	flag.IntVar(&o.writeMiBps, "writes", 40, "how many MiB the guest writes in a second then")
+	flag.IntVar(&o.linkMiBps, "limit", 32, "how many MiB are copied in a second where the guest writes")
+	flag.IntVar(&o.writeMiBps, "writes", 80, "how many MiB the guest writes in a second then")
 	flag.DurationVar(&o.patience, "patience", time.Minute, "how long a migration may take there before it counts as one that has no end")
 	flag.Parse()
 	log.SetLogger(logr.Discard())

@@ -28,7 +28,7 @@ func ending(m move) string {
 	if m.done {
 		return fmt.Sprintf("done after %d ms", m.took.Milliseconds())
 	}
-	return fmt.Sprintf("no end, given up after %d ms", m.took.Milliseconds())
+	return fmt.Sprintf("no end, given up after %d ms (%s)", m.took.Milliseconds(), m.says)
 }
 
 func ratio(a, b int64) float64 { return float64(a) / float64(max(b, 1)) }
