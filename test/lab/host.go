@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -154,6 +155,28 @@ func (h *Host) Exec(ctx context.Context, command string, args ...string) (string
 
 // Processes lists what runs inside the host.
 func (h *Host) Processes() ([]HostProcess, error) { return processesInNamespace(h.init.PID()) }
+
+// ReceivedBytes returns how many bytes the host has received over its links, from whomever.
+func (h *Host) ReceivedBytes() (int64, error) {
+	table, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/dev", h.init.PID()))
+	if err != nil {
+		return 0, fmt.Errorf("reading the network counters of %s: %w", h.name, err)
+	}
+	var sum int64
+	for line := range strings.Lines(string(table)) {
+		name, counters, found := strings.Cut(line, ":")
+		fields := strings.Fields(counters)
+		if !found || len(fields) == 0 || strings.TrimSpace(name) == "lo" {
+			continue
+		}
+		n, err := strconv.ParseInt(fields[0], 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("reading the network counters of %s: %w", h.name, err)
+		}
+		sum += n
+	}
+	return sum, nil
+}
 
 // Listening lists the TCP addresses and ports on which something listens inside
 // the host.

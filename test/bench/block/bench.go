@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -124,7 +123,7 @@ func (b *bench) move(ctx context.Context, do mover) (move, error) {
 	if _, err := from.Exec(ctx, "sync"); err != nil {
 		return move{}, err
 	}
-	before, err := received(ctx, to)
+	before, err := to.ReceivedBytes()
 	if err != nil {
 		return move{}, err
 	}
@@ -132,7 +131,7 @@ func (b *bench) move(ctx context.Context, do mover) (move, error) {
 	if err != nil {
 		return m, err
 	}
-	after, err := received(ctx, to)
+	after, err := to.ReceivedBytes()
 	m.bytes = after - before
 	if err != nil || !m.done {
 		return m, err
@@ -146,28 +145,6 @@ func (b *bench) move(ctx context.Context, do mover) (move, error) {
 	}
 	_, err = from.Virsh(ctx, "pool-refresh", "bench")
 	return m, err
-}
-
-// received is how many bytes a host has received over the network.
-func received(ctx context.Context, h *lab.Host) (int64, error) {
-	text, err := h.Exec(ctx, "cat", "/proc/net/dev")
-	if err != nil {
-		return 0, err
-	}
-	var sum int64
-	for line := range strings.Lines(text) {
-		name, counters, found := strings.Cut(line, ":")
-		fields := strings.Fields(counters)
-		if !found || len(fields) == 0 || strings.TrimSpace(name) == "lo" {
-			continue
-		}
-		n, err := strconv.ParseInt(fields[0], 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("reading the network counters of %s: %w", h.Name(), err)
-		}
-		sum += n
-	}
-	return sum, nil
 }
 
 // virsh moves the guest as virsh does. What has to be prepared for that does not count.

@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -167,31 +165,14 @@ const flow = 1 << 20
 
 // awaitFlow waits until a host has received as much.
 func (b *bench) awaitFlow(ctx context.Context, h *lab.Host) error {
-	first, err := received(ctx, h)
-	for now := first; err == nil && now < first+flow; now, err = received(ctx, h) {
+	first, err := h.ReceivedBytes()
+	for now := first; err == nil && now < first+flow; now, err = h.ReceivedBytes() {
 		sleep(ctx, 50*time.Millisecond)
-	}
-	return err
-}
-
-// received is how many bytes have come to a host.
-func received(ctx context.Context, h *lab.Host) (int64, error) {
-	out, err := h.Exec(ctx, "cat", "/proc/self/net/dev")
-	if err != nil {
-		return 0, fmt.Errorf("reading what %s has received: %w", h.Name(), err)
-	}
-	var sum int64
-	for line := range strings.Lines(out) {
-		name, counters, ok := strings.Cut(line, ":")
-		if fields := strings.Fields(counters); ok && strings.HasPrefix(strings.TrimSpace(name), "eth") && len(fields) > 0 {
-			n, err := strconv.ParseInt(fields[0], 10, 64)
-			if err != nil {
-				return 0, fmt.Errorf("reading what %s has received: %w", h.Name(), err)
-			}
-			sum += n
+		if ctx.Err() != nil {
+			return fmt.Errorf("nothing comes to %s: %w", h.Name(), context.Cause(ctx))
 		}
 	}
-	return sum, nil
+	return err
 }
 
 // await returns the object once it is as it is to be, or has ended otherwise.
