@@ -197,13 +197,13 @@ bench-outage: lab-deps controlplane ## Measure for how long a guest's peers miss
 bench-recovery: lab-deps controlplane ## Measure how soon a post-copy goes on after the network was gone. Needs root; takes 10 minutes.
 	go run -tags '$(TAGS)' ./test/bench/recovery
 
-# How many pairs of moves bench-block makes, and what else its command takes.
-BLOCK_PAIRS ?= 5
+# How many rounds of moves bench-block makes, and what else its command takes.
+BLOCK_ROUNDS ?= 6
 BLOCK_FLAGS ?=
 
 .PHONY: bench-block
 bench-block: lab-deps controlplane ## Measure a guest with a disk of its host's own against virsh migrate --copy-storage-all, and one that writes fast. Needs root.
-	go run -tags '$(TAGS)' ./test/bench/block -pairs '$(BLOCK_PAIRS)' $(BLOCK_FLAGS)
+	go run -tags '$(TAGS)' ./test/bench/block -rounds '$(BLOCK_ROUNDS)' $(BLOCK_FLAGS)
 
 .PHONY: bench-agent
 bench-agent: lab-deps controlplane ## Measure what it costs an agent to steer 50 migrations at once. Needs root.

@@ -6,6 +6,9 @@ import (
 
 // StorageCopyOptions say which of the guest's disks are copied to the target along with its
 // memory, and how.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.preallocate) || !self.preallocate || self.mode == 'Full'",message="preallocate is for the mode Full: an image that is based on another is to hold only what differs"
+// +kubebuilder:validation:XValidation:rule="!has(self.preallocate) || !self.preallocate || !has(self.detectZeroes) || !self.detectZeroes",message="preallocate and detectZeroes exclude each other: one has the image take all of its space, the other as little as it can"
 type StorageCopyOptions struct {
 	// mode is Full, which copies all of a disk into one image, or Incremental, which copies
 	// what is in the disk's topmost image only: the image on which that one is based must be
@@ -30,6 +33,13 @@ type StorageCopyOptions struct {
 	// hosts must be 10.9.0 or newer.
 	// +optional
 	DetectZeroes *bool `json:"detectZeroes,omitempty"`
+	// preallocate has the images take all of their space on the target as soon as they are
+	// made, as those do that libvirt makes by itself: copying is faster then, and whoever fills
+	// the file system meanwhile cannot keep the guest from arriving. Whether libvirt makes such
+	// an image quickly depends on the file system; ext4 and XFS allow for it. Absent means that
+	// images grow with what is copied.
+	// +optional
+	Preallocate *bool `json:"preallocate,omitempty"`
 	// sourceImages says what becomes of the images on the source once the guest runs on the
 	// target: Keep or Remove. Absent means Keep.
 	// +optional

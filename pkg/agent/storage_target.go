@@ -28,6 +28,7 @@ func (s *targetSession) planImages(ctx context.Context) ([]v1alpha1.TargetImage,
 			return nil, err
 		}
 	}
+	disks = migration.SpaceTaken(s.lm, disks)
 	now := s.node.Clock.Now()
 	images, blockers := s.node.space.plan(s.lm, disks, places, func(places []migration.ImagePlace) ([]v1alpha1.TargetImage, []v1alpha1.Blocker) {
 		return migration.PlanImages(s.node.Name, disks, places, now)
@@ -139,7 +140,7 @@ func (s *targetSession) makeImage(ctx context.Context, image *v1alpha1.TargetIma
 		return refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerDiskNotCopyable,
 			"The source does not report the disk %s any more. Create another LiveMigration", image.Name)
 	}
-	wanted := hypervisor.NewImage{Path: d.Path, Format: d.Format, CapacityBytes: uint64(d.CapacityBytes)} //nolint:gosec // Positive by the plan.
+	wanted := hypervisor.NewImage{Path: d.Path, Format: d.Format, CapacityBytes: uint64(d.CapacityBytes), Preallocate: migration.Preallocates(s.lm)} //nolint:gosec // Positive by the plan.
 	if d.EncryptionSecretUUID != nil {
 		wanted.SecretUUID = string(*d.EncryptionSecretUUID)
 	}
@@ -161,7 +162,7 @@ func (s *targetSession) makeImage(ctx context.Context, image *v1alpha1.TargetIma
 	case errors.Is(err, hypervisor.ErrImageExists):
 		image.State = v1alpha1.TargetImageNotOurs
 		return refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerImageExists,
-			"Somebody else has made the file %s on %s, where an image for the disk %s was to be made. Ask an administrator to remove it if nobody needs it, and then create another LiveMigration", d.Path, s.node.Name, d.Name)
+			"Somebody else%s has made the file %s on %s, where an image for the disk %s was to be made. Ask an administrator to remove it if nobody needs it, and then create another LiveMigration", s.orWe(wanted), d.Path, s.node.Name, d.Name)
 	case refusedByLibvirt(err):
 		return refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerImagePlaceUnusable,
 			"libvirt on %s cannot make an image for the disk %s at %s: %s. Ask an administrator to fix that, and then create another LiveMigration", s.node.Name, d.Name, d.Path, messageOf(err))
@@ -169,6 +170,15 @@ func (s *targetSession) makeImage(ctx context.Context, image *v1alpha1.TargetIma
 		s.maybeMade = true
 		return fmt.Errorf("making the image of the disk %s: %w", d.Name, err)
 	}
+}
+
+// orWe admits that a file in an image's place may come from an earlier try of which there was no
+// answer: an image that takes all of its space at once looks like any disk that is full.
+func (s *targetSession) orWe(wanted hypervisor.NewImage) string {
+	if s.maybeMade && wanted.Preallocate {
+		return ", or an earlier try of this migration that had no answer,"
+	}
+	return ""
 }
 
 // imageFound tells whether what is in an image's place was made by an earlier try, or by

@@ -35,6 +35,9 @@ type NewImage struct {
 	// SecretUUID is the secret of the hypervisor's by which it is encrypted, with LUKS; empty for
 	// none.
 	SecretUUID string
+	// Preallocate has the image take all of its space at once. An image that is based on another
+	// cannot.
+	Preallocate bool
 }
 
 // ReservedBytes is the size of a raw file that is in an image's place for a moment before the

@@ -360,7 +360,10 @@ func SpaceToCome(lm *v1alpha1.LiveMigration, target *v1alpha1.TargetStatus) map[
 	for _, i := range target.Images {
 		at := slices.IndexFunc(source.Guest.Disks, func(d v1alpha1.GuestDisk) bool { return d.Name == i.Name })
 		if at >= 0 && isOurs(i) {
-			dir, bytes := path.Dir(i.Path), share*float64(source.Guest.Disks[at].AllocatedBytes)
+			dir, bytes := path.Dir(i.Path), share*float64(spaceTaken(lm, source.Guest.Disks[at]))
+			if Preallocates(lm) && i.State == v1alpha1.TargetImageMade {
+				bytes = 0 // It is not available any more.
+			}
 			out[dir] = int64(min(float64(out[dir])+bytes, mostBytes))
 		}
 	}

@@ -139,7 +139,11 @@ func (h *Host) MakeImage(ctx context.Context, image hypervisor.NewImage) error {
 				Op: operations[MethodMakeImage], Kind: hypervisor.KindOther, Message: image.Path + " exists already", Err: hypervisor.ErrImageExists,
 			}
 		}
-		at[name] = hypervisor.ImageSight{Exists: true, Format: image.Format, CapacityBytes: image.CapacityBytes, Changed: time.Now(), StatusChanged: time.Now()}
+		made := hypervisor.ImageSight{Exists: true, Format: image.Format, CapacityBytes: image.CapacityBytes, Changed: time.Now(), StatusChanged: time.Now()}
+		if image.Preallocate {
+			made.AllocatedBytes = image.CapacityBytes
+		}
+		at[name] = made
 		return struct{}{}, nil
 	})
 	return err

@@ -57,6 +57,8 @@ func TestE2EImages(t *testing.T) {
 			for _, image := range []hypervisor.NewImage{
 				{Path: dir + "/raw.img", Format: "raw", CapacityBytes: 3<<20 + 512},
 				{Path: dir + "/web.qcow2", Format: "qcow2", CapacityBytes: 64 << 20},
+				{Path: dir + "/full.img", Format: "raw", CapacityBytes: 64 << 20, Preallocate: true},
+				{Path: dir + "/full.qcow2", Format: "qcow2", CapacityBytes: 64 << 20, Preallocate: true},
 				{Path: dir + "/top.qcow2", Format: "qcow2", CapacityBytes: 64 << 20, BackingPath: dir + "/web.qcow2", BackingFormat: "qcow2"},
 			} {
 				if sight, err := c.LookAtImage(ctx, image.Path); err != nil || sight.Exists || sight.AvailableBytes == 0 {
@@ -68,7 +70,7 @@ func TestE2EImages(t *testing.T) {
 				}
 				sight, err := c.LookAtImage(ctx, image.Path)
 				if err != nil || !sight.Exists || sight.CapacityBytes != image.CapacityBytes || sight.Format != image.Format ||
-					sight.AllocatedBytes > 1<<20 || sight.Changed.Before(before) || sight.Changed.After(time.Now()) {
+					(sight.AllocatedBytes > 1<<20) != image.Preallocate || image.Preallocate && sight.AllocatedBytes < image.CapacityBytes || sight.Changed.Before(before) || sight.Changed.After(time.Now()) {
 					t.Errorf("%s is %+v, %v", image.Path, sight, err)
 				}
 				if err := c.MakeImage(ctx, image); !errors.Is(err, hypervisor.ErrImageExists) {
@@ -81,7 +83,7 @@ func TestE2EImages(t *testing.T) {
 			if err := c.MakeImage(ctx, hypervisor.NewImage{Path: dir + "/odd.qcow2", Format: "qcow2", CapacityBytes: 3<<20 + 512}); err == nil || hypervisor.KindOf(err) != hypervisor.KindOther {
 				t.Errorf("an odd size fails with %v", err)
 			}
-			for _, name := range []string{"raw.img", "top.qcow2", "web.qcow2", "web.qcow2", "odd.qcow2"} {
+			for _, name := range []string{"raw.img", "full.img", "full.qcow2", "top.qcow2", "web.qcow2", "web.qcow2", "odd.qcow2"} {
 				if err := c.RemoveImage(ctx, dir+"/"+name); err != nil {
 					t.Error(err)
 				}

@@ -154,8 +154,12 @@ func makeVolume(pool *lv.StoragePool, name, op string, image hypervisor.NewImage
 	if err != nil {
 		return nil, errNoXML
 	}
+	var flags lv.StorageVolCreateFlags
+	if image.Preallocate && image.Format != rawFormat {
+		flags = lv.STORAGE_VOL_CREATE_PREALLOC_METADATA // With all of it allocated, that is not only the metadata.
+	}
 	for tries := 1; ; tries++ {
-		volume, err := pool.StorageVolCreateXML(text, 0)
+		volume, err := pool.StorageVolCreateXML(text, flags)
 		switch {
 		case err == nil:
 			return volume, nil

@@ -54,13 +54,16 @@ func readTimestamp(text string) time.Time {
 	return time.Unix(seconds, nanoseconds)
 }
 
-// volumeDefinition describes an image in which nothing is allocated.
+// volumeDefinition describes an image in which nothing is allocated, or everything.
 func volumeDefinition(name string, image hypervisor.NewImage) *libvirtxml.StorageVolume {
 	def := &libvirtxml.StorageVolume{
 		Name:       name,
 		Allocation: &libvirtxml.StorageVolumeSize{Unit: "bytes", Value: 0},
 		Capacity:   &libvirtxml.StorageVolumeSize{Unit: "bytes", Value: image.CapacityBytes},
 		Target:     &libvirtxml.StorageVolumeTarget{Format: &libvirtxml.StorageVolumeTargetFormat{Type: image.Format}},
+	}
+	if image.Preallocate {
+		def.Allocation.Value = image.CapacityBytes
 	}
 	if image.SecretUUID != "" {
 		def.Target.Encryption = &libvirtxml.StorageEncryption{

@@ -2,8 +2,9 @@
 
 // Command block measures guests whose disk only their host has. It moves one back
 // and forth between two hosts of a lab, by turns with virsh migrate
-// --copy-storage-all and with a LiveMigration, both encrypted or both in plain,
-// and prints how long each takes and how much goes over the network. Then a guest
+// --copy-storage-all, with a LiveMigration that has the image take all of its space at
+// once, as libvirt does for virsh, and with one whose image grows; all encrypted or
+// all in plain. It prints how long each takes and how much goes over the network. Then a guest
 // writes to its disk faster than may be copied, and is moved without and with
 // synchronous writes.
 package main
@@ -15,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -26,7 +28,7 @@ import (
 
 // options are what the command line says.
 type options struct {
-	pairs   int
+	rounds  int
 	diskMiB int
 	encrypt bool
 	// linkMiBps is what may be copied, and writeMiBps what the guest writes meanwhile.
@@ -36,7 +38,7 @@ type options struct {
 
 func main() {
 	var o options
-	flag.IntVar(&o.pairs, "pairs", 5, "number of pairs of moves, one by virsh and one by a LiveMigration each")
+	flag.IntVar(&o.rounds, "rounds", 6, "number of rounds of moves, in each of which the guest is moved by virsh, by a LiveMigration that makes the same kind of image, and by one whose image grows")
 	flag.IntVar(&o.diskMiB, "disk", 1024, "size of the disk in MiB, all of which is written")
 	flag.BoolVar(&o.encrypt, "tls", false, "encrypt what is sent")
 	flag.IntVar(&o.linkMiBps, "limit", 32, "how many MiB are copied in a second where the guest writes")
@@ -66,7 +68,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	virsh, live, err := b.compare(ctx)
+	virsh, live, thin, err := b.compare(ctx)
 	if err != nil {
 		return err
 	}
@@ -78,30 +80,34 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	printReport(os.Stdout, o, virsh, live, plain, synchronous)
+	printReport(os.Stdout, o, [][]move{virsh, live, thin}, plain, synchronous)
 	return nil
 }
 
 // compare moves the guest by turns.
-func (b *bench) compare(ctx context.Context) (virsh, live []move, err error) {
-	for i := range b.o.pairs {
-		// The order changes with each pair, so that each goes in both directions.
-		movers := []mover{b.virsh, b.liveMigration}
+func (b *bench) compare(ctx context.Context) (virsh, live, thin []move, err error) {
+	for i := range b.o.rounds {
+		// Each goes in both directions by turns. virsh moves the guest there and back between two
+		// LiveMigrations: where it was left by the last one, the next need not wait for news of it.
+		movers := []mover{b.virsh, b.liveMigration, b.thin}
 		if i%2 == 1 {
-			movers[0], movers[1] = movers[1], movers[0]
+			slices.Reverse(movers)
 		}
 		for _, do := range movers {
 			m, err := b.move(ctx, do)
 			if err != nil {
-				return nil, nil, fmt.Errorf("moving the guest in pair %d: %w", i+1, err)
+				return nil, nil, nil, fmt.Errorf("moving the guest in round %d: %w", i+1, err)
 			}
-			fmt.Fprintf(os.Stderr, "pair %d: %s: %d ms, %d MiB\n", i+1, m.by, m.took.Milliseconds(), m.bytes>>20)
-			if m.by == byVirsh {
+			fmt.Fprintf(os.Stderr, "round %d: %s: %d ms, %d MiB\n", i+1, m.by, m.took.Milliseconds(), m.bytes>>20)
+			switch m.by {
+			case byVirsh:
 				virsh = append(virsh, m)
-			} else {
+			case byThin:
+				thin = append(thin, m)
+			default:
 				live = append(live, m)
 			}
 		}
 	}
-	return virsh, live, nil
+	return virsh, live, thin, nil
 }

@@ -9,11 +9,12 @@ import (
 )
 
 // printReport prints what was measured and then the key figures, one a line.
-func printReport(w io.Writer, o options, virsh, live []move, plain, synchronous move) {
+func printReport(w io.Writer, o options, compared [][]move, plain, synchronous move) {
 	took := func(m move) int64 { return m.took.Milliseconds() }
 	bytes := func(m move) int64 { return m.bytes }
+	virsh, live, thin := compared[0], compared[1], compared[2]
 	fmt.Fprintf(w, "\nA disk of %d MiB, encrypted: %t; medians of %d moves each\n", o.diskMiB, o.encrypt, len(live))
-	for _, moves := range [][]move{virsh, live} {
+	for _, moves := range compared {
 		fmt.Fprintf(w, "  %-34s %6d ms, %5d MiB over the network\n", moves[0].by, median(moves, took), median(moves, bytes)>>20)
 	}
 	fmt.Fprintf(w, "\nA guest that writes %d MiB/s to it, copied at %d MiB/s\n", o.writeMiBps, o.linkMiBps)
@@ -21,6 +22,7 @@ func printReport(w io.Writer, o options, virsh, live []move, plain, synchronous 
 	fmt.Fprintf(w, "  %-34s %s\n", "with synchronous writes", ending(synchronous))
 	fmt.Fprintf(w, "\nblock_over_virsh_bytes: %.2f\n", ratio(median(live, bytes), median(virsh, bytes)))
 	fmt.Fprintf(w, "block_over_virsh_time: %.2f\n", ratio(median(live, took), median(virsh, took)))
+	fmt.Fprintf(w, "block_growing_over_virsh_time: %.2f\n", ratio(median(thin, took), median(virsh, took)))
 	fmt.Fprintf(w, "writes_converge: %t\n", synchronous.done)
 }
 

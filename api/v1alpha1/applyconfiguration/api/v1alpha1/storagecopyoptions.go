@@ -28,6 +28,12 @@ type StorageCopyOptionsApplyConfiguration struct {
 	// format qcow2 takes no space for it on the target. It costs time of a CPU. libvirt on both
 	// hosts must be 10.9.0 or newer.
 	DetectZeroes *bool `json:"detectZeroes,omitempty"`
+	// preallocate has the images take all of their space on the target as soon as they are
+	// made, as those do that libvirt makes by itself: copying is faster then, and whoever fills
+	// the file system meanwhile cannot keep the guest from arriving. Whether libvirt makes such
+	// an image quickly depends on the file system; ext4 and XFS allow for it. Absent means that
+	// images grow with what is copied.
+	Preallocate *bool `json:"preallocate,omitempty"`
 	// sourceImages says what becomes of the images on the source once the guest runs on the
 	// target: Keep or Remove. Absent means Keep.
 	SourceImages *apiv1alpha1.SourceImagePolicy `json:"sourceImages,omitempty"`
@@ -70,6 +76,14 @@ func (b *StorageCopyOptionsApplyConfiguration) WithSynchronousWrites(value bool)
 // If called multiple times, the DetectZeroes field is set to the value of the last call.
 func (b *StorageCopyOptionsApplyConfiguration) WithDetectZeroes(value bool) *StorageCopyOptionsApplyConfiguration {
 	b.DetectZeroes = &value
+	return b
+}
+
+// WithPreallocate sets the Preallocate field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Preallocate field is set to the value of the last call.
+func (b *StorageCopyOptionsApplyConfiguration) WithPreallocate(value bool) *StorageCopyOptionsApplyConfiguration {
+	b.Preallocate = &value
 	return b
 }
 
