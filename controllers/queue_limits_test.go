@@ -297,6 +297,7 @@ func TestStatusesThatMayWait(t *testing.T) {
 		t.Errorf("%d writes after the interval", s.taken)
 	}
 	lm.Status.Source.Problem = &v1alpha1.Problem{Reason: v1alpha1.ReasonSourceCheckFailed, Message: "No."}
+	lm.Status.Source.CheckedTime = new(metav1.NewMicroTime(clk.Now()))
 	reconcile()
 	if s.taken != 3 || lm.Status.CompletionTime == nil {
 		t.Errorf("%d writes, and %s", s.taken, reasonOf(lm.Status))

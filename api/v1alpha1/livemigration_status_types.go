@@ -244,12 +244,12 @@ type SourceStatus struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=9007199254740991
 	Revision int64 `json:"revision,omitempty"`
-	// guest is what the target has to know about the guest; set once the checks have
-	// passed.
+	// guest is what the target has to know about the guest; set once it was looked at, even
+	// if problem says that it cannot be moved.
 	// +optional
 	Guest *GuestFacts `json:"guest,omitempty"`
-	// checkedTime is when the agent had prepared everything for the start of a migration
-	// that is a dry run, and so is not started.
+	// checkedTime is when the agent had checked everything that it would for the start of a
+	// migration that is not started: it is a dry run, or one of the agents refuses the guest.
 	// +optional
 	CheckedTime *metav1.MicroTime `json:"checkedTime,omitempty"`
 	// load is what there is to be copied of the guest. Measured by a dry run.
@@ -400,6 +400,10 @@ type TargetStatus struct {
 	// readyTime is when the target was ready to receive the guest.
 	// +optional
 	ReadyTime *metav1.MicroTime `json:"readyTime,omitempty"`
+	// checkedTime is when the agent had looked what else is in the way of a guest that the
+	// source refuses. Nothing was made or promised for it here.
+	// +optional
+	CheckedTime *metav1.MicroTime `json:"checkedTime,omitempty"`
 	// endpoint is where the source reaches this host. From it the source's agent builds
 	// the URIs for its libvirt.
 	// +optional

@@ -28,8 +28,11 @@ func TestWhatAGuestWillStillTake(t *testing.T) {
 		"arrived":                {func(lm *v1alpha1.LiveMigration) { lm.Status.Target.ArrivedTime = new(metav1.NowMicro()) }, claim{}},
 		"over on the source":     {func(lm *v1alpha1.LiveMigration) { lm.Status.Source.End = &v1alpha1.SourceEnd{} }, claim{}},
 		"nothing is to be moved": {func(lm *v1alpha1.LiveMigration) { lm.Spec.DryRun = new(true) }, claim{}},
-		"ended":                  {func(lm *v1alpha1.LiveMigration) { lm.Status.Conditions = finishedVersion(lm).Status.Conditions }, claim{}},
-		"a definition is there":  {func(lm *v1alpha1.LiveMigration) { lm.Status.Target.Domain = &v1alpha1.DomainObservation{Defined: true} }, all},
+		"the source refuses it": {func(lm *v1alpha1.LiveMigration) {
+			lm.Status.Source.StartRequestedTime, lm.Status.Source.Problem = nil, &v1alpha1.Problem{Reason: "Test"}
+		}, claim{}},
+		"ended":                 {func(lm *v1alpha1.LiveMigration) { lm.Status.Conditions = finishedVersion(lm).Status.Conditions }, claim{}},
+		"a definition is there": {func(lm *v1alpha1.LiveMigration) { lm.Status.Target.Domain = &v1alpha1.DomainObservation{Defined: true} }, all},
 		"its QEMU is there": {
 			func(lm *v1alpha1.LiveMigration) { lm.Status.Target.Domain = &v1alpha1.DomainObservation{ID: 1} },
 			claim{memoryBytes: 1 << 30},

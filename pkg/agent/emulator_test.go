@@ -140,9 +140,9 @@ func TestAllBlockersAreListed(t *testing.T) {
 	})
 }
 
-// TestADryRunTellsOfBothSides at once: what keeps the guest on the source does not hide what
-// the target has against it, nor what is wrong with the migrate data.
-func TestADryRunTellsOfBothSides(t *testing.T) {
+// TestBothSidesAreToldOf at once, in a dry run or not: what keeps the guest on the source does not
+// hide what the target has against it, nor what is wrong with the migrate data.
+func TestBothSidesAreToldOf(t *testing.T) {
 	const snapshots, unused, machine = "keeps snapshots of the guest", "does not use this PCI device", "no such machine"
 	for name, c := range map[string]struct {
 		dry, away, target bool
@@ -150,12 +150,14 @@ func TestADryRunTellsOfBothSides(t *testing.T) {
 		reason            string
 		want              []string
 	}{
-		"a dry run":                                     {true, false, false, 2, v1alpha1.ReasonSourceCheckFailed, []string{snapshots, unused}},
-		"one that the target refuses":                   {true, false, true, 2, v1alpha1.ReasonSourceCheckFailed, []string{snapshots, machine, unused}},
-		"one that it refuses first":                     {true, false, true, 0, v1alpha1.ReasonInvalidMigrateData, []string{machine, unused}},
-		"one whose target does not act":                 {true, true, false, 2, v1alpha1.ReasonSourceCheckFailed, []string{snapshots}},
-		"the migration itself":                          {false, false, true, 2, v1alpha1.ReasonSourceCheckFailed, []string{snapshots}},
-		"one that the target refuses, which is not dry": {false, false, true, 0, v1alpha1.ReasonTargetCheckFailed, []string{machine}},
+		"a dry run":                             {true, false, false, 2, v1alpha1.ReasonSourceCheckFailed, []string{snapshots, unused}},
+		"one that the target refuses":           {true, false, true, 2, v1alpha1.ReasonSourceCheckFailed, []string{snapshots, machine, unused}},
+		"one that it refuses first":             {true, false, true, 0, v1alpha1.ReasonInvalidMigrateData, []string{machine, unused}},
+		"one whose target does not act":         {true, true, false, 2, v1alpha1.ReasonSourceCheckFailed, []string{snapshots}},
+		"a migration":                           {false, false, false, 2, v1alpha1.ReasonSourceCheckFailed, []string{snapshots, unused}},
+		"one that both refuse":                  {false, false, true, 2, v1alpha1.ReasonSourceCheckFailed, []string{snapshots, machine, unused}},
+		"one that the target alone refuses":     {false, false, true, 0, v1alpha1.ReasonInvalidMigrateData, []string{machine, unused}},
+		"a migration whose target is not there": {false, true, false, 2, v1alpha1.ReasonSourceCheckFailed, []string{snapshots}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {

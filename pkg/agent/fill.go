@@ -49,7 +49,7 @@ func cpuParts(p *pins.Pins) []hostPart {
 // partsOf are the parts of the target that a guest is given there, by its user or by the
 // target.
 func partsOf(lm *v1alpha1.LiveMigration, offer *v1alpha1.TargetOffer) []hostPart {
-	if migration.DryRun(lm) {
+	if migration.ChecksOnly(lm) {
 		return nil
 	}
 	p := migration.TargetPins(lm, offer)
@@ -247,7 +247,7 @@ func (s *targetSession) fillPins(host *pins.Host, used map[hostPart]bool, offer 
 		return refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerCPUsInsufficient, "%s", problem)
 	}
 	offer.NUMA = numa
-	if !migration.DryRun(s.lm) {
+	if !migration.ChecksOnly(s.lm) {
 		s.node.claims.place(s.lm.UID, cellPagesOf(s.lm, offer))
 	}
 	return nil

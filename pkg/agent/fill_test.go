@@ -163,6 +163,7 @@ func waysToEnd() map[string]wayToEnd {
 		"the guest shuts down":             {before: ends(fake.EndsPoweredOff)},
 		"it is cancelled before its start": {before: waits, during: cancel},
 		"it is refused":                    {before: func(w *world) { w.fleet.Host("node-b").AddGuest(fake.Guest{UUID: otherUUID, Name: "pinned-4444"}) }},
+		"the source refuses it":            {before: func(w *world) { w.fleet.Host("node-a").SetTies(bigUUID, hypervisor.Ties{Snapshots: 1}) }},
 		"nothing is to be moved":           {dry: true},
 		"the object is gone": {before: waits, during: func(w *world, lm *v1alpha1.LiveMigration) {
 			w.b.target.Remove(types.NamespacedName{Namespace: lm.Namespace, Name: lm.Name})

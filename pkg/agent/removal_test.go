@@ -112,9 +112,9 @@ func TestOnlyDisksThatCanBeWrittenAreMeasured(t *testing.T) {
 	})
 }
 
-// TestNothingIsMarkedForAGuestThatIsRefused, but in a dry run, which is to tell of the disks
-// as well.
-func TestNothingIsMarkedForAGuestThatIsRefused(t *testing.T) {
+// TestNothingIsLeftOfAGuestThatIsRefused: its disks are looked for, for all to be told that is in
+// their way, but nothing is made on the target, nor promised, and what the source has made is removed.
+func TestNothingIsLeftOfAGuestThatIsRefused(t *testing.T) {
 	for _, dry := range []bool{false, true} {
 		inWorld(t, func(w *world) {
 			w.diskGuest()
@@ -124,11 +124,17 @@ func TestNothingIsMarkedForAGuestThatIsRefused(t *testing.T) {
 				lm.Spec.DryRun = new(dry)
 			}))
 			w.requireEnd(lm, v1alpha1.PhaseFailed, v1alpha1.ReasonSourceCheckFailed, "")
-			marked := w.fleet.Host("node-a").Count(fake.MethodMakeImage, "")
-			if told := lm.Status.Target != nil && len(lm.Status.Target.Images) > 0; told != dry || (marked > 0) != dry {
-				t.Errorf("a dry run: %t, %d markers, the target tells of images: %t", dry, marked, told)
+			if told := lm.Status.Target != nil && len(lm.Status.Target.Images) > 0; told != dry {
+				t.Errorf("a dry run: %t, the target tells of images: %t", dry, told)
+			}
+			if target := lm.Status.Target; !dry && (target == nil || target.CheckedTime == nil || target.ReadyTime != nil) {
+				t.Errorf("the target has not looked, or has prepared itself: %+v", target)
+			}
+			if made := w.fleet.Host("node-b").Count(fake.MethodMakeImage, ""); made > 0 {
+				t.Errorf("a dry run: %t, and %d files were made on the target", dry, made)
 			}
 			w.requireFiles("node-a", ownFiles)
+			w.requireFiles("node-b", "")
 		})
 	}
 }

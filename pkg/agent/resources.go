@@ -218,7 +218,7 @@ func (n *Node) keepClaim(lm *v1alpha1.LiveMigration) {
 }
 
 func claimOf(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) claim {
-	if target.ArrivedTime != nil || source.End != nil || migration.DryRun(lm) || migration.Finished(lm) {
+	if target.ArrivedTime != nil || source.End != nil || migration.ChecksOnly(lm) || migration.Finished(lm) {
 		return claim{}
 	}
 	r := source.Guest.Resources
@@ -278,7 +278,7 @@ func (s *targetSession) checkResources(ctx context.Context, r *v1alpha1.GuestRes
 		return allOf([]error{have.checkMemory(want, others), have.checkHugePages(want, others)})
 	}
 	taken := want
-	if migration.DryRun(s.lm) {
+	if migration.ChecksOnly(s.lm) {
 		taken = claim{}
 	}
 	return allOf(append(problems, s.node.claims.take(s.lm.UID, taken, room)))

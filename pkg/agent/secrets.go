@@ -12,6 +12,7 @@ import (
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/migration"
 	"github.com/virtferry/virtferry/pkg/xmlrewrite"
 )
 
@@ -63,7 +64,7 @@ const secretPatience = 30 * time.Second
 
 // prepareSecrets refuses a guest whose definitions refer to secrets that the host's libvirt
 // lacks: it would refuse the guest when all else is prepared. If nothing else is against the
-// guest, which the problems tell, it lends libvirt the secrets that the migrate data gives,
+// guest, which the problems and the source tell, it lends libvirt the secrets that the migrate data gives,
 // for as long as the migration lasts.
 func (s *targetSession) prepareSecrets(ctx context.Context, wanted []v1alpha1.SecretReference, problems []error) error {
 	loans, err := s.secretLoans(ctx, wanted)
@@ -82,7 +83,7 @@ func (s *targetSession) prepareSecrets(ctx context.Context, wanted []v1alpha1.Se
 	}
 	problems = append(problems, err, s.checkSecrets(ctx, others,
 		"libvirt on %s does not have these secrets, to which the guest's definition refers, or no value for them: %s. Ask an administrator to define them there with `virsh secret-define` and `virsh secret-set-value`, or name Secrets with their values in spec.migrateData.secrets, and then create another LiveMigration"))
-	if err := allOf(problems); err != nil {
+	if err := allOf(problems); err != nil || migration.Refused(s.lm) {
 		return err
 	}
 	for _, loan := range loans {

@@ -284,8 +284,18 @@ func (w *world) lendTo(borrower string) {
 }
 
 // TestNothingIsLentToAGuestThatIsRefused for another reason, and what is wrong with its secrets
-// is told along with that.
+// is told along with that. Nor is anything where it is the source that refuses it.
 func TestNothingIsLentToAGuestThatIsRefused(t *testing.T) {
+	inWorld(t, func(w *world) {
+		snapshots := func(*v1alpha1.LiveMigration) { w.fleet.Host("node-a").SetTies(guestUUID, hypervisor.Ties{Snapshots: 1}) }
+		lm := w.settle(w.withSecrets(snapshots, lent("luks", "passphrase")))
+		if target := lm.Status.Target; target == nil || target.CheckedTime == nil {
+			t.Fatalf("the target has not looked: %+v", lm.Status.Conditions)
+		}
+		if n := w.fleet.Count(fake.MethodLendSecret, ""); n > 0 {
+			t.Errorf("%d secrets were lent to a guest that the source refuses", n)
+		}
+	})
 	inWorld(t, func(w *world) {
 		w.fleet.Host("node-b").AddGuest(fake.Guest{UUID: "22222222-2222-4222-8222-222222222222", Name: "web"})
 		lm := w.settle(w.withSecrets(func(*v1alpha1.LiveMigration) {}, lent("luks", "passphrase"), lent("luks", "key")))

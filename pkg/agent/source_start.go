@@ -20,11 +20,9 @@ import (
 func (s *sourceSession) check(ctx context.Context) time.Duration {
 	section := &v1alpha1.SourceStatus{AttemptID: s.lm.Status.Attempt.ID}
 	facts, markers, err := s.guestFacts(ctx)
-	if err == nil || facts != nil && migration.DryRun(s.lm) {
+	if facts != nil {
 		section.Storage, err = s.mark(ctx, facts, markers, err)
-	}
-	if err == nil || migration.DryRun(s.lm) {
-		section.Guest = facts // So that a dry run learns of the target as well.
+		section.Guest = facts // If it is refused, too, so that all is told that the target has against it.
 		section.GuestPaused = s.pausedBefore
 	}
 	if err != nil {
@@ -179,7 +177,7 @@ func (s *sourceSession) definitions(ctx context.Context, persistent bool) ([]hyp
 	return definitions, nil
 }
 
-// plan does for a dry run what is done before a migration is started.
+// plan does what is done before a migration is started, for one that is not.
 func (s *sourceSession) plan(ctx context.Context) time.Duration {
 	var found error // By the look at the guest.
 	if p := s.section.Problem; p != nil {
@@ -205,10 +203,11 @@ func (s *sourceSession) plan(ctx context.Context) time.Duration {
 // never started again, by this agent or its successors.
 func (s *sourceSession) start(ctx context.Context) time.Duration {
 	params, err := s.params(ctx)
-	if err != nil {
-		return s.refuseOrRetry(s.section.DeepCopy(), err)
-	}
 	section := s.section.DeepCopy()
+	if err != nil {
+		section.CheckedTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
+		return s.refuseOrRetry(section, err)
+	}
 	if s.intent == nil {
 		// It stays the same however often this is tried: any of the records may have been
 		// written.
@@ -343,7 +342,7 @@ func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, e
 		rewritten, warnings, err = s.rewrite(definitions)
 	}
 	// It may have waited for its turn since it was checked.
-	if err := allOf([]error{s.checkTies(ctx), s.checkPeerSocket(ctx), encryption, unsupported, err}); err != nil || target.Problem != nil {
+	if err := allOf([]error{s.checkTies(ctx), s.checkPeerSocket(ctx), encryption, unsupported, err}); err != nil || target.ReadyTime == nil {
 		return p, err
 	}
 	p.LiveXML = rewritten[0]

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
 )
 
@@ -29,6 +30,7 @@ func TestSpaceIsGivenBackAfterEachWayToEnd(t *testing.T) {
 		"the guest shuts down":                {before: ends(fake.EndsPoweredOff)},
 		"it is cancelled before its start":    {before: waits, during: cancel},
 		"it is refused":                       {before: func(w *world) { w.fleet.Host("node-b").SetSpace(1 << 20) }},
+		"the source refuses it":               {before: func(w *world) { w.fleet.Host("node-a").SetTies(guestUUID, hypervisor.Ties{Snapshots: 1}) }},
 		"nothing is to be moved":              {dry: true},
 		"its place is another's":              {before: func(w *world) { w.fleet.Host("node-b").AddImage(itsMark, markOf("another")) }},
 		"it is cancelled, with another place": {before: waits, during: cancel, mapped: "/images/of-others"},

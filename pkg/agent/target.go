@@ -319,12 +319,13 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 	case errors.As(err, &r):
 		s.log.Info("Refusing the guest", "reason", r.Reason)
 		section.Problem = r.problem()
-		if migration.DryRun(s.lm) {
-			s.tell(ctx, section, host, offer)
-		}
+		s.tell(ctx, section, host, offer) // The source may have more against it.
 	case err != nil:
 		s.log.Error(err, "Querying the hypervisor failed; trying again", "after", retryInterval)
 		return retryInterval
+	case migration.Refused(s.lm) && !migration.DryRun(s.lm):
+		section.CheckedTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
+		s.tell(ctx, section, host, offer)
 	default:
 		section.Images, section.DiskFiles = images, files
 		if !migration.MakesImages(s.lm, section) {
@@ -336,7 +337,7 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 	}
 	s.section = section
 	s.out.report(section, atOnce)
-	if r == nil && section.ReadyTime == nil {
+	if r == nil && migration.MakesImages(s.lm, section) {
 		return s.makeImages(ctx)
 	}
 	return 0

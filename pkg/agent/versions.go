@@ -77,7 +77,7 @@ func (s *sourceSession) uses(live hypervisor.DomainXML, memoryBytes uint64) []ve
 	note(t.TLS && memoryBytes >= largeGuest, versions.UseLongEncryption)
 	target := migration.CurrentTarget(s.lm)
 	copied := slices.ContainsFunc(target.Images, func(i v1alpha1.TargetImage) bool { return i.State != v1alpha1.TargetImageShared })
-	if target.Problem != nil { // It may not have told of images.
+	if target.Problem != nil || target.CheckedTime != nil { // It may not have told of images.
 		copied = len(s.section.Guest.Disks) > 0
 	}
 	note(copied, versions.UseCopiedDisks)

@@ -49,6 +49,17 @@ func LooksOnly(lm *v1alpha1.LiveMigration) bool {
 // DryRun reports whether the migration is only to be checked.
 func DryRun(lm *v1alpha1.LiveMigration) bool { return lm.Spec.DryRun != nil && *lm.Spec.DryRun }
 
+// Refused reports whether one of the agents has refused the guest before the start. What the
+// attempt has made until then is still there.
+func Refused(lm *v1alpha1.LiveMigration) bool {
+	source, target := CurrentSource(lm), CurrentTarget(lm)
+	return !Started(lm) && (source != nil && source.Problem != nil || target != nil && target.Problem != nil)
+}
+
+// ChecksOnly reports whether the attempt goes on, if it does, only to find out what is in the
+// guest's way: then nothing more is taken, made or promised for it.
+func ChecksOnly(lm *v1alpha1.LiveMigration) bool { return DryRun(lm) || Refused(lm) }
+
 // MovesNothing reports whether the attempt moves no guest, whatever comes of it.
 func MovesNothing(lm *v1alpha1.LiveMigration) bool { return LooksOnly(lm) || DryRun(lm) }
 

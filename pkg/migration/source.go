@@ -168,13 +168,13 @@ func DecideSource(f SourceFacts, now time.Time) SourceAction {
 // decideSourceChecked decides once the guest was looked at.
 func decideSourceChecked(lm *v1alpha1.LiveMigration, section *v1alpha1.SourceStatus) SourceAction {
 	switch {
-	case DryRun(lm):
-		return decideDryRunChecked(lm, section)
+	case DryRun(lm), section.Problem != nil, refusedButTold(CurrentTarget(lm)):
+		return decideChecksOnly(lm, section)
 	case !targetReady(lm):
 		return SourceWait
-	case section.Problem == nil && lm.Status.Attempt.CopyGrantedTime != nil && section.Guest != nil && detachDue(section):
+	case lm.Status.Attempt.CopyGrantedTime != nil && section.Guest != nil && detachDue(section):
 		return SourceDetach
-	case section.Problem == nil && lm.Status.Attempt.CopyGrantedTime != nil:
+	case lm.Status.Attempt.CopyGrantedTime != nil:
 		return SourceStart
 	default:
 		return SourceWait
@@ -186,17 +186,24 @@ func targetReady(lm *v1alpha1.LiveMigration) bool {
 	return target != nil && target.ReadyTime != nil && target.Problem == nil
 }
 
-// decideDryRunChecked goes on where the guest cannot be moved as it is, for all that is wrong to
-// be known at once.
-func decideDryRunChecked(lm *v1alpha1.LiveMigration, section *v1alpha1.SourceStatus) SourceAction {
-	if section.CheckedTime == nil && section.Guest != nil && (targetReady(lm) || refusedButTold(CurrentTarget(lm))) {
+// decideChecksOnly goes on where the guest cannot be moved as it is, for all that is wrong to be
+// known at once.
+func decideChecksOnly(lm *v1alpha1.LiveMigration, section *v1alpha1.SourceStatus) SourceAction {
+	if section.CheckedTime == nil && section.Guest != nil && (targetReady(lm) || targetChecked(lm) || refusedButTold(CurrentTarget(lm))) {
 		return SourcePlan
 	}
 	return SourceWait
 }
 
-// refusedButTold reports whether the target of a dry run refuses the guest and has told of its
-// host nevertheless, so that the source can find what else is in the way.
+// targetChecked reports whether the target has looked at a guest that the source refuses, and has
+// nothing against it.
+func targetChecked(lm *v1alpha1.LiveMigration) bool {
+	target := CurrentTarget(lm)
+	return target != nil && target.CheckedTime != nil && target.Problem == nil
+}
+
+// refusedButTold reports whether the target refuses the guest and has told of its host
+// nevertheless, so that the source can find what else is in the way.
 func refusedButTold(target *v1alpha1.TargetStatus) bool {
 	return target != nil && target.Problem != nil && target.Endpoint != nil
 }

@@ -198,12 +198,12 @@ func TestWhatSaysThatItGoesOn(t *testing.T) {
 	}
 }
 
-// TestADryRunLooksOn at the target although the source has found a problem, until both have
-// said theirs.
-func TestADryRunLooksOn(t *testing.T) {
+// TestWhoIsRefusedLooksOn at the other side, as a dry run does, until both have said theirs.
+func TestWhoIsRefusedLooksOn(t *testing.T) {
 	t.Parallel()
 	problem := &v1alpha1.Problem{Reason: v1alpha1.ReasonTargetCheckFailed}
 	guest := &v1alpha1.SourceStatus{Guest: &v1alpha1.GuestFacts{}}
+	refused := &v1alpha1.SourceStatus{Guest: guest.Guest, Problem: problem}
 	for name, c := range map[string]struct {
 		dry    bool
 		source *v1alpha1.SourceStatus
@@ -216,6 +216,10 @@ func TestADryRunLooksOn(t *testing.T) {
 		"and tells of its host":   {true, guest, &v1alpha1.TargetStatus{Problem: problem, Endpoint: &v1alpha1.TargetEndpoint{}}, true},
 		"the source says nothing": {true, nil, nil, false},
 		"no dry run":              {false, guest, nil, false},
+		"it is refused there":     {false, refused, nil, true},
+		"it is refused here":      {false, guest, &v1alpha1.TargetStatus{Problem: problem, Endpoint: &v1alpha1.TargetEndpoint{}}, true},
+		"and nothing is told":     {false, guest, &v1alpha1.TargetStatus{Problem: problem}, false},
+		"all of that is known":    {false, &v1alpha1.SourceStatus{Guest: guest.Guest, Problem: problem, CheckedTime: new(metav1.NewMicroTime(epoch))}, nil, false},
 		"nothing is known of it":  {true, &v1alpha1.SourceStatus{}, nil, false},
 		"the source has checked":  {true, &v1alpha1.SourceStatus{Guest: guest.Guest, CheckedTime: new(metav1.NewMicroTime(epoch))}, nil, false},
 	} {

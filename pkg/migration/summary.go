@@ -154,7 +154,8 @@ func (s *summarizer) beforeStart() {
 	default:
 		s.preparing(source, ready)
 	}
-	if st := &s.out.Status; limited && st.CompletionTime == nil && st.Attempt != nil && st.Attempt.AbandonedTime == nil {
+	if st := &s.out.Status; limited && st.CompletionTime == nil && st.Attempt != nil && st.Attempt.AbandonedTime == nil &&
+		(s.out.Recheck.IsZero() || deadline.Before(s.out.Recheck)) {
 		s.out.Recheck = deadline
 	}
 }
@@ -228,7 +229,7 @@ func (s *summarizer) startBy(source *v1alpha1.SourceStatus, ready bool) (deadlin
 // agentsRefuse ends a migration that one of the agents refuses, and reports whether one does.
 func (s *summarizer) agentsRefuse(source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus, deadline time.Time) bool {
 	switch {
-	case s.now.Before(deadline) && looksOn(s.lm, source, target):
+	case looksOn(s.lm, source, target) && s.mayLookOn(deadline):
 		return false
 	case source != nil && source.Problem != nil:
 		s.sourceProblem(both(source, target))
@@ -240,11 +241,28 @@ func (s *summarizer) agentsRefuse(source *v1alpha1.SourceStatus, target *v1alpha
 	return true
 }
 
-// looksOn reports whether a dry run in which one side has found a problem goes on, for all to be
+// looksOn reports whether an attempt in which one side has found a problem goes on, for all to be
 // known at once.
 func looksOn(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, target *v1alpha1.TargetStatus) bool {
-	return DryRun(lm) && source != nil && source.Guest != nil && source.CheckedTime == nil &&
+	return source != nil && source.Guest != nil && source.CheckedTime == nil && (DryRun(lm) || source.Problem != nil || target != nil && target.Problem != nil) &&
 		(target == nil || target.Problem == nil || target.Endpoint != nil)
+}
+
+// LookOnTime is how long, from its admission, a migration that one agent refuses waits for what
+// the other has against it. A dry run has PrepareTimeout.
+const LookOnTime = 10 * time.Second
+
+// mayLookOn reports whether there is time to find out what else is wrong, and has the manager
+// look again when it is over.
+func (s *summarizer) mayLookOn(deadline time.Time) bool {
+	if a := s.out.Status.Attempt; !DryRun(s.lm) && (deadline.IsZero() || a.AdmittedTime.Add(LookOnTime).Before(deadline)) {
+		deadline = a.AdmittedTime.Add(LookOnTime)
+	}
+	if !s.now.Before(deadline) {
+		return false
+	}
+	s.out.Recheck = deadline
+	return true
 }
 
 // both returns the problem of the source, with what the target has to say.

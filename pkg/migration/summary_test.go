@@ -443,3 +443,33 @@ func TestWithheldTellsOfTheTargetsAgent(t *testing.T) {
 		t.Errorf("the message is %q", c.Message)
 	}
 }
+
+// TestHowLongARefusalWaits for what the other agent has against the guest: that one may not be
+// there, or be too old to look.
+func TestHowLongARefusalWaits(t *testing.T) {
+	t.Parallel()
+	nodes := []Node{node("node-a", "web=Running/Booted"), node("node-b")}
+	for name, c := range map[string]struct {
+		change func(lm *v1alpha1.LiveMigration)
+		after  time.Duration
+		ends   bool
+	}{
+		"the target has not looked":    {func(*v1alpha1.LiveMigration) {}, LookOnTime - time.Millisecond, false},
+		"it never looks":               {func(*v1alpha1.LiveMigration) {}, LookOnTime, true},
+		"a dry run has more time":      {func(lm *v1alpha1.LiveMigration) { lm.Spec.DryRun = new(true) }, LookOnTime, false},
+		"everything has been said":     {func(lm *v1alpha1.LiveMigration) { lm.Status.Source.CheckedTime = new(metav1.NewMicroTime(epoch)) }, 0, true},
+		"it is cancelled":              {func(lm *v1alpha1.LiveMigration) { lm.DeletionTimestamp = &metav1.Time{Time: epoch} }, 0, true},
+		"nothing is told of the guest": {func(lm *v1alpha1.LiveMigration) { lm.Status.Source.Guest = nil }, 0, true},
+	} {
+		b := makeMigration("m").admitted().checked()
+		b.lm.Status.Source.Problem = &v1alpha1.Problem{Reason: v1alpha1.ReasonSourceCheckFailed, Message: "No"}
+		c.change(b.lm)
+		got := summarize(b, epoch.Add(c.after), nodes)
+		if ended := got.Status.CompletionTime != nil; ended != c.ends {
+			t.Errorf("%s: it ends: %t, %v", name, ended, got.Status.Conditions)
+		}
+		if want := epoch.Add(LookOnTime); !c.ends && c.after < LookOnTime && !got.Recheck.Equal(want) {
+			t.Errorf("%s: it is looked at again at %s, want %s", name, got.Recheck, want)
+		}
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/virtferry/virtferry/api/v1alpha1"
 )
 
@@ -113,6 +115,7 @@ func TestReasonsThatFitNoCondition(t *testing.T) {
 	} {
 		source := makeMigration("m").admitted().checked()
 		source.lm.Status.Source.Problem = &v1alpha1.Problem{Reason: reason, Message: "No"}
+		source.lm.Status.Source.CheckedTime = new(metav1.NewMicroTime(epoch))
 		target := makeMigration("m").admitted().checked().ready()
 		target.lm.Status.Target.Problem = &v1alpha1.Problem{Reason: reason, Message: "No"}
 		abort := makeMigration("m").ended(v1alpha1.CallFailed, "Aborted", "Running/Booted").onTarget("Absent", true)

@@ -2255,6 +2255,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: mode
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.StorageCopyMode
+    - name: preallocate
+      type:
+        scalar: boolean
     - name: sourceImages
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.SourceImagePolicy
@@ -2481,6 +2484,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: attemptID
       type:
         scalar: string
+    - name: checkedTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
     - name: confirmedTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime

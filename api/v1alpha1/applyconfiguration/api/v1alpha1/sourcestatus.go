@@ -18,11 +18,11 @@ type SourceStatusApplyConfiguration struct {
 	// server after a later one is refused. It begins with the time at which the agent was
 	// started, so that those of its successor are higher. Older agents send none.
 	Revision *int64 `json:"revision,omitempty"`
-	// guest is what the target has to know about the guest; set once the checks have
-	// passed.
+	// guest is what the target has to know about the guest; set once it was looked at, even
+	// if problem says that it cannot be moved.
 	Guest *GuestFactsApplyConfiguration `json:"guest,omitempty"`
-	// checkedTime is when the agent had prepared everything for the start of a migration
-	// that is a dry run, and so is not started.
+	// checkedTime is when the agent had checked everything that it would for the start of a
+	// migration that is not started: it is a dry run, or one of the agents refuses the guest.
 	CheckedTime *v1.MicroTime `json:"checkedTime,omitempty"`
 	// load is what there is to be copied of the guest. Measured by a dry run.
 	Load *GuestLoadApplyConfiguration `json:"load,omitempty"`

@@ -19,6 +19,9 @@ type TargetStatusApplyConfiguration struct {
 	Revision *int64 `json:"revision,omitempty"`
 	// readyTime is when the target was ready to receive the guest.
 	ReadyTime *v1.MicroTime `json:"readyTime,omitempty"`
+	// checkedTime is when the agent had looked what else is in the way of a guest that the
+	// source refuses. Nothing was made or promised for it here.
+	CheckedTime *v1.MicroTime `json:"checkedTime,omitempty"`
 	// endpoint is where the source reaches this host. From it the source's agent builds
 	// the URIs for its libvirt.
 	Endpoint *TargetEndpointApplyConfiguration `json:"endpoint,omitempty"`
@@ -105,6 +108,14 @@ func (b *TargetStatusApplyConfiguration) WithRevision(value int64) *TargetStatus
 // If called multiple times, the ReadyTime field is set to the value of the last call.
 func (b *TargetStatusApplyConfiguration) WithReadyTime(value v1.MicroTime) *TargetStatusApplyConfiguration {
 	b.ReadyTime = &value
+	return b
+}
+
+// WithCheckedTime sets the CheckedTime field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the CheckedTime field is set to the value of the last call.
+func (b *TargetStatusApplyConfiguration) WithCheckedTime(value v1.MicroTime) *TargetStatusApplyConfiguration {
+	b.CheckedTime = &value
 	return b
 }
 
