@@ -287,7 +287,9 @@ func (w *world) lendTo(borrower string) {
 // is told along with that. Nor is anything where it is the source that refuses it.
 func TestNothingIsLentToAGuestThatIsRefused(t *testing.T) {
 	inWorld(t, func(w *world) {
-		snapshots := func(*v1alpha1.LiveMigration) { w.fleet.Host("node-a").SetTies(guestUUID, hypervisor.Ties{Snapshots: 1}) }
+		snapshots := func(*v1alpha1.LiveMigration) {
+			w.fleet.Host("node-a").SetTies(guestUUID, hypervisor.Ties{Snapshots: 1})
+		}
 		lm := w.settle(w.withSecrets(snapshots, lent("luks", "passphrase")))
 		if target := lm.Status.Target; target == nil || target.CheckedTime == nil {
 			t.Fatalf("the target has not looked: %+v", lm.Status.Conditions)

@@ -54,16 +54,6 @@ func TestDecideSource(t *testing.T) {
 	for _, b := range []builder{targetTells, dryTells} {
 		b.lm.Status.Target = &v1alpha1.TargetStatus{AttemptID: b.lm.Status.Target.AttemptID, Problem: &v1alpha1.Problem{Reason: "Test"}, Endpoint: &v1alpha1.TargetEndpoint{}}
 	}
-	now := new(metav1.NewMicroTime(epoch))
-	sourceRefuses := func(change func(*v1alpha1.SourceStatus, *v1alpha1.TargetStatus)) builder {
-		b := makeMigration("m").admitted().checked()
-		b.lm.Status.Source.Problem = &v1alpha1.Problem{Reason: "Test"}
-		if change != nil {
-			b.lm.Status.Target = &v1alpha1.TargetStatus{AttemptID: b.lm.Status.Attempt.ID}
-			change(b.lm.Status.Source, b.lm.Status.Target)
-		}
-		return b
-	}
 	dryWithSlot := makeMigration("m").dry().admitted().checked().ready()
 	noSlot := makeMigration("m").admitted().checked().ready()
 	noSlot.lm.Status.Attempt.CopyGrantedTime = nil
@@ -91,13 +81,6 @@ func TestDecideSource(t *testing.T) {
 		{"dry run, target refuses", dryRefused, SourceFacts{}, SourceWait},
 		{"dry run, target refuses and tells of its host", dryTells, SourceFacts{}, SourcePlan},
 		{"target refuses and tells of its host", targetTells, SourceFacts{}, SourcePlan},
-		{"refused, and the target has not looked", sourceRefuses(nil), SourceFacts{}, SourceWait},
-		{"refused, and the target has nothing against it", sourceRefuses(func(s *v1alpha1.SourceStatus, t *v1alpha1.TargetStatus) { t.CheckedTime = now }), SourceFacts{}, SourcePlan},
-		{"refused, and the target as well", sourceRefuses(func(s *v1alpha1.SourceStatus, t *v1alpha1.TargetStatus) {
-			t.Problem, t.Endpoint = &v1alpha1.Problem{Reason: "Test"}, &v1alpha1.TargetEndpoint{}
-		}), SourceFacts{}, SourcePlan},
-		{"refused, and everything is known", sourceRefuses(func(s *v1alpha1.SourceStatus, t *v1alpha1.TargetStatus) { s.CheckedTime, t.CheckedTime = now, now }), SourceFacts{}, SourceWait},
-		{"refused, with nothing told of the guest", sourceRefuses(func(s *v1alpha1.SourceStatus, t *v1alpha1.TargetStatus) { s.Guest, t.CheckedTime = nil, now }), SourceFacts{}, SourceWait},
 		{"dry run, all checked", makeMigration("m").planned(), SourceFacts{}, SourceWait},
 
 		{"call in flight", makeMigration("m").started(), SourceFacts{Call: CallInFlight, Seen: true, Domain: running, Job: out}, SourceFollow},
