@@ -35,19 +35,18 @@ func TestAPlaceIsLookedAt(t *testing.T) {
 	no := &hypervisor.Error{Kind: hypervisor.KindOther, Message: "cannot open"}
 	late := &hypervisor.Error{Kind: hypervisor.KindTimeout, Message: "no answer"}
 	for name, c := range map[string]struct {
-		marker          string
+		path, marker    string
 		fail            []error
 		looks           int
 		seen, fails, no bool
 	}{
-		"without a marker":                  {"", nil, 1, false, false, false},
-		"with one that is there":            {"marker", nil, 2, true, false, false},
-		"with one that is not":              {"other", nil, 2, false, false, false},
-		"with one that is elsewhere":        {"../images/marker", nil, 1, false, false, false},
-		"libvirt says no":                   {"marker", []error{no}, 1, false, false, true},
-		"libvirt says nothing":              {"marker", []error{late}, 1, false, true, false},
-		"libvirt says nothing of a marker":  {"marker", []error{nil, late}, 2, false, true, false},
-		"libvirt says no of the marker too": {"marker", []error{nil, no}, 2, false, false, true},
+		"without a marker":           {"/images/a", "", nil, 1, false, false, false},
+		"with one that is there":     {"/images/a", "marker", nil, 1, true, false, false},
+		"with one that is not":       {"/images/a", "other", nil, 1, false, false, false},
+		"with one that is elsewhere": {"/images/a", "../images/marker", nil, 1, false, false, false},
+		"where none may be":          {"/etc/a", "marker", nil, 0, false, false, false},
+		"libvirt says no":            {"/images/a", "marker", []error{no}, 1, false, false, true},
+		"libvirt says nothing":       {"/images/a", "marker", []error{late}, 1, false, true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
@@ -55,12 +54,20 @@ func TestAPlaceIsLookedAt(t *testing.T) {
 				b.AddImage("/images/marker", hypervisor.ImageSight{Format: "raw"})
 				b.FailNext(fake.MethodLookAtImage, c.fail...)
 				s := &targetSession{node: w.b.node, hv: b}
-				place, err := s.lookAtPlace(t.Context(), v1alpha1.GuestDisk{Name: "vda", Path: "/images/a", Marker: c.marker})
-				if (err != nil) != c.fails || (place.Problem != "") != c.no || place.MarkerSeen != c.seen {
-					t.Errorf("%+v, %v", place, err)
+				disks := []v1alpha1.GuestDisk{{Name: "vda", Path: c.path, Marker: c.marker}}
+				seen, err := s.lookAtPlaces(t.Context(), disks, nil)
+				if (err != nil) != c.fails {
+					t.Fatal(err)
 				}
 				if n := b.Count(fake.MethodLookAtImage, ""); n != c.looks {
 					t.Errorf("it was looked %d times", n)
+				}
+				if err != nil {
+					return
+				}
+				place := seen.places(disks, w.b.node.Receive)[0]
+				if (place.Problem != "") != c.no || place.MarkerSeen != c.seen || place.Allowed != (c.looks > 0) {
+					t.Errorf("%+v", place)
 				}
 			})
 		})

@@ -41,7 +41,7 @@ func TestASourceClaimsNoMoreThanWasChecked(t *testing.T) {
 	nothing.Status.Source.Guest = nil
 	n := &Node{}
 	n.keepClaim(checked)
-	n.space.plan(checked, nil, nil, func([]migration.ImagePlace) ([]v1alpha1.TargetImage, []v1alpha1.Blocker) {
+	n.space.plan(checked, nil, nil, &placesSeen{}, func([]migration.ImagePlace, *migration.Space) ([]v1alpha1.TargetImage, []v1alpha1.Blocker) {
 		return checked.Status.Target.Images, nil
 	})
 	for _, lm := range []*v1alpha1.LiveMigration{more, nothing, more} {
@@ -51,7 +51,7 @@ func TestASourceClaimsNoMoreThanWasChecked(t *testing.T) {
 	if got, want := n.claims.taken["one"], (claim{memoryBytes: 1 << 30, hugePages: v1alpha1.GuestHugePages{SizeBytes: 2 << 20, Count: 8}}); got != want {
 		t.Errorf("it claims %+v, want %+v", got, want)
 	}
-	if got := n.space.promised["one"]["/images"]; got != 1<<30 {
+	if got := n.space.promised["one"].Images["/images/web.raw"]; got != 1<<30 {
 		t.Errorf("it has %d bytes of space, want %d", got, 1<<30)
 	}
 	less := arriving(1<<20, 8, 1<<20)
@@ -60,7 +60,7 @@ func TestASourceClaimsNoMoreThanWasChecked(t *testing.T) {
 	if got := n.claims.taken["one"].memoryBytes; got != 1<<20 {
 		t.Errorf("it claims %d bytes of what is left, want %d", got, 1<<20)
 	}
-	if got := n.space.promised["one"]["/images"]; got != 1<<20 {
+	if got := n.space.promised["one"].Images["/images/web.raw"]; got != 1<<20 {
 		t.Errorf("it has %d bytes of what is left, want %d", got, 1<<20)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
-	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/migration"
 )
 
@@ -17,10 +16,10 @@ import (
 // will take, so that no two migrations count on the same. Its zero value is ready.
 type spacePool struct {
 	mu sync.Mutex
-	// promised is in bytes, by migration and directory.
-	promised map[types.UID]map[string]int64
-	// checked is what was promised at first. What comes later is never more: it depends on what
-	// the source says, which was checked once.
+	// promised is by migration.
+	promised map[types.UID]migration.SpaceClaim
+	// checked is how much of each image was promised at first, by migration and path. What comes
+	// later is never more: it depends on what the source says, which was checked once.
 	checked map[types.UID]map[string]int64
 	// places are the paths of images, by migration.
 	places map[types.UID][]string
@@ -33,8 +32,8 @@ func (p *spacePool) note(lm *v1alpha1.LiveMigration, section *v1alpha1.TargetSta
 	defer p.mu.Unlock()
 	toCome := migration.SpaceToCome(lm, section)
 	if checked, known := p.checked[lm.UID]; known {
-		for dir := range toCome {
-			toCome[dir] = min(toCome[dir], checked[dir])
+		for image := range toCome.Images {
+			toCome.Images[image] = min(toCome.Images[image], checked[image])
 		}
 	} else {
 		p.check(lm.UID, toCome)
@@ -44,14 +43,14 @@ func (p *spacePool) note(lm *v1alpha1.LiveMigration, section *v1alpha1.TargetSta
 }
 
 // check notes what is promised at first, with the lock held.
-func (p *spacePool) check(uid types.UID, byDirectory map[string]int64) {
-	if len(byDirectory) == 0 {
+func (p *spacePool) check(uid types.UID, claim migration.SpaceClaim) {
+	if len(claim.Images) == 0 {
 		return
 	}
 	if p.checked == nil {
 		p.checked = map[types.UID]map[string]int64{}
 	}
-	p.checked[uid] = maps.Clone(byDirectory)
+	p.checked[uid] = maps.Clone(claim.Images)
 }
 
 // occupy notes which places a migration has, with the lock held. It has them for as long as it
@@ -68,15 +67,15 @@ func (p *spacePool) occupy(uid types.UID, paths []string) {
 }
 
 // set is note with the lock held.
-func (p *spacePool) set(uid types.UID, byDirectory map[string]int64) {
-	if len(byDirectory) == 0 {
+func (p *spacePool) set(uid types.UID, claim migration.SpaceClaim) {
+	if len(claim.Images) == 0 {
 		delete(p.promised, uid)
 		return
 	}
 	if p.promised == nil {
-		p.promised = map[types.UID]map[string]int64{}
+		p.promised = map[types.UID]migration.SpaceClaim{}
 	}
-	p.promised[uid] = byDirectory
+	p.promised[uid] = claim
 }
 
 // release gives back what was promised to a migration.
@@ -88,19 +87,46 @@ func (p *spacePool) release(uid types.UID) {
 	delete(p.places, uid)
 }
 
-// plan decides with what the others have been promised taken from what is available, and
-// promises what was decided. Where the image of another is to be, there is one already:
-// neither could tell it from its own.
-func (p *spacePool) plan(lm *v1alpha1.LiveMigration, disks []v1alpha1.GuestDisk, places []migration.ImagePlace,
-	decide func([]migration.ImagePlace) ([]v1alpha1.TargetImage, []v1alpha1.Blocker),
-) ([]v1alpha1.TargetImage, []v1alpha1.Blocker) {
+// others returns the images for which space was promised to others than a migration, in their
+// order: how much has been written to them has to be known before it is promised more.
+func (p *spacePool) others(uid types.UID) []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	var images []string
+	for other, claim := range p.promised {
+		if other != uid {
+			images = slices.AppendSeq(images, maps.Keys(claim.Images))
+		}
+	}
+	slices.Sort(images)
+	return slices.Compact(images)
+}
+
+// plan decides with what the others have been promised taken from what was seen to be left, and
+// promises what was decided. Where the image of another is to be, there is one already:
+// neither could tell it from its own. It reports false, and does nothing, if another has been
+// promised space meanwhile in a directory that was not looked at.
+func (p *spacePool) plan(lm *v1alpha1.LiveMigration, disks []v1alpha1.GuestDisk, places []migration.ImagePlace, seen *placesSeen,
+	decide func([]migration.ImagePlace, *migration.Space) ([]v1alpha1.TargetImage, []v1alpha1.Blocker),
+) (images []v1alpha1.TargetImage, blockers []v1alpha1.Blocker, done bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var others []migration.SpaceClaim
+	for other, claim := range p.promised {
+		if other == lm.UID {
+			continue
+		}
+		for image := range claim.Images {
+			if !seen.asked[path.Dir(image)] {
+				return nil, nil, false
+			}
+		}
+		others = append(others, claim)
+	}
 	for i := range places {
-		places[i].Image = p.left(lm.UID, path.Dir(disks[i].Path), places[i].Image)
 		places[i].Image.Exists = places[i].Image.Exists || p.isTaken(lm.UID, disks[i].Path)
 	}
-	images, blockers := decide(places)
+	images, blockers = decide(places, migration.NewSpace(seen.directories, others, seen.files))
 	if len(blockers) == 0 && !migration.ChecksOnly(lm) {
 		section := &v1alpha1.TargetStatus{Images: images}
 		toCome := migration.SpaceToCome(lm, section)
@@ -108,16 +134,7 @@ func (p *spacePool) plan(lm *v1alpha1.LiveMigration, disks []v1alpha1.GuestDisk,
 		p.set(lm.UID, toCome)
 		p.occupy(lm.UID, migration.ImagesLeft(lm, section))
 	}
-	return images, blockers
-}
-
-func (p *spacePool) left(uid types.UID, dir string, sight hypervisor.ImageSight) hypervisor.ImageSight {
-	for other, byDirectory := range p.promised {
-		if other != uid {
-			sight.AvailableBytes -= min(sight.AvailableBytes, uint64(byDirectory[dir])) //nolint:gosec // Never negative.
-		}
-	}
-	return sight
+	return images, blockers, true
 }
 
 func (p *spacePool) isTaken(uid types.UID, file string) bool {

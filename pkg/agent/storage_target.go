@@ -17,54 +17,33 @@ import (
 
 // What the target's agent does about disks.
 
+// mostPlans is how often it is tried to plan images while others are promised space in more and
+// more directories.
+const mostPlans = 4
+
 // planImages looks at where the guest's disks are to be, and decides which have to be copied. The
 // error is a refusal, or one that is worth another try.
 func (s *targetSession) planImages(ctx context.Context) ([]v1alpha1.TargetImage, error) {
-	disks := migration.CurrentSource(s.lm).Guest.Disks
-	places := make([]migration.ImagePlace, len(disks))
-	for i, d := range disks {
-		var err error
-		if places[i], err = s.lookAtPlace(ctx, d); err != nil {
+	disks := migration.SpaceTaken(s.lm, migration.CurrentSource(s.lm).Guest.Disks)
+	now := s.node.Clock.Now()
+	for range mostPlans {
+		seen, err := s.lookAtPlaces(ctx, disks, s.node.space.others(s.lm.UID))
+		if err != nil {
 			return nil, err
 		}
-	}
-	disks = migration.SpaceTaken(s.lm, disks)
-	now := s.node.Clock.Now()
-	images, blockers := s.node.space.plan(s.lm, disks, places, func(places []migration.ImagePlace) ([]v1alpha1.TargetImage, []v1alpha1.Blocker) {
-		return migration.PlanImages(s.node.Name, disks, places, now)
-	})
-	for i := range images {
-		images[i].Marked = images[i].State == v1alpha1.TargetImagePlanned && !migration.DryRun(s.lm)
-	}
-	return images, refuseFor(v1alpha1.ReasonTargetCheckFailed, blockers)
-}
-
-// lookAtPlace looks at where the image of a disk is to be. libvirt looks at no place that it
-// must not use.
-func (s *targetSession) lookAtPlace(ctx context.Context, d v1alpha1.GuestDisk) (migration.ImagePlace, error) {
-	place := migration.ImagePlace{Allowed: s.node.Receive.mayHold(d)}
-	if !place.Allowed {
-		return place, nil
-	}
-	files := []string{d.Path}
-	if d.Marker != "" && d.Marker == path.Base(d.Marker) {
-		files = append(files, path.Join(path.Dir(d.Path), d.Marker))
-	}
-	for i, file := range files {
-		sight, err := s.hv.LookAtImage(ctx, file)
-		switch {
-		case err != nil && refusedByLibvirt(err):
-			place.Problem = messageOf(err)
-			return place, nil
-		case err != nil:
-			return place, fmt.Errorf("looking at where the disk %s is to be: %w", d.Name, err)
-		case i == 0:
-			place.Image = sight
-		default:
-			place.MarkerSeen = sight.Exists
+		images, blockers, done := s.node.space.plan(s.lm, disks, seen.places(disks, s.node.Receive), seen,
+			func(places []migration.ImagePlace, space *migration.Space) ([]v1alpha1.TargetImage, []v1alpha1.Blocker) {
+				return migration.PlanImages(s.node.Name, disks, places, space, now)
+			})
+		if !done {
+			continue
 		}
+		for i := range images {
+			images[i].Marked = images[i].State == v1alpha1.TargetImagePlanned && !migration.DryRun(s.lm)
+		}
+		return images, refuseFor(v1alpha1.ReasonTargetCheckFailed, blockers)
 	}
-	return place, nil
+	return nil, errors.New("other guests are being promised space in other directories at the same time")
 }
 
 // mayHold reports whether the image of a disk, and what it is based on, may be where they are

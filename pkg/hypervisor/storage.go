@@ -8,7 +8,8 @@ import (
 
 // ImageSight is what a hypervisor says of a file in which a disk's data are, or would be.
 type ImageSight struct {
-	// Exists is whether there is such a file. If not, all but AvailableBytes is empty.
+	// Exists is whether there is such a file. If not, all but what is said of its file system is
+	// empty.
 	Exists bool
 	// Format is that of the image, for example "qcow2".
 	Format string
@@ -19,8 +20,9 @@ type ImageSight struct {
 	// StatusChanged is when anything of it was last changed, its owner or its name included;
 	// zero where that is not known. Nobody can set it at will.
 	StatusChanged time.Time
-	// AvailableBytes is how much space is left in its directory.
-	AvailableBytes uint64
+	// FileSystemBytes is the size of the file system that its directory is on, and
+	// AvailableBytes how much of that is left.
+	FileSystemBytes, AvailableBytes uint64
 }
 
 // NewImage says how to make an image.

@@ -1,8 +1,8 @@
 package migration
 
 import (
-	"maps"
 	"math"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -12,8 +12,8 @@ import (
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 )
 
-// TestSpaceToCome: what occupied the source's disks, but for what has been copied, and of those
-// alone that have images of the migration's.
+// TestSpaceToCome: what occupied the source's disks, of those alone that have images of the
+// migration's, and together no more than is still to be copied.
 func TestSpaceToCome(t *testing.T) {
 	t.Parallel()
 	threeDisks := func() *v1alpha1.LiveMigration {
@@ -28,35 +28,39 @@ func TestSpaceToCome(t *testing.T) {
 	copied := func(total, remaining int64) *v1alpha1.ProgressStatus {
 		return &v1alpha1.ProgressStatus{Disk: &v1alpha1.TransferStatus{TotalBytes: total, RemainingBytes: remaining}}
 	}
+	both := func(remaining int64) SpaceClaim {
+		return SpaceClaim{Images: map[string]int64{"/x/a": 1000, "/x/b": 500}, RemainingBytes: remaining}
+	}
+	all := both(mostBytes)
 	for name, c := range map[string]struct {
 		change func(*v1alpha1.LiveMigration)
-		want   map[string]int64
+		want   SpaceClaim
 	}{
-		"nothing is copied yet":     {func(*v1alpha1.LiveMigration) {}, map[string]int64{"/x": 1500}},
-		"a part is":                 {func(lm *v1alpha1.LiveMigration) { lm.Status.Progress = copied(100, 25) }, map[string]int64{"/x": 375}},
-		"all is":                    {func(lm *v1alpha1.LiveMigration) { lm.Status.Progress = copied(100, 0) }, map[string]int64{"/x": 0}},
-		"more is left than was":     {func(lm *v1alpha1.LiveMigration) { lm.Status.Progress = copied(100, 200) }, map[string]int64{"/x": 1500}},
-		"of how much is not known":  {func(lm *v1alpha1.LiveMigration) { lm.Status.Progress = copied(0, 5) }, map[string]int64{"/x": 1500}},
-		"of disks nothing is known": {func(lm *v1alpha1.LiveMigration) { lm.Status.Progress = &v1alpha1.ProgressStatus{} }, map[string]int64{"/x": 1500}},
+		"nothing is copied yet":     {func(*v1alpha1.LiveMigration) {}, all},
+		"a part is":                 {func(lm *v1alpha1.LiveMigration) { lm.Status.Progress = copied(100, 25) }, both(25)},
+		"all is":                    {func(lm *v1alpha1.LiveMigration) { lm.Status.Progress = copied(100, 0) }, both(0)},
+		"of how much is not known":  {func(lm *v1alpha1.LiveMigration) { lm.Status.Progress = copied(0, 5) }, all},
+		"of disks nothing is known": {func(lm *v1alpha1.LiveMigration) { lm.Status.Progress = &v1alpha1.ProgressStatus{} }, all},
 		"it has not started": {func(lm *v1alpha1.LiveMigration) {
 			lm.Status.Source.StartRequestedTime, lm.Status.Progress = nil, copied(100, 25)
-		}, map[string]int64{"/x": 1500}},
-		"it is a byte":     {func(lm *v1alpha1.LiveMigration) { lm.Status.Progress = copied(1, 0) }, map[string]int64{"/x": 0}},
-		"it is beyond all": {func(lm *v1alpha1.LiveMigration) { lm.Status.Source.Guest.Disks[0].AllocatedBytes = math.MaxInt64 }, map[string]int64{"/x": mostBytes}},
+		}, all},
+		"it is beyond all": {func(lm *v1alpha1.LiveMigration) { lm.Status.Source.Guest.Disks[0].AllocatedBytes = math.MaxInt64 }, SpaceClaim{
+			Images: map[string]int64{"/x/a": mostBytes, "/x/b": 500}, RemainingBytes: mostBytes,
+		}},
 		"a disk is told of no more": {func(lm *v1alpha1.LiveMigration) {
 			lm.Status.Source.Guest.Disks = lm.Status.Source.Guest.Disks[1:]
-		}, map[string]int64{"/x": 500}},
-		"the copy has ended": {func(lm *v1alpha1.LiveMigration) { lm.Status.Source.End = &v1alpha1.SourceEnd{} }, nil},
+		}, SpaceClaim{Images: map[string]int64{"/x/b": 500}, RemainingBytes: mostBytes}},
+		"the copy has ended": {func(lm *v1alpha1.LiveMigration) { lm.Status.Source.End = &v1alpha1.SourceEnd{} }, SpaceClaim{}},
 		"the migration has ended": {func(lm *v1alpha1.LiveMigration) {
 			*lm = *builder{lm}.finished(metav1.ConditionTrue, v1alpha1.PhaseSucceeded).lm
-		}, nil},
-		"the source tells nothing":  {func(lm *v1alpha1.LiveMigration) { lm.Status.Source = nil }, nil},
-		"nor of the guest":          {func(lm *v1alpha1.LiveMigration) { lm.Status.Source.Guest = nil }, nil},
-		"no image is of its making": {func(lm *v1alpha1.LiveMigration) { lm.Status.Target.Images = lm.Status.Target.Images[2:] }, nil},
+		}, SpaceClaim{}},
+		"the source tells nothing":  {func(lm *v1alpha1.LiveMigration) { lm.Status.Source = nil }, SpaceClaim{}},
+		"nor of the guest":          {func(lm *v1alpha1.LiveMigration) { lm.Status.Source.Guest = nil }, SpaceClaim{}},
+		"no image is of its making": {func(lm *v1alpha1.LiveMigration) { lm.Status.Target.Images = lm.Status.Target.Images[2:] }, SpaceClaim{}},
 	} {
 		lm := threeDisks()
 		c.change(lm)
-		if got := SpaceToCome(lm, lm.Status.Target); !maps.Equal(got, c.want) || (got == nil) != (c.want == nil) {
+		if got := SpaceToCome(lm, lm.Status.Target); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}

@@ -158,11 +158,11 @@ type ImagePlace struct {
 	Image      hypervisor.ImageSight
 }
 
-// PlanImages decides what becomes of each disk on the target: places[i] is that of disks[i].
-// It says everything that stands in the way. Nothing is planned where there is a file that is
-// not known to be the guest's own disk.
-func PlanImages(node string, disks []v1alpha1.GuestDisk, places []ImagePlace, now time.Time) (images []v1alpha1.TargetImage, blockers []v1alpha1.Blocker) {
-	needed, available := map[string]int64{}, map[string]int64{}
+// PlanImages decides what becomes of each disk on the target: places[i] is that of disks[i], and
+// space what is left there. It says everything that stands in the way. Nothing is planned where
+// there is a file that is not known to be the guest's own disk.
+func PlanImages(node string, disks []v1alpha1.GuestDisk, places []ImagePlace, space *Space, now time.Time) (images []v1alpha1.TargetImage, blockers []v1alpha1.Blocker) {
+	needed := map[string]int64{} // By directory.
 	taken := map[string]bool{}
 	for i, d := range disks {
 		place := places[i]
@@ -177,21 +177,11 @@ func PlanImages(node string, disks []v1alpha1.GuestDisk, places []ImagePlace, no
 		}
 		taken[d.Path] = true
 		dir := path.Dir(d.Path)
-		needed[dir] += d.AllocatedBytes
-		available[dir] = clamp(place.Image.AvailableBytes)
-		image.State, image.PlannedTime, image.AvailableBytes = v1alpha1.TargetImagePlanned, new(metav1.NewMicroTime(now)), available[dir]
+		needed[dir] = min(needed[dir]+min(d.AllocatedBytes, mostBytes), mostBytes)
+		image.State, image.PlannedTime, image.AvailableBytes = v1alpha1.TargetImagePlanned, new(metav1.NewMicroTime(now)), space.Left(dir)
 		images = append(images, image)
 	}
-	for _, d := range disks {
-		dir := path.Dir(d.Path)
-		if needed[dir] > available[dir] {
-			blockers = append(blockers, v1alpha1.Blocker{Code: v1alpha1.BlockerNoSpaceForImages, Message: fmt.Sprintf(
-				"There are %d MiB left in %s on %s, and the guest's disks take %d MiB. Ask an administrator to make room there, or choose another target or, by migrateData, another place on it",
-				available[dir]>>20, dir, node, needed[dir]>>20)})
-			needed[dir] = 0
-		}
-	}
-	return images, blockers
+	return images, append(blockers, space.lacking(node, needed)...)
 }
 
 // blocked says why an image cannot be made; nil if it can.
@@ -346,37 +336,6 @@ func ImagesLeft(lm *v1alpha1.LiveMigration, target *v1alpha1.TargetStatus) []str
 		}
 	}
 	return append(left, marksLeft(lm, target)...)
-}
-
-// SpaceToCome is how many bytes the images of a migration will still take, by directory: what
-// they occupy on the source, but for the share of all disks that has been copied. It is
-// nothing once the copy has ended.
-func SpaceToCome(lm *v1alpha1.LiveMigration, target *v1alpha1.TargetStatus) map[string]int64 {
-	source := CurrentSource(lm)
-	if len(ImagesLeft(lm, target)) == 0 || source == nil || source.Guest == nil || source.End != nil || Finished(lm) {
-		return nil
-	}
-	share, out := shareLeft(lm), map[string]int64{}
-	for _, i := range target.Images {
-		at := slices.IndexFunc(source.Guest.Disks, func(d v1alpha1.GuestDisk) bool { return d.Name == i.Name })
-		if at >= 0 && isOurs(i) {
-			dir, bytes := path.Dir(i.Path), share*float64(spaceTaken(lm, source.Guest.Disks[at]))
-			if Preallocates(lm) && i.State == v1alpha1.TargetImageMade {
-				bytes = 0 // It is not available any more.
-			}
-			out[dir] = int64(min(float64(out[dir])+bytes, mostBytes))
-		}
-	}
-	return out
-}
-
-// shareLeft is how much of the disks is still to be copied.
-func shareLeft(lm *v1alpha1.LiveMigration) float64 {
-	p := lm.Status.Progress
-	if !Started(lm) || p == nil || p.Disk == nil || p.Disk.TotalBytes <= 0 {
-		return 1
-	}
-	return min(1, float64(p.Disk.RemainingBytes)/float64(p.Disk.TotalBytes))
 }
 
 // isOurs reports whether an image was made for the migration, or may have been, and not

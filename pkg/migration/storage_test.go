@@ -130,8 +130,9 @@ func TestPlanImages(t *testing.T) {
 	unknown.CapacityBytes = 0
 	again := second
 	again.Path = disk.Path
-	free := ImagePlace{Allowed: true, Image: hypervisor.ImageSight{AvailableBytes: 100}}
-	there := ImagePlace{Allowed: true, Image: hypervisor.ImageSight{Exists: true, AvailableBytes: 100}}
+	space := NewSpace(map[string]FileSystemSight{"/images": {200, 100, 100}}, nil, nil)
+	free := ImagePlace{Allowed: true}
+	there := ImagePlace{Allowed: true, Image: hypervisor.ImageSight{Exists: true}}
 	shared := there
 	shared.MarkerSeen = true
 	besides := free
@@ -161,7 +162,7 @@ func TestPlanImages(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			images, blockers := PlanImages("node-b", c.disks, c.places, epoch)
+			images, blockers := PlanImages("node-b", c.disks, c.places, space, epoch)
 			var states []v1alpha1.TargetImageState
 			for _, i := range images {
 				states = append(states, i.State)

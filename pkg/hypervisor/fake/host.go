@@ -56,6 +56,9 @@ type Host struct {
 	mounts      map[string]string // Directories that are shared, by where the host sees them.
 	links       files             // What is seen in place of others.
 	space       uint64
+	fileSystems map[string]fileSystem // Those that directories have of their own.
+	gone        map[string]bool       // Directories that are not there.
+	onLook      map[string]func()     // What is done after a look at a directory.
 	subscribers map[chan hypervisor.Event]string
 	dropping    bool
 	latency     time.Duration

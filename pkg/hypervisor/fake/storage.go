@@ -11,8 +11,11 @@ import (
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 )
 
-// defaultSpace is how much space there is in a directory.
-const defaultSpace = 1 << 40
+// defaultSpace is how much space is left on a host, and fileSystemBytes how much it has.
+const (
+	defaultSpace    = 1 << 40
+	fileSystemBytes = 1 << 41
+)
 
 // files are the images by their paths. Directories that several hosts see are the fleet's.
 type files map[string]hypervisor.ImageSight
@@ -67,12 +70,57 @@ func (h *Host) LinkImage(file string, image hypervisor.ImageSight) {
 	h.links[file] = image
 }
 
-// SetSpace sets how much space there is in each directory, but for shared ones.
+// SetSpace sets how much space is left in the file system that all directories are on, but for
+// those that have one of their own.
 func (h *Host) SetSpace(bytes uint64) {
 	h.fleet.mu.Lock()
 	defer h.fleet.mu.Unlock()
 	h.space = bytes
 }
+
+// Mount has a directory be on a file system of its own.
+func (h *Host) Mount(dir string, size, available uint64) {
+	h.fleet.mu.Lock()
+	defer h.fleet.mu.Unlock()
+	if h.fileSystems == nil {
+		h.fileSystems = map[string]fileSystem{}
+	}
+	h.fileSystems[dir] = fileSystem{size, available}
+}
+
+// Unmount has a directory be gone.
+func (h *Host) Unmount(dir string) {
+	h.fleet.mu.Lock()
+	defer h.fleet.mu.Unlock()
+	if h.gone == nil {
+		h.gone = map[string]bool{}
+	}
+	h.gone[dir] = true
+}
+
+// OnLook has something done, once, after a look at a directory.
+func (h *Host) OnLook(dir string, do func()) {
+	h.fleet.mu.Lock()
+	defer h.fleet.mu.Unlock()
+	if h.onLook == nil {
+		h.onLook = map[string]func(){}
+	}
+	h.onLook[dir] = do
+}
+
+// looked does what is to be done after a look at a directory.
+func (h *Host) looked(dir string) {
+	h.fleet.mu.Lock()
+	do := h.onLook[dir]
+	delete(h.onLook, dir)
+	h.fleet.mu.Unlock()
+	if do != nil {
+		do()
+	}
+}
+
+// fileSystem is how large one is, and how much is left in it.
+type fileSystem struct{ size, available uint64 }
 
 // MountShared makes a host see a directory that is shared at another path, and nothing at the
 // one by which the others know it.
@@ -116,7 +164,11 @@ func (h *Host) LookAtImage(ctx context.Context, file string) (hypervisor.ImageSi
 
 // LookAtImages implements hypervisor.ImageKeeper.
 func (h *Host) LookAtImages(ctx context.Context, dir string, names []string) ([]hypervisor.ImageSight, error) {
+	defer h.looked(dir)
 	return invoke(ctx, h, &Call{Method: MethodLookAtImage}, func() ([]hypervisor.ImageSight, error) {
+		if h.gone[dir] {
+			return nil, fault(MethodLookAtImage, hypervisor.KindOther, "cannot open directory '"+dir+"': No such file or directory")
+		}
 		sights := make([]hypervisor.ImageSight, len(names))
 		for i, name := range names {
 			file := path.Join(dir, name)
@@ -124,7 +176,11 @@ func (h *Host) LookAtImages(ctx context.Context, dir string, names []string) ([]
 			if link, ok := h.links[file]; ok {
 				sights[i] = link
 			}
-			sights[i].AvailableBytes = cmp.Or(h.space, defaultSpace)
+			on, mounted := h.fileSystems[dir]
+			if !mounted {
+				on = fileSystem{fileSystemBytes, cmp.Or(h.space, defaultSpace)}
+			}
+			sights[i].FileSystemBytes, sights[i].AvailableBytes = on.size, on.available
 		}
 		return sights, nil
 	})

@@ -72,7 +72,7 @@ func (c *Client) LookAtImages(ctx context.Context, dir string, names []string) (
 		}
 		sights := make([]hypervisor.ImageSight, len(names))
 		for i, name := range names {
-			sights[i].AvailableBytes = info.Available
+			sights[i].FileSystemBytes, sights[i].AvailableBytes = info.Capacity, info.Available
 			if err := lookAtVolume(pool, name, &sights[i]); err != nil {
 				return nil, err
 			}

@@ -1,0 +1,96 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+	"github.com/virtferry/virtferry/pkg/migration"
+)
+
+// placesSeen is what libvirt has been seen to say of where images are, or are to be.
+type placesSeen struct {
+	// asked are the directories that had to be looked at.
+	asked map[string]bool
+	// directories and files are those of which libvirt has told, and refused why it has not.
+	directories map[string]migration.FileSystemSight
+	files       map[string]hypervisor.ImageSight
+	refused     map[string]error
+}
+
+// lookAtPlaces looks at where the images of disks are to be, and at images of others that are on
+// their way here, in each directory at once. libvirt looks at no place that it must not use. The
+// error is one that is worth another try.
+func (s *targetSession) lookAtPlaces(ctx context.Context, disks []v1alpha1.GuestDisk, others []string) (*placesSeen, error) {
+	seen := &placesSeen{
+		asked: map[string]bool{}, directories: map[string]migration.FileSystemSight{},
+		files: map[string]hypervisor.ImageSight{}, refused: map[string]error{},
+	}
+	var paths []string
+	for _, d := range disks {
+		if s.node.Receive.mayHold(d) {
+			paths = append(paths, d.Path)
+			if d.Marker != "" && d.Marker == path.Base(d.Marker) {
+				paths = append(paths, path.Join(path.Dir(d.Path), d.Marker))
+			}
+		}
+	}
+	for _, image := range others {
+		seen.asked[path.Dir(image)] = true
+		if s.node.Receive.mayLook(image) {
+			paths = append(paths, image)
+		}
+	}
+	if err := seen.look(ctx, s.hv, paths); err != nil {
+		return nil, err
+	}
+	doubtful := migration.DoubtfulDirectories(seen.directories)
+	again := slices.DeleteFunc(paths, func(p string) bool { return !slices.Contains(doubtful, path.Dir(p)) })
+	if err := seen.look(ctx, s.hv, again); err != nil {
+		return nil, err
+	}
+	return seen, nil
+}
+
+// look takes in what libvirt says of files and of the file systems that they are on.
+func (p *placesSeen) look(ctx context.Context, hv hypervisor.ImageKeeper, paths []string) error {
+	sights, failed := lookAtFiles(ctx, hv, paths)
+	for file, err := range failed {
+		if !refusedByLibvirt(err) {
+			return fmt.Errorf("looking at where images are to be: %w", err)
+		}
+		p.asked[path.Dir(file)], p.refused[path.Dir(file)] = true, err
+	}
+	for file, sight := range sights {
+		dir, fileSystem := path.Dir(file), migration.FileSystemOf(sight)
+		if before, known := p.directories[dir]; known {
+			fileSystem = before.With(fileSystem)
+		}
+		if before, known := p.files[file]; known {
+			sight.AllocatedBytes = min(sight.AllocatedBytes, before.AllocatedBytes) // As if nothing was written meanwhile.
+		}
+		p.asked[dir], p.directories[dir], p.files[file] = true, fileSystem, sight
+	}
+	return nil
+}
+
+// places are those of disks.
+func (p *placesSeen) places(disks []v1alpha1.GuestDisk, receive ReceiveConfig) []migration.ImagePlace {
+	out := make([]migration.ImagePlace, len(disks))
+	for i, d := range disks {
+		dir := path.Dir(d.Path)
+		out[i].Allowed = receive.mayHold(d)
+		switch err := p.refused[dir]; {
+		case !out[i].Allowed:
+		case err != nil:
+			out[i].Problem = messageOf(err)
+		default:
+			out[i].Image = p.files[d.Path]
+			out[i].MarkerSeen = d.Marker != "" && d.Marker == path.Base(d.Marker) && p.files[path.Join(dir, d.Marker)].Exists
+		}
+	}
+	return out
+}
