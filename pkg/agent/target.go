@@ -38,6 +38,9 @@ type targetSession struct {
 	silentSince time.Time
 	// noEmulatorSince is since when the emulator is not there; zero while it is.
 	noEmulatorSince time.Time
+	// hostRead is when what the section says of the host was last read; zero if it may be
+	// another host since.
+	hostRead time.Time
 	// maybeMade is whether images may be there that were planned: another process may have
 	// made them, or a call has had no answer.
 	maybeMade bool
@@ -78,7 +81,7 @@ func (s *targetSession) refreshFacts() bool {
 	s.lm = lm
 	attempt := lm.Status.Attempt
 	if id := migration.AttemptID(lm); id != s.attempt {
-		s.attempt, s.asked, s.incoming = id, time.Time{}, false
+		s.attempt, s.asked, s.incoming, s.hostRead = id, time.Time{}, false, time.Time{}
 	}
 	if attempt != nil && (s.section == nil || s.section.AttemptID != attempt.ID) {
 		s.section = migration.CurrentTarget(lm).DeepCopy()
@@ -108,6 +111,9 @@ func (s *targetSession) await(ctx context.Context, events <-chan hypervisor.Even
 	case event, ok := <-events:
 		started := event.Type == hypervisor.EventLifecycle && event.Lifecycle == hypervisor.LifecycleStarted
 		s.incoming = s.incoming || started && event.Detail == hypervisor.DetailMigrated
+		if event.Type == hypervisor.EventResync {
+			s.hostRead = time.Time{} // It may have been updated.
+		}
 		return ok
 	}
 	return true
@@ -116,7 +122,7 @@ func (s *targetSession) await(ctx context.Context, events <-chan hypervisor.Even
 // step takes one act and says how long to wait for the next; done ends the
 // session.
 func (s *targetSession) step(ctx context.Context) (wait time.Duration, done bool) {
-	facts := migration.TargetFacts{Object: s.lm, Section: s.section, Asked: s.asked}
+	facts := migration.TargetFacts{Object: s.lm, Section: s.section, Asked: s.asked, HostRead: s.hostRead}
 	switch action := migration.DecideTarget(facts, s.node.Clock.Now()); action { //nolint:exhaustive // All others clean up.
 	case migration.TargetDone:
 		return 0, true
@@ -128,6 +134,8 @@ func (s *targetSession) step(ctx context.Context) (wait time.Duration, done bool
 		return s.makeImages(ctx), false
 	case migration.TargetLook:
 		return s.lookOnly(ctx), false
+	case migration.TargetRenew:
+		return s.renew(ctx), false
 	case migration.TargetObserve:
 		return s.observe(ctx, false), false
 	case migration.TargetConfirm:
@@ -173,6 +181,7 @@ func (s *targetSession) observe(ctx context.Context, confirm bool) time.Duration
 		return retryInterval
 	}
 	section := s.section.DeepCopy()
+	s.takeBackRefusal(section)
 	if migration.SeeTarget(section, migration.CurrentSource(s.lm), migration.Observe(seen.domain, seen.job)) {
 		s.asked = s.node.Clock.Now()
 	}
@@ -347,6 +356,7 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 // none.
 func (s *targetSession) tell(ctx context.Context, section *v1alpha1.TargetStatus, host hypervisor.HostInfo, offer *v1alpha1.TargetOffer) {
 	section.Endpoint, section.Host = new(s.node.Receive.Endpoint), s.hostFacts(ctx, host)
+	s.hostRead = s.node.Clock.Now()
 	if offer.Graphics != nil {
 		section.Offer = offer
 	}

@@ -10,6 +10,11 @@ import (
 // from when the target was read after the end, before the target's agent does.
 const IncomingGrace = 5 * time.Second
 
+// HostAnswerAge is how old what the target says of its host may become while a migration waits for
+// its turn: what runs there may be updated meanwhile, and certificates end. What is as it was
+// is not written again.
+const HostAnswerAge = 10 * time.Second
+
 // TargetFacts is what the target's agent knows of a migration.
 type TargetFacts struct {
 	// Object is the LiveMigration as last seen.
@@ -20,6 +25,9 @@ type TargetFacts struct {
 	// Asked is when this process last told the source of something new, or asked it to
 	// look again; zero if it has not.
 	Asked time.Time
+	// HostRead is when this process last read what the section says of the host; zero if it has
+	// not, or if the hypervisor may be another one since.
+	HostRead time.Time
 }
 
 // TargetAction is the target agent's next act.
@@ -37,6 +45,8 @@ const (
 	TargetRemoveImages TargetAction = "RemoveImages"
 	// TargetRemoveMarks: remove what keeps others from images that are the guest's now.
 	TargetRemoveMarks TargetAction = "RemoveMarks"
+	// TargetRenew: read once more what the section says of the host.
+	TargetRenew TargetAction = "Renew"
 	// TargetObserve: read the guest and report it where it has changed.
 	TargetObserve TargetAction = "Observe"
 	// TargetLook: read and report a guest that is said to be here already.
@@ -69,10 +79,12 @@ func DecideTarget(f TargetFacts, now time.Time) TargetAction {
 		return decideLook(section)
 	case Abandoned(lm):
 		return decideAbandoned(lm, section)
-	case lm.Status.Attempt == nil, source == nil, source.Guest == nil, section != nil && section.Problem != nil:
+	case lm.Status.Attempt == nil, source == nil, source.Guest == nil, section != nil && section.Problem != nil && !Started(lm):
 		return TargetWait
 	case section == nil, MakesImages(lm, section):
 		return decideUnready(lm, section)
+	case source.End == nil && renewDue(f, now):
+		return TargetRenew
 	case source.End == nil:
 		return TargetObserve
 	case !TargetAnswers(source, section):
@@ -99,6 +111,14 @@ func decideUnready(lm *v1alpha1.LiveMigration, section *v1alpha1.TargetStatus) T
 	default:
 		return TargetMakeImages
 	}
+}
+
+// renewDue reports whether what the target says of its host has become too old for the source to
+// start by it.
+func renewDue(f TargetFacts, now time.Time) bool {
+	lm, section := f.Object, f.Section
+	waits := section.ReadyTime != nil && section.Host != nil && !Started(lm) && !DryRun(lm) && !CancelRequested(lm)
+	return waits && now.Sub(f.HostRead) >= HostAnswerAge
 }
 
 // decideTargetAfterEnd does nothing because of what the source shows unless the source
