@@ -247,6 +247,8 @@ const (
 	// FaultDaemonCrashesWhenRestarted: the source's libvirt crashes if it is restarted while a
 	// guest leaves.
 	FaultDaemonCrashesWhenRestarted KnownFault = "DaemonCrashesWhenRestarted"
+	// FaultBlockJobsNotEnded: the source's libvirt may show jobs of the guest's disks that are over.
+	FaultBlockJobsNotEnded KnownFault = "BlockJobsNotEnded"
 	// FaultVMXRefused: the target may refuse a guest with vmx for its CPU.
 	FaultVMXRefused KnownFault = "VMXRefused"
 	// FaultCPURefused: the target may refuse a guest for its CPU.

@@ -84,6 +84,22 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestABlockJobMayBeOver where libvirt is known not to end all of them: its user is told.
+func TestABlockJobMayBeOver(t *testing.T) {
+	const told = "Wait until that has ended, or ask an administrator to end it with `virsh blockjob`, and then create another LiveMigration. " +
+		"libvirt 9.0.0 on node-a does not end all block jobs properly"
+	for version, want := range map[string]bool{"8.10.0": false, "9.0.0": true, "9.1.0": false} {
+		inWorld(t, func(w *world) {
+			w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: guestUUID, Name: "web", Ties: hypervisor.Ties{BlockJobs: []string{"vda"}}})
+			w.fleet.Host("node-a").SetVersions(version, "7.2.0")
+			lm := w.settle(w.migrate(guestUUID))
+			if got := message(lm); strings.Contains(got, told) != want || strings.Contains(got, "ignoreKnownFaults") || !slices.Equal(blockersOf(lm), []v1alpha1.BlockerCode{v1alpha1.BlockerJobRunning}) {
+				t.Errorf("with libvirt %s, the message is %s", version, got)
+			}
+		})
+	}
+}
+
 // blockersOf are the codes of what the first side that refuses a migration has found.
 func blockersOf(lm *v1alpha1.LiveMigration) []v1alpha1.BlockerCode {
 	var problem *v1alpha1.Problem

@@ -12,6 +12,7 @@ import (
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/migration"
+	"github.com/virtferry/virtferry/pkg/versions"
 	"github.com/virtferry/virtferry/pkg/xmlrewrite"
 )
 
@@ -149,8 +150,23 @@ func (s *sourceSession) blockJobs(ctx context.Context, disks []string) error {
 		return s.jobRunning(job)
 	}
 	return refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerJobRunning,
-		"libvirt on %s copies or merges images of these disks of the guest %s, which cannot move meanwhile: %s. Wait until that has ended, or ask an administrator to end it with `virsh blockjob`, and then create another LiveMigration",
-		s.node.Name, s.lm.Spec.Domain, strings.Join(disks, ", "))
+		"libvirt on %s copies or merges images of these disks of the guest %s, which cannot move meanwhile: %s. Wait until that has ended, or ask an administrator to end it with `virsh blockjob`, and then create another LiveMigration%s",
+		s.node.Name, s.lm.Spec.Domain, strings.Join(disks, ", "), s.endedJobs(ctx))
+}
+
+// endedJobs says whether libvirt may show jobs of disks that are over.
+func (s *sourceSession) endedJobs(ctx context.Context) string {
+	host, err := s.hv.HostInfo(ctx)
+	if err != nil {
+		return "" // Nobody knows.
+	}
+	source := versions.Host{Node: s.node.Name, Libvirt: host.LibvirtVersion, QEMU: host.HypervisorVersion}
+	for _, f := range foundFaults(s.lm, source, versions.Host{}, versions.UseBlockJobs) {
+		if f.ID == string(v1alpha1.FaultBlockJobsNotEnded) {
+			return ". " + f.Advice()
+		}
+	}
+	return ""
 }
 
 // jobRunning refuses a guest for a job of its own.

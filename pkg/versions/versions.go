@@ -44,6 +44,8 @@ const (
 	UseDetectZeroes Use = "DetectZeroes"
 	// UseEncryption: QEMU encrypts what it sends.
 	UseEncryption Use = "Encryption"
+	// UseBlockJobs: libvirt shows jobs of the guest's disks.
+	UseBlockJobs Use = "BlockJobs"
 )
 
 // Effect is what a rule comes to.
@@ -73,9 +75,12 @@ type Finding struct {
 // String returns message and remedy as sentences, and what to do if the finding is wrong,
 // without the last full stop.
 func (f Finding) String() string {
-	return sentence(f.Message) + ". " + sentence(f.Remedy) + ". If it has been mended without a new version, add " + f.ID +
+	return f.Advice() + ". If it has been mended without a new version, add " + f.ID +
 		" to options.ignoreKnownFaults"
 }
+
+// Advice returns message and remedy as sentences, without the last full stop.
+func (f Finding) Advice() string { return sentence(f.Message) + ". " + sentence(f.Remedy) }
 
 func sentence(text string) string {
 	if strings.HasPrefix(text, "libvirt ") { // The project writes its name so.

@@ -36,6 +36,9 @@ func TestCheck(t *testing.T) {
 		{"8.7.9", "9.0.0", nil, nil},
 		{"8.8.0", "9.0.0", nil, []string{daemon}},
 		{"8.9.0", "9.0.0", nil, nil},
+		{"8.10.0", "9.0.0", []Use{UseBlockJobs}, nil},
+		{"9.0.0", "9.1.0", []Use{UseBlockJobs}, []string{"BlockJobsNotEnded"}},
+		{"9.1.0", "9.0.0", []Use{UseBlockJobs}, nil},
 		{"9.9.0", "9.10.0", []Use{UseVMX}, []string{vmx}},
 		{"9.9.0", "9.10.0", nil, nil},
 		{"9.10.0", "10.1.0", []Use{UseVMX}, nil},
@@ -171,7 +174,7 @@ func TestEachRuleCanBeIgnored(t *testing.T) {
 		ids = append(ids, v1alpha1.KnownFault(r.ID))
 	}
 	want := []v1alpha1.KnownFault{
-		v1alpha1.FaultPostCopyResumeCrashesTarget, v1alpha1.FaultDaemonCrashesWhenRestarted, v1alpha1.FaultVMXRefused,
+		v1alpha1.FaultPostCopyResumeCrashesTarget, v1alpha1.FaultDaemonCrashesWhenRestarted, v1alpha1.FaultBlockJobsNotEnded, v1alpha1.FaultVMXRefused,
 		v1alpha1.FaultCPURefused, v1alpha1.FaultThreadsRefused, v1alpha1.FaultLongEncryptionCrashesSource,
 		v1alpha1.FaultParallelCompressionMissingOnSource, v1alpha1.FaultParallelCompressionMissingOnTarget,
 		v1alpha1.FaultZeroCopyMissing, v1alpha1.FaultZeroCopyMissingInQEMU, v1alpha1.FaultSwitchoverBandwidthMissing, v1alpha1.FaultSwitchoverBandwidthMissingInQEMU,
