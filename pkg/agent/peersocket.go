@@ -116,14 +116,13 @@ func (s *sourceSession) checkPeerSocket(ctx context.Context) error {
 		return nil
 	}
 	node, socket := s.lm.Status.TargetNode, s.node.Peers.to(s.lm.Status.TargetNode)
-	problem := errors.New("the node's name cannot be that of a socket")
+	var problem error
 	switch {
 	case socket == "":
+		return s.noPeerSocket(node)
 	case len(socket) > longestSocketPath:
 		problem = fmt.Errorf("that path has more than %d characters. Shorten --peer-socket-dir of the agent on %s", longestSocketPath, s.node.Name)
-	case s.node.Peers.Dial == nil:
-		return nil
-	default:
+	case s.node.Peers.Dial != nil:
 		problem = s.node.Peers.Dial(ctx, socket)
 	}
 	if problem == nil {
@@ -132,4 +131,16 @@ func (s *sourceSession) checkPeerSocket(ctx context.Context) error {
 	return refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerPeerSocketMissing,
 		"libvirt on %s reaches that on %s by the socket %s, but %s. Ask an administrator to have a proxy on %[1]s listen there which leads to libvirt on %[2]s, and to see whether that runs, and then create another LiveMigration",
 		s.node.Name, node, socket, problem)
+}
+
+// noPeerSocket refuses to start where there can be no such socket.
+func (s *sourceSession) noPeerSocket(node string) error {
+	if err := CheckPeerSocketDir(s.node.Peers.Dir); err != nil {
+		return refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerPeerSocketMissing,
+			"libvirt on %[1]s reaches that on %[2]s by a socket, but the agent on %[1]s has the directory %[3]q for these: %[4]s. Ask an administrator to correct its --peer-socket-dir, and then create another LiveMigration",
+			s.node.Name, node, s.node.Peers.Dir, err)
+	}
+	return refuse(v1alpha1.ReasonSourceCheckFailed, v1alpha1.BlockerPeerSocketMissing,
+		"libvirt on %s reaches that on another node by a socket that has its node's name, and %q cannot be that of one: only a name as of a host in DNS can. Ask an administrator to give the agent there another --transport, and then create another LiveMigration",
+		s.node.Name, node)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -114,7 +115,7 @@ func TestMigrationsByPeerSockets(t *testing.T) {
 			PeerSockets{Dir: "/run/peers", Dial: func(_ context.Context, socket string) error { return errors.New("not " + socket) }},
 			"by the socket /run/peers/node-b.sock, but not /run/peers/node-b.sock. Ask",
 		},
-		"there is no place for it": {PeerSockets{}, "cannot be that of a socket"},
+		"there is no place for it": {PeerSockets{Dir: "peers"}, "the agent on node-a has the directory \"peers\" for these: it must be an absolute path"},
 		"its path is short enough": {PeerSockets{Dir: long}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -156,6 +157,23 @@ func TestPeerSocketsOfNodesWithLongNames(t *testing.T) {
 		s.lm.Status.TargetNode = strings.Repeat("b", 40) + "." + strings.Repeat("b", length-41)
 		if err := s.checkPeerSocket(t.Context()); (err == nil) != want || err != nil && !strings.Contains(err.Error(), "--peer-socket-dir of the agent on node-a") {
 			t.Errorf("with a name of %d characters: %v", length, err)
+		}
+	}
+}
+
+// TestPeerSocketsOfNodesWithOtherNames cannot be either: they would be somewhere else, and nothing is
+// said of a socket without a path.
+func TestPeerSocketsOfNodesWithOtherNames(t *testing.T) {
+	t.Parallel()
+	s := &sourceSession{lm: &v1alpha1.LiveMigration{}}
+	s.node = &Node{Name: "node-a", Peers: PeerSockets{Dir: DefaultPeerSocketDir}}
+	s.lm.Status.Attempt = &v1alpha1.AttemptStatus{ID: "1"}
+	s.lm.Status.Target = &v1alpha1.TargetStatus{AttemptID: "1", Endpoint: &v1alpha1.TargetEndpoint{Transport: v1alpha1.TransportUnix, Address: "192.0.2.2"}}
+	for _, name := range []string{"../b", "Node-B", "b c"} {
+		s.lm.Status.TargetNode = name
+		want := fmt.Sprintf("by a socket that has its node's name, and %q cannot be that of one", name)
+		if err := s.checkPeerSocket(t.Context()); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "  ") || strings.Contains(err.Error(), "socket ,") {
+			t.Errorf("of the node %q: %v", name, err)
 		}
 	}
 }
