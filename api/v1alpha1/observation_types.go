@@ -127,6 +127,9 @@ const (
 	// BlockerPeerSocketMissing: no socket leads from the source to libvirt on the target, or libvirt
 	// does not answer at it.
 	BlockerPeerSocketMissing BlockerCode = "PeerSocketMissing"
+	// BlockerReportTooLarge: what has to be told of the guest and of what it needs takes more room
+	// than its LiveMigration has.
+	BlockerReportTooLarge BlockerCode = "ReportTooLarge"
 	// BlockerVersionUnsupported: a version of libvirt or QEMU cannot do what is asked for.
 	BlockerVersionUnsupported BlockerCode = "VersionUnsupported"
 	// BlockerMemoryInsufficient: the target has not enough memory free for the guest.

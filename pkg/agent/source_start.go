@@ -21,6 +21,11 @@ import (
 func (s *sourceSession) check(ctx context.Context) time.Duration {
 	section := &v1alpha1.SourceStatus{AttemptID: s.lm.Status.Attempt.ID}
 	facts, markers, err := s.guestFacts(ctx)
+	section.Guest, section.Storage = facts, &v1alpha1.SourceStorage{Markers: markers}
+	if larger := s.tooLarge(section, SourceRoom); larger != nil {
+		facts, err = nil, allOf([]error{err, larger}) // Nothing is told of it.
+	}
+	section.Guest, section.Storage = nil, nil
 	if facts != nil {
 		section.Storage, err = s.mark(ctx, facts, markers, err)
 		section.Guest = facts // If it is refused, too, so that all is told that the target has against it.
@@ -199,8 +204,9 @@ func (s *sourceSession) plan(ctx context.Context) time.Duration {
 	if p := s.section.Problem; p != nil {
 		found = &refusal{*p}
 	}
+	before := s.section.DeepCopy()
 	_, err := s.params(ctx)
-	err = allOf([]error{found, err})
+	err = allOf([]error{found, err, s.keepRoom(before)})
 	section := s.section.DeepCopy()
 	section.CheckedTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
 	if err != nil {
@@ -218,7 +224,9 @@ func (s *sourceSession) plan(ctx context.Context) time.Duration {
 // changed meanwhile, starts the migration. After the record the migration is
 // never started again, by this agent or its successors.
 func (s *sourceSession) start(ctx context.Context) time.Duration {
+	before := s.section.DeepCopy()
 	params, err := s.params(ctx)
+	err = allOf([]error{err, s.keepRoom(before)})
 	section := s.section.DeepCopy()
 	if err != nil {
 		section.CheckedTime = new(metav1.NewMicroTime(s.node.Clock.Now()))

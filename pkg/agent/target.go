@@ -344,9 +344,10 @@ func (s *targetSession) prepare(ctx context.Context) time.Duration {
 		migration.SeeTarget(section, nil, migration.Observe(domain, hypervisor.JobStats{}))
 		section.DefinedBefore = new(section.Domain.Defined)
 	}
+	section = s.withinRoom(section)
 	s.section = section
 	s.out.report(section, atOnce)
-	if r == nil && migration.MakesImages(s.lm, section) {
+	if section.Problem == nil && migration.MakesImages(s.lm, section) {
 		return s.makeImages(ctx)
 	}
 	return 0
