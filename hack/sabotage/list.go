@@ -57,7 +57,7 @@ func startSabotages() []sabotage {
 			"func (s *scheduler) lacks(c *Claim) (x slot, ok bool) {\n\tif s != nil {\n\t\treturn slot{}, false\n\t}\n",
 		}}},
 		{"no-grant", "a copy begins without its slot", []change{{
-			sourceFile, "case section.Problem == nil && lm.Status.Attempt.CopyGrantedTime != nil:", "case section.Problem == nil:",
+			sourceFile, "case lm.Status.Attempt.CopyGrantedTime != nil:", "case section.Guest != nil:",
 		}}},
 		{"ledger", "of two managers, each promises the same slot", []change{{
 			"controllers/ledger.go", ".WithUID(l.uid).WithResourceVersion(l.version).", ".WithUID(l.uid).",
@@ -79,8 +79,8 @@ func startSabotages() []sabotage {
 		}}},
 		{"dry-runs", "more is tried out at once than may", []change{{scheduleFile, "s.checked[x] >= dryRuns", "s.checked[x] > dryRuns"}}},
 		{"dry-run", "a dry run moves its guest", []change{
-			{sourceFile, "\tcase DryRun(lm):\n\t\treturn decideDryRunChecked(lm, section)\n", ""},
-			{sourceFile, "case section.Problem == nil && lm.Status.Attempt.CopyGrantedTime != nil:", "case section.Problem == nil && (DryRun(lm) || lm.Status.Attempt.CopyGrantedTime != nil):"},
+			{sourceFile, "case DryRun(lm), section.Problem != nil,", "case section.Problem != nil,"},
+			{sourceFile, "case lm.Status.Attempt.CopyGrantedTime != nil:", "case DryRun(lm), lm.Status.Attempt.CopyGrantedTime != nil:"},
 		}},
 	}
 }

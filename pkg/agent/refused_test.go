@@ -26,10 +26,11 @@ func TestNothingIsPromisedToAGuestThatTheSourceRefuses(t *testing.T) {
 		disks := []v1alpha1.GuestDisk{{Name: "vda", Path: "/images/web", Format: "qcow2", CapacityBytes: 1 << 20, AllocatedBytes: 1 << 20}}
 		lm.Status.Source.Guest.Disks = disks
 		places := []migration.ImagePlace{{Allowed: true, Image: hypervisor.ImageSight{AvailableBytes: 1 << 30}}}
-		space.plan(lm, disks, places, func(places []migration.ImagePlace) ([]v1alpha1.TargetImage, []v1alpha1.Blocker) {
-			return migration.PlanImages("node-b", disks, places, lm.CreationTimestamp.Time)
+		seen := &placesSeen{directories: map[string]migration.FileSystemSight{"/images": {SizeBytes: 1 << 31, LeastBytes: 1 << 30, MostBytes: 1 << 30}}}
+		_, blockers, _ := space.plan(lm, disks, places, seen, func(places []migration.ImagePlace, left *migration.Space) ([]v1alpha1.TargetImage, []v1alpha1.Blocker) {
+			return migration.PlanImages("node-b", disks, places, left, lm.CreationTimestamp.Time)
 		})
-		if (len(space.promised) == 0) != refused || (len(space.places) == 0) != refused {
+		if len(blockers) > 0 || (len(space.promised) == 0) != refused || (len(space.places) == 0) != refused {
 			t.Errorf("refused: %t, and it was promised %v in %v", refused, space.promised, space.places)
 		}
 	}
