@@ -87,8 +87,9 @@ func ReadNeeds[Text ~string | ~[]byte](domainXML Text) (Needs, error) {
 }
 
 // ReadNeedsOnTarget reads what a guest will take of its target, from its definition as it
-// will be there but for what the target offers. It is not known of a guest that cannot be
-// rewritten, which is told when that is tried. The other definition is as in [Options].
+// will be there but for what the target offers. What is wrong with the migrate data is told when
+// the guest is rewritten; here, it is followed as far as it can be, so that all else that is in
+// the guest's way is found along with that. The other definition is as in [Options].
 func ReadNeedsOnTarget[Text ~string | ~[]byte](domainXML, other Text, data *v1alpha1.MigrateData) (needs Needs, known bool) {
 	anywhere := "127.0.0.1"
 	offer := &v1alpha1.MigrateData{
@@ -100,11 +101,20 @@ func ReadNeedsOnTarget[Text ~string | ~[]byte](domainXML, other Text, data *v1al
 	}
 	same := sameParts(data, string(domainXML), string(other))
 	offer.NUMA, offer.MediatedDevices, offer.PCIDevices = same.NUMA, same.MediatedDevices, same.PCIDevices
-	plan, err := NewPlan(domainXML, data, Options{Offer: offer, Other: string(other)})
+	p, err := newPlanner(string(domainXML), data, Options{Offer: offer, Other: string(other)})
 	if err != nil {
 		return Needs{}, false
 	}
-	needs, err = ReadNeeds(plan.Apply())
+	for _, plan := range steps() {
+		plan(p)
+	}
+	needs, err = ReadNeeds(p.doc.Render().String())
+	if p.problems.about("interfaces") {
+		needs.Networks, needs.Bridges, needs.VirtualSwitches = nil, nil, nil // Where it is to be connected is what is not clear.
+	}
+	if p.problems.about("memoryBacking") {
+		needs.MemoryBytes, needs.HugePageBytes = 0, 0
+	}
 	return needs, err == nil
 }
 

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 
+	"sigs.k8s.io/yaml"
+
 	"github.com/virtferry/virtferry/api/v1alpha1"
 )
 
@@ -87,7 +89,8 @@ func TestNeedsOnTheTarget(t *testing.T) {
 	}{
 		"as it is":                        {nil, []string{"blue", "green"}, true},
 		"one is mapped":                   {to("52:54:00:00:00:01", "52:54:00:00:00:02", "52:54:00:00:00:03"), []string{"red", "green"}, true},
-		"one is mapped that is not there": {to("52:54:00:00:00:09"), nil, false},
+		"one is mapped that is not there": {to("52:54:00:00:00:09"), nil, true},
+		"something else is wrong":         {&v1alpha1.MigrateData{PCIDevices: []v1alpha1.PCIDeviceMigrateData{{Source: "0000:81:00.1", Target: "0000:3b:00.1"}}}, []string{"blue", "green"}, true},
 	} {
 		got, known := ReadNeedsOnTarget(guest, "", c.data)
 		if known != c.known || !slices.Equal(got.Networks, c.want) || known && got.MemoryBytes != 1<<20 {
@@ -141,5 +144,25 @@ func TestNeedsOfVirtio(t *testing.T) {
 		if err != nil || got.Virtio != want {
 			t.Errorf("%s: %t, %v", devices, got.Virtio, err)
 		}
+	}
+}
+
+// TestWhatIsNotClearIsNotNeeded: a mistake in the migrate data about the guest's memory leaves open how
+// much it takes, and of what, and none of its networks.
+func TestWhatIsNotClearIsNotNeeded(t *testing.T) {
+	t.Parallel()
+	const guest = "<domain type='kvm'><name>a</name><uuid>11111111-1111-4111-8111-111111111111</uuid><memory unit='KiB'>1024</memory><devices>" +
+		"<interface type='network'><mac address='52:54:00:00:00:01'/><source network='blue'/></interface></devices></domain>"
+	var data v1alpha1.MigrateData
+	if err := yaml.UnmarshalStrict([]byte("memoryBacking: {fileBacking: None, discard: Enabled}"), &data); err != nil {
+		t.Fatal(err)
+	}
+	got, known := ReadNeedsOnTarget(guest, "", &data)
+	if !known || got.MemoryBytes != 0 || !slices.Equal(got.Networks, []string{"blue"}) {
+		t.Errorf("%+v, %t", got, known)
+	}
+	all := Problems{{DataPath: "spec.migrateData.numa[0]"}, {DataPath: "spec.migrateData.interfacesX"}, {DataPath: "spec.migrateData.volumes.source"}}
+	if !all.about("numa") || all.about("interfaces") || !all.about("volumes") || all.about("memoryBacking") {
+		t.Error("problems are about other fields than theirs")
 	}
 }

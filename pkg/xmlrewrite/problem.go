@@ -1,6 +1,9 @@
 package xmlrewrite
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // ProblemKind says what sort of problem it is.
 type ProblemKind string
@@ -59,6 +62,15 @@ func (p Problem) String() string {
 
 // Problems is everything that is wrong, in the order of the rewriting steps.
 type Problems []Problem //nolint:errname // It is a list of problems, of which being an error is only one use.
+
+// about reports whether there is a problem with a field of the migrate data.
+func (p Problems) about(field string) bool {
+	field = "spec.migrateData." + field
+	return slices.ContainsFunc(p, func(one Problem) bool {
+		rest, is := strings.CutPrefix(one.DataPath, field)
+		return is && (rest == "" || rest[0] == '[' || rest[0] == '.')
+	})
+}
 
 // Error returns one line per problem. It never holds text of the guest's XML.
 func (p Problems) Error() string {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/test/lab"
 )
@@ -47,11 +49,21 @@ func TestNetworksOfTheTargetAreChecked(t *testing.T) {
 		}
 	}
 	refused(v1alpha1.BlockerNetworkMissing)
+	both := v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: env.b.Name(), MigrateData: &v1alpha1.MigrateData{
+		PCIDevices: []v1alpha1.PCIDeviceMigrateData{{Source: "0000:81:00.1", Target: "0000:3b:00.1"}},
+	}}
+	lm := env.awaitPhase(t, env.migrate(t, both), v1alpha1.PhaseFailed)
+	message := meta.FindStatusCondition(lm.Status.Conditions, v1alpha1.ConditionSucceeded).Message
+	for _, want := range []string{"does not use this PCI device", "has no network"} {
+		if !strings.Contains(message, want) {
+			t.Errorf("what is wrong on both sides is not told: %q is missing in %s; the target says %+v", want, message, lm.Status.Target)
+		}
+	}
 	network(env.b, "net-define")
 	refused(v1alpha1.BlockerNetworkInactive)
 	network(env.b, "net-start")
 	spec.DryRun = nil
-	lm := env.awaitPhase(t, env.migrate(t, spec), v1alpha1.PhaseSucceeded)
+	lm = env.awaitPhase(t, env.migrate(t, spec), v1alpha1.PhaseSucceeded)
 	if r := lm.Status.Source.Guest.Resources; r == nil || len(r.Networks) != 1 || r.MemoryBytes != 128<<20 {
 		t.Errorf("the guest takes %+v", r)
 	}
@@ -92,8 +104,8 @@ func TestJobsInTheWay(t *testing.T) {
 			if p == nil || len(p.Blockers) != 1 || p.Blockers[0].Code != v1alpha1.BlockerJobRunning || !strings.Contains(p.Message, c.says) {
 				t.Errorf("with %s, a dry run (%t) is refused by %+v", c.name, dry, p)
 			}
-			if target := lm.Status.Target; !dry && target != nil {
-				t.Errorf("with %s, the target was asked: %+v", c.name, target)
+			if target := lm.Status.Target; !dry && (target == nil || target.CheckedTime == nil || target.ReadyTime != nil || target.Problem != nil) {
+				t.Errorf("with %s, the target has not looked at the guest, or not only that: %+v", c.name, target)
 			}
 		}
 		virsh(c.end...)
