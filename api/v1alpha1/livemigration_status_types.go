@@ -252,7 +252,7 @@ type SourceStatus struct {
 	// migration that is not started: it is a dry run, or one of the agents refuses the guest.
 	// +optional
 	CheckedTime *metav1.MicroTime `json:"checkedTime,omitempty"`
-	// load is what there is to be copied of the guest. Measured by a dry run.
+	// load is what there is to be copied of the guest. Measured by a dry run, and for a freeze.
 	// +optional
 	Load *GuestLoad `json:"load,omitempty"`
 	// startRequestedTime is when the agent recorded that it is about to start
@@ -306,6 +306,9 @@ type SourceStatus struct {
 	// recovery is set once post-copy has been interrupted.
 	// +optional
 	Recovery *RecoveryStatus `json:"recovery,omitempty"`
+	// guestFreeze is what came of options.guestAgent.freezeSeconds.
+	// +optional
+	GuestFreeze *GuestFreeze `json:"guestFreeze,omitempty"`
 	// stall is set while the agent cannot bring the migration to its end.
 	// +optional
 	Stall *StallStatus `json:"stall,omitempty"`
@@ -487,6 +490,9 @@ type TargetStatus struct {
 	// +listMapKey=macAddress
 	// +kubebuilder:validation:MaxItems=64
 	HostInterfaces []HostInterface `json:"hostInterfaces,omitempty"`
+	// guestThaw is what came of thawing the guest after options.guestAgent.freezeSeconds.
+	// +optional
+	GuestThaw *GuestThaw `json:"guestThaw,omitempty"`
 	// guestClock is what came of options.guestAgent.setTime.
 	// +optional
 	GuestClock *GuestClock `json:"guestClock,omitempty"`

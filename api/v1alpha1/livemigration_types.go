@@ -226,14 +226,6 @@ type MigrationOptions struct {
 	EjectMissingMedia *bool `json:"ejectMissingMedia,omitempty"`
 }
 
-// GuestAgentOptions are what a guest's agent is asked for.
-type GuestAgentOptions struct {
-	// setTime has the guest's clock set by that of the target's host when the guest runs there:
-	// it has stood still during the switch-over. Of a guest that is paused it is not set.
-	// +optional
-	SetTime *bool `json:"setTime,omitempty"`
-}
-
 // KnownFault names a fault of certain versions of libvirt and QEMU.
 //
 // +k8s:enum

@@ -21,7 +21,7 @@ type Notice struct {
 
 // NoticeReason says what a notice is about.
 //
-// +kubebuilder:validation:Enum=HostPartsKept;KnownFaults;CompletionForced;PausedForCompletion;SwitchedOver;PostCopyStarted;PostCopyCompleted;DowntimeExceeded;GuestClockNotSet;MediaEjected
+// +kubebuilder:validation:Enum=HostPartsKept;KnownFaults;CompletionForced;PausedForCompletion;SwitchedOver;PostCopyStarted;PostCopyCompleted;DowntimeExceeded;GuestClockNotSet;GuestFrozen;GuestNotFrozen;GuestNotThawed;MediaEjected
 type NoticeReason string
 
 // The reasons of notices.
@@ -53,6 +53,14 @@ const (
 	// NoticeGuestClockNotSet: the guest's agent has not set its clock, which options.guestAgent
 	// asks for.
 	NoticeGuestClockNotSet NoticeReason = "GuestClockNotSet"
+	// NoticeGuestFrozen: the guest's file systems were frozen for the switch-over, and thawed on the
+	// target, as options.guestAgent asks for. The message says for how long.
+	NoticeGuestFrozen NoticeReason = "GuestFrozen"
+	// NoticeGuestNotFrozen: they were not, or not until the switch-over.
+	NoticeGuestNotFrozen NoticeReason = "GuestNotFrozen"
+	// NoticeGuestNotThawed: the guest's file systems may still be frozen. The message says where
+	// they are to be thawed.
+	NoticeGuestNotThawed NoticeReason = "GuestNotThawed"
 	// NoticeMediaEjected: media that the target does not have are not in the guest's drives
 	// there, as options.ejectMissingMedia asks for.
 	NoticeMediaEjected NoticeReason = "MediaEjected"

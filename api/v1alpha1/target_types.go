@@ -1,7 +1,5 @@
 package v1alpha1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 // TargetEndpoint is where a host receives guests.
 type TargetEndpoint struct {
 	// transport is how the source's libvirt reaches this one.
@@ -160,30 +158,3 @@ type TargetHost struct {
 	// +optional
 	MigrationTLS *MigrationTLS `json:"migrationTLS,omitempty"`
 }
-
-// GuestClock is what came of setting a guest's clock.
-type GuestClock struct {
-	// state says whether it was set.
-	// +required
-	State GuestClockState `json:"state,omitempty"`
-	// time is when it was, or when that was given up.
-	// +required
-	Time metav1.MicroTime `json:"time,omitzero"`
-	// message is why it was not.
-	// +optional
-	// +kubebuilder:validation:MaxLength=1024
-	Message string `json:"message,omitempty"`
-}
-
-// GuestClockState says whether a guest's clock was set.
-//
-// +kubebuilder:validation:Enum=Set;Failed
-type GuestClockState string
-
-// What may come of setting a clock.
-const (
-	// GuestClockSet: it was set.
-	GuestClockSet GuestClockState = "Set"
-	// GuestClockFailed: it was not, or it is not known.
-	GuestClockFailed GuestClockState = "Failed"
-)

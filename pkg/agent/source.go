@@ -74,6 +74,7 @@ type sourceSession struct {
 	pausing  bool
 	recorded bool
 	evidence evidence
+	guest    guestCall
 	// markersKept is whether markers could not be removed, and markerTries how often that was
 	// tried in vain.
 	markersKept bool
@@ -88,7 +89,7 @@ func runSource(ctx context.Context, node *Node, box *mailbox) {
 	log := node.Log.WithValues("LiveMigration", klog.KObj(lm), "side", "source", "domain", lm.Status.DomainUUID)
 	s := &sourceSession{
 		node: node, hv: node.Hypervisor, log: log, box: box, lm: lm,
-		call: migration.CallNone, returned: make(chan error, 1), abandon: func() {},
+		call: migration.CallNone, returned: make(chan error, 1), abandon: func() {}, guest: newGuestCall(),
 	}
 	s.out = newReporter(node, log, func(ctx context.Context, r SourceReport) error {
 		return s.write(ctx, lm, r)
@@ -173,6 +174,8 @@ func (s *sourceSession) await(ctx context.Context, events <-chan hypervisor.Even
 	case err := <-s.returned:
 		s.noteHeard(events)
 		s.noteReturn(err)
+	case err := <-s.guest.returned:
+		s.noteGuestCall(err)
 	case event, ok := <-events:
 		if !ok {
 			return false
@@ -291,8 +294,12 @@ func (s *sourceSession) step(ctx context.Context) (wait time.Duration, done bool
 	}
 	now := s.node.Clock.Now()
 	s.noteStall(now)
+	s.tendFreeze(ctx)
 	action := migration.DecideSource(s.facts(), now)
 	if action == migration.SourceDone {
+		if s.thawLeft() {
+			return thawInterval, false
+		}
 		return s.linger(now)
 	}
 	return s.act(ctx, action, now), false
@@ -424,6 +431,9 @@ func (s *sourceSession) follow(ctx context.Context) time.Duration {
 	s.noteJob()
 	s.report(max(when, whenToTell(before, s.section)))
 	s.knobs.turn(ctx, s)
+	if migration.FreezeDue(s.lm, s.section, s.now.domain) {
+		return followFirst // A guest that writes little leaves hardly any time for that.
+	}
 	return followInterval
 }
 

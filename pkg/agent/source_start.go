@@ -31,6 +31,9 @@ func (s *sourceSession) check(ctx context.Context) time.Duration {
 		section.Guest = facts // If it is refused, too, so that all is told that the target has against it.
 		section.GuestPaused = s.pausedBefore
 	}
+	if err == nil {
+		err = s.prepareFreeze(ctx, section)
+	}
 	if err != nil {
 		return s.refuseOrRetry(section, err)
 	}

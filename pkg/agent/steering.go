@@ -42,7 +42,10 @@ func (s *sourceSession) steer(ctx context.Context) {
 		ForceComplete: migration.ForceCompleteDue(s.lm, s.section),
 	}
 	config := monitorConfig(s.lm.Spec.Options, s.section.Transfer, s.now)
-	config.AllowPostCopy = s.mayPostCopy()
+	config.AllowPostCopy, config.Freeze = s.mayPostCopy(), s.freezeStage()
+	if s.section.Load != nil {
+		config.DirtyBytesPerSecond = s.section.Load.DirtyBytesPerSecond
+	}
 	state, actions := monitor.Decide(config, s.steering.state, input)
 	s.steering.state = state
 	s.noteFailed()
@@ -117,6 +120,9 @@ func (s *sourceSession) carryOut(ctx context.Context, action monitor.Action, ste
 		}
 		s.record().PausedTime = new(metav1.NewMicroTime(s.node.Clock.Now()))
 		return nil
+	case monitor.Freeze:
+		s.freeze(ctx)
+		return nil
 	case monitor.Abort:
 		step.Reason = abortReason(action.Reason)
 		return s.abort(ctx, step)
@@ -132,12 +138,14 @@ func keep(step, earlier *v1alpha1.SteeringStep) {
 	}
 }
 
-// writeDown waits until the section is written, but not for ever.
-func (s *sourceSession) writeDown(ctx context.Context) {
+// writeDown waits until the section is written, but not for ever. It reports whether it is.
+func (s *sourceSession) writeDown(ctx context.Context) bool {
 	s.report(atOnce)
-	if !s.out.flush(ctx, recordPatience) {
-		s.log.Info("The status cannot be written; taking the step without it")
+	written := s.out.flush(ctx, recordPatience)
+	if !written {
+		s.log.Info("The status cannot be written in time")
 	}
+	return written
 }
 
 // abort asks for the job's end. The first time it says why.
@@ -175,7 +183,7 @@ func abortReason(r monitor.Reason) string {
 	case monitor.ReasonPauseTimeout:
 		return v1alpha1.ReasonPauseTimeout
 	case monitor.ReasonInitial, monitor.ReasonStep, monitor.ReasonWithinReach, monitor.ReasonSlow,
-		monitor.ReasonMaximumLowered, monitor.ReasonRequested:
+		monitor.ReasonMaximumLowered, monitor.ReasonRequested, monitor.ReasonFreeze, monitor.ReasonFreezeOver:
 	}
 	return v1alpha1.ReasonMigrationFailed
 }

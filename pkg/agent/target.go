@@ -44,6 +44,8 @@ type targetSession struct {
 	// maybeMade is whether images may be there that were planned: another process may have
 	// made them, or a call has had no answer.
 	maybeMade bool
+	// thawBegun is when the guest's agent was first asked to thaw it, and thawTried when last.
+	thawBegun, thawTried time.Time
 }
 
 // runTarget runs a session until its migration is done or ctx ends.
@@ -125,7 +127,7 @@ func (s *targetSession) step(ctx context.Context) (wait time.Duration, done bool
 	facts := migration.TargetFacts{Object: s.lm, Section: s.section, Asked: s.asked, HostRead: s.hostRead}
 	switch action := migration.DecideTarget(facts, s.node.Clock.Now()); action { //nolint:exhaustive // All others clean up.
 	case migration.TargetDone:
-		return 0, true
+		return s.thawLater(ctx)
 	case migration.TargetWait:
 		return 0, false
 	case migration.TargetPrepare:
@@ -200,6 +202,7 @@ func (s *targetSession) observe(ctx context.Context, confirm bool) time.Duration
 	if arrived && section.DowntimeMilliseconds == nil {
 		section.DowntimeMilliseconds = s.measuredDowntime(ctx)
 	}
+	s.thaw(ctx, section)
 	s.setClock(ctx, section)
 	when := s.whenToTell(section)
 	s.section = section

@@ -59,6 +59,10 @@ var (
 	ErrPostCopyRuns = errors.New("the migration's post-copy phase has not failed")
 )
 
+// ErrGuestNotAsked is the cause of an error after which the agent in a guest has certainly not been
+// asked for what was wanted of it.
+var ErrGuestNotAsked = errors.New("the guest's agent was not asked")
+
 // ErrNoSecretDriver is the cause of errors of kind KindOther: the hypervisor answers, but
 // not the part of it that keeps secrets.
 var ErrNoSecretDriver = errors.New("the secret driver does not answer")

@@ -37,6 +37,14 @@ type Receiver interface {
 	// bounded, also in libvirt: an agent that does not answer occupies nothing there for
 	// longer.
 	SetGuestTime(ctx context.Context, uuid string, now time.Time) error
+	// FreezeGuest has the agent in a running guest run the guest's hooks and freeze its file
+	// systems. An error whose cause is ErrGuestNotAsked says that nothing was frozen: the guest is not
+	// running, has no channel to an agent, or its agent does not answer. After any other, they
+	// may be frozen, or come to be so later. It is bounded as SetGuestTime is.
+	FreezeGuest(ctx context.Context, uuid string) error
+	// ThawGuest has the agent in a running guest thaw what is frozen. It is idempotent, and bounded
+	// in the same way; without a channel to an agent, the error is of kind KindConfigUnsupported.
+	ThawGuest(ctx context.Context, uuid string) error
 	// AttachDevice adds a device to a running domain, and DetachDevice asks for one to be taken
 	// away; device is its element in a definition. The definition that outlives the domain
 	// is left alone. A device is gone only when the guest lets go of it: the running

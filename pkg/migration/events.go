@@ -23,6 +23,7 @@ type Event struct {
 func Events(before, after *v1alpha1.LiveMigrationStatus) []Event {
 	warnings := []v1alpha1.NoticeReason{
 		v1alpha1.NoticeHostPartsKept, v1alpha1.NoticeKnownFaults, v1alpha1.NoticeDowntimeExceeded, v1alpha1.NoticeGuestClockNotSet,
+		v1alpha1.NoticeGuestNotFrozen, v1alpha1.NoticeGuestNotThawed,
 	}
 	var out []Event
 	switched := false

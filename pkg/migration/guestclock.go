@@ -13,10 +13,13 @@ import (
 const GuestClockPatience = 5 * time.Second
 
 // GuestClockDue reports whether the clock of a guest is still to be set: its user wants that,
-// it has arrived, and it runs.
+// it has arrived, and it runs, thawed if it was frozen.
 func GuestClockDue(lm *v1alpha1.LiveMigration, section *v1alpha1.TargetStatus) bool {
 	o := lm.Spec.Options
 	wanted := o != nil && o.GuestAgent != nil && o.GuestAgent.SetTime != nil && *o.GuestAgent.SetTime
+	if ThawDueOnTarget(lm, section) && section.GuestThaw == nil {
+		return false // The guest's agent refuses it meanwhile.
+	}
 	return wanted && section.GuestClock == nil && section.ArrivedTime != nil && section.Domain != nil &&
 		SideOf(section.Domain) == SideLive && section.Domain.State == string(hypervisor.StateRunning)
 }

@@ -49,6 +49,7 @@ func (s *summarizer) note() {
 	switch {
 	case Finished(s.Object):
 	case DryRun(s.lm) && source != nil:
+		s.notice(v1alpha1.NoticeGuestNotFrozen, s.guestNotFrozen(source))
 		s.notice(v1alpha1.NoticeHostPartsKept, s.partsKept(source))
 		s.notice(v1alpha1.NoticeMediaEjected, s.mediaEjected(source))
 		s.notice(v1alpha1.NoticeKnownFaults, strings.Join(source.KnownFaults, ". "))
@@ -61,6 +62,9 @@ func (s *summarizer) note() {
 		s.notice(v1alpha1.NoticePostCopyStarted, s.postCopyStarted(source))
 		s.notice(v1alpha1.NoticeSwitchedOver, s.switchedOver(source))
 		s.notice(v1alpha1.NoticePostCopyCompleted, s.postCopyCompleted(source))
+		s.notice(v1alpha1.NoticeGuestFrozen, s.guestFrozen(source))
+		s.notice(v1alpha1.NoticeGuestNotFrozen, s.guestNotFrozen(source))
+		s.notice(v1alpha1.NoticeGuestNotThawed, s.guestNotThawed(source))
 		s.notice(v1alpha1.NoticeGuestClockNotSet, s.clockNotSet())
 	}
 	s.notice(v1alpha1.NoticeDowntimeExceeded, s.downtimeExceeded(source))

@@ -214,13 +214,13 @@ func (row outcomeRow) outcome(lm *v1alpha1.LiveMigration, source *v1alpha1.Sourc
 	switch row.verdict {
 	case VerdictSucceeded:
 		out := withoutMarks(lm, withoutSourceImages(lm, source, succeeded(lm, source, now), now), now)
-		return withClock(lm, withInterfacesThere(lm, source, out, now), now)
+		return withClock(lm, withThawThere(lm, withInterfacesThere(lm, source, out, now), now), now)
 	case VerdictFailed:
 		out := stayed(lm, source, now)
 		if row.reason == v1alpha1.ReasonGuestStopped {
 			out = guestStopped(lm, source)
 		}
-		return withInterfacesHere(lm, source, withoutImages(lm, source, withoutDefinition(lm, source, out, now), now), now)
+		return withThawHere(lm, source, withInterfacesHere(lm, source, withoutImages(lm, source, withoutDefinition(lm, source, out, now), now), now), now)
 	case VerdictPending, VerdictCancelled, VerdictUnknown:
 	}
 	return Outcome{Verdict: VerdictUnknown, Reason: v1alpha1.ReasonOutcomeUnknown, Message: sight(lm, row.meaning)}

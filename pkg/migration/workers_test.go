@@ -9,9 +9,9 @@ func TestWorkersNeeded(t *testing.T) {
 		outgoing, incoming, preparing int
 		want                          int
 	}{
-		{"one out, two in, two prepared on each side", 1, 2, 2, 15},
-		{"nothing prepared ahead", 1, 2, 0, 11},
-		{"ten at a time", 5, 5, 2, 29},
+		{"one out, two in, two prepared on each side", 1, 2, 2, 16},
+		{"nothing prepared ahead", 1, 2, 0, 12},
+		{"ten at a time", 5, 5, 2, 34},
 	}
 	for _, tt := range tests {
 		if got := WorkersNeeded(tt.outgoing, tt.incoming, tt.preparing); got != tt.want {

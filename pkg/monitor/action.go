@@ -5,7 +5,8 @@ import "time"
 // Kind is what to do.
 type Kind string
 
-// The kinds of actions. StartPostCopy, Pause and Abort are asked for once each.
+// The kinds of actions. StartPostCopy, Pause and Abort are asked for once each, and Freeze for as long as
+// Config says that it is to come.
 const (
 	// SetMaxDowntime sets the hypervisor's limit of the switch-over's downtime.
 	SetMaxDowntime Kind = "SetMaxDowntime"
@@ -13,6 +14,8 @@ const (
 	StartPostCopy Kind = "StartPostCopy"
 	// Pause pauses the guest on its source until everything is copied.
 	Pause Kind = "Pause"
+	// Freeze freezes the guest's file systems.
+	Freeze Kind = "Freeze"
 	// Abort ends the migration. The guest stays, or is resumed, where it was.
 	Abort Kind = "Abort"
 )
@@ -40,6 +43,10 @@ const (
 	ReasonProgressTimeout Reason = "ProgressTimeout"
 	// ReasonRequested: somebody asked for it.
 	ReasonRequested Reason = "Requested"
+	// ReasonFreeze: the guest is to be frozen before its switch-over.
+	ReasonFreeze Reason = "Freeze"
+	// ReasonFreezeOver: the guest is frozen, or will not be.
+	ReasonFreezeOver Reason = "FreezeOver"
 	// ReasonPauseTimeout: the guest has stood paused for too long.
 	ReasonPauseTimeout Reason = "PauseTimeout"
 )

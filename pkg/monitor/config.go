@@ -76,6 +76,11 @@ type Config struct {
 	// switch-over; zero if it is what it sees to be copied.
 	SwitchoverBytesPerSecond int64
 	Size                     Size
+	// Freeze is whether the guest's file systems are to be frozen before the switch-over.
+	Freeze FreezeStage
+	// DirtyBytesPerSecond is how fast the guest wrote to its memory before the job; nil if that is not
+	// known. A freeze depends on it.
+	DirtyBytesPerSecond *int64
 }
 
 // Size is how much there is to copy.

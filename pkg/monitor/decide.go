@@ -37,11 +37,17 @@ func Decide(c Config, s State, in Input) (State, []Action) {
 		return s.askAgain()
 	}
 	s, lowering := s.lower(c)
+	calm := s
 	s, next := escalate(c, s, in)
+	forced := c.Freeze != NoFreeze && forces(next)
+	if forced {
+		// The same is due again once the guest is frozen, or it is known that it will not be.
+		s, next = calm, nil
+	}
 	if next == nil && !s.facts.Pause.pending() && !s.facts.PostCopy.pending() {
 		s, next = steer(c, s, newPass)
 	}
-	return s, append(lowering, next...)
+	return s.freeze(c, forced, append(lowering, next...))
 }
 
 // observe takes a sample in.

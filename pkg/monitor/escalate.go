@@ -132,7 +132,7 @@ func mayPause(c Config, reason Reason) bool {
 		return c.AllowPause || c.OnTimeout == TimeoutForceComplete
 	case ReasonNotConverging:
 		return c.AllowPause
-	case ReasonInitial, ReasonStep, ReasonWithinReach, ReasonSlow, ReasonMaximumLowered, ReasonPauseTimeout:
+	case ReasonInitial, ReasonStep, ReasonWithinReach, ReasonSlow, ReasonMaximumLowered, ReasonPauseTimeout, ReasonFreeze, ReasonFreezeOver:
 	}
 	return false
 }
@@ -147,7 +147,7 @@ func mayAbort(c Config, reason Reason) bool {
 		return c.OnTimeout == TimeoutAbort
 	case ReasonPauseTimeout:
 		return true
-	case ReasonInitial, ReasonStep, ReasonWithinReach, ReasonSlow, ReasonMaximumLowered, ReasonRequested:
+	case ReasonInitial, ReasonStep, ReasonWithinReach, ReasonSlow, ReasonMaximumLowered, ReasonRequested, ReasonFreeze, ReasonFreezeOver:
 	}
 	return false
 }

@@ -30,6 +30,8 @@ type simGuest struct {
 	// autoConverge throttles as QEMU does.
 	autoConverge bool
 	seed         uint64
+	// agentTakes is how long its agent takes to freeze it.
+	agentTakes time.Duration
 }
 
 func steady(mibps float64) func(time.Duration) float64 {
@@ -214,6 +216,20 @@ type simResult struct {
 	message        string
 	actions        []Action
 	trace          []Sample
+	// asked is when the guest was to be frozen, and frozen when it was; zero if not.
+	asked, frozen time.Duration
+}
+
+// freezes moves a freeze on.
+func (r *simResult) freezes(c *Config, now, takes time.Duration, actions []Action) {
+	for _, a := range actions {
+		if a.Kind == Freeze {
+			r.asked, c.Freeze = now, FreezeUnderWay
+		}
+	}
+	if c.Freeze == FreezeUnderWay && r.frozen == 0 && now >= r.asked+takes {
+		r.frozen, c.Freeze = now, NoFreeze
+	}
 }
 
 const (
@@ -246,7 +262,9 @@ func simulate(g simGuest, c *Config) simResult {
 		due = s.now + simPoll
 		result.trace = append(result.trace, s.sample())
 		var actions []Action
+		result.freezes(c, s.now, g.agentTakes, nil)
 		state, actions = Decide(*c, state, Input{Sample: s.sample()})
+		result.freezes(c, s.now, g.agentTakes, actions)
 		result.actions = append(result.actions, actions...)
 		for _, a := range actions {
 			switch a.Kind {

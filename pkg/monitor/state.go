@@ -19,6 +19,8 @@ type State struct {
 	// pauseSeen is whether the guest stood still after it was to be paused.
 	pauseSeen bool
 
+	// held is whether the hypervisor is allowed next to nothing for as long as a freeze is to come.
+	held bool
 	// limitBefore and retryAt serve a limit that could not be set.
 	limitBefore int64
 	retryAt     time.Duration
@@ -40,7 +42,7 @@ type State struct {
 // and from Config.
 type Facts struct {
 	// MaxDowntimeMilliseconds is the limit as read back from the hypervisor, or
-	// as last set; 0 if it is not known.
+	// as last set; 0 if it is not known. While a freeze is to come, it is what will hold after it.
 	MaxDowntimeMilliseconds int64
 	PostCopy                Order
 	Pause                   Order
@@ -60,6 +62,11 @@ type Facts struct {
 // Restore returns the state of a job that another process has steered so far.
 func Restore(facts Facts) State {
 	s := State{facts: facts, started: facts.MaxDowntimeMilliseconds > 0, limitBefore: facts.MaxDowntimeMilliseconds}
+	if facts.MaxDowntimeMilliseconds <= heldMilliseconds {
+		// Another process waited for a freeze. What it would have allowed is not known.
+		s.held = facts.MaxDowntimeMilliseconds > 0
+		s.started, s.facts.MaxDowntimeMilliseconds, s.limitBefore = false, 0, 0
+	}
 	s.inherited = [...]bool{facts.Abort.pending(), facts.Pause.pending(), facts.PostCopy.pending()}
 	s.progress.at, s.progress.adopted = facts.ProgressAt, facts.ProgressAt > 0
 	s.progress.lowestPass = lowest{facts.LowestPassBytes, facts.LowestPassBytes > 0}
@@ -87,6 +94,10 @@ func (s State) Standstill() time.Duration { return max(0, s.progress.standstill(
 func (s State) Failed(action Action, refused bool) State {
 	switch action.Kind {
 	case SetMaxDowntime:
+		if action.Reason == ReasonFreeze || action.Reason == ReasonFreezeOver {
+			s.held, s.retryAt = action.Reason == ReasonFreezeOver, s.now+limitRetry
+			return s
+		}
 		if s.facts.MaxDowntimeMilliseconds == action.MaxDowntimeMilliseconds {
 			s.facts.MaxDowntimeMilliseconds = s.limitBefore
 			s.topSince = 0
@@ -96,6 +107,7 @@ func (s State) Failed(action Action, refused bool) State {
 		s.facts.PostCopy = s.facts.PostCopy.failed(refused)
 	case Pause:
 		s.facts.Pause = s.facts.Pause.failed(refused)
+	case Freeze: // The caller says in Config what came of it.
 	case Abort:
 		s.facts.Abort = s.facts.Abort.failed(refused)
 	}

@@ -26,8 +26,9 @@ type Needs struct {
 	// CPUThreads is whether the guest's CPU has several threads a core, and VMX whether it
 	// is said to have Intel's virtualization.
 	CPUThreads, VMX bool
-	// Virtio is whether the guest has virtio devices.
-	Virtio bool
+	// Virtio is whether the guest has virtio devices, and GuestAgent whether it has a channel to
+	// QEMU's guest agent.
+	Virtio, GuestAgent bool
 	// Emulator, VirtType, Arch and Machine are what runs the guest, as it is on the source.
 	Emulator, VirtType, Arch, Machine string
 	// Firmware is the file of its firmware, Variables that in which this keeps its variables,
@@ -82,6 +83,9 @@ func ReadNeeds[Text ~string | ~[]byte](domainXML Text) (Needs, error) {
 		needs.readInterface(i)
 	}
 	needs.PerfEvents = perfEvents(doc)
+	for _, channel := range doc.devices("channel") {
+		needs.GuestAgent = needs.GuestAgent || channel.Child("target").Value("name") == "org.qemu.guest_agent.0"
+	}
 	needs.Virtio = isVirtio(doc.Root.Child("devices"))
 	return needs, nil
 }

@@ -287,7 +287,7 @@ func (h *Host) MakeDisk(ctx context.Context, d Disk) error {
 
 // Command sends one line to the guest's program on the host where it runs and
 // returns the answer. The guest knows: ping, dirty MIBPS, pattern NAME, diskrate
-// MIBPS, clock [SECONDS], agent deaf, poweroff, reboot, panic.
+// MIBPS, clock [SECONDS], agent deaf, agent log, poweroff, reboot, panic.
 func (g *Guest) Command(ctx context.Context, h *Host, line string) (string, error) {
 	var dialer net.Dialer
 	connection, err := dialer.DialContext(ctx, "unix", h.Path(controlPath(g.name)))

@@ -133,6 +133,16 @@ func (c *conn) SetGuestTime(ctx context.Context, uuid string, now time.Time) err
 	return tell(ctx, c, "SetGuestTime"+uuid, func() error { return c.Host.SetGuestTime(ctx, uuid, now) })
 }
 
+// FreezeGuest implements hypervisor.Receiver.
+func (c *conn) FreezeGuest(ctx context.Context, uuid string) error {
+	return tell(ctx, c, "FreezeGuest"+uuid, func() error { return c.Host.FreezeGuest(ctx, uuid) })
+}
+
+// ThawGuest implements hypervisor.Receiver.
+func (c *conn) ThawGuest(ctx context.Context, uuid string) error {
+	return tell(ctx, c, "ThawGuest"+uuid, func() error { return c.Host.ThawGuest(ctx, uuid) })
+}
+
 // AttachDevice implements hypervisor.Receiver.
 func (c *conn) AttachDevice(ctx context.Context, uuid string, device hypervisor.DomainXML) error {
 	return tell(ctx, c, "AttachDevice"+uuid, func() error { return c.Host.AttachDevice(ctx, uuid, device) })

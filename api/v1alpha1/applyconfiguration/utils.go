@@ -68,6 +68,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.GuestFactsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestFirmware"):
 		return &apiv1alpha1.GuestFirmwareApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("GuestFreeze"):
+		return &apiv1alpha1.GuestFreezeApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestHostCell"):
 		return &apiv1alpha1.GuestHostCellApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestHugePages"):
@@ -86,6 +88,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.GuestPinningApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GuestResources"):
 		return &apiv1alpha1.GuestResourcesApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("GuestThaw"):
+		return &apiv1alpha1.GuestThawApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("HostAddress"):
 		return &apiv1alpha1.HostAddressApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("HostArchitecture"):

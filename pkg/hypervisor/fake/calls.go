@@ -48,6 +48,8 @@ const (
 	MethodRemoveImage       Method = "RemoveImage"
 	MethodDiskSize          Method = "DiskSize"
 	MethodSetGuestTime      Method = "SetGuestTime"
+	MethodFreezeGuest       Method = "FreezeGuest"
+	MethodThawGuest         Method = "ThawGuest"
 	MethodAttachDevice      Method = "AttachDevice"
 	MethodDetachDevice      Method = "DetachDevice"
 )
@@ -87,6 +89,8 @@ var operations = map[Method]string{ //nolint:gosec // No credentials: names of m
 	MethodRemoveImage:       "removing an image",
 	MethodDiskSize:          "reading the size of a disk",
 	MethodSetGuestTime:      "setting the guest's clock",
+	MethodFreezeGuest:       "freezing the guest's file systems",
+	MethodThawGuest:         "thawing the guest's file systems",
 	MethodAttachDevice:      "attaching a device",
 	MethodDetachDevice:      "detaching a device",
 }

@@ -119,6 +119,9 @@ type domain struct {
 	bandwidth   uint64
 	// guestTime is to what the guest's clock was set here, and guestTimeSet when.
 	guestTime, guestTimeSet time.Time
+	// frozenSince is since when the guest's file systems are frozen; zero while they are not. It
+	// is the guest's: it moves with its memory.
+	frozenSince time.Time
 	// lettingGo are the interfaces that the guest was asked for, and has not let go of.
 	lettingGo map[string]bool
 }
@@ -270,7 +273,7 @@ func (d *domain) active() bool { return d.describe().Active() }
 // end makes a domain's virtual machine go: what is left is its definition, if
 // it has one.
 func (h *Host) end(d *domain, reason hypervisor.Reason) {
-	d.out, d.in = nil, nil
+	d.out, d.in, d.frozenSince = nil, nil, time.Time{}
 	if !d.persistent {
 		delete(h.domains, d.guest.UUID)
 		return

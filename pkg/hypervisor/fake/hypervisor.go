@@ -64,11 +64,11 @@ func (h *Host) DomainXML(ctx context.Context, uuid string, form hypervisor.XMLFo
 	return withDomain(ctx, h, &Call{Method: MethodDomainXML, UUID: uuid}, func(d *domain) (hypervisor.DomainXML, error) {
 		switch {
 		case form == hypervisor.XMLInactive && d.persistent:
-			return d.inactive, nil
+			return d.withChannel(d.inactive), nil
 		case form == hypervisor.XMLRunning && d.guest.RunningXML != "":
-			return d.guest.RunningXML, nil
+			return d.withChannel(d.guest.RunningXML), nil
 		}
-		return d.live, nil
+		return d.withChannel(d.live), nil
 	})
 }
 

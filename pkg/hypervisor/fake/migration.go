@@ -397,6 +397,7 @@ func (m *migration) switchOver() bool {
 		return false
 	}
 	m.define()
+	m.carry()
 	if !m.suspended {
 		m.half.reason = hypervisor.ReasonUser
 		m.target.emit(m.uuid, hypervisor.LifecycleSuspended, "Paused")
@@ -418,6 +419,13 @@ func (m *migration) switchOver() bool {
 		return false
 	}
 	return m.sleep(reapTime)
+}
+
+// carry brings over what is in the guest's memory.
+func (m *migration) carry() {
+	if from := m.source.domains[m.uuid]; from != nil {
+		m.half.frozenSince = from.frozenSince
+	}
 }
 
 // define gives the destination the definition that it keeps.

@@ -48,6 +48,7 @@ func (m *migration) runPostCopy() bool {
 		m.postCopy.lost, m.postCopy.unplugged = true, true
 	} else {
 		m.define()
+		m.carry()
 		m.resumeHalf(hypervisor.ReasonPostcopy, hypervisor.DetailPostcopy)
 	}
 	if !m.reach(StagePostCopy) || !m.sendRest() {

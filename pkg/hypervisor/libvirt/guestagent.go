@@ -18,26 +18,72 @@ const agentSeconds = 5
 // domain from being asked.
 const agentSubject = "guest agent of "
 
-// SetGuestTime implements hypervisor.Receiver. The limit of libvirt's is the domain's; nobody
-// can read what it was. So it is left as libvirt has it, in a domain that has just come.
+// SetGuestTime implements hypervisor.Receiver.
 func (c *Client) SetGuestTime(ctx context.Context, uuid string, now time.Time) error {
 	const op = "setting the guest's clock"
 	begun := time.Now()
+	return toGuest(ctx, c, op, uuid, func(domain *lv.Domain) error {
+		at := now.Add(time.Since(begun))
+		return domain.SetTime(at.Unix(), uint(at.Nanosecond()), 0)
+	})
+}
+
+// freezeWithin is how long after the call was made a guest is still asked to freeze its file systems. It
+// leaves the agent all of its time for that before we give up. Libvirt may have kept us waiting, for
+// another call to the same agent for example.
+const freezeWithin = 2 * time.Second
+
+// FreezeGuest implements hypervisor.Receiver. It asks for the time first: if nobody answers that, nobody
+// has been asked to freeze anything, and nobody will freeze it minutes later, when the agent
+// comes to itself. An agent that somebody else has had freeze the guest refuses to tell the
+// time.
+func (c *Client) FreezeGuest(ctx context.Context, uuid string) error {
+	const op = "freezing the guest's file systems"
+	begun := time.Now()
+	return toGuest(ctx, c, op, uuid, func(domain *lv.Domain) error {
+		if _, _, err := domain.GetTime(0); err != nil {
+			return notAsked(op, err)
+		}
+		if time.Since(begun) > freezeWithin || ctx.Err() != nil {
+			return notAsked(op, errDeadline)
+		}
+		return domain.FSFreeze(nil, 0)
+	})
+}
+
+// ThawGuest implements hypervisor.Receiver.
+func (c *Client) ThawGuest(ctx context.Context, uuid string) error {
+	return toGuest(ctx, c, "thawing the guest's file systems", uuid, func(domain *lv.Domain) error { return domain.FSThaw(nil, 0) })
+}
+
+// toGuest makes a call to the agent in a guest. The limit of libvirt's is the domain's; nobody
+// can read what it was. So it is left as libvirt has it by itself.
+func toGuest(ctx context.Context, c *Client, op, uuid string, fn func(*lv.Domain) error) error {
 	_, err := call(ctx, c, op, agentSubject+uuid, func(conn *lv.Connect) (struct{}, error) {
 		var none struct{}
 		domain, err := lookup(conn, uuid)
 		if err != nil {
-			return none, err
+			return none, notAsked(op, err)
 		}
 		defer func() { _ = domain.Free() }() // It fails only for a handle that is none.
 		if err := domain.AgentSetResponseTimeout(agentSeconds, 0); err != nil {
-			return none, asNoAgent(op, err)
+			return none, notAsked(op, err)
 		}
 		defer func() { _ = domain.AgentSetResponseTimeout(int(lv.DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK), 0) }() // The domain is gone, then.
-		at := now.Add(time.Since(begun))
-		return none, asNoAgent(op, domain.SetTime(at.Unix(), uint(at.Nanosecond()), 0))
+		return none, asNoAgent(op, fn(domain))
 	})
 	return err
+}
+
+// notAsked says of an error that the guest's agent was not asked for what was wanted, and will not be.
+func notAsked(op string, err error) error {
+	converted := convert(op, asNoAgent(op, err))
+	if done := (*hypervisor.Error)(nil); errors.As(converted, &done) {
+		named := *done
+		named.Err = hypervisor.ErrGuestNotAsked
+		return &named
+	}
+	return converted
 }
 
 // asNoAgent says of a domain without a channel to an agent that this will not change.

@@ -11,14 +11,24 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 )
 
 // agent speaks the protocol of QEMU's guest agent, as far as tests need it. While it is deaf,
-// it reads what it is told and says nothing, as an agent does that hangs.
-type agent struct{ deaf atomic.Bool }
+// it reads what it is told and says nothing, as an agent does that hangs. It is deafForFreeze if that
+// begins when it is asked to freeze the file systems. Of these it has none that can be frozen: it
+// remembers what it was asked for.
+type agent struct {
+	deaf, deafForFreeze atomic.Bool
+
+	mu     sync.Mutex
+	frozen bool
+	asked  []string
+}
 
 // openAgent opens the port to the host: the first one of the first virtio console. It appears
 // some time after its driver is loaded.
@@ -78,15 +88,15 @@ func (a *agent) answer(line []byte) (answer []byte, delimited bool) {
 	result, err := any(struct{}{}), json.Unmarshal(line, &request)
 	if err == nil {
 		switch request.Execute {
+		case "guest-fsfreeze-status", "guest-fsfreeze-freeze", "guest-fsfreeze-thaw":
+			result, err = a.freeze(strings.TrimPrefix(request.Execute, "guest-fsfreeze-"))
+
 		case "guest-ping":
 		case "guest-sync", "guest-sync-delimited":
 			result, delimited = request.Arguments.ID, request.Execute == "guest-sync-delimited"
-		case "guest-get-time":
-			result = time.Now().UnixNano()
-		case "guest-set-time":
-			err = errors.New("without a time, a clock of the hardware would be needed")
-			if request.Arguments.Time != nil {
-				err = setClock(*request.Arguments.Time)
+		case "guest-get-time", "guest-set-time":
+			if err = a.mayAnswer(request.Execute); err == nil {
+				result, err = clockCommand(request.Execute, request.Arguments.Time)
 			}
 		default:
 			err = fmt.Errorf("the command %s has not been found", request.Execute)
@@ -101,6 +111,69 @@ func (a *agent) answer(line []byte) (answer []byte, delimited bool) {
 		return []byte(`{"error":{"class":"GenericError","desc":"no answer"}}`), false
 	}
 	return answer, delimited
+}
+
+// clockCommand tells the time, or sets it.
+func clockCommand(command string, nanoseconds *int64) (any, error) {
+	switch {
+	case command == "guest-get-time":
+		return time.Now().UnixNano(), nil
+	case nanoseconds == nil:
+		return nil, errors.New("without a time, a clock of the hardware would be needed")
+	default:
+		return struct{}{}, setClock(*nanoseconds)
+	}
+}
+
+// freeze does what QEMU's agent does about the file systems, for one of them.
+func (a *agent) freeze(command string) (any, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if command == "status" {
+		if a.frozen {
+			return "frozen", nil
+		}
+		return "thawed", nil
+	}
+	if command == "freeze" && a.frozen {
+		return nil, errors.New("Command guest-fsfreeze-freeze has been disabled: the agent is in frozen state")
+	}
+	a.frozen = command == "freeze"
+	a.asked = append(a.asked, fmt.Sprintf("%s@%d", command, uptime().Milliseconds()))
+	if a.frozen && a.deafForFreeze.Load() {
+		a.deaf.Store(true)
+	}
+	return 1, nil
+}
+
+// mayAnswer refuses what QEMU's agent does not do while the file systems are frozen.
+func (a *agent) mayAnswer(command string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.frozen {
+		return fmt.Errorf("Command %s has been disabled: the agent is in frozen state", command)
+	}
+	return nil
+}
+
+// log tells whether the file systems are frozen, and what was done to them at which uptime in milliseconds.
+func (a *agent) log() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return fmt.Sprintf("%t %s", a.frozen, strings.Join(a.asked, " "))
+}
+
+// command has the agent hear, or not, or tells what it has done.
+func (a *agent) command(argument string) string {
+	switch argument {
+	case "log":
+		return a.log()
+	case "deaf", "hears":
+		a.deaf.Store(argument == "deaf")
+	case "deaf-for-freeze":
+		a.deafForFreeze.Store(true)
+	}
+	return argument
 }
 
 // setClock sets the guest's clock, in nanoseconds since 1970.

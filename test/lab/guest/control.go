@@ -63,7 +63,9 @@ func (m *machine) serveControl(port *os.File) {
 //	diskrate MIBPS   sets the disk rate
 //	clock            answers with the clock, in milliseconds since 1970
 //	clock SECONDS    sets the clock
-//	agent deaf       has the guest agent answer nothing more
+//	agent deaf       has the guest agent answer nothing more, and agent hears again
+//	agent deaf-for-freeze  has it answer nothing more from when it is asked to freeze on
+//	agent log        answers whether the file systems are frozen, and what was done when
 //	poweroff, reboot, panic
 func (m *machine) command(words []string) (string, error) {
 	if len(words) == 0 {
@@ -85,8 +87,7 @@ func (m *machine) command(words []string) (string, error) {
 	case "clock":
 		return commandClock(argument)
 	case "agent":
-		m.agent.deaf.Store(argument == "deaf")
-		return argument, nil
+		return m.agent.command(argument), nil
 	case "poweroff":
 		endWith(syscall.LINUX_REBOOT_CMD_POWER_OFF)
 		return "", nil

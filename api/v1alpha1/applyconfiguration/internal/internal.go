@@ -310,6 +310,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.virtferry.virtferry.api.v1alpha1.GuestAgentOptions
   map:
     fields:
+    - name: freezeSeconds
+      type:
+        scalar: numeric
     - name: setTime
       type:
         scalar: boolean
@@ -473,6 +476,29 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: variablesPath
       type:
         scalar: string
+- name: com.github.virtferry.virtferry.api.v1alpha1.GuestFreeze
+  map:
+    fields:
+    - name: frozenTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: message
+      type:
+        scalar: string
+    - name: state
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestFreezeState
+    - name: thawError
+      type:
+        scalar: string
+    - name: thawedTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: time
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+- name: com.github.virtferry.virtferry.api.v1alpha1.GuestFreezeState
+  scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.GuestHostCell
   map:
     fields:
@@ -645,6 +671,20 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: string
           elementRelationship: associative
+- name: com.github.virtferry.virtferry.api.v1alpha1.GuestThaw
+  map:
+    fields:
+    - name: message
+      type:
+        scalar: string
+    - name: state
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestThawState
+    - name: time
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+- name: com.github.virtferry.virtferry.api.v1alpha1.GuestThawState
+  scalar: string
 - name: com.github.virtferry.virtferry.api.v1alpha1.HostAddress
   map:
     fields:
@@ -2081,6 +2121,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: guest
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestFacts
+    - name: guestFreeze
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestFreeze
     - name: guestPaused
       type:
         scalar: boolean
@@ -2511,6 +2554,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: guestClock
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestClock
+    - name: guestThaw
+      type:
+        namedType: com.github.virtferry.virtferry.api.v1alpha1.GuestThaw
     - name: host
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.TargetHost

@@ -10,6 +10,13 @@ type GuestAgentOptionsApplyConfiguration struct {
 	// setTime has the guest's clock set by that of the target's host when the guest runs there:
 	// it has stood still during the switch-over. Of a guest that is paused it is not set.
 	SetTime *bool `json:"setTime,omitempty"`
+	// freezeSeconds has the guest's file systems frozen right before the switch-over, for which the
+	// agent runs the guest's own hooks, and thawed as soon as the guest runs on the target, or when
+	// it stays on the source. It is for how long they stay frozen at most on the source, from when the
+	// agent is asked: if the guest has not switched over by then, they are thawed, and the migration goes
+	// on without. Whoever writes to them in the guest waits meanwhile. A migration needs no
+	// freeze for its own sake. Absent means that nothing is frozen.
+	FreezeSeconds *int32 `json:"freezeSeconds,omitempty"`
 }
 
 // GuestAgentOptionsApplyConfiguration constructs a declarative configuration of the GuestAgentOptions type for use with
@@ -23,5 +30,13 @@ func GuestAgentOptions() *GuestAgentOptionsApplyConfiguration {
 // If called multiple times, the SetTime field is set to the value of the last call.
 func (b *GuestAgentOptionsApplyConfiguration) WithSetTime(value bool) *GuestAgentOptionsApplyConfiguration {
 	b.SetTime = &value
+	return b
+}
+
+// WithFreezeSeconds sets the FreezeSeconds field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the FreezeSeconds field is set to the value of the last call.
+func (b *GuestAgentOptionsApplyConfiguration) WithFreezeSeconds(value int32) *GuestAgentOptionsApplyConfiguration {
+	b.FreezeSeconds = &value
 	return b
 }

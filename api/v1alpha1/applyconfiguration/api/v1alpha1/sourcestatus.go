@@ -24,7 +24,7 @@ type SourceStatusApplyConfiguration struct {
 	// checkedTime is when the agent had checked everything that it would for the start of a
 	// migration that is not started: it is a dry run, or one of the agents refuses the guest.
 	CheckedTime *v1.MicroTime `json:"checkedTime,omitempty"`
-	// load is what there is to be copied of the guest. Measured by a dry run.
+	// load is what there is to be copied of the guest. Measured by a dry run, and for a freeze.
 	Load *GuestLoadApplyConfiguration `json:"load,omitempty"`
 	// startRequestedTime is when the agent recorded that it is about to start
 	// the migration. From then on the migration may be running.
@@ -55,6 +55,8 @@ type SourceStatusApplyConfiguration struct {
 	Steering *SteeringStatusApplyConfiguration `json:"steering,omitempty"`
 	// recovery is set once post-copy has been interrupted.
 	Recovery *RecoveryStatusApplyConfiguration `json:"recovery,omitempty"`
+	// guestFreeze is what came of options.guestAgent.freezeSeconds.
+	GuestFreeze *GuestFreezeApplyConfiguration `json:"guestFreeze,omitempty"`
 	// stall is set while the agent cannot bring the migration to its end.
 	Stall *StallStatusApplyConfiguration `json:"stall,omitempty"`
 	// end is set once the migration job is over on this side.
@@ -203,6 +205,14 @@ func (b *SourceStatusApplyConfiguration) WithSteering(value *SteeringStatusApply
 // If called multiple times, the Recovery field is set to the value of the last call.
 func (b *SourceStatusApplyConfiguration) WithRecovery(value *RecoveryStatusApplyConfiguration) *SourceStatusApplyConfiguration {
 	b.Recovery = value
+	return b
+}
+
+// WithGuestFreeze sets the GuestFreeze field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the GuestFreeze field is set to the value of the last call.
+func (b *SourceStatusApplyConfiguration) WithGuestFreeze(value *GuestFreezeApplyConfiguration) *SourceStatusApplyConfiguration {
+	b.GuestFreeze = value
 	return b
 }
 

@@ -75,6 +75,8 @@ type TargetStatusApplyConfiguration struct {
 	DowntimeMilliseconds *int64 `json:"downtimeMilliseconds,omitempty"`
 	// hostInterfaces are those that the guest is given here, of source.hostInterfaces.
 	HostInterfaces []HostInterfaceApplyConfiguration `json:"hostInterfaces,omitempty"`
+	// guestThaw is what came of thawing the guest after options.guestAgent.freezeSeconds.
+	GuestThaw *GuestThawApplyConfiguration `json:"guestThaw,omitempty"`
 	// guestClock is what came of options.guestAgent.setTime.
 	GuestClock *GuestClockApplyConfiguration `json:"guestClock,omitempty"`
 	// problem is why the agent refuses the guest.
@@ -275,6 +277,14 @@ func (b *TargetStatusApplyConfiguration) WithHostInterfaces(values ...*HostInter
 		}
 		b.HostInterfaces = append(b.HostInterfaces, *values[i])
 	}
+	return b
+}
+
+// WithGuestThaw sets the GuestThaw field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the GuestThaw field is set to the value of the last call.
+func (b *TargetStatusApplyConfiguration) WithGuestThaw(value *GuestThawApplyConfiguration) *TargetStatusApplyConfiguration {
+	b.GuestThaw = value
 	return b
 }
 

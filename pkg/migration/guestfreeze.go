@@ -1,0 +1,196 @@
+package migration
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hypervisor"
+)
+
+// What becomes of a guest's file systems, where its user wants them frozen for the switch-over.
+
+// GuestThawPatience is how long the agent in a guest may take to be there after the guest has arrived, until
+// its user is told that it may still be frozen.
+const GuestThawPatience = 5 * time.Second
+
+// FreezeBound is for how long a guest may stay frozen on its source; zero if nobody wants it frozen.
+func FreezeBound(lm *v1alpha1.LiveMigration) time.Duration {
+	if o := lm.Spec.Options; o != nil && o.GuestAgent != nil && o.GuestAgent.FreezeSeconds != nil {
+		return time.Duration(*o.GuestAgent.FreezeSeconds) * time.Second
+	}
+	return 0
+}
+
+// FreezeDue reports whether the guest is still to be frozen before it may switch over: its user wants that, nobody
+// has asked its agent yet, it runs here, and nothing has been done that ends the migration or that
+// makes it switch over.
+func FreezeDue(lm *v1alpha1.LiveMigration, section *v1alpha1.SourceStatus, domain *hypervisor.Domain) bool {
+	if FreezeBound(lm) == 0 || section.GuestFreeze != nil || InPostCopy(section) || CancelDue(lm, section) {
+		return false
+	}
+	if s := section.Steering; s != nil && (s.PostCopy != nil || s.Pause != nil || s.Abort != nil) {
+		return false
+	}
+	return domain != nil && domain.State == hypervisor.StateRunning
+}
+
+// maybeFrozen reports whether a guest may be frozen, for all that its source has recorded.
+func maybeFrozen(source *v1alpha1.SourceStatus) bool {
+	if source == nil || source.GuestFreeze == nil {
+		return false
+	}
+	switch source.GuestFreeze.State {
+	case v1alpha1.GuestNotFrozen, v1alpha1.GuestThawed:
+		return false
+	case v1alpha1.GuestFreezing, v1alpha1.GuestFrozen:
+	}
+	return true
+}
+
+// ThawFacts are what the source's agent knows of a guest that may be frozen.
+type ThawFacts struct {
+	Object  *v1alpha1.LiveMigration
+	Section *v1alpha1.SourceStatus
+	// Domain is the guest as it was just seen; nil if it was not.
+	Domain *hypervisor.Domain
+	// Asking is whether this process waits for the guest's agent to freeze it.
+	Asking bool
+}
+
+// ThawDue reports whether the source's agent has to thaw the guest, which it does whenever that may be frozen
+// and runs here without need: its time is over, it stays here, or nobody waits for the answer to the freeze any more, as
+// after a crash. A guest that is paused cannot be asked, and one that has left is for the target. It says why, if
+// its user has to know.
+func ThawDue(f ThawFacts, now time.Time) (due bool, why string) {
+	runs := f.Domain != nil && f.Domain.State == hypervisor.StateRunning && !half(f.Domain)
+	if f.Section == nil || !maybeFrozen(f.Section) || !runs {
+		return false, ""
+	}
+	freeze, bound := f.Section.GuestFreeze, FreezeBound(f.Object)
+	switch {
+	case FreezeInVain(f):
+		return true, ""
+	case f.Asking:
+		return false, ""
+	case freeze.State == v1alpha1.GuestFreezing:
+		return true, freeze.Message
+	case bound == 0:
+		return true, "options.guestAgent.freezeSeconds was taken away"
+	case now.Sub(freeze.Time.Time) >= bound:
+		return true, fmt.Sprintf("it had not switched over after %s", bound)
+	}
+	return false, ""
+}
+
+// FreezeInVain reports whether a freeze serves nothing any more: the migration has ended, or is being ended, and
+// the guest has not gone.
+func FreezeInVain(f ThawFacts) bool {
+	return f.Section.End != nil || abortAsked(f.Section) || !InPostCopy(f.Section) && CancelDue(f.Object, f.Section)
+}
+
+// ThawDueOnTarget reports whether the target's agent has to thaw the guest, which runs there: whenever it may have
+// been frozen, even if no word of that has come.
+func ThawDueOnTarget(lm *v1alpha1.LiveMigration, section *v1alpha1.TargetStatus) bool {
+	source := CurrentSource(lm)
+	if section == nil || source == nil || section.GuestThaw != nil && section.GuestThaw.State == v1alpha1.GuestThawDone {
+		return false
+	}
+	unheard := FreezeBound(lm) > 0 && source.GuestFreeze == nil && source.End == nil && source.StartRequestedTime != nil
+	side := SideOf(section.Domain)
+	return (maybeFrozen(source) || unheard) && section.ArrivedTime != nil && (side == SideLive || side == SidePostcopy) &&
+		section.Domain.State == string(hypervisor.StateRunning)
+}
+
+// thawTimeout is how long the manager waits to be told of the thaw: as long as an agent that hangs may
+// take, and its node's to say so.
+const thawTimeout = 30 * time.Second
+
+// withThawThere makes a success pend while the guest is being thawed on the target.
+func withThawThere(lm *v1alpha1.LiveMigration, out Outcome, now time.Time) Outcome {
+	target := CurrentTarget(lm)
+	if out.Verdict != VerdictSucceeded || target == nil || target.GuestThaw != nil || !ThawDueOnTarget(lm, target) {
+		return out
+	}
+	if recheck := settleBy(lm, now, thawTimeout); now.Before(recheck) {
+		out.Verdict, out.Recheck = VerdictPending, recheck
+		out.Message += "; its file systems are being thawed"
+	}
+	return out
+}
+
+// withThawHere makes a failure pend while the guest, which runs on the source, may be frozen there.
+func withThawHere(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus, out Outcome, now time.Time) Outcome {
+	if !frozenHere(source) {
+		return out
+	}
+	if recheck := settleBy(lm, now, thawTimeout); now.Before(recheck) {
+		out.Verdict, out.Recheck = VerdictPending, recheck
+	}
+	return out
+}
+
+// frozenHere reports whether the guest has stayed on the source, runs there, and may be frozen.
+func frozenHere(source *v1alpha1.SourceStatus) bool {
+	return maybeFrozen(source) && source.End != nil && SideOf(&source.End.Domain) == SideLive &&
+		source.End.Domain.State == string(hypervisor.StateRunning)
+}
+
+// guestFrozen says that the guest was frozen for its switch-over, and for how long.
+func (s *summarizer) guestFrozen(source *v1alpha1.SourceStatus) string {
+	target := CurrentTarget(s.lm)
+	if source.GuestFreeze == nil || source.GuestFreeze.State != v1alpha1.GuestFrozen || source.GuestFreeze.FrozenTime == nil ||
+		target == nil || target.GuestThaw == nil || target.GuestThaw.State != v1alpha1.GuestThawDone {
+		return ""
+	}
+	took := max(0, target.GuestThaw.Time.Sub(source.GuestFreeze.FrozenTime.Time)).Round(time.Millisecond)
+	return fmt.Sprintf("The guest's file systems were frozen on %s for the switch-over and thawed on %s, after %s by the clocks of the two",
+		s.lm.Status.SourceNode, s.lm.Status.TargetNode, took)
+}
+
+// guestNotFrozen says why the guest, whose user wants it frozen, was not, or not until the switch-over.
+func (s *summarizer) guestNotFrozen(source *v1alpha1.SourceStatus) string {
+	target, freeze := CurrentTarget(s.lm), source.GuestFreeze
+	arrived := target != nil && target.ArrivedTime != nil || s.out.Status.Phase == v1alpha1.PhaseSucceeded
+	const consistent = "The migration does not depend on it"
+	switch {
+	case freeze == nil && (FreezeBound(s.lm) == 0 || !arrived):
+		return ""
+	case freeze == nil && source.GuestPaused:
+		return "The guest's file systems were not frozen for the switch-over: the guest stood paused. " + consistent
+	case freeze == nil:
+		return "The guest's file systems were not frozen for the switch-over: it had switched over before its agent could be asked, as a guest that writes little may. " + consistent
+	case freeze.State == v1alpha1.GuestNotFrozen:
+		return fmt.Sprintf("The guest's file systems are not frozen for the switch-over: %s. %s. Check that QEMU's guest agent runs in the guest", freeze.Message, consistent)
+	case freeze.State == v1alpha1.GuestThawed && freeze.FrozenTime != nil && freeze.Message != "":
+		took := max(0, freeze.ThawedTime.Sub(freeze.FrozenTime.Time)).Round(time.Millisecond)
+		return fmt.Sprintf("The guest's file systems were frozen on %s and thawed again after %s: %s. They are not frozen a second time. %s", s.lm.Status.SourceNode, took, freeze.Message, consistent)
+	case freeze.State != v1alpha1.GuestFrozen && freeze.Message != "":
+		return fmt.Sprintf("It is not known whether the guest's file systems were frozen for the switch-over: %s. %s", freeze.Message, consistent)
+	}
+	return ""
+}
+
+// guestNotThawed says where a guest may still be frozen, and what to do.
+func (s *summarizer) guestNotThawed(source *v1alpha1.SourceStatus) string {
+	target, st := CurrentTarget(s.lm), &s.lm.Status
+	final := s.out.Status.Phase
+	switch {
+	case target != nil && target.GuestThaw != nil && target.GuestThaw.State == v1alpha1.GuestThawFailed && ThawDueOnTarget(s.lm, target):
+		return notThawed(st.TargetNode, st.DomainName, target.GuestThaw.Message)
+	case final == v1alpha1.PhaseSucceeded && ThawDueOnTarget(s.lm, target):
+		return notThawed(st.TargetNode, st.DomainName, "the node's agent has not told in time whether they were thawed")
+	case (final == v1alpha1.PhaseFailed || final == v1alpha1.PhaseCancelled) && maybeFrozen(source) && (source.End == nil || SideOf(&source.End.Domain) == SideLive):
+		why := source.GuestFreeze.ThawError
+		if why == "" {
+			why = "the node's agent has not told in time whether they were thawed"
+		}
+		return notThawed(st.SourceNode, st.DomainName, why)
+	}
+	return ""
+}
+
+func notThawed(node, domain, why string) string {
+	return fmt.Sprintf("The guest's file systems may still be frozen on %s: %s. The agent of that node goes on trying until it is started anew. If programs in the guest hang, %s",
+		node, why, ask(node, fmt.Sprintf("run `virsh domfsthaw %s`", domain)))
+}
