@@ -19,8 +19,10 @@ const (
 	// freezePatience is how long a guest's agent is given to freeze it, if it may be frozen for as
 	// long. It is more than libvirt waits for the agent.
 	freezePatience = 10 * time.Second
-	// thawInterval is the time between two tries to have a guest thawed.
+	// thawInterval is the time between two tries to have a guest thawed, and thawFirst that while its agent
+	// may only just be noticing that there is somebody to talk to again.
 	thawInterval = time.Second
+	thawFirst    = 100 * time.Millisecond
 )
 
 // guestCall is what the agent in a guest is being asked for by the source's session. Such a call may take its time, in
@@ -179,8 +181,11 @@ func (s *sourceSession) noteThaw(freeze *v1alpha1.GuestFreeze, err error, now me
 // moment to notice that there is somebody to talk to. Once its user has been told, it is tried again for as long as this
 // session lasts.
 func (s *targetSession) thaw(ctx context.Context, section *v1alpha1.TargetStatus) {
-	now := s.node.Clock.Now()
-	if !migration.ThawDueOnTarget(s.lm, section) || now.Sub(s.thawTried) < thawInterval {
+	now, interval := s.node.Clock.Now(), thawFirst
+	if section.GuestThaw != nil {
+		interval = thawInterval
+	}
+	if !migration.ThawDueOnTarget(s.lm, section) || now.Sub(s.thawTried) < interval {
 		return
 	}
 	if source := migration.CurrentSource(s.lm); source != nil && source.End == nil && section.GuestThaw == nil {

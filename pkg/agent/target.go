@@ -207,6 +207,9 @@ func (s *targetSession) observe(ctx context.Context, confirm bool) time.Duration
 	when := s.whenToTell(section)
 	s.section = section
 	s.out.report(section, when)
+	if section.GuestThaw == nil && migration.ThawDueOnTarget(s.lm, section) {
+		return thawFirst
+	}
 	if arrived && confirm {
 		return 0
 	}

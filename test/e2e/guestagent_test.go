@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,4 +65,119 @@ func TestTheGuestsClockIsSet(t *testing.T) {
 	if !told {
 		t.Error("its user is not told")
 	}
+}
+
+// agentLog returns whether the guest's agent holds its file systems frozen, and what it was asked for, in its order.
+func agentLog(t *testing.T, g *lab.Guest, h *lab.Host) (frozen bool, asked string) {
+	t.Helper()
+	answer, err := g.Command(t.Context(), h, "agent log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := strings.Fields(answer)
+	for i, word := range words[1:] {
+		words[i+1], _, _ = strings.Cut(word, "@")
+	}
+	return words[0] == "true", strings.Join(words[1:], " ")
+}
+
+// awaitThawed waits until the guest is thawed, and fails unless its agent was asked for exactly that.
+func awaitThawed(t *testing.T, g *lab.Guest, h *lab.Host, asked string) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		frozen, got := agentLog(t, g, h)
+		if !frozen && strings.HasPrefix(got, asked) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the guest is frozen: %t, and its agent was asked for %q, want %q", frozen, got, asked)
+		}
+	}
+}
+
+func noticeOf(lm *v1alpha1.LiveMigration, reason v1alpha1.NoticeReason) string {
+	for _, n := range lm.Status.Notices {
+		if n.Reason == reason {
+			return n.Message
+		}
+	}
+	return ""
+}
+
+// freezing are options by which a guest takes some seconds, and is frozen for its switch-over.
+func freezing(o v1alpha1.MigrationOptions) *v1alpha1.MigrationOptions {
+	o.BandwidthMiBps = new(int64(32))
+	o.GuestAgent = &v1alpha1.GuestAgentOptions{FreezeSeconds: new(int32(20)), SetTime: new(true)}
+	return &o
+}
+
+// TestGuestIsFrozen by its agent, and thawed where it runs then: on the target as a whole and in
+// post-copy, and on the source if it stays there.
+func TestGuestIsFrozen(t *testing.T) {
+	t.Parallel() // With others that disturb no host.
+	g := env.startGuest(t, env.a, lab.GuestConfig{Persistent: true, Agent: true, Load: slowLoad()})
+
+	lm := env.migrate(t, v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: env.b.Name(), Options: freezing(v1alpha1.MigrationOptions{})})
+	env.await(t, lm, "the freeze", func(lm *v1alpha1.LiveMigration) bool {
+		return lm.Status.Source != nil && lm.Status.Source.GuestFreeze != nil
+	})
+	lm = env.awaitFinished(t, lm)
+	env.requireOn(t, g, env.b)
+	awaitThawed(t, g, env.b, "freeze thaw")
+	requireFrozen(t, lm)
+
+	// It is forced back, in post-copy, while it writes too fast.
+	if _, err := g.Command(t.Context(), env.b, "dirty 100"); err != nil {
+		t.Fatal(err)
+	}
+	lm = env.migrate(t, v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: env.a.Name(), Options: freezing(*endless(true))})
+	env.awaitPasses(t, lm)
+	env.ask(t, lm, v1alpha1.AnnotationForceComplete, "now")
+	lm = env.awaitFinished(t, lm)
+	env.requireOn(t, g, env.a)
+	awaitThawed(t, g, env.a, "freeze thaw freeze thaw")
+	requireFrozen(t, lm)
+	if got := lm.Status.Progress.Switchover; got != v1alpha1.SwitchoverPostCopy {
+		t.Errorf("the switchover is %s", got)
+	}
+
+	// It is frozen in vain: its agent freezes it, and then says nothing any more. The migration is cancelled.
+	if _, err := g.Command(t.Context(), env.a, "agent deaf-for-freeze"); err != nil {
+		t.Fatal(err)
+	}
+	lm = env.migrate(t, v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: env.b.Name(), Options: freezing(*endless(false))})
+	env.awaitPasses(t, lm)
+	env.ask(t, lm, v1alpha1.AnnotationForceComplete, "now")
+	asked := env.await(t, lm, "the freeze", func(lm *v1alpha1.LiveMigration) bool { return lm.Status.Source.GuestFreeze != nil })
+	env.ask(t, lm, v1alpha1.AnnotationCancel, "now")
+	time.Sleep(time.Second)
+	if frozen, _ := agentLog(t, g, env.a); !frozen {
+		t.Error("the guest is not frozen")
+	}
+	if _, err := g.Command(t.Context(), env.a, "agent hears"); err != nil {
+		t.Fatal(err)
+	}
+	lm = env.awaitPhase(t, lm, v1alpha1.PhaseCancelled)
+	env.requireOn(t, g, env.a)
+	awaitThawed(t, g, env.a, "freeze thaw freeze thaw freeze thaw")
+	freeze := lm.Status.Source.GuestFreeze
+	if freeze.State != v1alpha1.GuestThawed || freeze.ThawedTime.Sub(freeze.Time.Time) > 15*time.Second {
+		t.Errorf("it was asked at %s, and it says %+v", asked.Status.Source.GuestFreeze.Time, freeze)
+	}
+	t.Logf("thawed %s after it was asked", freeze.ThawedTime.Sub(freeze.Time.Time))
+}
+
+// requireFrozen fails unless the guest was frozen before it arrived, thawed right after that, and told the time.
+func requireFrozen(t *testing.T, lm *v1alpha1.LiveMigration) {
+	t.Helper()
+	freeze, target := lm.Status.Source.GuestFreeze, lm.Status.Target
+	if freeze == nil || freeze.State != v1alpha1.GuestFrozen || target.GuestThaw == nil || target.GuestThaw.State != v1alpha1.GuestThawDone ||
+		target.GuestClock == nil || target.GuestClock.State != v1alpha1.GuestClockSet {
+		t.Fatalf("of the freeze it says %+v, of the thaw %+v, of the clock %+v", freeze, target.GuestThaw, target.GuestClock)
+	}
+	frozen, arrived, thawed := freeze.FrozenTime.Time, target.ArrivedTime.Time, target.GuestThaw.Time.Time
+	if !frozen.Before(arrived) || thawed.Before(arrived) || thawed.Sub(arrived) > 10*time.Second {
+		t.Errorf("it was frozen at %s, arrived at %s, and was thawed at %s", frozen, arrived, thawed)
+	}
+	t.Logf("frozen %s before it arrived, thawed %s after that: %s", arrived.Sub(frozen), thawed.Sub(arrived), noticeOf(lm, v1alpha1.NoticeGuestFrozen))
 }
