@@ -160,6 +160,15 @@ func deviceSabotages() []sabotage {
 		{"functions", "a function is promised to two guests", []change{{
 			"pkg/agent/fill.go", "\t\t\ttaken[part.name] = is\n", "\t\t\ttaken[part.name] = is && part.kind == mediated\n",
 		}}},
+		{"frozen-there", "a guest that arrives is not thawed", []change{{
+			"pkg/migration/guestfreeze.go", "return (maybeFrozen(source) || unheard) &&", "return false && unheard &&",
+		}}},
+		{"frozen-here", "a guest that stays is not thawed", []change{
+			{"pkg/migration/guestfreeze.go", "if f.Section == nil || !maybeFrozen(f.Section) || !runs {", "if f.Section == nil || !maybeFrozen(f.Section) || !runs || true {"},
+		}},
+		{"frozen-unrecorded", "a guest is frozen, and who comes next does not know", []change{
+			{"pkg/agent/guestfreeze.go", "\tif !s.writeDown(ctx) {\n\t\tfreeze.State", "\tif s == nil {\n\t\tfreeze.State"},
+		}},
 		{"clock-untold", "a guest's clock is not set, and nobody is told", []change{{
 			"pkg/migration/guestclock.go", "\t\twhy = target.GuestClock.Message\n", "",
 		}}},

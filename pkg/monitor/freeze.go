@@ -20,7 +20,7 @@ const (
 
 const (
 	// heldMilliseconds is what the hypervisor is allowed until the guest is frozen. It is not
-	// zero, by which QEMU would end a pass without a look at what has been written meanwhile.
+	// zero, by which some versions of QEMU end a pass without a look at what has been written meanwhile.
 	heldMilliseconds = 1
 	// freezeReach is how long before its switch-over a guest is frozen at most. An agent answers
 	// within tenths of a second; its hooks, and writing caches back, take a second or two. The last passes over

@@ -322,7 +322,7 @@ func hanging() []fake.Method {
 	return []fake.Method{
 		fake.MethodLookupDomain, fake.MethodJobStats, fake.MethodListDomains, fake.MethodMigrate, fake.MethodAbortJob, fake.MethodHostInfo,
 		fake.MethodUndefine, fake.MethodDestroyIncoming, fake.MethodSuspend, fake.MethodResume, fake.MethodStartPostCopy, fake.MethodRecoverPostCopy,
-		fake.MethodDestroyStale,
+		fake.MethodDestroyStale, fake.MethodFreezeGuest, fake.MethodThawGuest,
 	}
 }
 

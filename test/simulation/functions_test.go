@@ -75,8 +75,15 @@ func deviceOptions(g *guest, kind int, options object) {
 	if g.mac != "" {
 		options["detachHostInterfaces"] = true
 	}
+	agent := object{}
 	if kind%3 == 0 {
-		options["guestAgent"] = object{"setTime": true}
+		agent["setTime"] = true
+	}
+	if kind%2 == 0 {
+		agent["freezeSeconds"] = int64(1 + kind%20)
+	}
+	if len(agent) > 0 {
+		options["guestAgent"] = agent
 	}
 }
 
@@ -122,7 +129,7 @@ func (o *observer) anyMove(is func(*v1alpha1.LiveMigration) bool) bool {
 // wantsClock reports whether a guest was moved whose user wants its clock to be set.
 func wantsClock(lm *v1alpha1.LiveMigration) bool {
 	o := lm.Spec.Options
-	return o != nil && o.GuestAgent != nil && migration.Started(lm) && !migration.DryRun(lm) && lm.Status.Phase == v1alpha1.PhaseSucceeded
+	return o != nil && o.GuestAgent != nil && o.GuestAgent.SetTime != nil && migration.Started(lm) && !migration.DryRun(lm) && lm.Status.Phase == v1alpha1.PhaseSucceeded
 }
 
 // checkClock judges at the end of a migration: what is said to be set was set. The guest may have

@@ -47,6 +47,7 @@ func (o *observer) judgeEnd() {
 		o.judgePaused(o.of(g))
 		o.judgeCopies(o.of(g))
 		o.judgeFunction(o.of(g))
+		o.judgeFrozen(o.of(g))
 	}
 }
 

@@ -47,6 +47,7 @@ const (
 	touchesNothing promise = "a dry run moves nothing"
 	ownPlace       promise = "no two guests have the same of a host"
 	sentAsAsked    promise = "a guest is sent as its user wants"
+	notLeftFrozen  promise = "a guest that is frozen is thawed in time, or its user is told"
 	hasItsDevices  promise = "a guest has what was taken from it, and its clock is set, or its user is told"
 )
 
@@ -90,6 +91,10 @@ type watched struct {
 	told, carried bool
 	// toldOfInterfaces is whether a migration that is gone said that it lacks some.
 	toldOfInterfaces bool
+	// frozen is since when it runs frozen though nothing is broken; zero while that is not so. toldFrozen is whether a
+	// migration that is gone said that it may be.
+	frozen     time.Time
+	toldFrozen bool
 	// twice is since when it has run on two hosts, and a migration has to do something
 	// about it; zero while that is not so.
 	twice time.Time
@@ -246,6 +251,7 @@ func (o *observer) see(g *watched, copies map[string]hypervisor.Domain) {
 	if active(before) > 0 && active(copies) == 0 && !g.mourned {
 		o.breaks(notLost, "%s was %s, and is %s", g.name, whereabouts(before), whereabouts(copies))
 	}
+	o.seeFrozen(g, copies)
 	running := 0
 	for _, d := range copies {
 		if d.State == hypervisor.StateRunning {
@@ -332,6 +338,9 @@ func (o *observer) noteChange(c change) {
 		if g := o.guests[domainOf(before)]; g != nil && tellsOfInterfaces(before) {
 			g.toldOfInterfaces = true
 		}
+		if g := o.guests[domainOf(before)]; g != nil && tellsOfFreeze(before) {
+			g.toldFrozen = true
+		}
 		if before != nil && migration.Started(before) && !migration.Finished(before) && !o.excused[c.key] {
 			o.breaks(keepsObject, "%s is gone before its end: %s", before.Name, short(before))
 		}
@@ -340,6 +349,7 @@ func (o *observer) noteChange(c change) {
 	}
 	o.moves[c.key] = after
 	o.noteTimes(before, after)
+	o.checkFrozen(before, after)
 	o.checkForeign(after.Name, c.after)
 	o.checkForm(before, after)
 	if migration.DryRun(after) && migration.Started(after) {
