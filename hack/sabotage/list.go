@@ -161,13 +161,13 @@ func deviceSabotages() []sabotage {
 			"pkg/agent/fill.go", "\t\t\ttaken[part.name] = is\n", "\t\t\ttaken[part.name] = is && part.kind == mediated\n",
 		}}},
 		{"frozen-there", "a guest that arrives is not thawed", []change{{
-			"pkg/migration/guestfreeze.go", "return (maybeFrozen(source) || unheard) &&", "return false && unheard &&",
+			"pkg/migration/guestfreeze.go", "return (maybeFrozen(source) || maybeFrozenSince(source) || unheard) &&", "return false && unheard &&",
 		}}},
 		{"frozen-here", "a guest that stays is not thawed", []change{
-			{"pkg/migration/guestfreeze.go", "if f.Section == nil || !maybeFrozen(f.Section) || !runs {", "if f.Section == nil || !maybeFrozen(f.Section) || !runs || true {"},
+			{"pkg/migration/guestfreeze.go", "if f.Section == nil || !runs {", "if f.Section == nil || !runs || f.Object != nil {"},
 		}},
-		{"frozen-unrecorded", "a guest is frozen, and who comes next does not know", []change{
-			{"pkg/agent/guestfreeze.go", "\tif !s.writeDown(ctx) {\n\t\tfreeze.State", "\tif s == nil {\n\t\tfreeze.State"},
+		{"frozen-too-long", "a guest that does not switch over stays frozen", []change{
+			{"pkg/migration/guestfreeze.go", "case now.Sub(freeze.Time.Time) >= bound:", "case now.Sub(freeze.Time.Time) >= bound*100:"},
 		}},
 		{"clock-untold", "a guest's clock is not set, and nobody is told", []change{{
 			"pkg/migration/guestclock.go", "\t\twhy = target.GuestClock.Message\n", "",

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -288,4 +289,60 @@ func TestNobodyStaysFrozenWhoeverDies(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestAFreezeIsRecordedBefore: an agent that dies while it is being made leaves behind what the next one needs to thaw
+// the guest, whenever the freeze takes effect.
+func TestAFreezeIsRecordedBefore(t *testing.T) {
+	for _, early := range []bool{true, false} {
+		t.Run(fmt.Sprintf("early: %t", early), func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.quiet()
+				a := w.fleet.Host("node-a")
+				release := a.Hang(fake.MethodFreezeGuest)
+				defer release()
+				lm := w.migrateWith(guestUUID, freezes(60, v1alpha1.MigrationOptions{OnTimeout: v1alpha1.TimeoutKeepGoing}))
+				for a.Hanging(fake.MethodFreezeGuest) == 0 {
+					time.Sleep(10 * time.Millisecond)
+				}
+				if freeze := w.api.get(lm).Status.Source.GuestFreeze; freeze == nil || freeze.State != v1alpha1.GuestFreezing {
+					t.Errorf("it is frozen before this is recorded: %+v", freeze)
+				}
+				a.SetDirtyRate(guestUUID, 1<<40)
+				w.a.stop()
+				if early {
+					release()
+				}
+				w.a.start()
+				time.Sleep(3 * time.Second)
+				if n := w.fleet.Count(fake.MethodThawGuest, ""); n == 0 {
+					t.Error("the next agent does not thaw it")
+				}
+				if early {
+					w.requireThawed()
+				}
+				w.requireCalls(fake.MethodFreezeGuest, 1)
+			})
+		})
+	}
+}
+
+// TestNothingIsFrozenWithoutARecord: while the API server is away, the guest moves without a freeze.
+func TestNothingIsFrozenWithoutARecord(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.quiet()
+		lm := w.migrateWith(guestUUID, freezes(60, v1alpha1.MigrationOptions{}))
+		w.await(lm, "the job", func(lm *v1alpha1.LiveMigration) bool {
+			return lm.Status.Source != nil && lm.Status.Source.JobStartedTime != nil
+		})
+		w.setAway(true)
+		time.Sleep(20 * time.Second)
+		w.setAway(false)
+		lm = w.settle(lm)
+		w.requireCalls(fake.MethodFreezeGuest, 0)
+		if lm.Status.Phase != v1alpha1.PhaseSucceeded {
+			t.Errorf("it ends in %s", lm.Status.Phase)
+		}
+		w.requireTold(lm, map[v1alpha1.NoticeReason]string{v1alpha1.NoticeGuestNotFrozen: "recorded"})
+	})
 }

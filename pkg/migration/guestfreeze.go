@@ -48,6 +48,12 @@ func maybeFrozen(source *v1alpha1.SourceStatus) bool {
 	return true
 }
 
+// maybeFrozenSince reports whether a guest that was thawed on its source may have been frozen after that: nobody has
+// heard the answer to the freeze, and libvirt may have kept that for later. So it is thawed once more.
+func maybeFrozenSince(source *v1alpha1.SourceStatus) bool {
+	return source != nil && source.GuestFreeze != nil && source.GuestFreeze.State == v1alpha1.GuestThawed && source.GuestFreeze.FrozenTime == nil
+}
+
 // ThawFacts are what the source's agent knows of a guest that may be frozen.
 type ThawFacts struct {
 	Object  *v1alpha1.LiveMigration
@@ -64,7 +70,14 @@ type ThawFacts struct {
 // its user has to know.
 func ThawDue(f ThawFacts, now time.Time) (due bool, why string) {
 	runs := f.Domain != nil && f.Domain.State == hypervisor.StateRunning && !half(f.Domain)
-	if f.Section == nil || !maybeFrozen(f.Section) || !runs {
+	if f.Section == nil || !runs {
+		return false, ""
+	}
+	if maybeFrozenSince(f.Section) {
+		end := f.Section.End
+		return end != nil && !f.Section.GuestFreeze.ThawedTime.After(end.Time.Time), ""
+	}
+	if !maybeFrozen(f.Section) {
 		return false, ""
 	}
 	freeze, bound := f.Section.GuestFreeze, FreezeBound(f.Object)
@@ -98,7 +111,7 @@ func ThawDueOnTarget(lm *v1alpha1.LiveMigration, section *v1alpha1.TargetStatus)
 	}
 	unheard := FreezeBound(lm) > 0 && source.GuestFreeze == nil && source.End == nil && source.StartRequestedTime != nil
 	side := SideOf(section.Domain)
-	return (maybeFrozen(source) || unheard) && section.ArrivedTime != nil && (side == SideLive || side == SidePostcopy) &&
+	return (maybeFrozen(source) || maybeFrozenSince(source) || unheard) && section.ArrivedTime != nil && (side == SideLive || side == SidePostcopy) &&
 		section.Domain.State == string(hypervisor.StateRunning)
 }
 

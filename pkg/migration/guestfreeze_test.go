@@ -83,6 +83,14 @@ func TestWhenTheSourceThaws(t *testing.T) {
 		{"it was never asked", "", 0, false, nil, runningDomain("Booted"), false, ""},
 		{"it certainly is not", v1alpha1.GuestNotFrozen, time.Hour, false, nil, runningDomain("Booted"), false, ""},
 		{"it was thawed", v1alpha1.GuestThawed, time.Hour, false, nil, runningDomain("Booted"), false, ""},
+		{"it was thawed before it stayed, and may have been frozen since", v1alpha1.GuestThawed, time.Hour, false, func(lm *v1alpha1.LiveMigration) {
+			lm.Status.Source.GuestFreeze.ThawedTime = new(metav1.NewMicroTime(now.Add(-time.Minute)))
+			lm.Status.Source.End = &v1alpha1.SourceEnd{Time: metav1.NewMicroTime(now)}
+		}, runningDomain("MigrationCanceled"), true, ""},
+		{"it was thawed after it had stayed", v1alpha1.GuestThawed, time.Hour, false, func(lm *v1alpha1.LiveMigration) {
+			lm.Status.Source.GuestFreeze.ThawedTime = new(metav1.NewMicroTime(now))
+			lm.Status.Source.End = &v1alpha1.SourceEnd{Time: metav1.NewMicroTime(now.Add(-time.Minute))}
+		}, runningDomain("MigrationCanceled"), false, ""},
 		{"its agent is being asked", v1alpha1.GuestFreezing, time.Second, true, nil, runningDomain("Booted"), false, ""},
 		{"nobody waits for its agent", v1alpha1.GuestFreezing, time.Second, false, nil, runningDomain("Booted"), true, "no answer"},
 		{"it has time left", v1alpha1.GuestFrozen, 9 * time.Second, false, nil, runningDomain("Booted"), false, ""},
@@ -124,7 +132,8 @@ func TestWhenTheTargetThaws(t *testing.T) {
 		{"it may be", v1alpha1.GuestFreezing, v1alpha1.TargetStatus{ArrivedTime: arrived, Domain: here}, nil, true},
 		{"no word of that has come", "", v1alpha1.TargetStatus{ArrivedTime: arrived, Domain: here}, nil, true},
 		{"it was not", v1alpha1.GuestNotFrozen, v1alpha1.TargetStatus{ArrivedTime: arrived, Domain: here}, nil, false},
-		{"it was thawed", v1alpha1.GuestThawed, v1alpha1.TargetStatus{ArrivedTime: arrived, Domain: here}, nil, false},
+		{"it was thawed", v1alpha1.GuestThawed, v1alpha1.TargetStatus{ArrivedTime: arrived, Domain: here}, func(lm *v1alpha1.LiveMigration) { lm.Status.Source.GuestFreeze.FrozenTime = arrived }, false},
+		{"it was thawed, and may have been frozen since", v1alpha1.GuestThawed, v1alpha1.TargetStatus{ArrivedTime: arrived, Domain: here}, nil, true},
 		{"the source has ended without", "", v1alpha1.TargetStatus{ArrivedTime: arrived, Domain: here}, func(lm *v1alpha1.LiveMigration) { lm.Status.Source.End = &v1alpha1.SourceEnd{} }, false},
 		{"nobody wants that", "", v1alpha1.TargetStatus{ArrivedTime: arrived, Domain: here}, func(lm *v1alpha1.LiveMigration) { lm.Spec.Options = nil }, false},
 		{"nobody wants that any more", v1alpha1.GuestFrozen, v1alpha1.TargetStatus{ArrivedTime: arrived, Domain: here}, func(lm *v1alpha1.LiveMigration) { lm.Spec.Options = nil }, true},
