@@ -74,8 +74,8 @@ func ThawDue(f ThawFacts, now time.Time) (due bool, why string) {
 		return false, ""
 	}
 	if maybeFrozenSince(f.Section) {
-		end := f.Section.End
-		return end != nil && !f.Section.GuestFreeze.ThawedTime.After(end.Time.Time), ""
+		end, thawed := f.Section.End, f.Section.GuestFreeze.ThawedTime
+		return end != nil && (thawed == nil || !thawed.After(end.Time.Time)), ""
 	}
 	if !maybeFrozen(f.Section) {
 		return false, ""
@@ -175,7 +175,7 @@ func (s *summarizer) guestNotFrozen(source *v1alpha1.SourceStatus) string {
 		return "The guest's file systems were not frozen for the switch-over: it had switched over before its agent could be asked, as a guest that writes little may. " + consistent
 	case freeze.State == v1alpha1.GuestNotFrozen:
 		return fmt.Sprintf("The guest's file systems are not frozen for the switch-over: %s. %s. Check that QEMU's guest agent runs in the guest", freeze.Message, consistent)
-	case freeze.State == v1alpha1.GuestThawed && freeze.FrozenTime != nil && freeze.Message != "":
+	case freeze.State == v1alpha1.GuestThawed && freeze.FrozenTime != nil && freeze.ThawedTime != nil && freeze.Message != "":
 		took := max(0, freeze.ThawedTime.Sub(freeze.FrozenTime.Time)).Round(time.Millisecond)
 		return fmt.Sprintf("The guest's file systems were frozen on %s and thawed again after %s: %s. They are not frozen a second time. %s", s.lm.Status.SourceNode, took, freeze.Message, consistent)
 	case freeze.State != v1alpha1.GuestFrozen && freeze.Message != "":

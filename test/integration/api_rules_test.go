@@ -423,7 +423,7 @@ func mutableFields() map[string][]string {
 			"{domain: web, targetNode: b}", "{domain: web, targetNode: b, options: {skipCPUCheck: true}}",
 			"{domain: web, targetNode: b, options: {skipCPUCheck: false}}", "{domain: web, targetNode: b, options: {}}",
 		},
-		"options.guestAgent": {"{domain: web, targetNode: b}", "{domain: web, targetNode: b, options: {guestAgent: {setTime: true}}}", "{domain: web, targetNode: b}"},
+		"options.guestAgent": {"{domain: web, targetNode: b}", "{domain: web, targetNode: b, options: {guestAgent: {setTime: true}}}", "{domain: web, targetNode: b, options: {guestAgent: {freezeSeconds: 60}}}", "{domain: web, targetNode: b}"},
 		"options.skipMemoryCheck": {
 			"{domain: web, targetNode: b}", "{domain: web, targetNode: b, options: {skipMemoryCheck: true}}",
 			"{domain: web, targetNode: b, options: {skipMemoryCheck: false}}", "{domain: web, targetNode: b, options: {}}",
