@@ -42,6 +42,9 @@ func (r *run) check(ctx context.Context, v verdict, out *result) []string {
 		if err := r.checkDisk(ctx, host); err != nil {
 			report("%v", err)
 		}
+		if err := r.eventually(ctx, func() error { return r.checkThawed(ctx, host) }); err != nil {
+			report("%v", err)
+		}
 	}
 	if out.was.verdict != unknown && out.was.verdict != pending {
 		wrong = append(wrong, r.checkRest(ctx, out.was)...)

@@ -47,6 +47,9 @@ func (s scenario) name() string {
 	if s.guest.disk {
 		name += ", local disk"
 	}
+	if s.guest.frozen {
+		name += ", to be frozen"
+	}
 	if s.company {
 		name += ", in company"
 	}
@@ -195,7 +198,7 @@ func (r *run) begin(ctx context.Context) error {
 			// A guest that writes too fast is not given up: it is told to stop.
 			Options: &v1alpha1.MigrationOptions{
 				BandwidthMiBps: &bandwidth, OnTimeout: v1alpha1.TimeoutKeepGoing, AllowPostCopy: &r.scenario.phase.postCopy,
-				StorageCopy: r.scenario.guest.storageCopy(),
+				StorageCopy: r.scenario.guest.storageCopy(), GuestAgent: r.scenario.guest.freezes(),
 			},
 		},
 	}

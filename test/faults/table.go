@@ -338,6 +338,7 @@ func table() []scenario {
 		{blocks: pausedTable(), guest: guestKind{paused: true}},
 		{blocks: companyTable(), company: true},
 		{blocks: diskTable(), guest: guestKind{disk: true}},
+		{blocks: freezeTable(), guest: guestKind{frozen: true}},
 	}
 	var out []scenario
 	for _, part := range parts {

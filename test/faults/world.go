@@ -55,6 +55,8 @@ type guestKind struct {
 	paused bool
 	// disk is one with a disk that only its host has.
 	disk bool
+	// frozen is one with an agent, which is frozen for its switch-over.
+	frozen bool
 }
 
 func newWorld(ctx context.Context, l *lab.Lab) (*world, error) {
@@ -199,7 +201,7 @@ func (w *world) boot(ctx context.Context, kind guestKind) (*lab.Guest, error) {
 	name := fmt.Sprintf("guest-%d", w.made)
 	config := lab.GuestConfig{
 		Name: name, Persistent: !kind.transient, TickPeriod: tickPeriod,
-		Load: lab.Load{WorkingSetMiB: workingSetMiB}, Disks: kind.disks(name),
+		Load: lab.Load{WorkingSetMiB: workingSetMiB}, Disks: kind.disks(name), Agent: kind.frozen,
 	}
 	if kind.disk {
 		config.Load.DiskMiBps = diskMiBps

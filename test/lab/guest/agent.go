@@ -170,6 +170,7 @@ func (a *agent) command(argument string) string {
 		return a.log()
 	case "deaf", "hears":
 		a.deaf.Store(argument == "deaf")
+		a.deafForFreeze.Store(false)
 	case "deaf-for-freeze":
 		a.deafForFreeze.Store(true)
 	}
