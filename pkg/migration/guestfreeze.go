@@ -54,6 +54,16 @@ func maybeFrozenSince(source *v1alpha1.SourceStatus) bool {
 	return source != nil && source.GuestFreeze != nil && source.GuestFreeze.State == v1alpha1.GuestThawed && source.GuestFreeze.FrozenTime == nil
 }
 
+// leftFrozen reports whether a guest may have left its source frozen though it was thawed there: the guest on the source
+// is another copy after the end.
+func leftFrozen(source *v1alpha1.SourceStatus) bool {
+	if source == nil || source.GuestFreeze == nil || source.GuestFreeze.State != v1alpha1.GuestThawed || source.End == nil {
+		return false
+	}
+	thawed := source.GuestFreeze.ThawedTime
+	return thawed == nil || !thawed.Time.Before(source.End.Time.Time)
+}
+
 // ThawFacts are what the source's agent knows of a guest that may be frozen.
 type ThawFacts struct {
 	Object  *v1alpha1.LiveMigration
@@ -111,7 +121,7 @@ func ThawDueOnTarget(lm *v1alpha1.LiveMigration, section *v1alpha1.TargetStatus)
 	}
 	unheard := FreezeBound(lm) > 0 && source.GuestFreeze == nil && source.End == nil && source.StartRequestedTime != nil
 	side := SideOf(section.Domain)
-	return (maybeFrozen(source) || maybeFrozenSince(source) || unheard) && section.ArrivedTime != nil && (side == SideLive || side == SidePostcopy) &&
+	return (maybeFrozen(source) || maybeFrozenSince(source) || leftFrozen(source) || unheard) && section.ArrivedTime != nil && (side == SideLive || side == SidePostcopy) &&
 		section.Domain.State == string(hypervisor.StateRunning)
 }
 

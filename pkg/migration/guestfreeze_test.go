@@ -134,6 +134,16 @@ func TestWhenTheTargetThaws(t *testing.T) {
 		{"it was not", v1alpha1.GuestNotFrozen, v1alpha1.TargetStatus{ArrivedTime: arrived, Domain: here}, nil, false},
 		{"it was thawed", v1alpha1.GuestThawed, v1alpha1.TargetStatus{ArrivedTime: arrived, Domain: here}, func(lm *v1alpha1.LiveMigration) { lm.Status.Source.GuestFreeze.FrozenTime = arrived }, false},
 		{"it was thawed, and may have been frozen since", v1alpha1.GuestThawed, v1alpha1.TargetStatus{ArrivedTime: arrived, Domain: here}, nil, true},
+		{"its other copy was thawed", v1alpha1.GuestThawed, v1alpha1.TargetStatus{ArrivedTime: arrived, Domain: here}, func(lm *v1alpha1.LiveMigration) {
+			freeze := lm.Status.Source.GuestFreeze
+			freeze.FrozenTime, freeze.ThawedTime = arrived, arrived
+			lm.Status.Source.End = &v1alpha1.SourceEnd{Time: metav1.NewMicroTime(arrived.Add(-time.Second))}
+		}, true},
+		{"it was thawed before the end", v1alpha1.GuestThawed, v1alpha1.TargetStatus{ArrivedTime: arrived, Domain: here}, func(lm *v1alpha1.LiveMigration) {
+			freeze := lm.Status.Source.GuestFreeze
+			freeze.FrozenTime, freeze.ThawedTime = arrived, arrived
+			lm.Status.Source.End = &v1alpha1.SourceEnd{Time: metav1.NewMicroTime(arrived.Add(time.Second))}
+		}, false},
 		{"the source has ended without", "", v1alpha1.TargetStatus{ArrivedTime: arrived, Domain: here}, func(lm *v1alpha1.LiveMigration) { lm.Status.Source.End = &v1alpha1.SourceEnd{} }, false},
 		{"nobody wants that", "", v1alpha1.TargetStatus{ArrivedTime: arrived, Domain: here}, func(lm *v1alpha1.LiveMigration) { lm.Spec.Options = nil }, false},
 		{"nobody wants that any more", v1alpha1.GuestFrozen, v1alpha1.TargetStatus{ArrivedTime: arrived, Domain: here}, func(lm *v1alpha1.LiveMigration) { lm.Spec.Options = nil }, true},
