@@ -161,7 +161,7 @@ func deviceSabotages() []sabotage {
 			"pkg/agent/fill.go", "\t\t\ttaken[part.name] = is\n", "\t\t\ttaken[part.name] = is && part.kind == mediated\n",
 		}}},
 		{"frozen-there", "a guest that arrives is not thawed", []change{{
-			"pkg/migration/guestfreeze.go", "return (maybeFrozen(source) || maybeFrozenSince(source) || leftFrozen(source) || unheard) &&", "return false && unheard &&",
+			"pkg/migration/guestfreeze.go", "return section.ArrivedTime != nil && runsHere(section.Domain) &&", "return false &&",
 		}}},
 		{"frozen-here", "a guest that stays is not thawed", []change{
 			{"pkg/migration/guestfreeze.go", "if f.Section == nil || !runs {", "if f.Section == nil || !runs || f.Object != nil {"},

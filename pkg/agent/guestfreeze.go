@@ -188,29 +188,29 @@ func (s *targetSession) thaw(ctx context.Context, section *v1alpha1.TargetStatus
 	if !migration.ThawDueOnTarget(s.lm, section) || now.Sub(s.thawTried) < interval {
 		return
 	}
-	if source := migration.CurrentSource(s.lm); source != nil && source.End == nil && section.GuestThaw == nil {
-		s.out.report(section.DeepCopy(), atOnce) // Where the guest is does not wait for its agent.
-	}
 	if s.thawBegun.IsZero() {
 		s.thawBegun = now
+		s.out.report(section.DeepCopy(), atOnce) // Where the guest is does not wait for its agent.
 	}
 	err := s.hv.ThawGuest(ctx, s.lm.Status.DomainUUID)
 	if ctx.Err() != nil {
 		return // The next agent tries again.
 	}
 	s.thawTried = s.node.Clock.Now()
-	told := &v1alpha1.GuestThaw{State: v1alpha1.GuestThawDone, Time: metav1.NewMicroTime(s.thawTried)}
-	switch {
-	case err == nil:
-	case section.GuestThaw != nil:
-		return // Its user has been told.
-	case s.thawTried.Sub(s.thawBegun) < migration.GuestThawPatience && hypervisor.KindOf(err) != hypervisor.KindConfigUnsupported:
-		return
-	default:
+	s.noteThaw(section, err)
+}
+
+func (s *targetSession) noteThaw(section *v1alpha1.TargetStatus, err error) {
+	thaw := &v1alpha1.GuestThaw{State: v1alpha1.GuestThawDone, Time: metav1.NewMicroTime(s.thawTried)}
+	if err != nil {
+		patient := s.thawTried.Sub(s.thawBegun) < migration.GuestThawPatience && hypervisor.KindOf(err) != hypervisor.KindConfigUnsupported
+		if section.GuestThaw != nil || patient {
+			return // Its user has been told, or need not be yet.
+		}
 		s.log.Error(err, "The guest's file systems were not thawed; trying again", "after", thawInterval)
-		told.State, told.Message = v1alpha1.GuestThawFailed, migration.Shorten(messageOf(err), migration.MaxMessage)
+		thaw.State, thaw.Message = v1alpha1.GuestThawFailed, migration.Shorten(messageOf(err), migration.MaxMessage)
 	}
-	section.GuestThaw = told
+	section.GuestThaw = thaw
 }
 
 // thawLater goes on trying to have the guest thawed when the migration has ended, until nothing is left to do: done

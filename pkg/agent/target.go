@@ -207,13 +207,20 @@ func (s *targetSession) observe(ctx context.Context, confirm bool) time.Duration
 	when := s.whenToTell(section)
 	s.section = section
 	s.out.report(section, when)
-	if section.GuestThaw == nil && migration.ThawDueOnTarget(s.lm, section) {
+	return s.untilNextLook(section, arrived && confirm)
+}
+
+// untilNextLook is how long it takes until the guest is looked at again, unless something happens; done is whether there
+// is no other reason to.
+func (s *targetSession) untilNextLook(section *v1alpha1.TargetStatus, done bool) time.Duration {
+	switch {
+	case section.GuestThaw == nil && migration.ThawDueOnTarget(s.lm, section):
 		return thawFirst
-	}
-	if arrived && confirm {
+	case done:
 		return 0
+	default:
+		return followInterval
 	}
-	return followInterval
 }
 
 // whenToTell says how urgent it is to report what is new: before the end on the source,

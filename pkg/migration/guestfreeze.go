@@ -1,6 +1,7 @@
 package migration
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -84,14 +85,12 @@ func ThawDue(f ThawFacts, now time.Time) (due bool, why string) {
 		return false, ""
 	}
 	if maybeFrozenSince(f.Section) {
-		end, thawed := f.Section.End, f.Section.GuestFreeze.ThawedTime
-		return end != nil && (thawed == nil || !thawed.After(end.Time.Time)), ""
-	}
-	if !maybeFrozen(f.Section) {
-		return false, ""
+		return thawedEarly(f.Section), ""
 	}
 	freeze, bound := f.Section.GuestFreeze, FreezeBound(f.Object)
 	switch {
+	case !maybeFrozen(f.Section):
+		return false, ""
 	case FreezeInVain(f):
 		return true, ""
 	case f.Asking:
@@ -104,6 +103,12 @@ func ThawDue(f ThawFacts, now time.Time) (due bool, why string) {
 		return true, fmt.Sprintf("it had not switched over after %s", bound)
 	}
 	return false, ""
+}
+
+// thawedEarly reports whether a guest that has stayed was thawed before that.
+func thawedEarly(source *v1alpha1.SourceStatus) bool {
+	end, thawed := source.End, source.GuestFreeze.ThawedTime
+	return end != nil && (thawed == nil || !thawed.After(end.Time.Time))
 }
 
 // FreezeInVain reports whether a freeze serves nothing any more: the migration has ended, or is being ended, and
@@ -119,10 +124,19 @@ func ThawDueOnTarget(lm *v1alpha1.LiveMigration, section *v1alpha1.TargetStatus)
 	if section == nil || source == nil || section.GuestThaw != nil && section.GuestThaw.State == v1alpha1.GuestThawDone {
 		return false
 	}
+	return section.ArrivedTime != nil && runsHere(section.Domain) && mayArriveFrozen(lm, source)
+}
+
+// mayArriveFrozen reports whether the source may have frozen the guest before it left, for all that is known of it.
+func mayArriveFrozen(lm *v1alpha1.LiveMigration, source *v1alpha1.SourceStatus) bool {
 	unheard := FreezeBound(lm) > 0 && source.GuestFreeze == nil && source.End == nil && source.StartRequestedTime != nil
-	side := SideOf(section.Domain)
-	return (maybeFrozen(source) || maybeFrozenSince(source) || leftFrozen(source) || unheard) && section.ArrivedTime != nil && (side == SideLive || side == SidePostcopy) &&
-		section.Domain.State == string(hypervisor.StateRunning)
+	return maybeFrozen(source) || maybeFrozenSince(source) || leftFrozen(source) || unheard
+}
+
+// runsHere reports whether the guest runs on the target, be it whole or in post-copy.
+func runsHere(o *v1alpha1.DomainObservation) bool {
+	side := SideOf(o)
+	return (side == SideLive || side == SidePostcopy) && o.State == string(hypervisor.StateRunning)
 }
 
 // thawTimeout is how long the manager waits to be told of the thaw: as long as an agent that hangs may
@@ -173,42 +187,59 @@ func (s *summarizer) guestFrozen(source *v1alpha1.SourceStatus) string {
 
 // guestNotFrozen says why the guest, whose user wants it frozen, was not, or not until the switch-over.
 func (s *summarizer) guestNotFrozen(source *v1alpha1.SourceStatus) string {
-	target, freeze := CurrentTarget(s.lm), source.GuestFreeze
-	arrived := target != nil && target.ArrivedTime != nil || s.out.Status.Phase == v1alpha1.PhaseSucceeded
 	const consistent = "The migration does not depend on it"
+	freeze := source.GuestFreeze
+	if freeze == nil {
+		why := s.neverAskedToFreeze(source)
+		if why == "" {
+			return ""
+		}
+		return fmt.Sprintf("The guest's file systems were not frozen for the switch-over: %s. %s", why, consistent)
+	}
 	switch {
-	case freeze == nil && (FreezeBound(s.lm) == 0 || !arrived):
-		return ""
-	case freeze == nil && source.GuestPaused:
-		return "The guest's file systems were not frozen for the switch-over: the guest stood paused. " + consistent
-	case freeze == nil:
-		return "The guest's file systems were not frozen for the switch-over: it had switched over before its agent could be asked, as a guest that writes little may. " + consistent
 	case freeze.State == v1alpha1.GuestNotFrozen:
 		return fmt.Sprintf("The guest's file systems are not frozen for the switch-over: %s. %s. Check that QEMU's guest agent runs in the guest", freeze.Message, consistent)
-	case freeze.State == v1alpha1.GuestThawed && freeze.FrozenTime != nil && freeze.ThawedTime != nil && freeze.Message != "":
+	case freeze.State == v1alpha1.GuestFrozen || freeze.Message == "":
+		return ""
+	case freeze.FrozenTime != nil && freeze.ThawedTime != nil:
 		took := max(0, freeze.ThawedTime.Sub(freeze.FrozenTime.Time)).Round(time.Millisecond)
-		return fmt.Sprintf("The guest's file systems were frozen on %s and thawed again after %s: %s. They are not frozen a second time. %s", s.lm.Status.SourceNode, took, freeze.Message, consistent)
-	case freeze.State != v1alpha1.GuestFrozen && freeze.Message != "":
+		return fmt.Sprintf("The guest's file systems were frozen on %s and thawed again after %s: %s. They are not frozen a second time. %s",
+			s.lm.Status.SourceNode, took, freeze.Message, consistent)
+	default:
 		return fmt.Sprintf("It is not known whether the guest's file systems were frozen for the switch-over: %s. %s", freeze.Message, consistent)
 	}
-	return ""
+}
+
+// neverAskedToFreeze says why the agent of a guest that has moved was not asked to freeze it, which its user wants.
+func (s *summarizer) neverAskedToFreeze(source *v1alpha1.SourceStatus) string {
+	target := CurrentTarget(s.lm)
+	arrived := target != nil && target.ArrivedTime != nil || s.out.Status.Phase == v1alpha1.PhaseSucceeded
+	switch {
+	case FreezeBound(s.lm) == 0, !arrived:
+		return ""
+	case source.GuestPaused:
+		return "the guest stood paused"
+	default:
+		return "it had switched over before its agent could be asked, as a guest that writes little may"
+	}
 }
 
 // guestNotThawed says where a guest may still be frozen, and what to do.
 func (s *summarizer) guestNotThawed(source *v1alpha1.SourceStatus) string {
+	const untold = "the node's agent has not told in time whether they were thawed"
 	target, st := CurrentTarget(s.lm), &s.lm.Status
-	final := s.out.Status.Phase
-	switch {
-	case target != nil && target.GuestThaw != nil && target.GuestThaw.State == v1alpha1.GuestThawFailed && ThawDueOnTarget(s.lm, target):
-		return notThawed(st.TargetNode, st.DomainName, target.GuestThaw.Message)
-	case final == v1alpha1.PhaseSucceeded && ThawDueOnTarget(s.lm, target):
-		return notThawed(st.TargetNode, st.DomainName, "the node's agent has not told in time whether they were thawed")
-	case (final == v1alpha1.PhaseFailed || final == v1alpha1.PhaseCancelled) && maybeFrozen(source) && (source.End == nil || SideOf(&source.End.Domain) == SideLive):
-		why := source.GuestFreeze.ThawError
-		if why == "" {
-			why = "the node's agent has not told in time whether they were thawed"
+	switch s.out.Status.Phase { //nolint:exhaustive // All others have not ended.
+	case v1alpha1.PhaseFailed, v1alpha1.PhaseCancelled:
+		if frozenHere(source) {
+			return notThawed(st.SourceNode, st.DomainName, cmp.Or(source.GuestFreeze.ThawError, untold))
 		}
-		return notThawed(st.SourceNode, st.DomainName, why)
+	case v1alpha1.PhaseSucceeded:
+		if ThawDueOnTarget(s.lm, target) && target.GuestThaw == nil {
+			return notThawed(st.TargetNode, st.DomainName, untold)
+		}
+	}
+	if ThawDueOnTarget(s.lm, target) && target.GuestThaw != nil {
+		return notThawed(st.TargetNode, st.DomainName, target.GuestThaw.Message)
 	}
 	return ""
 }

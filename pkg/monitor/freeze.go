@@ -113,23 +113,30 @@ func (s State) freezeDue(c Config) (string, bool) {
 	if c.Strategy == StrategyAdaptive {
 		allowed, top = max(allowed, c.ceiling()), approach(c)
 	}
-	reach := freezeReach.Milliseconds()
 	if s.last.Iteration <= firstPass {
-		left := millisAt(s.last.Memory.RemainingBytes, rate)
-		if left > reach || c.DirtyBytesPerSecond == nil {
-			return "", false
-		}
-		begun := time.Duration(0)
-		if s.passes.marked {
-			begun = s.passes.mark.at
-		}
-		seconds := (s.now - begun).Seconds() + float64(left)/1000
-		again := min(int64(float64(*c.DirtyBytesPerSecond)*seconds), s.last.Memory.TotalBytes)
-		return fmt.Sprintf("the first pass ends in %s, and leaves about %s", formatMillis(left), formatBytes(again)), millisAt(again, rate) <= max(reach, allowed)
+		return s.freezeInFirstPass(c, rate, allowed)
 	}
 	cost := s.cost()
-	slow, chance := s.passes.slow(), s.facts.MaxDowntimeMilliseconds >= top && cost < nearBy*c.MaxDowntimeMilliseconds
-	return s.remains(), cost > 0 && (cost <= allowed || !slow && cost <= reach || slow && chance)
+	if s.passes.slow() {
+		chance := s.facts.MaxDowntimeMilliseconds >= top && cost < nearBy*c.MaxDowntimeMilliseconds
+		return s.remains(), cost > 0 && (cost <= allowed || chance)
+	}
+	return s.remains(), cost > 0 && cost <= max(allowed, freezeReach.Milliseconds())
+}
+
+// freezeInFirstPass is freezeDue in the pass over all of the memory.
+func (s State) freezeInFirstPass(c Config, rate, allowed int64) (string, bool) {
+	reach, left := freezeReach.Milliseconds(), millisAt(s.last.Memory.RemainingBytes, rate)
+	if left > reach || c.DirtyBytesPerSecond == nil {
+		return "", false
+	}
+	begun := time.Duration(0)
+	if s.passes.marked {
+		begun = s.passes.mark.at
+	}
+	seconds := (s.now - begun).Seconds() + float64(left)/1000
+	again := min(int64(float64(*c.DirtyBytesPerSecond)*seconds), s.last.Memory.TotalBytes)
+	return fmt.Sprintf("the first pass ends in %s, and leaves about %s", formatMillis(left), formatBytes(again)), millisAt(again, rate) <= max(reach, allowed)
 }
 
 // millisAt is how long so many bytes take.

@@ -66,6 +66,9 @@ func (a *agent) serve(port io.ReadWriter) {
 			continue
 		}
 		answer, delimited := a.answer(line)
+		if a.deaf.Load() {
+			continue
+		}
 		if delimited {
 			answer = append([]byte{0xff}, answer...)
 		}
@@ -136,7 +139,7 @@ func (a *agent) freeze(command string) (any, error) {
 		return "thawed", nil
 	}
 	if command == "freeze" && a.frozen {
-		return nil, errors.New("Command guest-fsfreeze-freeze has been disabled: the agent is in frozen state")
+		return nil, errors.New("command guest-fsfreeze-freeze has been disabled: the agent is in frozen state")
 	}
 	a.frozen = command == "freeze"
 	a.asked = append(a.asked, fmt.Sprintf("%s@%d", command, uptime().Milliseconds()))
@@ -151,7 +154,7 @@ func (a *agent) mayAnswer(command string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.frozen {
-		return fmt.Errorf("Command %s has been disabled: the agent is in frozen state", command)
+		return fmt.Errorf("command %s has been disabled: the agent is in frozen state", command)
 	}
 	return nil
 }
