@@ -199,6 +199,8 @@ func (s *summarizer) guestNotFrozen(source *v1alpha1.SourceStatus) string {
 	switch {
 	case freeze.State == v1alpha1.GuestNotFrozen:
 		return fmt.Sprintf("The guest's file systems are not frozen for the switch-over: %s. %s. Check that QEMU's guest agent runs in the guest", freeze.Message, consistent)
+	case freeze.State == v1alpha1.GuestFreezing && s.out.Status.Phase == v1alpha1.PhaseSucceeded:
+		return fmt.Sprintf("It is not known whether the guest's file systems were frozen for the switch-over: %s. %s", cmp.Or(freeze.Message, "its agent had not answered by then"), consistent)
 	case freeze.State == v1alpha1.GuestFrozen || freeze.Message == "":
 		return ""
 	case freeze.FrozenTime != nil && freeze.ThawedTime != nil:
@@ -210,10 +212,11 @@ func (s *summarizer) guestNotFrozen(source *v1alpha1.SourceStatus) string {
 	}
 }
 
-// neverAskedToFreeze says why the agent of a guest that has moved was not asked to freeze it, which its user wants.
+// neverAskedToFreeze says why the agent of a guest that has moved was not asked to freeze it, which its user wants. The
+// target may tell that it has arrived before the source has told all.
 func (s *summarizer) neverAskedToFreeze(source *v1alpha1.SourceStatus) string {
 	target := CurrentTarget(s.lm)
-	arrived := target != nil && target.ArrivedTime != nil || s.out.Status.Phase == v1alpha1.PhaseSucceeded
+	arrived := source.End != nil && (target != nil && target.ArrivedTime != nil || s.out.Status.Phase == v1alpha1.PhaseSucceeded)
 	switch {
 	case FreezeBound(s.lm) == 0, !arrived:
 		return ""

@@ -163,3 +163,58 @@ func TestWhenTheTargetThaws(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatIsToldOfAFreeze, once it is known.
+func TestWhatIsToldOfAFreeze(t *testing.T) {
+	now := metav1.NewMicroTime(time.Now())
+	later := metav1.NewMicroTime(now.Add(1500 * time.Millisecond))
+	running := v1alpha1.DomainObservation{State: "Running", Reason: "Migrated"}
+	gone := &v1alpha1.SourceEnd{Domain: v1alpha1.DomainObservation{State: "Shutoff", Reason: "Migrated"}}
+	stayed := &v1alpha1.SourceEnd{Domain: v1alpha1.DomainObservation{State: "Running", Reason: "MigrationCanceled"}}
+	here := &v1alpha1.TargetStatus{AttemptID: "1", ArrivedTime: &now, Domain: &running}
+	with := func(state v1alpha1.GuestThawState, message string) *v1alpha1.TargetStatus {
+		target := here.DeepCopy()
+		target.GuestThaw = &v1alpha1.GuestThaw{State: state, Time: later, Message: message}
+		return target
+	}
+	const goesOn, succeeded, cancelled = v1alpha1.PhaseMigrating, v1alpha1.PhaseSucceeded, v1alpha1.PhaseCancelled
+	for _, c := range []struct {
+		name   string
+		freeze *v1alpha1.GuestFreeze
+		end    *v1alpha1.SourceEnd
+		target *v1alpha1.TargetStatus
+		phase  v1alpha1.LiveMigrationPhase
+		// frozen, notFrozen and notThawed are a part of what is said; empty is nothing.
+		frozen, notFrozen, notThawed string
+	}{
+		{"nothing has happened yet", nil, nil, nil, goesOn, "", "", ""},
+		{"it has arrived, and the source has not told all", nil, nil, here, goesOn, "", "", ""},
+		{"nobody was asked", nil, gone, here, succeeded, "", "before its agent could be asked", ""},
+		{"it stays, and nobody was asked", nil, stayed, nil, cancelled, "", "", ""},
+		{"it is frozen", &v1alpha1.GuestFreeze{State: v1alpha1.GuestFrozen, FrozenTime: &now}, nil, nil, goesOn, "", "", ""},
+		{"it was thawed on the target", &v1alpha1.GuestFreeze{State: v1alpha1.GuestFrozen, FrozenTime: &now}, gone, with(v1alpha1.GuestThawDone, ""), succeeded, "after 1.5s", "", ""},
+		{"it was not thawed on the target", &v1alpha1.GuestFreeze{State: v1alpha1.GuestFrozen, FrozenTime: &now}, gone, with(v1alpha1.GuestThawFailed, "deaf"), succeeded, "", "", "on b: deaf"},
+		{"the target has not told", &v1alpha1.GuestFreeze{State: v1alpha1.GuestFrozen, FrozenTime: &now}, gone, here, succeeded, "", "", "has not told in time"},
+		{"nobody knows", &v1alpha1.GuestFreeze{State: v1alpha1.GuestFreezing}, gone, with(v1alpha1.GuestThawDone, ""), succeeded, "", "had not answered by then", ""},
+		{"it is refused", &v1alpha1.GuestFreeze{State: v1alpha1.GuestNotFrozen, Message: "no channel"}, nil, nil, goesOn, "", "no channel", ""},
+		{"it was frozen in vain", &v1alpha1.GuestFreeze{State: v1alpha1.GuestThawed, FrozenTime: &now, ThawedTime: &later, Message: "too long"}, nil, nil, goesOn, "", "after 1.5s: too long", ""},
+		{"it stays, and was thawed", &v1alpha1.GuestFreeze{State: v1alpha1.GuestThawed, FrozenTime: &now, ThawedTime: &later}, stayed, nil, cancelled, "", "", ""},
+		{"it stays frozen", &v1alpha1.GuestFreeze{State: v1alpha1.GuestFrozen, FrozenTime: &now, ThawError: "deaf"}, stayed, nil, cancelled, "", "", "on a: deaf"},
+	} {
+		lm := freezing("", now.Time)
+		lm.Status.SourceNode, lm.Status.TargetNode, lm.Status.DomainName = "a", "b", "web"
+		lm.Status.Source.GuestFreeze, lm.Status.Source.End, lm.Status.Target = c.freeze, c.end, c.target
+		s := &summarizer{lm: lm}
+		s.out.Status.Phase = c.phase
+		for _, told := range []struct{ got, want string }{
+			{s.guestFrozen(lm.Status.Source), c.frozen}, {s.guestNotFrozen(lm.Status.Source), c.notFrozen}, {s.guestNotThawed(lm.Status.Source), c.notThawed},
+		} {
+			if (told.got == "") != (told.want == "") || !strings.Contains(told.got, told.want) {
+				t.Errorf("%s: it says %q, want %q", c.name, told.got, told.want)
+			}
+		}
+		if c.notThawed != "" && !strings.Contains(s.guestNotThawed(lm.Status.Source), "virsh domfsthaw web") {
+			t.Errorf("%s: it does not say what to do", c.name)
+		}
+	}
+}
