@@ -46,6 +46,17 @@ func (c *guestCall) ask(ctx context.Context, patience time.Duration, call func(c
 	go func() { c.returned <- call(ctx) }()
 }
 
+// followWait is how long a job may go on unseen. Once a guest that is to be frozen may be about to switch over, as far as
+// the job itself tells, there is hardly any time for that.
+func (s *sourceSession) followWait() time.Duration {
+	const near = 5 // Seconds.
+	memory := s.now.job.Memory
+	if migration.FreezeDue(s.lm, s.section, s.now.domain) && (memory.BytesPerSecond == 0 || memory.RemainingBytes/memory.BytesPerSecond <= near) {
+		return followFirst
+	}
+	return followInterval
+}
+
 // prepareFreeze finds out before the start whether there is anybody to freeze the guest, and how fast the
 // guest writes, by which it is foreseen whether it switches over right after the first pass over its memory.
 func (s *sourceSession) prepareFreeze(ctx context.Context, section *v1alpha1.SourceStatus) error {

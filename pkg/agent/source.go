@@ -431,10 +431,7 @@ func (s *sourceSession) follow(ctx context.Context) time.Duration {
 	s.noteJob()
 	s.report(max(when, whenToTell(before, s.section)))
 	s.knobs.turn(ctx, s)
-	if migration.FreezeDue(s.lm, s.section, s.now.domain) {
-		return followFirst // A guest that writes little leaves hardly any time for that.
-	}
-	return followInterval
+	return s.followWait()
 }
 
 // whenToTell says how urgent it is to report a section after a look at the job.

@@ -57,8 +57,10 @@ func (c *Client) ThawGuest(ctx context.Context, uuid string) error {
 }
 
 // toGuest makes a call to the agent in a guest. The limit of libvirt's is the domain's; nobody
-// can read what it was. So it is left as libvirt has it by itself.
+// can read what it was. So it is left as libvirt has it by itself: but not by a call that was given up,
+// after which the next one may be waiting for the agent already, and would do so for ever.
 func toGuest(ctx context.Context, c *Client, op, uuid string, fn func(*lv.Domain) error) error {
+	begun := time.Now()
 	_, err := call(ctx, c, op, agentSubject+uuid, func(conn *lv.Connect) (struct{}, error) {
 		var none struct{}
 		domain, err := lookup(conn, uuid)
@@ -69,7 +71,11 @@ func toGuest(ctx context.Context, c *Client, op, uuid string, fn func(*lv.Domain
 		if err := domain.AgentSetResponseTimeout(agentSeconds, 0); err != nil {
 			return none, notAsked(op, err)
 		}
-		defer func() { _ = domain.AgentSetResponseTimeout(int(lv.DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK), 0) }() // The domain is gone, then.
+		defer func() {
+			if ctx.Err() == nil && time.Since(begun) < c.config.CallTimeout {
+				_ = domain.AgentSetResponseTimeout(int(lv.DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK), 0) // The domain is gone, then.
+			}
+		}()
 		return none, asNoAgent(op, fn(domain))
 	})
 	return err
