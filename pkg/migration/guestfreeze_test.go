@@ -190,6 +190,9 @@ func TestWhatIsToldOfAFreeze(t *testing.T) {
 		{"nothing has happened yet", nil, nil, nil, goesOn, "", "", ""},
 		{"it has arrived, and the source has not told all", nil, nil, here, goesOn, "", "", ""},
 		{"nobody was asked", nil, gone, here, succeeded, "", "before its agent could be asked", ""},
+		{"nobody was asked, and it has not been seen there", nil, gone, &v1alpha1.TargetStatus{AttemptID: "1"}, goesOn, "", "", ""},
+		{"nobody was asked, and it has moved", nil, gone, &v1alpha1.TargetStatus{AttemptID: "1"}, succeeded, "", "before its agent could be asked", ""},
+		{"it was thawed, and nobody knows whether it was frozen", &v1alpha1.GuestFreeze{State: v1alpha1.GuestThawed, ThawedTime: &later, Message: "no answer"}, nil, nil, goesOn, "", "not known", ""},
 		{"it stays, and nobody was asked", nil, stayed, nil, cancelled, "", "", ""},
 		{"it is frozen", &v1alpha1.GuestFreeze{State: v1alpha1.GuestFrozen, FrozenTime: &now}, nil, nil, goesOn, "", "", ""},
 		{"it was thawed on the target", &v1alpha1.GuestFreeze{State: v1alpha1.GuestFrozen, FrozenTime: &now}, gone, with(v1alpha1.GuestThawDone, ""), succeeded, "after 1.5s", "", ""},
@@ -215,6 +218,57 @@ func TestWhatIsToldOfAFreeze(t *testing.T) {
 		}
 		if c.notThawed != "" && !strings.Contains(s.guestNotThawed(lm.Status.Source), "virsh domfsthaw web") {
 			t.Errorf("%s: it does not say what to do", c.name)
+		}
+	}
+}
+
+// TestAVerdictWaitsForTheThaw, on either side, and not for ever.
+func TestAVerdictWaitsForTheThaw(t *testing.T) {
+	now := metav1.NewMicroTime(time.Now())
+	running := v1alpha1.DomainObservation{State: "Running", Reason: "Migrated"}
+	for _, c := range []struct {
+		name    string
+		verdict Verdict
+		change  func(*v1alpha1.LiveMigration)
+		want    Verdict
+	}{
+		{"it is being thawed", VerdictSucceeded, func(*v1alpha1.LiveMigration) {}, VerdictPending},
+		{"there is no target", VerdictSucceeded, func(lm *v1alpha1.LiveMigration) { lm.Status.Target = nil }, VerdictSucceeded},
+		{"nobody knows yet", VerdictUnknown, func(*v1alpha1.LiveMigration) {}, VerdictUnknown},
+		{"it was thawed", VerdictSucceeded, func(lm *v1alpha1.LiveMigration) {
+			lm.Status.Target.GuestThaw = &v1alpha1.GuestThaw{State: v1alpha1.GuestThawDone}
+		}, VerdictSucceeded},
+		{"that has failed", VerdictSucceeded, func(lm *v1alpha1.LiveMigration) {
+			lm.Status.Target.GuestThaw = &v1alpha1.GuestThaw{State: v1alpha1.GuestThawFailed}
+		}, VerdictSucceeded},
+		{"it takes too long", VerdictSucceeded, func(lm *v1alpha1.LiveMigration) {
+			lm.Status.Attempt.EndSeenTime = new(metav1.NewMicroTime(now.Add(-thawTimeout)))
+		}, VerdictSucceeded},
+		{"it was not frozen", VerdictSucceeded, func(lm *v1alpha1.LiveMigration) { lm.Status.Source.GuestFreeze.State = v1alpha1.GuestNotFrozen }, VerdictSucceeded},
+		{"it is being thawed here", VerdictFailed, func(lm *v1alpha1.LiveMigration) { lm.Status.Source.End = &v1alpha1.SourceEnd{Domain: running} }, VerdictPending},
+		{"that takes too long", VerdictFailed, func(lm *v1alpha1.LiveMigration) {
+			lm.Status.Source.End = &v1alpha1.SourceEnd{Domain: running}
+			lm.Status.Attempt.EndSeenTime = new(metav1.NewMicroTime(now.Add(-thawTimeout)))
+		}, VerdictFailed},
+		{"it stands paused here", VerdictFailed, func(lm *v1alpha1.LiveMigration) {
+			lm.Status.Source.End = &v1alpha1.SourceEnd{Domain: v1alpha1.DomainObservation{State: "Paused", Reason: "User"}}
+		}, VerdictFailed},
+		{"it was thawed here", VerdictFailed, func(lm *v1alpha1.LiveMigration) {
+			lm.Status.Source.End = &v1alpha1.SourceEnd{Domain: running}
+			lm.Status.Source.GuestFreeze.State = v1alpha1.GuestThawed
+		}, VerdictFailed},
+	} {
+		lm := freezing(v1alpha1.GuestFrozen, now.Time)
+		lm.Status.Target = &v1alpha1.TargetStatus{AttemptID: "1", ArrivedTime: &now, Domain: &running}
+		c.change(lm)
+		out := Outcome{Verdict: c.verdict}
+		if c.verdict == VerdictFailed {
+			out = withThawHere(lm, lm.Status.Source, out, now.Time)
+		} else {
+			out = withThawThere(lm, out, now.Time)
+		}
+		if out.Verdict != c.want || (out.Verdict == VerdictPending) != !out.Recheck.IsZero() {
+			t.Errorf("%s: %s, again at %s", c.name, out.Verdict, out.Recheck)
 		}
 	}
 }

@@ -117,11 +117,15 @@ func (s State) freezeDue(c Config) (string, bool) {
 		return s.freezeInFirstPass(c, rate, allowed)
 	}
 	cost := s.cost()
-	if s.passes.slow() {
+	switch {
+	case cost == 0:
+		return "", false // It is not known.
+	case s.passes.slow():
 		chance := s.facts.MaxDowntimeMilliseconds >= top && cost < nearBy*c.MaxDowntimeMilliseconds
-		return s.remains(), cost > 0 && (cost <= allowed || chance)
+		return s.remains(), cost <= allowed || chance
+	default:
+		return s.remains(), cost <= max(allowed, freezeReach.Milliseconds())
 	}
-	return s.remains(), cost > 0 && cost <= max(allowed, freezeReach.Milliseconds())
 }
 
 // freezeInFirstPass is freezeDue in the pass over all of the memory.

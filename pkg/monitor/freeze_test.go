@@ -115,3 +115,59 @@ func TestNothingIsFrozenForWhatIsGivenUp(t *testing.T) {
 		t.Errorf("%v", actions)
 	}
 }
+
+// TestWhenAFreezeIsDue, to the limit of each rule, with a link that carries 100 MiB/s.
+func TestWhenAFreezeIsDue(t *testing.T) {
+	const seconds = time.Second
+	adaptive, stepped := Config{MaxDowntimeMilliseconds: 500}.normalized(), Config{Strategy: StrategyStepped, MaxDowntimeMilliseconds: 500}.normalized()
+	writes := func(mibps int64) Config {
+		c := adaptive
+		c.DirtyBytesPerSecond = new(mibps * mib)
+		return c
+	}
+	const shrinks = 4000 // What there was before the last pass, in MiB: much more than after it.
+	for _, c := range []struct {
+		name   string
+		config Config
+		limit  int64
+		// pass is the present one, which began at begun with so much left; now, it is at with left.
+		pass       int64
+		begun, at  time.Duration
+		mark, left int64
+		before     int64
+		rate       int64
+		want       bool
+	}{
+		{"two seconds are left, and it catches up", adaptive, 300, 3, 1 * seconds, 2 * seconds, 200, 150, shrinks, 100, true},
+		{"a little more", adaptive, 300, 3, 1 * seconds, 2 * seconds, 201, 150, shrinks, 100, false},
+		{"nobody knows how fast it goes", adaptive, 300, 3, 1 * seconds, 2 * seconds, 10, 5, shrinks, 0, false},
+		{"nobody saw the beginning of the pass", adaptive, 300, 3, 1 * seconds, 2 * seconds, 0, 5, shrinks, 100, false},
+		{"nobody saw the beginning of one that does not catch up", adaptive, 300, 3, 1 * seconds, 2 * seconds, 0, 5, 1, 100, false},
+		{"it does not catch up, and what is left is within reach", adaptive, 300, 3, 1 * seconds, 2 * seconds, 45, 40, 50, 100, true},
+		{"a little more", adaptive, 300, 3, 1 * seconds, 2 * seconds, 46, 40, 50, 100, false},
+		{"it is within what the step allows", stepped, 400, 3, 1 * seconds, 2 * seconds, 40, 40, 50, 100, true},
+		{"it is not", stepped, 399, 3, 1 * seconds, 2 * seconds, 40, 40, 50, 100, false},
+		{"the last step may have it go by chance", stepped, 500, 3, 1 * seconds, 2 * seconds, 99, 90, 100, 100, true},
+		{"the last but one does not", stepped, 499, 3, 1 * seconds, 2 * seconds, 99, 90, 100, 100, false},
+		{"nor is there any chance with as much", stepped, 500, 3, 1 * seconds, 2 * seconds, 100, 90, 100, 100, false},
+		{"there is a chance with nearly all that may be allowed", adaptive, 360, 3, 1 * seconds, 2 * seconds, 99, 90, 100, 100, true},
+		{"there is none with less", adaptive, 359, 3, 1 * seconds, 2 * seconds, 99, 90, 100, 100, false},
+		{"the first pass ends in two seconds, and leaves two", writes(50), 300, 1, 0, 2 * seconds, 1000, 200, 0, 100, true},
+		{"it leaves more", writes(51), 300, 1, 0, 2 * seconds, 1000, 200, 0, 100, false},
+		{"it began late", writes(100), 300, 1, 2 * seconds, 2 * seconds, 1000, 200, 0, 100, true},
+		{"it ends later", writes(1), 300, 1, 0, 2 * seconds, 1000, 201, 0, 100, false},
+		{"nobody knows what it leaves", adaptive, 300, 1, 0, 2 * seconds, 1000, 10, 0, 100, false},
+		{"it leaves no more than there is", writes(10000), 5000, 1, 0, 2 * seconds, 500, 200, 0, 1000, true},
+		{"a great downtime is allowed", writes(100), 4000, 1, 0, 2 * seconds, 1000, 200, 0, 100, true},
+	} {
+		s := State{facts: Facts{MaxDowntimeMilliseconds: c.limit}, now: c.at, last: look(c.at, c.pass, 1, c.left)}
+		s.link.reported = c.rate * mib
+		s.passes.marked, s.passes.mark = c.mark > 0, boundary{iteration: c.pass, at: c.begun, remaining: c.mark * mib}
+		if c.before > 0 {
+			s.passes.all[0], s.passes.kept = pass{took: seconds, before: c.before * mib, after: c.mark * mib, sent: c.before * mib}, 1
+		}
+		if message, due := s.freezeDue(c.config); due != c.want {
+			t.Errorf("%s: %t (%s)", c.name, due, message)
+		}
+	}
+}
