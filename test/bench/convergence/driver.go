@@ -102,7 +102,7 @@ func (d *driver) do(ctx context.Context, a monitor.Action, at time.Duration) err
 	case monitor.Abort:
 		d.end, d.took, d.why = givenUp, at, a.Message
 		return d.client.AbortJob(ctx, d.uuid)
-	case monitor.StartPostCopy, monitor.Pause:
+	case monitor.StartPostCopy, monitor.Pause, monitor.Freeze:
 	}
 	return fmt.Errorf("%s was not allowed", a.Kind)
 }
