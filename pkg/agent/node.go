@@ -43,9 +43,9 @@ type Node struct {
 	claims claims
 	// certificateEnds are those that were read last; nil before.
 	certificateEnds atomic.Pointer[[]CertificateEnd]
-	// certificates is held by who reads the host's certificates.
-	certificates turn
-	space        spacePool
+	// hostReads is held by who reads files of the host for a migration.
+	hostReads turn
+	space     spacePool
 	// loanEnds is told when a migration has ended for which secrets may have been lent.
 	loanEnds chan struct{}
 	// loanTrouble says why secrets that were lent cannot be taken back; nil where they can.

@@ -19,6 +19,8 @@ type placesSeen struct {
 	directories map[string]migration.FileSystemSight
 	files       map[string]hypervisor.ImageSight
 	refused     map[string]error
+	// linked are where places of disks lead by links and must not, by their paths.
+	linked map[string]string
 }
 
 // lookAtPlaces looks at where the images of disks are to be, and at images of others that are on
@@ -30,8 +32,13 @@ func (s *targetSession) lookAtPlaces(ctx context.Context, disks []v1alpha1.Guest
 		files: map[string]hypervisor.ImageSight{}, refused: map[string]error{},
 	}
 	var paths []string
+	places := make([]string, 0, len(disks))
 	for _, d := range disks {
-		if s.node.Receive.mayHold(d) {
+		places = append(places, imagePaths(d)...)
+	}
+	seen.linked = s.node.leadsOut(ctx, places)
+	for _, d := range disks {
+		if s.node.Receive.mayHold(d) && seen.linkOf(d) == "" {
 			paths = append(paths, d.Path)
 			if d.Marker != "" && d.Marker == path.Base(d.Marker) {
 				paths = append(paths, path.Join(path.Dir(d.Path), d.Marker))
@@ -82,9 +89,9 @@ func (p *placesSeen) places(disks []v1alpha1.GuestDisk, receive ReceiveConfig) [
 	out := make([]migration.ImagePlace, len(disks))
 	for i, d := range disks {
 		dir := path.Dir(d.Path)
-		out[i].Allowed = receive.mayHold(d)
+		out[i].Allowed, out[i].LinkedTo = receive.mayHold(d), p.linkOf(d)
 		switch err := p.refused[dir]; {
-		case !out[i].Allowed:
+		case !out[i].Allowed, out[i].LinkedTo != "":
 		case err != nil:
 			out[i].Problem = messageOf(err)
 		default:
@@ -93,4 +100,14 @@ func (p *placesSeen) places(disks []v1alpha1.GuestDisk, receive ReceiveConfig) [
 		}
 	}
 	return out
+}
+
+// linkOf is where a place of a disk leads by a link and must not; empty if none does.
+func (p *placesSeen) linkOf(d v1alpha1.GuestDisk) string {
+	for _, place := range imagePaths(d) {
+		if to := p.linked[place]; to != "" {
+			return to
+		}
+	}
+	return ""
 }

@@ -40,7 +40,7 @@ func TestWhichImageIsRemoved(t *testing.T) {
 			inWorld(t, func(w *world) {
 				b := w.fleet.Host("node-b")
 				b.AddImage("/images/web.qcow2", c.sight)
-				s := &targetSession{hv: b, log: w.b.node.Log, lm: &v1alpha1.LiveMigration{Status: v1alpha1.LiveMigrationStatus{
+				s := &targetSession{node: w.b.node, hv: b, log: w.b.node.Log, lm: &v1alpha1.LiveMigration{Status: v1alpha1.LiveMigrationStatus{
 					Attempt: &v1alpha1.AttemptStatus{ID: "1"}, Source: &v1alpha1.SourceStatus{AttemptID: "1"},
 				}}}
 				if c.known {

@@ -49,11 +49,16 @@ func (s *targetSession) planImages(ctx context.Context) ([]v1alpha1.TargetImage,
 // mayHold reports whether the image of a disk, and what it is based on, may be where they are
 // to be. The paths come from another node.
 func (c ReceiveConfig) mayHold(d v1alpha1.GuestDisk) bool {
+	return !slices.ContainsFunc(imagePaths(d), func(p string) bool { return !path.IsAbs(p) || path.Clean(p) != p || !c.allowsPath(p) })
+}
+
+// imagePaths are those of a disk's image and of what that is based on.
+func imagePaths(d v1alpha1.GuestDisk) []string {
 	paths := []string{d.Path}
 	if d.Backing != nil {
 		paths = append(paths, d.Backing.Path)
 	}
-	return !slices.ContainsFunc(paths, func(p string) bool { return !path.IsAbs(p) || path.Clean(p) != p || !c.allowsPath(p) })
+	return paths
 }
 
 // makeImages makes the images that were planned, once that is recorded: whoever comes next
@@ -118,6 +123,10 @@ func (s *targetSession) makeImage(ctx context.Context, image *v1alpha1.TargetIma
 	if !known || !s.node.Receive.mayHold(d) {
 		return refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerDiskNotCopyable,
 			"The source does not report the disk %s any more. Create another LiveMigration", image.Name)
+	}
+	if to := s.node.leadsOut(ctx, imagePaths(d)); len(to) > 0 { // Since it was planned.
+		return refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerPathNotAllowed,
+			"Somebody has made the place of the disk %s on %s, %s, a symbolic link to where guests may not have images (%v). Ask an administrator to remove the link, and then create another LiveMigration", d.Name, s.node.Name, d.Path, to)
 	}
 	wanted := hypervisor.NewImage{Path: d.Path, Format: d.Format, CapacityBytes: uint64(d.CapacityBytes), Preallocate: migration.Preallocates(s.lm)} //nolint:gosec // Positive by the plan.
 	if d.EncryptionSecretUUID != nil {
@@ -249,6 +258,9 @@ func (s *targetSession) removalDue(ctx context.Context) (due bool, wait time.Dur
 // must be certain that it was.
 func (s *targetSession) removeImage(ctx context.Context, image *v1alpha1.TargetImage) error {
 	d, known := s.diskOf(image)
+	if to := s.node.leadsOut(ctx, []string{image.Path}); len(to) > 0 {
+		return fmt.Errorf("the image's place has become a symbolic link to %s", to[image.Path])
+	}
 	sights, err := s.hv.LookAtImages(ctx, path.Dir(image.Path), []string{path.Base(image.Path), path.Base(migration.MarkPath(image.Path))})
 	if err != nil {
 		return err //nolint:wrapcheck // The caller says what it is about.

@@ -330,7 +330,7 @@ func TestADiskIsCopiedToWhereTheGuestWillHaveIt(t *testing.T) {
 func TestAnImageIsLeftAloneWhereTheSourceTellsOfNoDisks(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.fleet.Host("node-b").AddImage("/images/web.qcow2", hypervisor.ImageSight{Format: "qcow2"})
-		s := &targetSession{hv: w.fleet.Host("node-b"), lm: &v1alpha1.LiveMigration{Status: v1alpha1.LiveMigrationStatus{
+		s := &targetSession{node: w.b.node, hv: w.fleet.Host("node-b"), lm: &v1alpha1.LiveMigration{Status: v1alpha1.LiveMigrationStatus{
 			Attempt: &v1alpha1.AttemptStatus{ID: "1"}, Source: &v1alpha1.SourceStatus{AttemptID: "1"},
 		}}}
 		image := &v1alpha1.TargetImage{Name: "vda", Path: "/images/web.qcow2", State: v1alpha1.TargetImagePlanned}

@@ -400,7 +400,7 @@ func (s *targetSession) hostFacts(ctx context.Context, host hypervisor.HostInfo)
 // domain it returns is a definition left from earlier, or nil.
 func (s *targetSession) receive(ctx context.Context, host hypervisor.HostInfo, offer *v1alpha1.TargetOffer) (*hypervisor.Domain, error) {
 	guest, node := migration.CurrentSource(s.lm).Guest, s.node.Name
-	problems := []error{s.node.Receive.checkPaths(node, s.lm.Spec.MigrateData)}
+	problems := []error{s.node.Receive.checkPaths(node, s.lm.Spec.MigrateData), s.checkLinks(ctx)}
 	if host.UUID == guest.HostUUID {
 		problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerHostUUIDNotUnique,
 			"libvirt on %s and on %s has the same host UUID %s, and would refuse the migration. Ask an administrator to set a unique host_uuid in libvirtd.conf on each host, and then create another LiveMigration",

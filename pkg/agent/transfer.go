@@ -4,9 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hostfiles"
@@ -67,67 +64,20 @@ func (s *sourceSession) transferral() hypervisor.Transferral {
 	return out
 }
 
-// credentialsPatience is how long a migration waits for the host's certificates to be read,
-// which takes milliseconds unless the storage that they are on hangs.
-const credentialsPatience = 2 * time.Second
-
 // credentials reads the certificates of the host's QEMU as they are now; nil where they are
-// not seen. While a read hangs, which nobody can end, nothing else is opened, and nobody else
-// waits for it.
+// not seen.
 func (n *Node) credentials(ctx context.Context) *hostfiles.Credentials {
-	if n.Files.Host == nil || n.certificates.hangs.Load() {
+	files, now := n.Files.Host, n.Clock.Now()
+	if files == nil {
 		return nil
 	}
-	timer := n.Clock.NewTimer(credentialsPatience)
-	defer timer.Stop()
-	files, now, read := n.Files.Host, n.Clock.Now(), make(chan *hostfiles.Credentials, 1)
-	select {
-	case n.certificates.take() <- struct{}{}:
-		go func() {
-			defer n.certificates.give()
-			read <- hostfiles.MigrationCredentials(files, hostfiles.ReadQEMUConfig(files), now)
-		}()
-	case <-timer.C():
-		return nil
-	case <-ctx.Done():
+	c, ok := readHost(ctx, n, func() *hostfiles.Credentials {
+		return hostfiles.MigrationCredentials(files, hostfiles.ReadQEMUConfig(files), now)
+	})
+	if !ok {
 		return nil
 	}
-	select {
-	case c := <-read:
-		return c
-	case <-ctx.Done():
-		return nil
-	case <-timer.C():
-	}
-	n.certificates.hangs.Store(true)
-	select {
-	case c := <-read: // At the last moment, so that it may be too late for give to say so.
-		n.certificates.hangs.Store(false)
-		return c
-	default:
-	}
-	n.Log.Info("The host's certificates cannot be read in time; they count as not known")
-	return nil
-}
-
-// turn lets one do something at a time. Its zero value is free.
-type turn struct {
-	once sync.Once
-	held chan struct{}
-	// hangs is whether who has it does not come to an end.
-	hangs atomic.Bool
-}
-
-// take returns a channel that can be sent to when it is the sender's turn.
-func (t *turn) take() chan<- struct{} {
-	t.once.Do(func() { t.held = make(chan struct{}, 1) })
-	return t.held
-}
-
-// give ends it.
-func (t *turn) give() {
-	t.hangs.Store(false)
-	<-t.held
+	return c
 }
 
 // receivingTLS is whether a host can receive encrypted migrations at an address, and disks at

@@ -29,12 +29,15 @@ func TestWhenTheTargetsAnswerIsRenewed(t *testing.T) {
 		read time.Time
 		want TargetAction
 	}{
-		"it has just been read":               {waiting(asIs), epoch, TargetObserve},
-		"it is nearly too old":                {waiting(asIs), epoch.Add(time.Millisecond - HostAnswerAge), TargetObserve},
-		"it is too old":                       {waiting(asIs), epoch.Add(-HostAnswerAge), TargetRenew},
-		"another process has read it":         {waiting(asIs), time.Time{}, TargetRenew},
-		"an older agent has said nothing":     {waiting(func(lm *v1alpha1.LiveMigration) { lm.Status.Target.Host = nil }), time.Time{}, TargetObserve},
-		"a dry run waits for nothing":         {waiting(func(lm *v1alpha1.LiveMigration) { lm.Spec.DryRun = new(true) }), time.Time{}, TargetObserve},
+		"it has just been read":           {waiting(asIs), epoch, TargetObserve},
+		"it is nearly too old":            {waiting(asIs), epoch.Add(time.Millisecond - HostAnswerAge), TargetObserve},
+		"it is too old":                   {waiting(asIs), epoch.Add(-HostAnswerAge), TargetRenew},
+		"another process has read it":     {waiting(asIs), time.Time{}, TargetRenew},
+		"an older agent has said nothing": {waiting(func(lm *v1alpha1.LiveMigration) { lm.Status.Target.Host = nil }), time.Time{}, TargetObserve},
+		"a dry run waits for nothing":     {waiting(func(lm *v1alpha1.LiveMigration) { lm.Spec.DryRun = new(true) }), time.Time{}, TargetObserve},
+		"the source refuses the guest": {waiting(func(lm *v1alpha1.LiveMigration) {
+			lm.Status.Source.Problem = &v1alpha1.Problem{Reason: v1alpha1.ReasonSourceCheckFailed}
+		}), time.Time{}, TargetObserve},
 		"it is to be cancelled":               {builder{waiting(asIs).deleted().lm}, time.Time{}, TargetObserve},
 		"it has started":                      {makeMigration("m").started(), time.Time{}, TargetObserve},
 		"it is refused":                       {waiting(refused), time.Time{}, TargetWait},

@@ -151,6 +151,9 @@ func noBase(d DiskFacts) string {
 type ImagePlace struct {
 	// Allowed is whether the node lets guests have images there, and on what they are based.
 	Allowed bool
+	// LinkedTo is where it leads by a symbolic link, which is not allowed; empty if nothing is known
+	// of such a link.
+	LinkedTo string
 	// Problem is why libvirt cannot tell of it; all below is unknown then.
 	Problem string
 	// MarkerSeen is whether the marker of the source is there.
@@ -167,7 +170,7 @@ func PlanImages(node string, disks []v1alpha1.GuestDisk, places []ImagePlace, sp
 	for i, d := range disks {
 		place := places[i]
 		image := v1alpha1.TargetImage{Name: d.Name, Path: d.Path, State: v1alpha1.TargetImageShared}
-		if place.Allowed && place.Problem == "" && place.MarkerSeen && place.Image.Exists {
+		if place.Allowed && place.LinkedTo == "" && place.Problem == "" && place.MarkerSeen && place.Image.Exists {
 			images = append(images, image)
 			continue
 		}
@@ -192,6 +195,10 @@ func blocked(node string, d v1alpha1.GuestDisk, place ImagePlace, taken bool) *v
 		return &v1alpha1.Blocker{Code: v1alpha1.BlockerPathNotAllowed, Message: fmt.Sprintf(
 			"%s does not allow guests to have images at %q, where the disk %s is to be copied to. Give it another place by migrateData.volumes or spec.storageMappings of the Hypervisor %[1]s, or ask an administrator to extend the agent's --allowed-paths, %[4]s",
 			node, d.Path, d.Name, again)}
+	case place.LinkedTo != "":
+		return &v1alpha1.Blocker{Code: v1alpha1.BlockerPathNotAllowed, Message: fmt.Sprintf(
+			"The place of the disk %s on %s, %q, or what its image is based on there, leads to %q by a symbolic link, where guests may not have images. Give it another place by migrateData.volumes or spec.storageMappings of the Hypervisor %[2]s, or ask an administrator to remove the link or to extend the agent's --allowed-paths, %[5]s",
+			d.Name, node, d.Path, place.LinkedTo, again)}
 	case place.Problem != "":
 		return &v1alpha1.Blocker{Code: v1alpha1.BlockerImagePlaceUnusable, Message: fmt.Sprintf(
 			"libvirt on %s cannot make an image for the disk %s in %s: %s. Ask an administrator to make that a directory that libvirt can use, %s", node, d.Name, path.Dir(d.Path), place.Problem, again)}

@@ -150,6 +150,8 @@ func TestPlanImages(t *testing.T) {
 		"another file is there":                {[]v1alpha1.GuestDisk{disk}, []ImagePlace{there}, nil, []v1alpha1.BlockerCode{v1alpha1.BlockerImageExists}},
 		"a file is there, of a named disk":     {[]v1alpha1.GuestDisk{named}, []ImagePlace{there}, nil, []v1alpha1.BlockerCode{v1alpha1.BlockerImageExists}},
 		"it is not allowed":                    {[]v1alpha1.GuestDisk{disk}, []ImagePlace{{}}, nil, []v1alpha1.BlockerCode{v1alpha1.BlockerPathNotAllowed}},
+		"a link leads elsewhere":               {[]v1alpha1.GuestDisk{disk}, []ImagePlace{{Allowed: true, LinkedTo: "/etc/a"}}, nil, []v1alpha1.BlockerCode{v1alpha1.BlockerPathNotAllowed}},
+		"a link leads to the same disk":        {[]v1alpha1.GuestDisk{disk}, []ImagePlace{{Allowed: true, LinkedTo: "/etc/a", MarkerSeen: true, Image: shared.Image}}, nil, []v1alpha1.BlockerCode{v1alpha1.BlockerPathNotAllowed}},
 		"it cannot be looked at":               {[]v1alpha1.GuestDisk{disk}, []ImagePlace{{Allowed: true, Problem: "no such directory"}}, nil, []v1alpha1.BlockerCode{v1alpha1.BlockerImagePlaceUnusable}},
 		"it cannot be copied":                  {[]v1alpha1.GuestDisk{odd}, []ImagePlace{free}, nil, []v1alpha1.BlockerCode{v1alpha1.BlockerDiskNotCopyable}},
 		"it cannot be copied, and need not be": {[]v1alpha1.GuestDisk{odd}, []ImagePlace{shared}, []v1alpha1.TargetImageState{isShared}, nil},

@@ -117,7 +117,7 @@ func decideUnready(lm *v1alpha1.LiveMigration, section *v1alpha1.TargetStatus) T
 // start by it.
 func renewDue(f TargetFacts, now time.Time) bool {
 	lm, section := f.Object, f.Section
-	waits := section.ReadyTime != nil && section.Host != nil && !Started(lm) && !DryRun(lm) && !CancelRequested(lm)
+	waits := section.ReadyTime != nil && section.Host != nil && !Started(lm) && !ChecksOnly(lm) && !CancelRequested(lm)
 	return waits && now.Sub(f.HostRead) >= HostAnswerAge
 }
 
