@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/virtferry/virtferry/test/bench/rig"
+	"github.com/virtferry/virtferry/test/bench/shuttle"
 )
 
 // scrapeInterval is how often Prometheus scrapes: often, as the stories are short.
@@ -73,7 +73,7 @@ func freeAddress(ctx context.Context) (string, error) {
 	return listener.Addr().String(), listener.Close()
 }
 
-func sleep(ctx context.Context, d time.Duration) error { return rig.Sleep(ctx, d) }
+func sleep(ctx context.Context, d time.Duration) error { return shuttle.Sleep(ctx, d) }
 
 // awaitTimeout is how long anything that is waited for may take. What takes longest is a
 // post-copy that is resumed after its link was cut, or a pause that is given up.

@@ -14,18 +14,14 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"strconv"
-	"syscall"
 	"time"
 
-	"github.com/go-logr/logr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
-	"github.com/virtferry/virtferry/test/bench/rig"
+	"github.com/virtferry/virtferry/test/bench/shuttle"
 	"github.com/virtferry/virtferry/test/lab"
 )
 
@@ -38,19 +34,12 @@ func main() {
 	flag.DurationVar(&p.measure, "measure", 60*time.Second, "how long to measure")
 	source := flag.Bool("source", false, "be the process of the source's agent; used by this command itself")
 	flag.Parse()
-	log.SetLogger(logr.Discard())
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	var err error
-	if *source {
-		err = runSource(ctx, flag.Args(), p.migrations)
-	} else {
-		err = run(ctx, p)
-	}
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "agentload:", err)
-		os.Exit(1)
-	}
+	shuttle.Main("agentload", func(ctx context.Context) error {
+		if *source {
+			return runSource(ctx, flag.Args(), p.migrations)
+		}
+		return run(ctx, p)
+	})
 }
 
 type plan struct {
@@ -60,7 +49,7 @@ type plan struct {
 
 func run(ctx context.Context, p plan) (err error) {
 	l, err := lab.Start(ctx, lab.Options{
-		ControlPlane: true, Log: func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) },
+		ControlPlane: true, Log: shuttle.Progressf,
 	})
 	if err != nil {
 		return err
@@ -94,7 +83,7 @@ func run(ctx context.Context, p plan) (err error) {
 	if err := awaitMigrating(ctx, api, p.migrations); err != nil {
 		return err
 	}
-	if err := rig.Sleep(ctx, p.settle); err != nil {
+	if err := shuttle.Sleep(ctx, p.settle); err != nil {
 		return err
 	}
 	fmt.Fprintln(os.Stderr, "measuring for", p.measure, "...")
@@ -139,7 +128,7 @@ func awaitMigrating(ctx context.Context, api client.Client, want int) error {
 		if under == want {
 			return nil
 		}
-		if err := rig.Sleep(ctx, 200*time.Millisecond); err != nil {
+		if err := shuttle.Sleep(ctx, 200*time.Millisecond); err != nil {
 			return fmt.Errorf("%d of %d migrations are under way, and of the others one is %s: %w", under, want, other, err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/virtferry/virtferry/test/bench/rig"
+	"github.com/virtferry/virtferry/test/bench/shuttle"
 )
 
 // usage is what a process took.
@@ -26,7 +27,7 @@ func measure(ctx context.Context, pid int, span time.Duration) (usage, error) {
 		return usage{}, err
 	}
 	start := time.Now()
-	if err := rig.Sleep(ctx, span); err != nil {
+	if err := shuttle.Sleep(ctx, span); err != nil {
 		return usage{}, err
 	}
 	after, err := rig.CPUTime(pid)

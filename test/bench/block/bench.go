@@ -12,11 +12,10 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/migration"
+	"github.com/virtferry/virtferry/test/bench/shuttle"
 	"github.com/virtferry/virtferry/test/lab"
 )
 
@@ -48,25 +47,15 @@ type mover func(ctx context.Context, from, to *lab.Host) (move, error)
 
 // bench is a lab with a guest to be moved.
 type bench struct {
-	o     options
-	lab   *lab.Lab
-	guest *lab.Guest
-	api   client.WithWatch
-	moves int
+	*shuttle.Bench
+	o options
 }
 
 // newBench starts a guest with a disk that is full of noise. On both hosts, a pool has the
 // directory, without which virsh would have to be given an image.
-func newBench(ctx context.Context, l *lab.Lab, o options) (*bench, error) {
-	if _, err := l.StartVirtferry(ctx); err != nil {
-		return nil, err
-	}
-	api, err := l.ControlPlane().NewClient()
-	if err != nil {
-		return nil, err
-	}
-	b := &bench{o: o, lab: l, api: api}
-	for _, h := range l.Hosts() {
+func newBench(ctx context.Context, shared *shuttle.Bench, o options) (*bench, error) {
+	b := &bench{shared, o}
+	for _, h := range b.Lab.Hosts() {
 		if err := os.MkdirAll(h.Path(imageDir), 0o755); err != nil {
 			return nil, fmt.Errorf("making a directory for images: %w", err)
 		}
@@ -74,17 +63,12 @@ func newBench(ctx context.Context, l *lab.Lab, o options) (*bench, error) {
 			return nil, err
 		}
 	}
-	from := l.Hosts()[0]
-	if err := fill(ctx, from, o.diskMiB); err != nil {
+	if err := fill(ctx, b.Lab.Hosts()[0], o.diskMiB); err != nil {
 		return nil, err
 	}
-	b.guest, err = from.StartGuest(ctx, lab.GuestConfig{
+	err := b.StartGuest(ctx, lab.GuestConfig{
 		Name: "block", Persistent: true, Disks: []lab.Disk{{Path: image, SizeMiB: o.diskMiB, Format: "qcow2"}},
 	})
-	if err != nil {
-		return nil, err
-	}
-	_, err = b.guest.Ticks().Wait(ctx, from.Name(), 2)
 	return b, err
 }
 
@@ -109,16 +93,11 @@ func fill(ctx context.Context, h *lab.Host, mib int) error {
 	return errors.Join(err, os.Remove(h.Path(raw)))
 }
 
-func (b *bench) sides() (from, to *lab.Host) {
-	hosts := b.lab.Hosts()
-	return hosts[b.moves%2], hosts[(b.moves+1)%2]
-}
-
 // move moves the guest to the host where it is not. The image that it leaves behind is removed
 // afterwards, and the disks are at rest.
 func (b *bench) move(ctx context.Context, do mover) (move, error) {
-	from, to := b.sides()
-	if err := from.WaitPublished(ctx, b.guest); err != nil {
+	from, to := b.Sides()
+	if err := from.WaitPublished(ctx, b.Guest); err != nil {
 		return move{}, err
 	}
 	if _, err := from.Exec(ctx, "sync"); err != nil {
@@ -137,10 +116,10 @@ func (b *bench) move(ctx context.Context, do mover) (move, error) {
 	if err != nil || !m.done {
 		return m, err
 	}
-	if on := b.guest.RunningOn(ctx); on != to {
+	if on := b.Guest.RunningOn(ctx); on != to {
 		return m, fmt.Errorf("the guest does not run on %s afterwards", to.Name())
 	}
-	b.moves++
+	b.Moves++
 	if err := os.Remove(from.Path(image)); err != nil {
 		return m, fmt.Errorf("removing the image that was left: %w", err)
 	}
@@ -154,7 +133,7 @@ func (b *bench) virsh(ctx context.Context, from, to *lab.Host) (move, error) {
 	if b.o.encrypt {
 		options = append(options, "--tls")
 	}
-	run, discard, err := b.guest.PrepareMigration(ctx, from, to, options...)
+	run, discard, err := b.Guest.PrepareMigration(ctx, from, to, options...)
 	if err != nil {
 		return move{}, err
 	}
@@ -192,17 +171,14 @@ func (b *bench) migrate(ctx context.Context, to *lab.Host, o v1alpha1.MigrationO
 		encryption = v1alpha1.EncryptionRequired
 	}
 	o.Transfer = &v1alpha1.TransferOptions{Encryption: encryption}
-	lm := &v1alpha1.LiveMigration{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "block-", Namespace: "default"},
-		Spec:       v1alpha1.LiveMigrationSpec{Domain: b.guest.UUID(), TargetNode: to.Name(), Options: &o},
-	}
 	begin := time.Now()
-	if err := b.api.Create(ctx, lm); err != nil {
-		return nil, move{}, fmt.Errorf("creating the LiveMigration: %w", err)
-	}
-	w, err := b.api.Watch(ctx, &v1alpha1.LiveMigrationList{}, client.InNamespace(lm.Namespace), client.MatchingFields{"metadata.name": lm.Name})
+	lm, err := b.Create(ctx, "block", to, o, nil)
 	if err != nil {
-		return nil, move{}, fmt.Errorf("watching: %w", err)
+		return nil, move{}, err
+	}
+	w, err := b.Watch(ctx, lm.Name)
+	if err != nil {
+		return nil, move{}, err
 	}
 	defer w.Stop()
 	impatient := time.After(patience)
@@ -211,10 +187,8 @@ func (b *bench) migrate(ctx context.Context, to *lab.Host, o v1alpha1.MigrationO
 		case <-ctx.Done():
 			return lm, move{}, context.Cause(ctx)
 		case <-impatient:
-			cancelled := lm.DeepCopy()
-			cancelled.Annotations = map[string]string{v1alpha1.AnnotationCancel: "no-end"}
-			if err := b.api.Patch(ctx, cancelled, client.MergeFrom(lm)); err != nil {
-				return lm, move{}, fmt.Errorf("cancelling: %w", err)
+			if err := b.Annotate(ctx, lm, v1alpha1.AnnotationCancel, "no-end"); err != nil {
+				return lm, move{}, err
 			}
 		case event, open := <-w.ResultChan():
 			if !open {
@@ -242,8 +216,8 @@ func saysOfEnd(lm *v1alpha1.LiveMigration) string {
 // goes through its memory, so that this changes as fast: once the disks are done, the guest may be
 // paused for it.
 func (b *bench) converge(ctx context.Context, synchronous bool) (move, error) {
-	from, _ := b.sides()
-	if _, err := b.guest.Command(ctx, from, "diskrate "+strconv.Itoa(b.o.writeMiBps)); err != nil {
+	from, _ := b.Sides()
+	if _, err := b.Guest.Command(ctx, from, "diskrate "+strconv.Itoa(b.o.writeMiBps)); err != nil {
 		return move{}, err
 	}
 	m, err := b.move(ctx, func(ctx context.Context, _, to *lab.Host) (move, error) {
@@ -256,7 +230,7 @@ func (b *bench) converge(ctx context.Context, synchronous bool) (move, error) {
 	if err != nil {
 		return m, fmt.Errorf("moving the guest that writes, with synchronous writes %t: %w", synchronous, err)
 	}
-	on, _ := b.sides()
-	_, err = b.guest.Command(ctx, on, "diskrate 0")
+	on, _ := b.Sides()
+	_, err = b.Guest.Command(ctx, on, "diskrate 0")
 	return m, err
 }

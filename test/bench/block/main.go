@@ -15,15 +15,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"slices"
-	"syscall"
 	"time"
 
-	"github.com/go-logr/logr"
-	"sigs.k8s.io/controller-runtime/pkg/log"
-
-	"github.com/virtferry/virtferry/test/lab"
+	"github.com/virtferry/virtferry/test/bench/shuttle"
 )
 
 // options are what the command line says.
@@ -45,26 +40,16 @@ func main() {
 	flag.IntVar(&o.writeMiBps, "writes", 80, "how many MiB the guest writes in a second then")
 	flag.DurationVar(&o.patience, "patience", time.Minute, "how long a migration may take there before it counts as one that has no end")
 	flag.Parse()
-	log.SetLogger(logr.Discard())
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, o)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "block:", err)
-		os.Exit(1)
-	}
+	shuttle.Main("block", func(ctx context.Context) error { return run(ctx, o) })
 }
 
 func run(ctx context.Context, o options) (err error) {
-	l, err := lab.Start(ctx, lab.Options{
-		Hosts: 2, ControlPlane: true,
-		Log: func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) },
-	})
+	shared, err := shuttle.Start(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, l.Stop()) }()
-	b, err := newBench(ctx, l, o)
+	defer func() { err = errors.Join(err, shared.Stop()) }()
+	b, err := newBench(ctx, shared, o)
 	if err != nil {
 		return err
 	}
@@ -98,7 +83,7 @@ func (b *bench) compare(ctx context.Context) (virsh, live, thin []move, err erro
 			if err != nil {
 				return nil, nil, nil, fmt.Errorf("moving the guest in round %d: %w", i+1, err)
 			}
-			fmt.Fprintf(os.Stderr, "round %d: %s: %d ms, %d MiB\n", i+1, m.by, m.took.Milliseconds(), m.bytes>>20)
+			shuttle.Progressf("round %d: %s: %d ms, %d MiB", i+1, m.by, m.took.Milliseconds(), m.bytes>>20)
 			switch m.by {
 			case byVirsh:
 				virsh = append(virsh, m)

@@ -17,13 +17,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/virtferry/virtferry/test/bench/shuttle"
 	"github.com/virtferry/virtferry/test/lab"
 )
 
@@ -44,16 +43,13 @@ type options struct {
 }
 
 func main() {
-	o, err := parse(os.Args[1:])
-	if err == nil {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		err = run(ctx, o)
-		stop()
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "convergence:", err)
-		os.Exit(1)
-	}
+	shuttle.Main("convergence", func(ctx context.Context) error {
+		o, err := parse(os.Args[1:])
+		if err != nil {
+			return err
+		}
+		return run(ctx, o)
+	})
 }
 
 func parse(args []string) (options, error) {
@@ -93,8 +89,7 @@ func parse(args []string) (options, error) {
 }
 
 func run(ctx context.Context, o options) (err error) {
-	progress := func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
-	l, err := lab.Start(ctx, lab.Options{Hosts: 2, Log: progress})
+	l, err := lab.Start(ctx, lab.Options{Hosts: 2, Log: shuttle.Progressf})
 	if err != nil {
 		return err
 	}
@@ -113,7 +108,7 @@ func run(ctx context.Context, o options) (err error) {
 					if err != nil {
 						return fmt.Errorf("moving the guest by %s at %g, %s: %w", w, rate, pattern, err)
 					}
-					progress("%s", m)
+					shuttle.Progressf("%s", m)
 					moves = append(moves, m)
 				}
 			}

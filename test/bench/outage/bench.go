@@ -4,23 +4,17 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
 	"github.com/virtferry/virtferry/api/v1alpha1"
-	"github.com/virtferry/virtferry/pkg/migration"
+	"github.com/virtferry/virtferry/test/bench/shuttle"
 	"github.com/virtferry/virtferry/test/lab"
 )
 
 const (
-	namespace = "default"
 	// workingSetMiB is what the guest writes to.
 	workingSetMiB = 32
 	// linkMiBps is what all migrations may take.
@@ -63,38 +57,25 @@ func strategies() []strategy {
 
 // bench is a lab with a guest that is moved, and a peer that calls it.
 type bench struct {
-	lab     *lab.Lab
-	api     client.WithWatch
-	guest   *lab.Guest
+	*shuttle.Bench
 	address netip.Addr
 	peer    *lab.Peer
-	moves   int
 }
 
-func newBench(ctx context.Context, l *lab.Lab, stp bool) (*bench, error) {
-	if _, err := l.StartVirtferry(ctx); err != nil {
-		return nil, err
-	}
-	b := &bench{lab: l, address: netip.MustParseAddr("198.51.100.10")}
+func newBench(ctx context.Context, shared *shuttle.Bench, stp bool) (*bench, error) {
+	b := &bench{Bench: shared, address: netip.MustParseAddr("198.51.100.10")}
 	var err error
-	if b.api, err = l.ControlPlane().NewClient(); err != nil {
-		return nil, err
-	}
-	if b.peer, err = l.AddPeer(ctx); err != nil {
+	if b.peer, err = b.Lab.AddPeer(ctx); err != nil {
 		return nil, err
 	}
 	if stp {
-		if err := useSTP(ctx, l); err != nil {
+		if err := useSTP(ctx, b.Lab); err != nil {
 			return nil, err
 		}
 	}
-	from := l.Hosts()[0]
-	b.guest, err = from.StartGuest(ctx, lab.GuestConfig{
+	err = b.StartGuest(ctx, lab.GuestConfig{
 		Name: "shuttle", Persistent: true, NICs: []lab.NIC{{Address: b.address}}, Load: lab.Load{WorkingSetMiB: workingSetMiB},
 	})
-	if err == nil {
-		_, err = b.guest.Ticks().Wait(ctx, from.Name(), 2)
-	}
 	return b, err
 }
 
@@ -105,7 +86,7 @@ func useSTP(ctx context.Context, l *lab.Lab) error {
 			return err
 		}
 	}
-	return sleep(ctx, stpDelay)
+	return shuttle.Sleep(ctx, stpDelay)
 }
 
 // move moves the guest to the host where it is not. A guest that is quiet sends nothing by
@@ -113,13 +94,12 @@ func useSTP(ctx context.Context, l *lab.Lab) error {
 func (b *bench) move(ctx context.Context, s strategy, quiet bool) (move, error) {
 	ctx, cancel := context.WithTimeout(ctx, moveTimeout)
 	defer cancel()
-	hosts := b.lab.Hosts()
-	from, to := hosts[b.moves%2], hosts[(b.moves+1)%2]
-	b.moves++
-	if err := from.WaitPublished(ctx, b.guest); err != nil {
+	from, to := b.Sides()
+	b.Moves++
+	if err := from.WaitPublished(ctx, b.Guest); err != nil {
 		return move{}, err
 	}
-	if _, err := b.guest.Command(ctx, from, fmt.Sprintf("dirty %d", s.dirtyMiBps)); err != nil {
+	if _, err := b.Guest.Command(ctx, from, fmt.Sprintf("dirty %d", s.dirtyMiBps)); err != nil {
 		return move{}, err
 	}
 	signals := lab.Signals()
@@ -132,7 +112,7 @@ func (b *bench) move(ctx context.Context, s strategy, quiet bool) (move, error) 
 	}
 	defer contact.Close()
 	began := time.Now()
-	if err := sleep(ctx, rest); err != nil {
+	if err := shuttle.Sleep(ctx, rest); err != nil {
 		return move{}, err
 	}
 	lm, told, err := b.migrate(ctx, s, to)
@@ -142,7 +122,7 @@ func (b *bench) move(ctx context.Context, s strategy, quiet bool) (move, error) 
 	if err := contact.Wait(ctx, time.Now(), signals...); err != nil {
 		return move{}, fmt.Errorf("the guest is on %s, but its peer: %w", to.Name(), err)
 	}
-	if err := sleep(ctx, rest); err != nil {
+	if err := shuttle.Sleep(ctx, rest); err != nil {
 		return move{}, err
 	}
 	return measure(s.name, quiet, lm, told, contact, began, time.Now()), nil
@@ -151,38 +131,28 @@ func (b *bench) move(ctx context.Context, s strategy, quiet bool) (move, error) 
 // migrate moves the guest, and returns the object once all is known, and when it was first
 // seen to tell of the switch-over.
 func (b *bench) migrate(ctx context.Context, s strategy, to *lab.Host) (lm *v1alpha1.LiveMigration, told time.Time, err error) {
-	lm = &v1alpha1.LiveMigration{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: s.name + "-", Namespace: namespace},
-		Spec:       v1alpha1.LiveMigrationSpec{Domain: b.guest.UUID(), TargetNode: to.Name(), Options: &s.options},
+	if lm, err = b.Create(ctx, s.name, to, s.options, nil); err != nil {
+		return nil, told, err
 	}
-	if err := b.api.Create(ctx, lm); err != nil {
-		return nil, told, fmt.Errorf("creating the LiveMigration: %w", err)
-	}
-	w, err := b.api.Watch(ctx, &v1alpha1.LiveMigrationList{}, client.InNamespace(namespace), client.MatchingFields{"metadata.name": lm.Name})
+	w, err := b.Watch(ctx, lm.Name)
 	if err != nil {
-		return nil, told, fmt.Errorf("watching the LiveMigration: %w", err)
+		return nil, told, err
 	}
 	defer w.Stop()
 	toForce := s.forced
-	for event := range w.ResultChan() {
-		now, ok := event.Object.(*v1alpha1.LiveMigration)
-		if !ok {
-			continue
-		}
+	lm, err = shuttle.Follow(ctx, w, func(now *v1alpha1.LiveMigration) (bool, error) {
 		if told.IsZero() && switchedOver(now) {
 			told = time.Now()
 		}
 		if toForce && inThirdPass(now) {
 			toForce = false
-			if err := b.force(ctx, now); err != nil {
-				return nil, told, err
+			if err := b.Annotate(ctx, now, v1alpha1.AnnotationForceComplete, "now"); err != nil {
+				return false, err
 			}
 		}
-		if over, err := isOver(now); over || err != nil {
-			return now, told, err
-		}
-	}
-	return nil, told, errors.Join(errors.New("the migration does not end, or its downtime is not told"), ctx.Err())
+		return isOver(now)
+	})
+	return lm, told, err
 }
 
 func inThirdPass(lm *v1alpha1.LiveMigration) bool {
@@ -191,34 +161,10 @@ func inThirdPass(lm *v1alpha1.LiveMigration) bool {
 
 // isOver tells whether a migration has succeeded and all is known of it.
 func isOver(lm *v1alpha1.LiveMigration) (bool, error) {
-	if !migration.Finished(lm) {
-		return false, nil
-	}
-	if !meta.IsStatusConditionTrue(lm.Status.Conditions, v1alpha1.ConditionSucceeded) {
-		return false, fmt.Errorf("the migration failed: %+v", lm.Status.Conditions)
-	}
-	return lm.Status.DowntimeMilliseconds != nil, nil
+	succeeded, err := shuttle.Succeeded(lm)
+	return succeeded && lm.Status.DowntimeMilliseconds != nil, err
 }
 
 func switchedOver(lm *v1alpha1.LiveMigration) bool {
 	return slices.ContainsFunc(lm.Status.Notices, func(n v1alpha1.Notice) bool { return n.Reason == v1alpha1.NoticeSwitchedOver })
-}
-
-// force asks for the completion, as a user does.
-func (b *bench) force(ctx context.Context, lm *v1alpha1.LiveMigration) error {
-	changed := lm.DeepCopy()
-	changed.Annotations = map[string]string{v1alpha1.AnnotationForceComplete: "now"}
-	if err := b.api.Patch(ctx, changed, client.MergeFrom(lm)); err != nil {
-		return fmt.Errorf("asking for the completion: %w", err)
-	}
-	return nil
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }

@@ -12,39 +12,24 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 
-	"github.com/go-logr/logr"
-	"sigs.k8s.io/controller-runtime/pkg/log"
-
-	"github.com/virtferry/virtferry/test/lab"
+	"github.com/virtferry/virtferry/test/bench/shuttle"
 )
 
 func main() {
 	rounds := flag.Int("rounds", 6, "number of moves by each strategy")
 	stp := flag.Bool("stp", false, "have the hosts' bridges use the spanning tree protocol, with the delay that is usual")
 	flag.Parse()
-	log.SetLogger(logr.Discard()) // Of the client's.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, *rounds, *stp)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "outage:", err)
-		os.Exit(1)
-	}
+	shuttle.Main("outage", func(ctx context.Context) error { return run(ctx, *rounds, *stp) })
 }
 
-// progressf tells what is going on, beside the report.
-func progressf(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
-
 func run(ctx context.Context, rounds int, stp bool) (err error) {
-	l, err := lab.Start(ctx, lab.Options{Hosts: 2, ControlPlane: true, Log: progressf})
+	shared, err := shuttle.Start(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, l.Stop()) }()
-	b, err := newBench(ctx, l, stp)
+	defer func() { err = errors.Join(err, shared.Stop()) }()
+	b, err := newBench(ctx, shared, stp)
 	if err != nil {
 		return err
 	}
@@ -55,7 +40,7 @@ func run(ctx context.Context, rounds int, stp bool) (err error) {
 			if err != nil {
 				return fmt.Errorf("moving the guest by %s in round %d: %w", s.name, round+1, err)
 			}
-			progressf("round %d: %s", round+1, m)
+			shuttle.Progressf("round %d: %s", round+1, m)
 			moves = append(moves, m)
 		}
 	}

@@ -9,10 +9,9 @@ import (
 	"path/filepath"
 	"time"
 
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/hypervisor/libvirt"
+	"github.com/virtferry/virtferry/test/bench/shuttle"
 	"github.com/virtferry/virtferry/test/lab"
 )
 
@@ -42,27 +41,17 @@ type mover func(ctx context.Context, from, to *lab.Host) (move, error)
 
 // bench is a lab with a guest to be moved.
 type bench struct {
+	*shuttle.Bench
 	encrypt bool
-	lab     *lab.Lab
-	guest   *lab.Guest
-	api     client.WithWatch
 	clients map[string]*libvirt.Client
 	close   func()
-	moves   int
 }
 
-func newBench(ctx context.Context, l *lab.Lab, encrypt bool) (*bench, error) {
-	if _, err := l.StartVirtferry(ctx); err != nil {
-		return nil, err
-	}
-	api, err := l.ControlPlane().NewClient()
-	if err != nil {
-		return nil, err
-	}
-	b := &bench{encrypt: encrypt, lab: l, api: api, clients: map[string]*libvirt.Client{}}
+func newBench(ctx context.Context, shared *shuttle.Bench, encrypt bool) (*bench, error) {
+	b := &bench{Bench: shared, encrypt: encrypt, clients: map[string]*libvirt.Client{}}
 	running, stop := context.WithCancel(context.Background())
 	b.close = stop
-	for _, h := range l.Hosts() {
+	for _, h := range b.Lab.Hosts() {
 		c, err := libvirt.New(libvirt.Config{URI: h.LibvirtURI()})
 		if err != nil {
 			stop()
@@ -71,37 +60,32 @@ func newBench(ctx context.Context, l *lab.Lab, encrypt bool) (*bench, error) {
 		go func() { _ = c.Run(running) }() // It ends with its context.
 		b.clients[h.Name()] = c
 	}
-	from := l.Hosts()[0]
-	b.guest, err = from.StartGuest(ctx, lab.GuestConfig{
+	err := b.StartGuest(ctx, lab.GuestConfig{
 		Name: "shuttle", Persistent: true, VNC: &lab.VNC{}, TCPSerials: []int{17001}, Load: lab.Load{WorkingSetMiB: 32},
 	})
 	if err != nil {
 		stop()
 		return nil, err
 	}
-	_, err = b.guest.Ticks().Wait(ctx, from.Name(), 2)
-	return b, err
+	return b, nil
 }
 
 // move moves the guest to the host where it is not and waits until everything is
 // at rest again.
 func (b *bench) move(ctx context.Context, do mover, pause time.Duration) (move, error) {
-	hosts := b.lab.Hosts()
-	from, to := hosts[b.moves%2], hosts[(b.moves+1)%2]
-	b.moves++
-	if err := from.WaitPublished(ctx, b.guest); err != nil {
+	from, to := b.Sides()
+	b.Moves++
+	if err := from.WaitPublished(ctx, b.Guest); err != nil {
 		return move{}, err
 	}
-	select {
-	case <-ctx.Done():
-		return move{}, ctx.Err()
-	case <-time.After(pause):
+	if err := shuttle.Sleep(ctx, pause); err != nil {
+		return move{}, err
 	}
 	m, err := do(ctx, from, to)
 	if err != nil {
 		return m, err
 	}
-	if on := b.guest.RunningOn(ctx); on != to {
+	if on := b.Guest.RunningOn(ctx); on != to {
 		return m, fmt.Errorf("the guest does not run on %s afterwards", to.Name())
 	}
 	m.from, m.to = from.Name(), to.Name()
@@ -124,13 +108,13 @@ func (b *bench) virsh(ctx context.Context, from, to *lab.Host) (move, error) {
 		args = append(args, "--tls")
 	}
 	begin := time.Now()
-	_, err = from.Virsh(ctx, append(args, b.guest.UUID(), "qemu+tcp://"+to.Address()+"/system", "tcp://"+to.Address())...)
+	_, err = from.Virsh(ctx, append(args, b.Guest.UUID(), "qemu+tcp://"+to.Address()+"/system", "tcp://"+to.Address())...)
 	return move{by: byVirsh, total: time.Since(begin)}, err
 }
 
 // rewritten writes the guest's definition for the other host into a file.
 func (b *bench) rewritten(ctx context.Context, from, to *lab.Host, form hypervisor.XMLForm) (string, error) {
-	xml, err := b.clients[from.Name()].DomainXML(ctx, b.guest.UUID(), form)
+	xml, err := b.clients[from.Name()].DomainXML(ctx, b.Guest.UUID(), form)
 	if err != nil {
 		return "", err
 	}
@@ -138,7 +122,7 @@ func (b *bench) rewritten(ctx context.Context, from, to *lab.Host, form hypervis
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(b.lab.Dir(), fmt.Sprintf("shuttle-%d.xml", form))
+	path := filepath.Join(b.Lab.Dir(), fmt.Sprintf("shuttle-%d.xml", form))
 	if err := os.WriteFile(path, out, 0o600); err != nil {
 		return "", fmt.Errorf("writing the definition: %w", err)
 	}

@@ -9,20 +9,16 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	ac "github.com/virtferry/virtferry/api/v1alpha1/applyconfiguration/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
-	"github.com/virtferry/virtferry/pkg/migration"
 	"github.com/virtferry/virtferry/pkg/xmlrewrite"
+	"github.com/virtferry/virtferry/test/bench/shuttle"
 	"github.com/virtferry/virtferry/test/lab"
 )
-
-const namespace = "default"
 
 // serialPort is the TCP port of the guest's serial console on either host.
 const serialPort = 10000
@@ -48,10 +44,10 @@ func rewrite(xml hypervisor.DomainXML, form hypervisor.XMLForm, address string) 
 func (b *bench) liveMigration(ctx context.Context, from, to *lab.Host) (move, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	name := fmt.Sprintf("shuttle-%d", b.moves)
-	w, err := b.api.Watch(ctx, &v1alpha1.LiveMigrationList{}, client.InNamespace(namespace), client.MatchingFields{"metadata.name": name})
+	name := fmt.Sprintf("shuttle-%d", b.Moves)
+	w, err := b.Watch(ctx, name)
 	if err != nil {
-		return move{}, fmt.Errorf("watching: %w", err)
+		return move{}, err
 	}
 	defer w.Stop()
 	decided := b.awaitDecision(ctx, from, to)
@@ -59,13 +55,14 @@ func (b *bench) liveMigration(ctx context.Context, from, to *lab.Host) (move, er
 	if b.encrypt {
 		encryption = v1alpha1.EncryptionRequired
 	}
-	config := ac.LiveMigration(name, namespace).WithSpec(ac.LiveMigrationSpec().WithDomain(b.guest.UUID()).WithTargetNode(to.Name()).
+	config := ac.LiveMigration(name, shuttle.Namespace).WithSpec(ac.LiveMigrationSpec().WithDomain(b.Guest.UUID()).WithTargetNode(to.Name()).
 		WithOptions(ac.MigrationOptions().WithTransfer(ac.TransferOptions().WithEncryption(encryption))))
 	begin := time.Now()
-	if err := b.api.Apply(ctx, config, client.FieldOwner("bench")); err != nil {
+	if err := b.API.Apply(ctx, config, client.FieldOwner("bench")); err != nil {
 		return move{}, fmt.Errorf("applying: %w", err)
 	}
-	lm, shown, err := awaitEnd(w)
+	lm, err := shuttle.Follow(ctx, w, shuttle.Succeeded)
+	shown := time.Now()
 	if err != nil {
 		return move{}, err
 	}
@@ -77,21 +74,6 @@ func (b *bench) liveMigration(ctx context.Context, from, to *lab.Host) (move, er
 		return m, errors.New("libvirt's events did not come")
 	}
 	return m, nil
-}
-
-// awaitEnd returns the object in its end, and when it was seen.
-func awaitEnd(w watch.Interface) (*v1alpha1.LiveMigration, time.Time, error) {
-	for event := range w.ResultChan() {
-		lm, ok := event.Object.(*v1alpha1.LiveMigration)
-		if !ok || !migration.Finished(lm) {
-			continue
-		}
-		if !meta.IsStatusConditionTrue(lm.Status.Conditions, v1alpha1.ConditionSucceeded) {
-			return nil, time.Time{}, fmt.Errorf("the migration failed: %+v", lm.Status.Conditions)
-		}
-		return lm, time.Now(), nil
-	}
-	return nil, time.Time{}, errors.New("the watch ended before the migration")
 }
 
 // steps divides the time from begin to shown by the times in the status. All
@@ -131,7 +113,7 @@ func (b *bench) awaitDecision(ctx context.Context, from, to *lab.Host) <-chan ti
 	for host, lifecycle := range map[*lab.Host]hypervisor.Lifecycle{
 		from: hypervisor.LifecycleStopped, to: hypervisor.LifecycleResumed,
 	} {
-		events := b.clients[host.Name()].Subscribe(ctx, b.guest.UUID())
+		events := b.clients[host.Name()].Subscribe(ctx, b.Guest.UUID())
 		wait.Go(func() {
 			for e := range events {
 				if e.Type == hypervisor.EventLifecycle && e.Lifecycle == lifecycle && e.Detail == string(hypervisor.ReasonMigrated) {

@@ -12,14 +12,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
-	"github.com/go-logr/logr"
-	"sigs.k8s.io/controller-runtime/pkg/log"
-
-	"github.com/virtferry/virtferry/test/lab"
+	"github.com/virtferry/virtferry/test/bench/shuttle"
 )
 
 func main() {
@@ -27,26 +22,16 @@ func main() {
 	encrypt := flag.Bool("tls", false, "encrypt what is sent, as both do between hosts with certificates if it is left to them")
 	pause := flag.Duration("pause", time.Second, "rest between two moves")
 	flag.Parse()
-	log.SetLogger(logr.Discard())
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, *pairs, *pause, *encrypt)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "overhead:", err)
-		os.Exit(1)
-	}
+	shuttle.Main("overhead", func(ctx context.Context) error { return run(ctx, *pairs, *pause, *encrypt) })
 }
 
 func run(ctx context.Context, pairs int, pause time.Duration, encrypt bool) (err error) {
-	l, err := lab.Start(ctx, lab.Options{
-		Hosts: 2, ControlPlane: true,
-		Log: func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) },
-	})
+	shared, err := shuttle.Start(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, l.Stop()) }()
-	b, err := newBench(ctx, l, encrypt)
+	defer func() { err = errors.Join(err, shared.Stop()) }()
+	b, err := newBench(ctx, shared, encrypt)
 	if err != nil {
 		return err
 	}
@@ -63,7 +48,7 @@ func run(ctx context.Context, pairs int, pause time.Duration, encrypt bool) (err
 			if err != nil {
 				return fmt.Errorf("moving the guest in pair %d: %w", i+1, err)
 			}
-			fmt.Fprintf(os.Stderr, "pair %d: %s from %s to %s: %d ms\n", i+1, m.by, m.from, m.to, m.total.Milliseconds())
+			shuttle.Progressf("pair %d: %s from %s to %s: %d ms", i+1, m.by, m.from, m.to, m.total.Milliseconds())
 			if m.by == byVirsh {
 				virsh = append(virsh, m)
 			} else {

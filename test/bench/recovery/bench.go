@@ -4,21 +4,16 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/migration"
+	"github.com/virtferry/virtferry/test/bench/shuttle"
 	"github.com/virtferry/virtferry/test/lab"
 )
 
 const (
-	namespace = "default"
 	// workingSetMiB is what the guest writes to all the time, so that it soon waits for some of
 	// it, and linkMiBps what the link carries.
 	workingSetMiB = 64
@@ -61,38 +56,22 @@ func (r recovery) String() string {
 }
 
 // bench is a lab with a guest that is moved back and forth.
-type bench struct {
-	lab   *lab.Lab
-	api   client.WithWatch
-	guest *lab.Guest
-	moves int
-}
+type bench struct{ *shuttle.Bench }
 
-func newBench(ctx context.Context, l *lab.Lab) (*bench, error) {
-	if _, err := l.StartVirtferry(ctx); err != nil {
-		return nil, err
-	}
-	b := &bench{lab: l}
-	var err error
-	if b.api, err = l.ControlPlane().NewClient(); err != nil {
-		return nil, err
-	}
-	for _, h := range l.Hosts() {
+func newBench(ctx context.Context, shared *shuttle.Bench) (*bench, error) {
+	for _, h := range shared.Lab.Hosts() {
 		if err := h.LimitBandwidth(ctx, linkMiBps); err != nil {
 			return nil, err
 		}
 	}
-	from := l.Hosts()[0]
-	b.guest, err = from.StartGuest(ctx, lab.GuestConfig{Name: "shuttle", Persistent: true, Load: lab.Load{WorkingSetMiB: workingSetMiB, DirtyMiBps: 4 * linkMiBps}})
-	if err == nil {
-		_, err = b.guest.Ticks().Wait(ctx, from.Name(), 2)
-	}
-	return b, err
+	return &bench{shared}, shared.StartGuest(ctx, lab.GuestConfig{
+		Name: "shuttle", Persistent: true, Load: lab.Load{WorkingSetMiB: workingSetMiB, DirtyMiBps: 4 * linkMiBps},
+	})
 }
 
 // set has the hosts' TCP send again as the setting says.
 func (b *bench) set(ctx context.Context, s setting) error {
-	for _, h := range b.lab.Hosts() {
+	for _, h := range b.Lab.Hosts() {
 		for name, value := range s.sysctls {
 			if out, err := h.Exec(ctx, "sysctl", "-w", name+"="+value); err != nil {
 				return fmt.Errorf("setting %s on %s: %w: %s", name, h.Name(), err, out)
@@ -107,34 +86,21 @@ func (b *bench) set(ctx context.Context, s setting) error {
 func (b *bench) measure(ctx context.Context, s setting, gone time.Duration) (recovery, error) {
 	ctx, cancel := context.WithTimeout(ctx, moveTimeout)
 	defer cancel()
-	hosts := b.lab.Hosts()
-	from, to := hosts[b.moves%2], hosts[(b.moves+1)%2]
-	b.moves++
+	from, to := b.Sides()
+	b.Moves++
 	out := recovery{setting: s, gone: gone}
-	if err := from.WaitPublished(ctx, b.guest); err != nil {
+	if err := from.WaitPublished(ctx, b.Guest); err != nil {
 		return out, err
 	}
-	lm := &v1alpha1.LiveMigration{
-		ObjectMeta: metav1.ObjectMeta{
-			GenerateName: "recovery-", Namespace: namespace, Annotations: map[string]string{v1alpha1.AnnotationForceComplete: "at once"},
-		},
-		Spec: v1alpha1.LiveMigrationSpec{
-			Domain: b.guest.UUID(), TargetNode: to.Name(),
-			Options: &v1alpha1.MigrationOptions{AllowPostCopy: new(true), OnTimeout: v1alpha1.TimeoutKeepGoing},
-		},
-	}
-	if err := b.api.Create(ctx, lm); err != nil {
-		return out, fmt.Errorf("creating the LiveMigration: %w", err)
+	options := v1alpha1.MigrationOptions{AllowPostCopy: new(true), OnTimeout: v1alpha1.TimeoutKeepGoing}
+	lm, err := b.Create(ctx, "recovery", to, options, map[string]string{v1alpha1.AnnotationForceComplete: "at once"})
+	if err != nil {
+		return out, err
 	}
 	if _, err := b.await(ctx, lm, func(lm *v1alpha1.LiveMigration) bool { return lm.Status.Phase == v1alpha1.PhasePostCopy }); err != nil {
 		return out, err
 	}
-	sleep(ctx, copied)
-	if err := to.CutOff(ctx); err != nil {
-		return out, err
-	}
-	sleep(ctx, gone)
-	if err := to.Reconnect(ctx); err != nil {
+	if err := breakLink(ctx, to, gone); err != nil {
 		return out, err
 	}
 	back := time.Now()
@@ -142,22 +108,35 @@ func (b *bench) measure(ctx context.Context, s setting, gone time.Duration) (rec
 		return out, err
 	}
 	out.flowedAfter = time.Since(back)
-	if _, err := b.guest.Ticks().Wait(ctx, to.Name(), b.guest.Ticks().Last().N+1); err != nil {
+	if _, err := b.Guest.Ticks().Wait(ctx, to.Name(), b.Guest.Ticks().Last().N+1); err != nil {
 		return out, err
 	}
 	out.guestAfter = time.Since(back)
-	lm, err := b.await(ctx, lm, migration.Finished)
-	if err != nil {
+	if lm, err = b.await(ctx, lm, migration.Finished); err != nil {
 		return out, err
 	}
 	out.doneAfter = time.Since(back)
-	if !meta.IsStatusConditionTrue(lm.Status.Conditions, v1alpha1.ConditionSucceeded) {
-		return out, fmt.Errorf("the migration failed: %+v", lm.Status.Conditions)
+	if _, err := shuttle.Succeeded(lm); err != nil {
+		return out, err
 	}
 	if r := lm.Status.Source.Recovery; r != nil {
 		out.attempts = int64(r.Attempts)
 	}
 	return out, nil
+}
+
+// breakLink has the network of a host be gone for some time.
+func breakLink(ctx context.Context, to *lab.Host, gone time.Duration) error {
+	if err := shuttle.Sleep(ctx, copied); err != nil {
+		return err
+	}
+	if err := to.CutOff(ctx); err != nil {
+		return err
+	}
+	if err := shuttle.Sleep(ctx, gone); err != nil {
+		return err
+	}
+	return to.Reconnect(ctx)
 }
 
 // flow is how much a host receives when the copy goes on, and hardly does otherwise.
@@ -167,8 +146,7 @@ const flow = 1 << 20
 func (b *bench) awaitFlow(ctx context.Context, h *lab.Host) error {
 	first, err := h.ReceivedBytes()
 	for now := first; err == nil && now < first+flow; now, err = h.ReceivedBytes() {
-		sleep(ctx, 50*time.Millisecond)
-		if ctx.Err() != nil {
+		if shuttle.Sleep(ctx, 50*time.Millisecond) != nil {
 			return fmt.Errorf("nothing comes to %s: %w", h.Name(), context.Cause(ctx))
 		}
 	}
@@ -177,26 +155,19 @@ func (b *bench) awaitFlow(ctx context.Context, h *lab.Host) error {
 
 // await returns the object once it is as it is to be, or has ended otherwise.
 func (b *bench) await(ctx context.Context, lm *v1alpha1.LiveMigration, is func(*v1alpha1.LiveMigration) bool) (*v1alpha1.LiveMigration, error) {
-	w, err := b.api.Watch(ctx, &v1alpha1.LiveMigrationList{}, client.InNamespace(namespace), client.MatchingFields{"metadata.name": lm.Name})
+	w, err := b.Watch(ctx, lm.Name)
 	if err != nil {
-		return nil, fmt.Errorf("watching the LiveMigration: %w", err)
+		return nil, err
 	}
 	defer w.Stop()
-	for event := range w.ResultChan() {
-		now, ok := event.Object.(*v1alpha1.LiveMigration)
+	return shuttle.Follow(ctx, w, func(now *v1alpha1.LiveMigration) (bool, error) {
 		switch {
-		case ok && is(now):
-			return now, nil
-		case ok && migration.Finished(now):
-			return nil, fmt.Errorf("the migration has ended: %+v", now.Status.Conditions)
+		case is(now):
+			return true, nil
+		case migration.Finished(now):
+			return false, fmt.Errorf("the migration has ended: %+v", now.Status.Conditions)
+		default:
+			return false, nil
 		}
-	}
-	return nil, errors.Join(errors.New("the LiveMigration does not become what it is to be"), ctx.Err())
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
+	})
 }

@@ -11,43 +11,28 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
-	"github.com/go-logr/logr"
-	"sigs.k8s.io/controller-runtime/pkg/log"
-
-	"github.com/virtferry/virtferry/test/lab"
+	"github.com/virtferry/virtferry/test/bench/shuttle"
 )
 
 func main() {
 	rounds := flag.Int("rounds", 3, "number of breaks of each length with each setting")
 	flag.Parse()
-	log.SetLogger(logr.Discard()) // Of the client's.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, *rounds)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "recovery:", err)
-		os.Exit(1)
-	}
+	shuttle.Main("recovery", func(ctx context.Context) error { return run(ctx, *rounds) })
 }
-
-// progressf tells what is going on, beside the report.
-func progressf(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
 // breaks are how long the network is gone: for less than the 25 s after which two libvirts give
 // each other up, and for more.
 func breaks() []time.Duration { return []time.Duration{10 * time.Second, 40 * time.Second} }
 
 func run(ctx context.Context, rounds int) (err error) {
-	l, err := lab.Start(ctx, lab.Options{Hosts: 2, ControlPlane: true, Log: progressf})
+	shared, err := shuttle.Start(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, l.Stop()) }()
-	b, err := newBench(ctx, l)
+	defer func() { err = errors.Join(err, shared.Stop()) }()
+	b, err := newBench(ctx, shared)
 	if err != nil {
 		return err
 	}
@@ -62,7 +47,7 @@ func run(ctx context.Context, rounds int) (err error) {
 				if err != nil {
 					return fmt.Errorf("breaking the network for %s, %s, in round %d: %w", gone, s.name, round+1, err)
 				}
-				progressf("round %d: %s", round+1, r)
+				shuttle.Progressf("round %d: %s", round+1, r)
 				all = append(all, r)
 			}
 		}

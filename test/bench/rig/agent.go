@@ -27,6 +27,7 @@ import (
 	"github.com/virtferry/virtferry/pkg/agent"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/hypervisor/fake"
+	"github.com/virtferry/virtferry/test/bench/shuttle"
 	"github.com/virtferry/virtferry/test/lab"
 )
 
@@ -56,7 +57,7 @@ func RunAgentWithMetrics(ctx context.Context, kubeconfig string, host *fake.Host
 	group.Go(func() error { return mgr.Start(ctx) })
 	group.Go(func() error {
 		for !publisher.Published() {
-			if err := Sleep(ctx, 50*time.Millisecond); err != nil {
+			if err := shuttle.Sleep(ctx, 50*time.Millisecond); err != nil {
 				return err
 			}
 		}
@@ -112,14 +113,4 @@ func newAgent(ctx context.Context, kubeconfig string, host *fake.Host, files age
 			"source": func() error { return source.Check(nil) }, "target": func() error { return target.Check(nil) },
 		}),
 	)
-}
-
-// Sleep waits for some time, or for the end of ctx.
-func Sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }

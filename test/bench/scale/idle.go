@@ -15,7 +15,7 @@ import (
 	"github.com/virtferry/virtferry/controllers/node"
 	"github.com/virtferry/virtferry/pkg/agent"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
-	"github.com/virtferry/virtferry/test/bench/rig"
+	"github.com/virtferry/virtferry/test/bench/shuttle"
 	"github.com/virtferry/virtferry/test/lab"
 )
 
@@ -87,7 +87,7 @@ func (w *world) watchIdly(ctx context.Context, fields client.MatchingFields) err
 // beat gives a node's signs of life until ctx ends, the first of them after some time.
 // One that fails is made up for by the next: a node is lost after several.
 func beat(ctx context.Context, recorder *node.HypervisorRecorder, first time.Duration) {
-	for wait := first; rig.Sleep(ctx, wait) == nil; wait = agent.HeartbeatInterval {
+	for wait := first; shuttle.Sleep(ctx, wait) == nil; wait = agent.HeartbeatInterval {
 		_ = recorder.Heartbeat(ctx)
 	}
 }

@@ -13,14 +13,11 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
-	"github.com/go-logr/logr"
-	"sigs.k8s.io/controller-runtime/pkg/log"
+	"github.com/virtferry/virtferry/test/bench/shuttle"
 )
 
 func main() {
@@ -35,22 +32,16 @@ func main() {
 	growth := flag.Bool("growth", true, "measure a tenth of the load before")
 	agents := flag.Bool("agents", false, "be the process of the agents; used by this command itself")
 	flag.Parse()
-	log.SetLogger(logr.Discard())
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	var err error
-	switch {
-	case *agents:
-		err = serveAgents(ctx, flag.Args())
-	case *growth:
-		err = measureGrowth(ctx, p)
-	default:
-		err = measureAlone(ctx, p)
-	}
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "scale:", err)
-		os.Exit(1)
-	}
+	shuttle.Main("scale", func(ctx context.Context) error {
+		switch {
+		case *agents:
+			return serveAgents(ctx, flag.Args())
+		case *growth:
+			return measureGrowth(ctx, p)
+		default:
+			return measureAlone(ctx, p)
+		}
+	})
 }
 
 // plan is a load.

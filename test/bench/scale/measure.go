@@ -17,6 +17,7 @@ import (
 
 	ac "github.com/virtferry/virtferry/api/v1alpha1/applyconfiguration/api/v1alpha1"
 	"github.com/virtferry/virtferry/test/bench/rig"
+	"github.com/virtferry/virtferry/test/bench/shuttle"
 )
 
 // measure puts a load on a new control plane and measures. The figures are those there
@@ -148,7 +149,7 @@ func (w *world) measureStart(ctx context.Context, f *figures) error {
 
 // measureRest watches what all costs while nothing moves.
 func (w *world) measureRest(ctx context.Context, _ *figures) error {
-	return rig.Sleep(ctx, w.plan.rest)
+	return shuttle.Sleep(ctx, w.plan.rest)
 }
 
 // measureAdmissions applies migrations one after the other, each when the one before
@@ -180,7 +181,7 @@ func (w *world) measureAdmissions(ctx context.Context, f *figures) error {
 // settle waits for what follows the end of a migration, so that it is counted where it
 // belongs: nodes are published, and finalizers removed.
 func (w *world) settle(ctx context.Context) error {
-	if err := rig.Sleep(ctx, time.Second); err != nil {
+	if err := shuttle.Sleep(ctx, time.Second); err != nil {
 		return err
 	}
 	return w.awaitIdle(ctx)

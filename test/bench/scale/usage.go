@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/virtferry/virtferry/test/bench/rig"
+	"github.com/virtferry/virtferry/test/bench/shuttle"
 )
 
 // usage is how much processor time each process has taken.
@@ -80,7 +81,7 @@ func (w *world) awaitIdle(ctx context.Context) error {
 		if depth > 0 {
 			empty = 0
 		}
-		if err := rig.Sleep(ctx, 100*time.Millisecond); err != nil {
+		if err := shuttle.Sleep(ctx, 100*time.Millisecond); err != nil {
 			return fmt.Errorf("%d objects are in the manager's queues: %w", depth, context.Cause(ctx))
 		}
 	}
