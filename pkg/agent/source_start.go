@@ -369,8 +369,8 @@ func (s *sourceSession) params(ctx context.Context) (hypervisor.MigrateParams, e
 		rewritten, warnings, err = s.rewrite(definitions)
 	}
 	// It may have waited for its turn since it was checked.
-	if err := allOf([]error{s.checkTies(ctx), s.checkPeerSocket(ctx), encryption, unsupported, err}); err != nil || target.ReadyTime == nil {
-		return p, err
+	if err := allOf([]error{s.checkTies(ctx), s.checkPeerSocket(ctx), encryption, unsupported, err}); err != nil || target.ReadyTime == nil || rewritten == nil {
+		return p, err // Only a target that refuses tells too little to rewrite anything.
 	}
 	p.LiveXML = rewritten[0]
 	if p.Persist {
