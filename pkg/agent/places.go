@@ -25,13 +25,15 @@ type placesSeen struct {
 
 // lookAtPlaces looks at where the images of disks are to be, and at images of others that are on
 // their way here, in each directory at once. libvirt looks at no place that it must not use. The
-// error is one that is worth another try.
+// error is one that is worth another try: that there is no answer about where only others have
+// images is none, since storage of theirs that hangs is not to keep the guest here.
 func (s *targetSession) lookAtPlaces(ctx context.Context, disks []v1alpha1.GuestDisk, others []string) (*placesSeen, error) {
 	seen := &placesSeen{
 		asked: map[string]bool{}, directories: map[string]migration.FileSystemSight{},
 		files: map[string]hypervisor.ImageSight{}, refused: map[string]error{},
 	}
 	var paths []string
+	own := map[string]bool{} // Directories of the guest itself.
 	places := make([]string, 0, len(disks))
 	for _, d := range disks {
 		places = append(places, imagePaths(d)...)
@@ -39,6 +41,7 @@ func (s *targetSession) lookAtPlaces(ctx context.Context, disks []v1alpha1.Guest
 	seen.linked = s.node.leadsOut(ctx, places)
 	for _, d := range disks {
 		if s.node.Receive.mayHold(d) && seen.linkOf(d) == "" {
+			own[path.Dir(d.Path)] = true
 			paths = append(paths, d.Path)
 			if d.Marker != "" && d.Marker == path.Base(d.Marker) {
 				paths = append(paths, path.Join(path.Dir(d.Path), d.Marker))
@@ -51,22 +54,24 @@ func (s *targetSession) lookAtPlaces(ctx context.Context, disks []v1alpha1.Guest
 			paths = append(paths, image)
 		}
 	}
-	if err := seen.look(ctx, s.hv, paths); err != nil {
+	if err := seen.look(ctx, s.hv, paths, own); err != nil {
 		return nil, err
 	}
 	doubtful := migration.DoubtfulDirectories(seen.directories)
 	again := slices.DeleteFunc(paths, func(p string) bool { return !slices.Contains(doubtful, path.Dir(p)) })
-	if err := seen.look(ctx, s.hv, again); err != nil {
+	if err := seen.look(ctx, s.hv, again, own); err != nil {
 		return nil, err
 	}
 	return seen, nil
 }
 
-// look takes in what libvirt says of files and of the file systems that they are on.
-func (p *placesSeen) look(ctx context.Context, hv hypervisor.ImageKeeper, paths []string) error {
+// look takes in what libvirt says of files and of the file systems that they are on. It has to
+// answer about those in the guest's own directories.
+func (p *placesSeen) look(ctx context.Context, hv hypervisor.ImageKeeper, paths []string, own map[string]bool) error {
 	sights, failed := lookAtFiles(ctx, hv, paths)
 	for file, err := range failed {
-		if !refusedByLibvirt(err) {
+		silent := hypervisor.KindOf(err) == hypervisor.KindTimeout && !own[path.Dir(file)]
+		if !refusedByLibvirt(err) && !silent {
 			return fmt.Errorf("looking at where images are to be: %w", err)
 		}
 		p.asked[path.Dir(file)], p.refused[path.Dir(file)] = true, err

@@ -100,6 +100,14 @@ func TestTwoDirectoriesOfOneFileSystem(t *testing.T) {
 			w.fleet.Host("node-b").Mount("/images/more", 1<<40, 2560*mib)
 			w.fleet.Host("node-b").Unmount("/images")
 		}, refused: "512 MiB left"},
+		"the first's does not answer": {between: func(w *world) {
+			w.fleet.Host("node-b").Mount("/images/more", 1<<40, 2560*mib)
+			w.fleet.Host("node-b").Silence("/images")
+		}, refused: "512 MiB left"},
+		"the first's does not answer, and there is room": {between: func(w *world) {
+			w.fleet.Host("node-b").Mount("/images/more", 1<<40, 5<<30)
+			w.fleet.Host("node-b").Silence("/images")
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
@@ -130,6 +138,25 @@ func TestTwoDirectoriesOfOneFileSystem(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAGuestWithoutImagesNeedsNoAnswerAboutThoseOfOthers: nothing is to be copied of it.
+func TestAGuestWithoutImagesNeedsNoAnswerAboutThoseOfOthers(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.diskGuest()
+		w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: dbUUID, Name: "db"})
+		w.api.full = true // They wait for their slots.
+		ready := func(lm *v1alpha1.LiveMigration) bool {
+			return lm.Status.Target != nil && lm.Status.Target.ReadyTime != nil
+		}
+		w.await(w.migrateWith(guestUUID, copies(v1alpha1.StorageCopyOptions{})), "the target", ready)
+		looks := w.fleet.Count(fake.MethodLookAtImage, "")
+		w.fleet.Host("node-b").Silence("/images")
+		w.await(w.migrate(dbUUID), "the target", ready)
+		if n := w.fleet.Count(fake.MethodLookAtImage, "") - looks; n > 0 {
+			t.Errorf("it was looked %d times", n)
+		}
+	})
 }
 
 // TestTwoDisksInTwoDirectoriesOfOneFileSystem of one guest do not get the same space either.

@@ -25,6 +25,9 @@ const mostPlans = 4
 // error is a refusal, or one that is worth another try.
 func (s *targetSession) planImages(ctx context.Context) ([]v1alpha1.TargetImage, error) {
 	disks := migration.SpaceTaken(s.lm, migration.CurrentSource(s.lm).Guest.Disks)
+	if len(disks) == 0 {
+		return nil, nil // Where others have theirs is none of its business.
+	}
 	now := s.node.Clock.Now()
 	for range mostPlans {
 		seen, err := s.lookAtPlaces(ctx, disks, s.node.space.others(s.lm.UID))
@@ -124,9 +127,9 @@ func (s *targetSession) makeImage(ctx context.Context, image *v1alpha1.TargetIma
 		return refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerDiskNotCopyable,
 			"The source does not report the disk %s any more. Create another LiveMigration", image.Name)
 	}
-	if to := s.node.leadsOut(ctx, imagePaths(d)); len(to) > 0 { // Since it was planned.
+	for place, to := range s.node.leadsOut(ctx, imagePaths(d)) { // Since it was planned.
 		return refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerPathNotAllowed,
-			"Somebody has made the place of the disk %s on %s, %s, a symbolic link to where guests may not have images (%v). Ask an administrator to remove the link, and then create another LiveMigration", d.Name, s.node.Name, d.Path, to)
+			"Somebody has put a symbolic link into the place of the disk %s on %s: %s now leads to %s, where guests may not have images. Ask an administrator to remove the link, and then create another LiveMigration", d.Name, s.node.Name, place, to)
 	}
 	wanted := hypervisor.NewImage{Path: d.Path, Format: d.Format, CapacityBytes: uint64(d.CapacityBytes), Preallocate: migration.Preallocates(s.lm)} //nolint:gosec // Positive by the plan.
 	if d.EncryptionSecretUUID != nil {

@@ -58,6 +58,7 @@ type Host struct {
 	space       uint64
 	fileSystems map[string]fileSystem // Those that directories have of their own.
 	gone        map[string]bool       // Directories that are not there.
+	silent      map[string]bool       // Directories on storage that does not answer.
 	onLook      map[string]func()     // What is done after a look at a directory.
 	subscribers map[chan hypervisor.Event]string
 	dropping    bool

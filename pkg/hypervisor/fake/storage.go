@@ -98,6 +98,16 @@ func (h *Host) Unmount(dir string) {
 	h.gone[dir] = true
 }
 
+// Silence has storage not answer any more: who looks at a directory there gives up.
+func (h *Host) Silence(dir string) {
+	h.fleet.mu.Lock()
+	defer h.fleet.mu.Unlock()
+	if h.silent == nil {
+		h.silent = map[string]bool{}
+	}
+	h.silent[dir] = true
+}
+
 // OnLook has something done, once, after a look at a directory.
 func (h *Host) OnLook(dir string, do func()) {
 	h.fleet.mu.Lock()
@@ -168,6 +178,9 @@ func (h *Host) LookAtImages(ctx context.Context, dir string, names []string) ([]
 	return invoke(ctx, h, &Call{Method: MethodLookAtImage}, func() ([]hypervisor.ImageSight, error) {
 		if h.gone[dir] {
 			return nil, fault(MethodLookAtImage, hypervisor.KindOther, "cannot open directory '"+dir+"': No such file or directory")
+		}
+		if h.silent[dir] {
+			return nil, fault(MethodLookAtImage, hypervisor.KindTimeout, "no answer")
 		}
 		sights := make([]hypervisor.ImageSight, len(names))
 		for i, name := range names {
