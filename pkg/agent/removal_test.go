@@ -2,9 +2,11 @@ package agent
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
@@ -135,6 +137,45 @@ func TestNothingIsLeftOfAGuestThatIsRefused(t *testing.T) {
 			}
 			w.requireFiles("node-a", ownFiles)
 			w.requireFiles("node-b", "")
+		})
+	}
+}
+
+// TestAnImageThatMayBeOursIsTold: nobody can tell an image that takes all of its space from a disk
+// that is full. If its making had no answer, it stays, and its user hears of it.
+func TestAnImageThatMayBeOursIsTold(t *testing.T) {
+	for name, preallocate := range map[string]bool{"preallocated": true, "not": false} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.twoDisks()
+				// The agent ends before it can say that the image was made.
+				ended := make(chan struct{})
+				w.api.before = func(_ int, by *testAgent) bool {
+					if _, made := w.fleet.Host("node-b").Images()["/images/a.qcow2"]; by != w.b || !made {
+						return false
+					}
+					w.api.before = nil
+					by.cancel()
+					close(ended)
+					return true
+				}
+				lm := w.migrateWith(guestUUID, copies(v1alpha1.StorageCopyOptions{Disks: []v1alpha1.DiskName{"vda", "vdb"}, Preallocate: &preallocate}))
+				time.Sleep(30 * time.Second)
+				select {
+				case <-ended:
+				default:
+					t.Fatalf("%+v", w.api.get(lm).Status)
+				}
+				w.b.stop()
+				w.api.update(lm.UID, func(lm *v1alpha1.LiveMigration) { lm.Annotations = map[string]string{v1alpha1.AnnotationCancel: "now"} })
+				w.b.start()
+				end := w.settle(lm)
+				message := meta.FindStatusCondition(end.Status.Conditions, v1alpha1.ConditionSucceeded).Message
+				_, left := w.fleet.Host("node-b").Images()["/images/a.qcow2"]
+				if left != preallocate || strings.Contains(message, "may have been made for it, or be somebody else's (/images/a.qcow2") != left {
+					t.Errorf("it is left: %t, and its user is told: %s, %+v", left, message, end.Status.Target)
+				}
+			})
 		})
 	}
 }

@@ -20,7 +20,7 @@ func (s *summarizer) clearUp(message string) (said string, wait bool) {
 	images, markers := ImagesLeft(s.lm, CurrentTarget(s.lm)), markersLeft(CurrentSource(s.lm))
 	interfaces := InterfacesTaken(CurrentSource(s.lm))
 	if a == nil || len(images)+len(markers)+len(interfaces) == 0 {
-		return message, false
+		return message + imagesMaybeLeft(s.lm, message), false
 	}
 	if a.AbandonedTime == nil {
 		a.AbandonedTime = new(metav1.NewMicroTime(s.now))
@@ -40,7 +40,28 @@ func (s *summarizer) clearUp(message string) (said string, wait bool) {
 	if len(interfaces) > 0 {
 		message += interfacesMissing(s.lm.Status.SourceNode, interfaces)
 	}
-	return message, false
+	return message + imagesMaybeLeft(s.lm, message), false
+}
+
+// imagesMaybeLeft says which files on the target may be images that were made for the migration,
+// where the message has not said so: what takes all of its space looks like a disk that is full,
+// and is not removed if its making had no answer.
+func imagesMaybeLeft(lm *v1alpha1.LiveMigration, message string) string {
+	target := CurrentTarget(lm)
+	if target == nil || !Preallocates(lm) {
+		return ""
+	}
+	var files []string
+	for _, i := range target.Images {
+		if i.State == v1alpha1.TargetImageNotOurs && !strings.Contains(message, i.Path) {
+			files = append(files, i.Path)
+		}
+	}
+	if len(files) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; there are files on %s that may have been made for it, or be somebody else's (%s): %s",
+		lm.Status.TargetNode, strings.Join(files, ", "), ask(lm.Status.TargetNode, "remove them if nobody needs them"))
 }
 
 // markersLeft are the markers on the source that were made, or may have been, and not removed.
