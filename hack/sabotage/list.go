@@ -4,18 +4,22 @@ import "slices"
 
 // Files of the product.
 const (
-	adoptFile     = "pkg/agent/adopt.go"
-	answersFile   = "pkg/migration/answers.go"
-	outcomeFile   = "pkg/migration/outcome.go"
-	reconcileFile = "controllers/livemigration_controller.go"
-	requestsFile  = "pkg/migration/requests.go"
-	scheduleFile  = "pkg/migration/schedule.go"
-	sourceFile    = "pkg/migration/source.go"
-	summaryFile   = "pkg/migration/summary.go"
-	targetFile    = "pkg/migration/target.go"
-	ttlFile       = "controllers/ttl_controller.go"
-	writerFile    = "controllers/status_writer.go"
+	adoptFile       = "pkg/agent/adopt.go"
+	agentTargetFile = "pkg/agent/target.go"
+	answersFile     = "pkg/migration/answers.go"
+	outcomeFile     = "pkg/migration/outcome.go"
+	reconcileFile   = "controllers/livemigration_controller.go"
+	requestsFile    = "pkg/migration/requests.go"
+	scheduleFile    = "pkg/migration/schedule.go"
+	sourceFile      = "pkg/migration/source.go"
+	summaryFile     = "pkg/migration/summary.go"
+	targetFile      = "pkg/migration/target.go"
+	ttlFile         = "controllers/ttl_controller.go"
+	writerFile      = "controllers/status_writer.go"
 )
+
+// refusedLook is where the target leaves it at a look.
+const refusedLook = "case migration.Refused(s.lm) && !migration.DryRun(s.lm):"
 
 // sabotages are the ways in which the product is broken. Each has to break something that
 // somebody who sees all hosts and all objects can see.
@@ -81,6 +85,9 @@ func startSabotages() []sabotage {
 		{"dry-run", "a dry run moves its guest", []change{
 			{sourceFile, "case DryRun(lm), section.Problem != nil,", "case section.Problem != nil,"},
 			{sourceFile, "case lm.Status.Attempt.CopyGrantedTime != nil:", "case DryRun(lm), lm.Status.Attempt.CopyGrantedTime != nil:"},
+		}},
+		{"refused-place", "a target is prepared for a guest that its source has refused", []change{
+			{agentTargetFile, refusedLook, "case migration.Refused(s.lm) && migration.LooksOnly(s.lm):"},
 		}},
 	}
 }

@@ -45,6 +45,7 @@ const (
 	withinLimits   promise = "no more go on at once than may"
 	settles        promise = "everything settles"
 	touchesNothing promise = "a dry run moves nothing"
+	staysRefused   promise = "a guest that was refused is not started, nor is a target prepared for it"
 	ownPlace       promise = "no two guests have the same of a host"
 	sentAsAsked    promise = "a guest is sent as its user wants"
 	notLeftFrozen  promise = "a guest that is frozen is thawed in time, or its user is told"
@@ -352,6 +353,7 @@ func (o *observer) noteChange(c change) {
 	o.checkFrozen(before, after)
 	o.checkForeign(after.Name, c.after)
 	o.checkForm(before, after)
+	o.checkRefusal(before, after)
 	if migration.DryRun(after) && migration.Started(after) {
 		o.breaks(touchesNothing, "%s was started: %s", after.Name, short(after))
 	}
@@ -362,6 +364,21 @@ func (o *observer) noteChange(c change) {
 		o.checkProof(after)
 		o.checkLeftovers(after)
 		o.checkClock(after)
+	}
+}
+
+// checkRefusal holds an attempt that an agent has refused to ending so. Of one that the source
+// refuses, the target looks what else is in the way, and that is all.
+func (o *observer) checkRefusal(before, after *v1alpha1.LiveMigration) {
+	if before == nil || before.UID != after.UID || migration.AttemptID(before) != migration.AttemptID(after) || !migration.Refused(before) {
+		return
+	}
+	if migration.Started(after) {
+		o.breaks(staysRefused, "%s was started: %s", after.Name, short(before))
+	}
+	source, was, is := migration.CurrentSource(before), migration.CurrentTarget(before), migration.CurrentTarget(after)
+	if !migration.DryRun(after) && source != nil && source.Problem != nil && is != nil && is.ReadyTime != nil && (was == nil || was.ReadyTime == nil) {
+		o.breaks(staysRefused, "the target of %s is ready for it: %s", after.Name, source.Problem.Message)
 	}
 }
 
