@@ -19,11 +19,10 @@ import (
 func (s *sourceSession) check(ctx context.Context) time.Duration {
 	section := &v1alpha1.SourceStatus{AttemptID: s.lm.Status.Attempt.ID}
 	facts, markers, err := s.guestFacts(ctx)
-	section.Guest, section.Storage = facts, &v1alpha1.SourceStorage{Markers: markers}
-	if larger := s.tooLarge(section, SourceRoom); larger != nil {
+	told := &v1alpha1.SourceStatus{AttemptID: section.AttemptID, Guest: facts, Storage: &v1alpha1.SourceStorage{Markers: markers}}
+	if larger := s.tooLarge(told, SourceRoom); larger != nil {
 		facts, err = nil, allOf([]error{err, larger}) // Nothing is told of it.
 	}
-	section.Guest, section.Storage = nil, nil
 	if facts != nil {
 		section.Storage, err = s.mark(ctx, facts, markers, err)
 		section.Guest = facts // If it is refused, too, so that all is told that the target has against it.
