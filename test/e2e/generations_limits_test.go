@@ -202,6 +202,34 @@ func TestGenerationsLeaveOutZeroes(t *testing.T) {
 	}
 }
 
+// TestGenerationsMakeImagesWhole where the user wants that: whatever the guest has written to its
+// disk, the image has all of its space.
+func TestGenerationsMakeImagesWhole(t *testing.T) {
+	const image, mib = lab.PrivateDir + "/whole/disk.qcow2", 32
+	options := &v1alpha1.MigrationOptions{StorageCopy: &v1alpha1.StorageCopyOptions{
+		Mode: v1alpha1.StorageCopyFull, Preallocate: new(true), SourceImages: v1alpha1.SourceImagesRemove,
+	}}
+	for _, h := range env.lab.Hosts() {
+		if err := os.MkdirAll(h.Path(path.Dir(image)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = os.Remove(h.Path(image)) })
+	}
+	g := env.startGuest(t, hostOf(t, lab.Bookworm), lab.GuestConfig{Disks: []lab.Disk{{Path: image, SizeMiB: mib, Format: "qcow2"}}})
+	for _, generation := range []lab.Generation{lab.Forky, lab.Trixie, lab.Bookworm} {
+		to := hostOf(t, generation)
+		env.awaitPhase(t, env.migrate(t, v1alpha1.LiveMigrationSpec{Domain: g.Name(), TargetNode: to.Name(), Options: options}), v1alpha1.PhaseSucceeded)
+		env.requireOn(t, g, to)
+		info, err := os.Stat(to.Path(image))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if taken := info.Sys().(*syscall.Stat_t).Blocks * 512; taken < mib<<20 {
+			t.Errorf("on %s, the image of %d MiB takes %d bytes", to.Name(), mib, taken)
+		}
+	}
+}
+
 // requireTold fails unless a notice about the versions has these words.
 func requireTold(t *testing.T, lm *v1alpha1.LiveMigration, words string) {
 	t.Helper()
