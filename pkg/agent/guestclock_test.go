@@ -109,32 +109,10 @@ func TestTheOutcomeDoesNotWaitForEver(t *testing.T) {
 
 // TestTheClockIsSetWhoeverDies: agents are killed before and after each write.
 func TestTheClockIsSetWhoeverDies(t *testing.T) {
-	for _, after := range []bool{false, true} {
-		for write := 1; ; write++ {
-			reached := false
-			inWorld(t, func(w *world) {
-				w.fleet.Host("node-a").SetAgent(guestUUID, fake.AgentConnected)
-				crashed := w.crashAt(write, after)
-				lm := w.migrateWith(guestUUID, setsTime)
-				time.Sleep(10 * time.Second)
-				select {
-				case victim := <-crashed:
-					reached = true
-					victim.restart()
-				default:
-				}
-				lm = w.settle(lm)
-				w.requireSettledTruth(lm)
-				if clock := lm.Status.Target.GuestClock; lm.Status.Phase == v1alpha1.PhaseSucceeded && (clock == nil || clock.State != v1alpha1.GuestClockSet) {
-					t.Errorf("killed at write %d, after it: %t, it ends in %s with %+v", write, after, lm.Status.Phase, clock)
-				}
-			})
-			if !reached {
-				if write < 5 {
-					t.Errorf("there were only %d writes to crash at", write-1)
-				}
-				break
-			}
+	connected := func(w *world) { w.fleet.Host("node-a").SetAgent(guestUUID, fake.AgentConnected) }
+	whoeverDies(t, connected, setsTime, func(_ *world, lm *v1alpha1.LiveMigration) {
+		if clock := lm.Status.Target.GuestClock; lm.Status.Phase == v1alpha1.PhaseSucceeded && (clock == nil || clock.State != v1alpha1.GuestClockSet) {
+			t.Errorf("it ends in %s with %+v", lm.Status.Phase, clock)
 		}
-	}
+	})
 }

@@ -257,38 +257,15 @@ func TestAGuestWhoseAgentHangsIsThawedLater(t *testing.T) {
 
 // TestNobodyStaysFrozenWhoeverDies: agents are killed before and after each write, also while a guest is frozen.
 func TestNobodyStaysFrozenWhoeverDies(t *testing.T) {
-	for _, after := range []bool{false, true} {
-		for write := 1; ; write++ {
-			reached := false
-			inWorld(t, func(w *world) {
-				w.quiet()
-				crashed := w.crashAt(write, after)
-				lm := w.migrateWith(guestUUID, freezes(5, v1alpha1.MigrationOptions{}))
-				time.Sleep(10 * time.Second)
-				select {
-				case victim := <-crashed:
-					reached = true
-					victim.restart()
-				default:
-				}
-				lm = w.settle(lm)
-				w.requireSettledTruth(lm)
-				w.requireThawed()
-				if n := w.fleet.Count(fake.MethodFreezeGuest, ""); n > 1 {
-					t.Errorf("it was frozen %d times", n)
-				}
-				if !migration.Finished(lm) || told(lm, v1alpha1.NoticeGuestNotThawed) != "" {
-					t.Errorf("killed at write %d, after it: %t, it ends in %s with %+v", write, after, lm.Status.Phase, lm.Status.Notices)
-				}
-			})
-			if !reached {
-				if write < 5 {
-					t.Errorf("there were only %d writes to crash at", write-1)
-				}
-				break
-			}
+	whoeverDies(t, (*world).quiet, freezes(5, v1alpha1.MigrationOptions{}), func(w *world, lm *v1alpha1.LiveMigration) {
+		w.requireThawed()
+		if n := w.fleet.Count(fake.MethodFreezeGuest, ""); n > 1 {
+			t.Errorf("it was frozen %d times", n)
 		}
-	}
+		if !migration.Finished(lm) || told(lm, v1alpha1.NoticeGuestNotThawed) != "" {
+			t.Errorf("it ends in %s with %+v", lm.Status.Phase, lm.Status.Notices)
+		}
+	})
 }
 
 // TestAFreezeIsRecordedBefore: an agent that dies while it is being made leaves behind what the next one needs to thaw

@@ -143,7 +143,7 @@ func (s *sourceSession) writeDown(ctx context.Context) bool {
 	s.report(atOnce)
 	written := s.out.flush(ctx, recordPatience)
 	if !written {
-		s.log.Info("The status cannot be written in time")
+		s.log.Info("The status cannot be written in time; a freeze is left out, any other step is taken without it")
 	}
 	return written
 }

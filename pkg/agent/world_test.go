@@ -55,6 +55,40 @@ func inWorld(t *testing.T, test func(w *world), options ...fake.Option) {
 	})
 }
 
+// whoeverDies has the agent that makes the first write of a migration killed before it and after it, then that of the
+// second, and so on. Prepare sets the world up, change is made to the LiveMigration, and judge looks at its end.
+func whoeverDies(t *testing.T, prepare func(w *world), change func(*v1alpha1.LiveMigration), judge func(w *world, lm *v1alpha1.LiveMigration)) {
+	for _, after := range []bool{false, true} {
+		for write := 1; ; write++ {
+			reached := false
+			inWorld(t, func(w *world) {
+				prepare(w)
+				crashed := w.crashAt(write, after)
+				lm := w.migrateWith(guestUUID, change)
+				time.Sleep(10 * time.Second)
+				select {
+				case victim := <-crashed:
+					reached = true
+					victim.restart()
+				default:
+				}
+				lm = w.settle(lm)
+				w.requireSettledTruth(lm)
+				judge(w, lm)
+				if t.Failed() {
+					t.Logf("killed at write %d, after it: %t", write, after)
+				}
+			})
+			if !reached {
+				if write < 5 {
+					t.Errorf("there were only %d writes to crash at", write-1)
+				}
+				break
+			}
+		}
+	}
+}
+
 // crashAt has the agent that makes a write, of all that are made, be killed right before or
 // after it, and returns where to hear which one that was.
 func (w *world) crashAt(write int, after bool) <-chan *testAgent {
