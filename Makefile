@@ -194,7 +194,7 @@ bench-outage: lab-deps controlplane ## Measure for how long a guest's peers miss
 	go run -tags '$(TAGS)' ./test/bench/outage $(OUTAGE_FLAGS)
 
 .PHONY: bench-recovery
-bench-recovery: lab-deps controlplane ## Measure how soon a post-copy goes on after the network was gone. Needs root; takes 10 minutes.
+bench-recovery: lab-deps controlplane ## Measure how soon a post-copy goes on after the network was gone. Needs root; takes 15 minutes.
 	go run -tags '$(TAGS)' ./test/bench/recovery
 
 # How many rounds of moves bench-block makes, and what else its command takes.

@@ -36,7 +36,7 @@ const (
 // Interfaces of every host. The management network carries libvirt, migrations
 // and consoles; the guest network joins the hosts' GuestBridge.
 const (
-	managementLink = "eth0"
+	ManagementLink = "eth0"
 	guestLink      = "eth1"
 	// GuestBridge is a Linux bridge on every host, joined to the bridges of the
 	// same name on all other hosts.
@@ -142,7 +142,7 @@ func (n *network) plug(ctx context.Context, h *Host) error {
 	management, guests := ports(h.name)
 	pid := strconv.Itoa(h.init.PID())
 	for _, args := range [][]string{
-		{"link", "add", management, "up", "master", managementBridge, "type", "veth", "peer", "name", managementLink, "netns", pid},
+		{"link", "add", management, "up", "master", managementBridge, "type", "veth", "peer", "name", ManagementLink, "netns", pid},
 		{"link", "add", guests, "up", "master", guestsBridge, "type", "veth", "peer", "name", guestLink, "netns", pid},
 	} {
 		if err := n.ip(ctx, args...); err != nil {
@@ -151,8 +151,8 @@ func (n *network) plug(ctx context.Context, h *Host) error {
 	}
 	prefix := netip.MustParsePrefix(networkPrefix).Bits()
 	for _, args := range [][]string{
-		{"link", "set", managementLink, "up"},
-		{"addr", "add", netip.PrefixFrom(h.address, prefix).String(), "dev", managementLink},
+		{"link", "set", ManagementLink, "up"},
+		{"addr", "add", netip.PrefixFrom(h.address, prefix).String(), "dev", ManagementLink},
 		{"link", "add", GuestBridge, "up", "type", "bridge"},
 		{"link", "set", guestLink, "up", "master", GuestBridge},
 		{"link", "add", LocalBridge, "up", "type", "bridge"},
@@ -194,7 +194,7 @@ func (h *Host) Undeafen(ctx context.Context) error { return h.deafness(ctx, "--d
 func (h *Host) deafness(ctx context.Context, command string) error {
 	for _, ports := range []string{migrationPorts, libvirtPort} {
 		for _, flag := range []string{"PSH", "FIN", "RST"} {
-			_, err := h.inside.run(ctx, "iptables", "--wait", command, "INPUT", "--in-interface", managementLink,
+			_, err := h.inside.run(ctx, "iptables", "--wait", command, "INPUT", "--in-interface", ManagementLink,
 				"--protocol", "tcp", "--source-port", ports, "--tcp-flags", flag, flag, "--jump", "DROP")
 			if err != nil {
 				return fmt.Errorf("what %s hears: %w", h.name, err)
@@ -226,7 +226,7 @@ func (h *Host) shape(ctx context.Context, discipline string, args ...string) err
 	for _, end := range []struct {
 		where *spawner
 		link  string
-	}{{h.lab.network.inside, management}, {h.inside, managementLink}} {
+	}{{h.lab.network.inside, management}, {h.inside, ManagementLink}} {
 		words := append([]string{"qdisc", "replace", "dev", end.link, "root", discipline}, args...)
 		if _, err := end.where.run(ctx, "tc", words...); err != nil {
 			return fmt.Errorf("shaping the link of %s: %w", h.name, err)

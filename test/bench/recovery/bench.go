@@ -5,6 +5,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
@@ -26,16 +28,41 @@ const (
 
 // setting is when TCP sends again what got no answer.
 type setting struct {
-	name    string
+	name string
+	// figure is what the end of the key figure about it is called.
+	figure  string
 	sysctls map[string]string
 }
 
-// settings are the kernel's, and what docs/install.md recommends.
+// When the kernel looks whether a neighbour that does not answer is still there. Where it is not,
+// the kernel tells TCP, which then does not wait longer from one try to the next (RFC 6069).
+const (
+	reachableTime = "net.ipv4.neigh." + lab.ManagementLink + ".base_reachable_time_ms"
+	probeDelay    = "net.ipv4.neigh." + lab.ManagementLink + ".delay_first_probe_time"
+)
+
+// When TCP sends again, and how often until it gives up.
+const (
+	longestWait = "net.ipv4.tcp_rto_max_ms" // Since Linux 6.15.
+	retries     = "net.ipv4.tcp_retries2"
+)
+
+// settings are the kernel's, and what docs/install.md recommends: for each Linux, and for those
+// that have a limit to TCP's wait.
 func settings() []setting {
-	return []setting{
-		{"by default", map[string]string{"net.ipv4.tcp_rto_max_ms": "120000", "net.ipv4.tcp_retries2": "15"}},
-		{"at least every 3 s", map[string]string{"net.ipv4.tcp_rto_max_ms": "3000", "net.ipv4.tcp_retries2": "255"}},
+	all := []setting{
+		{"as by default", "_by_default", map[string]string{reachableTime: "30000", probeDelay: "5", retries: "15"}},
+		{"neighbours looked for", "_neighbours", map[string]string{reachableTime: "5000", probeDelay: "1", retries: "15"}},
 	}
+	if _, err := os.Stat("/proc/sys/" + strings.ReplaceAll(longestWait, ".", "/")); err != nil {
+		return all
+	}
+	for _, s := range all {
+		s.sysctls[longestWait] = "120000"
+	}
+	return append(all, setting{"and at least every 3 s", "", map[string]string{
+		reachableTime: "5000", probeDelay: "1", longestWait: "3000", retries: "255",
+	}})
 }
 
 // recovery is a break of the network that a post-copy has survived.

@@ -1,8 +1,8 @@
 //go:build linux
 
 // Command recovery measures how soon a guest in post-copy goes on after the network between its
-// two hosts was gone for a while, with the kernel's defaults of when TCP sends again, and as
-// docs/install.md recommends to set them.
+// two hosts was gone for a while, with the kernel's defaults and as docs/install.md recommends to set
+// hosts.
 package main
 
 import (
