@@ -174,6 +174,10 @@ func targetDiesAfterTwoRan(anytime ...ending) fault {
 			}
 			r.seen.remark("the guest ran on both hosts")
 			r.twice = true
+			// The verdict comes before its consequence.
+			if err := r.eventually(ctx, func() error { return r.wantPaused(ctx, r.source) }); err != nil {
+				return err
+			}
 			if err := errors.Join(r.killTarget(ctx, 0), r.deleteTarget(ctx)); err != nil {
 				return err
 			}
@@ -185,6 +189,14 @@ func targetDiesAfterTwoRan(anytime ...ending) fault {
 			return err
 		},
 	}
+}
+
+// wantPaused returns an error unless the guest is paused on a host.
+func (r *run) wantPaused(ctx context.Context, h *lab.Host) error {
+	if s := h.DomainState(ctx, r.guest.UUID()); s.State != lab.StatePaused {
+		return fmt.Errorf("the guest is to be paused: %s", s)
+	}
+	return nil
 }
 
 // targetFails has the target's host die piece by piece: libvirt still learns that the

@@ -178,8 +178,9 @@ func postCopyTable() []block {
 			on([]phase{switching}, moved, stayed, lostHalfOnSource), on(later, moved))},
 		{libvirtdKilled("target libvirtd killed", syscall.SIGKILL, theTarget), cases(
 			on([]phase{switchOrdered}, moved, stayed),
-			// It may end before it has written down that the guest runs there.
-			on([]phase{switching, switched}, moved, lostHalfOnSource), on([]phase{inPostCopy}, moved))},
+			// It may end before it has written down that the guest runs there, and then stops the
+			// guest when it comes back: the one half, or all of it if the emulators were quicker.
+			on([]phase{switching, switched}, moved, lostHalfOnSource, lost), on([]phase{inPostCopy}, moved))},
 		{libvirtdHung("source libvirtd", short, theSource), on([]phase{inPostCopy}, moved)},
 		{libvirtdHung("target libvirtd", short, theTarget), on([]phase{inPostCopy}, moved)},
 		{networkCut(short), on(all, moved)},
