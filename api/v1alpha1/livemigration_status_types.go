@@ -133,6 +133,13 @@ type LiveMigrationStatus struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	DowntimeMilliseconds *int64 `json:"downtimeMilliseconds,omitempty"`
+	// guestLeftFrozenOn is the node on which the guest may still have been frozen, by
+	// options.guestAgent.freezeSeconds, when the outcome was settled. Its agent goes on trying to thaw the guest,
+	// also if it is started again; source.guestFreeze or target.guestThaw tells of that. Written by the manager,
+	// with completionTime.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	GuestLeftFrozenOn string `json:"guestLeftFrozenOn,omitempty"`
 	// startTime is when the manager first saw the object. Written once by the
 	// manager.
 	// +optional

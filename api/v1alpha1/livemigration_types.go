@@ -27,6 +27,7 @@ import (
 // +kubebuilder:selectablefield:JSONPath=`.status.domainName`
 // +kubebuilder:selectablefield:JSONPath=`.status.sourceNode`
 // +kubebuilder:selectablefield:JSONPath=`.status.targetNode`
+// +kubebuilder:selectablefield:JSONPath=`.status.guestLeftFrozenOn`
 type LiveMigration struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitzero"`

@@ -50,7 +50,7 @@ type SessionsReconciler struct {
 // SetupSessions makes mgr run the sessions of one side and hand them the
 // LiveMigrations whose field names the node. They have a cache of their own,
 // which holds only those of them that are not finished: the history of a node is
-// longer than what it has to do. The health that is returned is that of this cache.
+// longer than what it has to do. What has ended and has left something to do is read once. The health that is returned is that of this cache.
 func SetupSessions(mgr ctrl.Manager, name, field, node string, sessions *agent.Sessions) (*caches.Health, error) {
 	factory, err := caches.NewFactory(mgr.GetConfig(), mgr.GetScheme(), mgr.GetLogger(), clock.RealClock{})
 	if err != nil {
@@ -77,6 +77,13 @@ func SetupSessions(mgr ctrl.Manager, name, field, node string, sessions *agent.S
 		// What cannot be decoded must not end a session: that is an error, until it can be.
 		cached: objects, live: mgr.GetAPIReader(), sessions: sessions,
 		names: naming(field, node),
+	}
+	left := &leftovers{
+		live: mgr.GetAPIReader(), node: node, names: r.names, sessions: sessions,
+		clock: clock.RealClock{}, log: mgr.GetLogger().WithName("leftovers").WithValues("side", name),
+	}
+	if err := mgr.Add(left); err != nil {
+		return nil, fmt.Errorf("adding what looks for leftovers of %s: %w", name, err)
 	}
 	c, err := controller.New(name, mgr, controller.Options{Reconciler: r})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
+	"github.com/virtferry/virtferry/pkg/hostfiles"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
 	"github.com/virtferry/virtferry/pkg/migration"
 	"github.com/virtferry/virtferry/pkg/monitor"
@@ -139,8 +140,10 @@ func (s *sourceSession) thawFacts() migration.ThawFacts {
 
 // thawLeft reports whether the guest is here and may still be frozen, though its migration has ended.
 func (s *sourceSession) thawLeft() bool {
-	due, _ := migration.ThawDue(s.thawFacts(), s.node.Clock.Now())
-	return due || s.guest.thawing
+	if s.guest.thawing {
+		return true
+	}
+	return migration.ThawLeftOnSource(s.lm, s.section) && (!s.now.seen || migration.StillThere(&s.section.End.Domain, s.now.domain))
 }
 
 // noteGuestCall takes in what came of a call to the guest's agent.
@@ -189,8 +192,8 @@ func (s *sourceSession) noteThaw(freeze *v1alpha1.GuestFreeze, err error, now me
 }
 
 // thaw has the guest thawed that has just arrived, and notes what came of it. The agent in the guest may need a
-// moment to notice that there is somebody to talk to. Once its user has been told, it is tried again for as long as this
-// session lasts.
+// moment to notice that there is somebody to talk to. Once its user has been told, it is tried again until the
+// guest is thawed or gone.
 func (s *targetSession) thaw(ctx context.Context, section *v1alpha1.TargetStatus) {
 	now, interval := s.node.Clock.Now(), thawFirst
 	if section.GuestThaw != nil {
@@ -225,20 +228,46 @@ func (s *targetSession) noteThaw(section *v1alpha1.TargetStatus, err error) {
 }
 
 // thawLater goes on trying to have the guest thawed when the migration has ended, until nothing is left to do: done
-// is whether that is so.
+// is whether that is so. Where the guest is, the end has told.
 func (s *targetSession) thawLater(ctx context.Context) (wait time.Duration, done bool) {
-	if !migration.ThawDueOnTarget(s.lm, s.section) {
+	if !migration.ThawLeftOnTarget(s.lm, s.section) {
 		return 0, true
 	}
 	seen := look(ctx, s.hv, s.lm.Status.DomainUUID)
 	if !seen.seen {
 		return thawInterval, false
 	}
+	if !migration.StillThere(s.section.Domain, seen.domain) {
+		return 0, true
+	}
 	section := s.section.DeepCopy()
 	section.Domain = new(migration.Observe(seen.domain, seen.job))
 	s.thaw(ctx, section)
-	if section.GuestThaw != nil && section.GuestThaw.State == v1alpha1.GuestThawDone {
-		s.log.Info("The guest's file systems are thawed after all")
+	s.section = s.section.DeepCopy()
+	s.section.GuestThaw = section.GuestThaw
+	s.out.report(s.section, atOnce)
+	return thawInterval, !migration.ThawLeftOnTarget(s.lm, s.section)
+}
+
+// leavesFrozen reports whether a migration that has ended may have left its guest frozen on this host, which is its
+// source.
+func (n *Node) leavesFrozen(lm *v1alpha1.LiveMigration) bool {
+	section := migration.CurrentSource(lm)
+	return migration.ThawLeftOnSource(lm, section) && n.upSince(section.End.Time)
+}
+
+// getsFrozen is the same of its target.
+func (n *Node) getsFrozen(lm *v1alpha1.LiveMigration) bool {
+	section := migration.CurrentTarget(lm)
+	return migration.ThawLeftOnTarget(lm, section) && n.upSince(*section.ArrivedTime)
+}
+
+// upSince reports whether this host has been up since a time by its clock, for all that is known: after another start,
+// its guests are others, and libvirt begins to number their runs anew.
+func (n *Node) upSince(t metav1.MicroTime) bool {
+	if n.Files.System == nil {
+		return true
 	}
-	return thawInterval, !migration.ThawDueOnTarget(s.lm, section)
+	up := hostfiles.Uptime(n.Files.System)
+	return up == 0 || n.Clock.Now().Add(-up).Before(t.Time)
 }

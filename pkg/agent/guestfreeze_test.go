@@ -5,7 +5,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/pkg/hypervisor"
@@ -227,32 +231,173 @@ func (w *world) frozen(seconds int32) *v1alpha1.LiveMigration {
 	return lm
 }
 
-// TestAGuestWhoseAgentHangsIsThawedLater, even after its migration has ended, and its user has been told.
+// TestAGuestWhoseAgentHangsIsThawedLater, even after its migration has ended, its user has been told, and the
+// node's agent has been started anew. What came of it is recorded, so that it is not done again.
 func TestAGuestWhoseAgentHangsIsThawedLater(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		host   string
-		cancel bool
-	}{{"on the target", "node-b", false}, {"on the source", "node-a", true}} {
-		t.Run(c.name, func(t *testing.T) {
-			inWorld(t, func(w *world) {
-				lm := w.frozen(60)
-				release := w.fleet.Host(c.host).Hang(fake.MethodThawGuest)
-				if c.cancel {
-					w.ask(lm, v1alpha1.AnnotationCancel, "1")
-				} else {
-					w.fleet.Host("node-a").SetDirtyRate(guestUUID, 0)
-				}
-				lm = w.settle(lm)
-				w.requireTold(lm, map[v1alpha1.NoticeReason]string{
-					v1alpha1.NoticeGuestNotThawed: "virsh domfsthaw web` on " + c.host,
+	for _, host := range []string{"node-b", "node-a"} {
+		for _, restarts := range []int{0, 1, 2} {
+			t.Run(fmt.Sprintf("on %s, %d restarts", host, restarts), func(t *testing.T) {
+				inWorld(t, func(w *world) {
+					agent := w.a
+					if host == "node-b" {
+						agent = w.b
+					}
+					release := w.fleet.Host(host).Hang(fake.MethodThawGuest)
+					lm := w.leftFrozen(host)
+					for range restarts {
+						agent.restart()
+						time.Sleep(15 * time.Second)
+					}
+					release()
+					time.Sleep(15 * time.Second)
+					w.requireThawed()
+					w.requireThawRecorded(lm)
+					thaws := w.fleet.Count(fake.MethodThawGuest, "")
+					agent.restart()
+					time.Sleep(15 * time.Second)
+					w.requireCalls(fake.MethodThawGuest, thaws)
 				})
-				release()
-				time.Sleep(15 * time.Second)
-				w.requireThawed()
 			})
+		}
+	}
+}
+
+// leftFrozen returns a migration that has ended with its guest frozen on a host, where nobody can thaw it for now.
+func (w *world) leftFrozen(host string) *v1alpha1.LiveMigration {
+	w.t.Helper()
+	lm := w.frozen(60)
+	if host == "node-a" {
+		w.ask(lm, v1alpha1.AnnotationCancel, "1")
+	} else {
+		w.fleet.Host("node-a").SetDirtyRate(guestUUID, 0)
+	}
+	lm = w.settle(lm)
+	w.requireTold(lm, map[v1alpha1.NoticeReason]string{v1alpha1.NoticeGuestNotThawed: "virsh domfsthaw web` on " + host})
+	if !migration.Finished(lm) || lm.Status.GuestLeftFrozenOn != host {
+		w.t.Errorf("it is %s, and the guest is left frozen on %q", lm.Status.Phase, lm.Status.GuestLeftFrozenOn)
+	}
+	return lm
+}
+
+// requireThawRecorded fails unless the side on which the guest was left frozen says that it is thawed, and the end is
+// what it was.
+func (w *world) requireThawRecorded(was *v1alpha1.LiveMigration) {
+	w.t.Helper()
+	lm := w.api.get(was)
+	if lm.Status.GuestLeftFrozenOn == "node-a" {
+		if freeze := lm.Status.Source.GuestFreeze; freeze.State != v1alpha1.GuestThawed || freeze.ThawedTime == nil || freeze.ThawError != "" {
+			w.t.Errorf("the source says %+v", freeze)
+		}
+	} else if thaw := lm.Status.Target.GuestThaw; thaw == nil || thaw.State != v1alpha1.GuestThawDone {
+		w.t.Errorf("the target says %+v", thaw)
+	}
+	if lm.Status.Phase != was.Status.Phase || !lm.Status.CompletionTime.Equal(was.Status.CompletionTime) || len(lm.Status.Notices) != len(was.Status.Notices) ||
+		!equality.Semantic.DeepEqual(lm.Status.Target.Domain, was.Status.Target.Domain) || lm.Status.Source.End.Domain != was.Status.Source.End.Domain {
+		w.t.Errorf("the end is changed: %+v", lm.Status)
+	}
+}
+
+// TestAGuestThatStandsPausedIsThawedWhenItGoesOn, also if that is after the end, and whoever dies meanwhile.
+func TestAGuestThatStandsPausedIsThawedWhenItGoesOn(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		inWorld(t, func(w *world) {
+			lm := w.frozen(60)
+			w.fleet.Host("node-a").SetState(guestUUID, hypervisor.StatePaused, hypervisor.ReasonUser)
+			w.ask(lm, v1alpha1.AnnotationCancel, "1")
+			lm = w.settle(lm)
+			w.requireTold(lm, map[v1alpha1.NoticeReason]string{v1alpha1.NoticeGuestNotThawed: "paused"})
+			if restart {
+				w.a.restart()
+			}
+			time.Sleep(time.Minute)
+			w.requireCalls(fake.MethodThawGuest, 0)
+			w.fleet.Host("node-a").SetState(guestUUID, hypervisor.StateRunning, "Unpaused")
+			time.Sleep(5 * time.Second)
+			w.requireThawed()
+			w.requireThawRecorded(lm)
 		})
 	}
+}
+
+// TestNobodyElsesGuestIsThawed: after the end, the guest that is thawed is the one that was left frozen, in the run
+// of it that was. Whoever finds another in its place leaves it alone, and ends.
+func TestNobodyElsesGuestIsThawed(t *testing.T) {
+	again := func(host string) func(*world) {
+		return func(w *world) {
+			h := w.fleet.Host(host)
+			h.RemoveGuest(guestUUID)
+			h.AddGuest(fake.Guest{UUID: guestUUID, Name: "web", Persistent: true, Agent: fake.AgentConnected})
+		}
+	}
+	rebooted := func(host string) func(*world) {
+		return func(w *world) {
+			for _, a := range []*testAgent{w.a, w.b} {
+				if a.name == host {
+					a.system = fstest.MapFS{"proc/uptime": {Data: []byte("1.00 1.00\n")}}
+				}
+			}
+		}
+	}
+	for _, host := range []string{"node-a", "node-b"} {
+		for name, happens := range map[string]func(*world){
+			"it was started again":       again(host),
+			"it is gone":                 func(w *world) { w.fleet.Host(host).RemoveGuest(guestUUID) },
+			"the host was started again": rebooted(host),
+			"it was moved on": func(w *world) {
+				w.fleet.Host(host).SetState(guestUUID, hypervisor.StateShutoff, hypervisor.ReasonMigrated)
+			},
+			"no freeze is recorded any more": func(w *world) {
+				w.api.update("uid-"+guestUUID, func(lm *v1alpha1.LiveMigration) { lm.Status.Source.GuestFreeze = nil })
+			},
+		} {
+			t.Run(host+", "+name, func(t *testing.T) {
+				inWorld(t, func(w *world) {
+					agent := w.a
+					if host == "node-b" {
+						agent = w.b
+					}
+					release := w.fleet.Host(host).Hang(fake.MethodThawGuest)
+					w.leftFrozen(host)
+					agent.stop()
+					release()
+					happens(w)
+					thaws := w.fleet.Count(fake.MethodThawGuest, "")
+					agent.start()
+					time.Sleep(15 * time.Second)
+					w.requireCalls(fake.MethodThawGuest, thaws)
+					if agent.source.Serves(w.key()) || agent.target.Serves(w.key()) {
+						t.Error("a session goes on")
+					}
+				})
+			})
+		}
+	}
+}
+
+// key is the name of the first guest's migration.
+func (w *world) key() types.NamespacedName {
+	return types.NamespacedName{Namespace: "default", Name: "m-" + guestUUID[:4]}
+}
+
+// TestWhatIsLeftFrozenHoldsNoPromises: of the target's ports, CPUs and memory, a session that only goes on thawing takes none.
+func TestWhatIsLeftFrozenHoldsNoPromises(t *testing.T) {
+	inWorld(t, func(w *world) {
+		release := w.fleet.Host("node-b").Hang(fake.MethodThawGuest)
+		defer release()
+		lm := w.leftFrozen("node-b")
+		w.b.stop()
+		w.api.update(lm.UID, func(lm *v1alpha1.LiveMigration) {
+			lm.Status.Target.Offer = &v1alpha1.TargetOffer{Serial: &v1alpha1.SerialMigrateData{Ports: []int32{10003}}}
+		})
+		w.b.start()
+		time.Sleep(time.Second)
+		if !w.b.target.Serves(w.key()) {
+			t.Error("nobody goes on thawing")
+		}
+		if _, err := w.b.node.ports.promise("other", 10, PortRange{First: 10000, Last: 10009}, map[int32]bool{}); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // TestNobodyStaysFrozenWhoeverDies: agents are killed before and after each write, also while a guest is frozen.

@@ -45,16 +45,18 @@ type side struct {
 	// release ends that when its session is over.
 	restore func(lm *v1alpha1.LiveMigration)
 	release func(uid types.UID)
+	// left reports whether there is something left to do for a migration that has ended.
+	left func(lm *v1alpha1.LiveMigration) bool
 }
 
 // NewSourceSessions returns the sessions in which the node sends guests.
 func NewSourceSessions(node *Node) *Sessions {
-	return newSessions(node, side{run: runSource, restore: func(*v1alpha1.LiveMigration) {}, release: func(types.UID) {}})
+	return newSessions(node, side{run: runSource, restore: func(*v1alpha1.LiveMigration) {}, release: func(types.UID) {}, left: node.leavesFrozen})
 }
 
 // NewTargetSessions returns the sessions in which the node receives guests.
 func NewTargetSessions(node *Node) *Sessions {
-	return newSessions(node, side{run: runTarget, restore: node.keepPromises, release: node.releaseTarget})
+	return newSessions(node, side{run: runTarget, restore: node.keepPromises, release: node.releaseTarget, left: node.getsFrozen})
 }
 
 func newSessions(node *Node, s side) *Sessions {
@@ -97,7 +99,7 @@ func (s *Sessions) Adopt(objects []*v1alpha1.LiveMigration) bool {
 }
 
 // Ensure hands the latest version of an object to its session, which it starts
-// if there is none and the migration has not ended. It reports false, and does
+// if there is none and the migration has not ended, or has left something to do here. It reports false, and does
 // nothing, before Start; after the end of Start's context it does nothing.
 func (s *Sessions) Ensure(lm *v1alpha1.LiveMigration) bool {
 	s.mu.Lock()
@@ -122,13 +124,18 @@ func (s *Sessions) ensureLocked(lm *v1alpha1.LiveMigration) {
 		box.put(lm)
 		return
 	}
-	if migration.Finished(lm) {
+	if s.over(lm) {
 		return
 	}
 	s.names[name] = lm.UID
 	box := newMailbox(lm)
 	s.boxes[lm.UID] = box
 	s.wg.Go(func() { s.serve(s.ctx, name, lm.UID, box) })
+}
+
+// over reports whether there is nothing to do for a migration any more.
+func (s *Sessions) over(lm *v1alpha1.LiveMigration) bool {
+	return migration.Finished(lm) && !s.side.left(lm)
 }
 
 // Serves reports whether the object of that name has a session.
@@ -198,7 +205,7 @@ func (s *Sessions) forget(name types.NamespacedName, uid types.UID, box *mailbox
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	lm, gone, unread := box.peek()
-	if (unread || panicked) && !gone && !migration.Finished(lm) && !s.ended && s.ctx.Err() == nil {
+	if (unread || panicked) && !gone && !s.over(lm) && !s.ended && s.ctx.Err() == nil {
 		return false
 	}
 	delete(s.boxes, uid)

@@ -31,7 +31,7 @@ func lifeOf(t *testing.T, log logr.Logger, run func(ctx context.Context, box *ma
 		node := &Node{Name: "node-a", Clock: clock.RealClock{}, Log: log}
 		s := newSessions(node, side{
 			run:     func(ctx context.Context, _ *Node, box *mailbox) { run(ctx, box) },
-			restore: node.keepPorts, release: node.ports.release,
+			restore: node.keepPorts, release: node.ports.release, left: func(*v1alpha1.LiveMigration) bool { return false },
 		})
 		ctx, cancel := context.WithCancel(context.Background())
 		ended := make(chan struct{})

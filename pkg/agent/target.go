@@ -88,8 +88,10 @@ func (s *targetSession) refreshFacts() bool {
 	if attempt != nil && (s.section == nil || s.section.AttemptID != attempt.ID) {
 		s.section = migration.CurrentTarget(lm).DeepCopy()
 		s.maybeMade = s.section != nil // By another process.
-		s.node.keepPorts(lm)
-		s.node.keepParts(lm)
+		if !migration.Finished(lm) {
+			s.node.keepPorts(lm)
+			s.node.keepParts(lm)
+		}
 	}
 	s.node.keepClaim(lm)
 	if s.section != nil {

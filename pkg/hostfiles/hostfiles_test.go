@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -202,5 +203,19 @@ func TestAllPerfEvents(t *testing.T) {
 	}
 	if got := PerfEvents(files(map[string]string{"sys/bus/event_source/devices/intel_cqm/type": ""})); !slices.Equal(got, []string{"cmt", "mbml", "mbmt"}) {
 		t.Errorf("of an old kernel, %v", got)
+	}
+}
+
+func TestUptime(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{
+		"89.50 170.33\n": 89*time.Second + 500*time.Millisecond, "0.00 0.00\n": 0, "": 0, "-1 2": 0, "1e300 2": 0, "soon 2": 0,
+	} {
+		if got := Uptime(files(map[string]string{"proc/uptime": text})); got != want {
+			t.Errorf("of %q, it is %s, want %s", text, got, want)
+		}
+	}
+	if got := Uptime(files(nil)); got != 0 {
+		t.Errorf("without the file, it is %s", got)
 	}
 }

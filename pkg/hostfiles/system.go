@@ -6,11 +6,13 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"math"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // maxFile is how much of a file is read.
@@ -41,6 +43,20 @@ func Kernel(system fs.FS) string {
 		return ""
 	}
 	return strings.TrimSpace(text)
+}
+
+// Uptime is for how long the host has been up; zero where that is not known.
+func Uptime(system fs.FS) time.Duration {
+	text, err := read(system, "proc/uptime")
+	if err != nil {
+		return 0
+	}
+	up, _, _ := strings.Cut(text, " ")
+	seconds, err := strconv.ParseFloat(up, 64)
+	if err != nil || seconds < 0 || seconds > math.MaxInt32 {
+		return 0
+	}
+	return time.Duration(seconds * float64(time.Second))
 }
 
 // CgroupVersion returns the version of the control groups that the host, and so its guests,

@@ -81,7 +81,7 @@ type ThawFacts struct {
 // its user has to know.
 func ThawDue(f ThawFacts, now time.Time) (due bool, why string) {
 	runs := f.Domain != nil && f.Domain.State == hypervisor.StateRunning && !half(f.Domain)
-	if f.Section == nil || !runs {
+	if f.Section == nil || !runs || Finished(f.Object) && !StillThere(sourceAtEnd(f.Section), f.Domain) {
 		return false, ""
 	}
 	if maybeFrozenSince(f.Section) {
@@ -225,29 +225,4 @@ func (s *summarizer) neverAskedToFreeze(source *v1alpha1.SourceStatus) string {
 	default:
 		return "it had switched over before its agent could be asked, as a guest that writes little may"
 	}
-}
-
-// guestNotThawed says where a guest may still be frozen, and what to do.
-func (s *summarizer) guestNotThawed(source *v1alpha1.SourceStatus) string {
-	const untold = "the node's agent has not told in time whether they were thawed"
-	target, st := CurrentTarget(s.lm), &s.lm.Status
-	switch s.out.Status.Phase { //nolint:exhaustive // All others have not ended.
-	case v1alpha1.PhaseFailed, v1alpha1.PhaseCancelled:
-		if frozenHere(source) {
-			return notThawed(st.SourceNode, st.DomainName, cmp.Or(source.GuestFreeze.ThawError, untold))
-		}
-	case v1alpha1.PhaseSucceeded:
-		if ThawDueOnTarget(s.lm, target) && target.GuestThaw == nil {
-			return notThawed(st.TargetNode, st.DomainName, untold)
-		}
-	}
-	if ThawDueOnTarget(s.lm, target) && target.GuestThaw != nil {
-		return notThawed(st.TargetNode, st.DomainName, target.GuestThaw.Message)
-	}
-	return ""
-}
-
-func notThawed(node, domain, why string) string {
-	return fmt.Sprintf("The guest's file systems may still be frozen on %s: %s. The agent of that node goes on trying until it is started anew. If programs in the guest hang, %s",
-		node, why, ask(node, fmt.Sprintf("run `virsh domfsthaw %s`", domain)))
 }

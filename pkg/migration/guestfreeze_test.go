@@ -210,13 +210,13 @@ func TestWhatIsToldOfAFreeze(t *testing.T) {
 		s := &summarizer{lm: lm}
 		s.out.Status.Phase = c.phase
 		for _, told := range []struct{ got, want string }{
-			{s.guestFrozen(lm.Status.Source), c.frozen}, {s.guestNotFrozen(lm.Status.Source), c.notFrozen}, {s.guestNotThawed(lm.Status.Source), c.notThawed},
+			{s.guestFrozen(lm.Status.Source), c.frozen}, {s.guestNotFrozen(lm.Status.Source), c.notFrozen}, {s.guestNotThawed(), c.notThawed},
 		} {
 			if (told.got == "") != (told.want == "") || !strings.Contains(told.got, told.want) {
 				t.Errorf("%s: it says %q, want %q", c.name, told.got, told.want)
 			}
 		}
-		if c.notThawed != "" && !strings.Contains(s.guestNotThawed(lm.Status.Source), "virsh domfsthaw web") {
+		if c.notThawed != "" && !strings.Contains(s.guestNotThawed(), "virsh domfsthaw web") {
 			t.Errorf("%s: it does not say what to do", c.name)
 		}
 	}

@@ -64,7 +64,7 @@ func (s *summarizer) note() {
 		s.notice(v1alpha1.NoticePostCopyCompleted, s.postCopyCompleted(source))
 		s.notice(v1alpha1.NoticeGuestFrozen, s.guestFrozen(source))
 		s.notice(v1alpha1.NoticeGuestNotFrozen, s.guestNotFrozen(source))
-		s.notice(v1alpha1.NoticeGuestNotThawed, s.guestNotThawed(source))
+		s.notice(v1alpha1.NoticeGuestNotThawed, s.guestNotThawed())
 		s.notice(v1alpha1.NoticeGuestClockNotSet, s.clockNotSet())
 	}
 	s.notice(v1alpha1.NoticeDowntimeExceeded, s.downtimeExceeded(source))

@@ -70,6 +70,9 @@ func Summarize(f ManagerFacts, now time.Time) Summary {
 	s.nameGuest()
 	s.note()
 	if s.out.Status.CompletionTime != nil {
+		if !Finished(s.Object) {
+			s.out.Status.GuestLeftFrozenOn, _ = s.leftFrozenOn()
+		}
 		settleAll(s.out.Status.Requests, s.out.Status.Phase, now)
 	}
 	return s.out

@@ -123,6 +123,7 @@ func TestSelectableFields(t *testing.T) {
 		w.create(lm)
 		lm.Status.Phase, lm.Status.DomainUUID = v1alpha1.PhaseMigrating, "11111111-1111-4111-8111-11111111111"+letter
 		lm.Status.SourceNode, lm.Status.TargetNode = "source-"+letter, "target-"+letter
+		lm.Status.GuestLeftFrozenOn = lm.Status.TargetNode
 		if letter == "b" {
 			lm.Status.Phase = v1alpha1.PhaseFailed
 		}
@@ -136,6 +137,7 @@ func TestSelectableFields(t *testing.T) {
 	for field, value := range map[string]string{
 		"spec.domain": wanted.Spec.Domain, "spec.targetNode": wanted.Spec.TargetNode, "status.phase": string(wanted.Status.Phase),
 		"status.domainUUID": wanted.Status.DomainUUID, "status.sourceNode": wanted.Status.SourceNode, "status.targetNode": wanted.Status.TargetNode,
+		"status.guestLeftFrozenOn": wanted.Status.GuestLeftFrozenOn,
 	} {
 		t.Run(field, func(t *testing.T) {
 			selector := client.MatchingFields{field: value}

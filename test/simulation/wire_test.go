@@ -304,7 +304,7 @@ func selection(query url.Values) (func(object) bool, error) {
 		return o != nil && selector.Matches(fields.Set{
 			"metadata.name": textIn(metaOf(o), "name"), "metadata.namespace": textIn(metaOf(o), "namespace"),
 			"status.phase": textIn(in(o, "status"), "phase"), "status.sourceNode": textIn(in(o, "status"), "sourceNode"),
-			"status.targetNode": textIn(in(o, "status"), "targetNode"),
+			"status.targetNode": textIn(in(o, "status"), "targetNode"), "status.guestLeftFrozenOn": textIn(in(o, "status"), "guestLeftFrozenOn"),
 		})
 	}, nil
 }

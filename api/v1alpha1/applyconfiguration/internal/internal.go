@@ -1388,6 +1388,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: com.github.virtferry.virtferry.api.v1alpha1.Forecast
         elementRelationship: atomic
+    - name: guestLeftFrozenOn
+      type:
+        scalar: string
     - name: notices
       type:
         list:

@@ -61,6 +61,11 @@ type LiveMigrationStatusApplyConfiguration struct {
 	// downtimeMilliseconds is how long the guest was paused for the
 	// switch-over, as the hypervisor measured it. Written by the manager.
 	DowntimeMilliseconds *int64 `json:"downtimeMilliseconds,omitempty"`
+	// guestLeftFrozenOn is the node on which the guest may still have been frozen, by
+	// options.guestAgent.freezeSeconds, when the outcome was settled. Its agent goes on trying to thaw the guest,
+	// also if it is started again; source.guestFreeze or target.guestThaw tells of that. Written by the manager,
+	// with completionTime.
+	GuestLeftFrozenOn *string `json:"guestLeftFrozenOn,omitempty"`
 	// startTime is when the manager first saw the object. Written once by the
 	// manager.
 	StartTime *metav1.Time `json:"startTime,omitempty"`
@@ -223,6 +228,14 @@ func (b *LiveMigrationStatusApplyConfiguration) WithForecast(value *ForecastAppl
 // If called multiple times, the DowntimeMilliseconds field is set to the value of the last call.
 func (b *LiveMigrationStatusApplyConfiguration) WithDowntimeMilliseconds(value int64) *LiveMigrationStatusApplyConfiguration {
 	b.DowntimeMilliseconds = &value
+	return b
+}
+
+// WithGuestLeftFrozenOn sets the GuestLeftFrozenOn field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the GuestLeftFrozenOn field is set to the value of the last call.
+func (b *LiveMigrationStatusApplyConfiguration) WithGuestLeftFrozenOn(value string) *LiveMigrationStatusApplyConfiguration {
+	b.GuestLeftFrozenOn = &value
 	return b
 }
 
