@@ -71,7 +71,9 @@ func TestWhereAThawIsLeft(t *testing.T) {
 		{"it has moved and was not frozen", true, func(lm *v1alpha1.LiveMigration) { lm.Status.Source.GuestFreeze.State = v1alpha1.GuestNotFrozen }, ""},
 		{"it has moved, and nobody was asked", true, func(lm *v1alpha1.LiveMigration) { lm.Status.Source.GuestFreeze = nil }, ""},
 		{"it has moved and stopped", true, func(lm *v1alpha1.LiveMigration) { lm.Status.Target.Domain.State = "Shutoff" }, ""},
-		{"it was moved on", true, func(lm *v1alpha1.LiveMigration) { lm.Status.Target.Domain.Job = string(hypervisor.OperationMigrationOut) }, ""},
+		{"it was moved on", true, func(lm *v1alpha1.LiveMigration) {
+			lm.Status.Target.Domain.Job = string(hypervisor.OperationMigrationOut)
+		}, ""},
 		{"it has not been seen to arrive", true, func(lm *v1alpha1.LiveMigration) { lm.Status.Target.ArrivedTime = nil }, ""},
 		{"it has moved, and the outcome is unknown", true, func(lm *v1alpha1.LiveMigration) { lm.Status.Conditions[0].Status = metav1.ConditionUnknown }, ""},
 	} {
@@ -88,7 +90,9 @@ func TestWhereAThawIsLeft(t *testing.T) {
 
 // TestAfterTheEndTheSameRunIsThawed, and no other.
 func TestAfterTheEndTheSameRunIsThawed(t *testing.T) {
-	at := func(id int64) *v1alpha1.DomainObservation { return &v1alpha1.DomainObservation{State: "Running", ID: id} }
+	at := func(id int64) *v1alpha1.DomainObservation {
+		return &v1alpha1.DomainObservation{State: "Running", ID: id}
+	}
 	running := func(id int64) *hypervisor.Domain { return &hypervisor.Domain{State: hypervisor.StateRunning, ID: id} }
 	for _, c := range []struct {
 		name   string

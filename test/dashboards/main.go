@@ -21,6 +21,8 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/virtferry/virtferry/test/command"
 )
 
 func main() {
@@ -31,7 +33,9 @@ func main() {
 	flag.StringVar(&o.pictures, "pictures", "", "directory to which the data of each dashboard's panels is drawn; empty for none")
 	flag.StringVar(&o.stages, "stages", inLab+","+scripted, "where guests move: in the lab, which needs root, past scripted hypervisors, or both")
 	flag.BoolVar(&o.hold, "hold", false, "let Prometheus run on, for a look at what it knows, until interrupted")
-	flag.Parse()
+	command.Parse("Makes every query of the dashboards, on a Prometheus that has seen guests move. The lab needs root.",
+		command.KeepLab(),
+	)
 	ctrl.SetLogger(logr.Discard())
 	klog.SetLogger(logr.Discard())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

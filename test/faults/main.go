@@ -17,10 +17,18 @@ import (
 	"golang.org/x/sync/errgroup"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/virtferry/virtferry/test/command"
 	"github.com/virtferry/virtferry/test/lab"
 )
 
 func main() {
+	command.Parse("Breaks each part of a running system at each phase of a migration, in the lab. Needs root.",
+		command.Variable{Name: "FAULT_ONLY", Meaning: "a regular expression; only cases whose name, such as libvirtd killed @ Switch-over, matches are run"},
+		command.Variable{Name: "FAULT_RUNS", Meaning: "how many random cases follow those of the table; none unless set"},
+		command.Variable{Name: "FAULT_SEED", Meaning: "repeats the random cases of an earlier run"},
+		command.Variable{Name: "FAULT_LABS", Meaning: "how many labs share the work, one case at a time each; 2 unless set"},
+		command.KeepLab(),
+	)
 	log.SetLogger(logr.Discard()) // Of the client's.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	violations, err := perform(ctx)

@@ -15,10 +15,17 @@ import (
 	"github.com/go-logr/logr"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/virtferry/virtferry/test/command"
 	"github.com/virtferry/virtferry/test/lab"
 )
 
 func main() {
+	command.Parse("Moves dozens of guests between two hosts of the lab at once, and cancels some of the migrations. Needs root.",
+		command.Variable{Name: "STORM_GUESTS", Meaning: "how many guests each host begins with; 24 unless set"},
+		command.Variable{Name: "STORM_CANCELS", Meaning: "how many migrations from each host are cancelled while they wait, and how many while they copy; 3 unless set"},
+		command.Variable{Name: "STORM_MINUTES", Meaning: "how long all of it may take, in minutes; 15 unless set"},
+		command.KeepLab(),
+	)
 	log.SetLogger(logr.Discard()) // Of the client's.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	violations, err := perform(ctx)

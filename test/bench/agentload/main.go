@@ -22,6 +22,7 @@ import (
 
 	"github.com/virtferry/virtferry/api/v1alpha1"
 	"github.com/virtferry/virtferry/test/bench/shuttle"
+	"github.com/virtferry/virtferry/test/command"
 	"github.com/virtferry/virtferry/test/lab"
 )
 
@@ -34,6 +35,9 @@ func main() {
 	flag.DurationVar(&p.measure, "measure", 60*time.Second, "how long to measure")
 	source := flag.Bool("source", false, "be the process of the source's agent; used by this command itself")
 	flag.Parse()
+	if !*source {
+		command.RefuseArguments()
+	}
 	shuttle.Main("agentload", func(ctx context.Context) error {
 		if *source {
 			return runSource(ctx, flag.Args(), p.migrations)

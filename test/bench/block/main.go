@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/virtferry/virtferry/test/bench/shuttle"
+	"github.com/virtferry/virtferry/test/command"
 )
 
 // options are what the command line says.
@@ -39,7 +40,7 @@ func main() {
 	flag.IntVar(&o.linkMiBps, "limit", 32, "how many MiB are copied in a second where the guest writes")
 	flag.IntVar(&o.writeMiBps, "writes", 80, "how many MiB the guest writes in a second then")
 	flag.DurationVar(&o.patience, "patience", time.Minute, "how long a migration may take there before it counts as one that has no end")
-	flag.Parse()
+	command.Parse("Measures how guests move with a disk of their host, against virsh migrate, in the lab. Needs root.")
 	shuttle.Main("block", func(ctx context.Context) error { return run(ctx, o) })
 }
 

@@ -70,6 +70,9 @@ func parse(args []string) (options, error) {
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
+	if flags.NArg() > 0 {
+		return o, fmt.Errorf("unexpected argument %q; see -h", flags.Arg(0))
+	}
 	for rate := range strings.SplitSeq(*rates, ",") {
 		value, err := strconv.ParseFloat(rate, 64)
 		if err != nil {

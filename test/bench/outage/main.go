@@ -14,12 +14,13 @@ import (
 	"os"
 
 	"github.com/virtferry/virtferry/test/bench/shuttle"
+	"github.com/virtferry/virtferry/test/command"
 )
 
 func main() {
 	rounds := flag.Int("rounds", 6, "number of moves by each strategy")
 	stp := flag.Bool("stp", false, "have the hosts' bridges use the spanning tree protocol, with the delay that is usual")
-	flag.Parse()
+	command.Parse("Measures for how long the peers of a guest miss it while it moves, in the lab. Needs root.")
 	shuttle.Main("outage", func(ctx context.Context) error { return run(ctx, *rounds, *stp) })
 }
 

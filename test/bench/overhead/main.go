@@ -15,13 +15,14 @@ import (
 	"time"
 
 	"github.com/virtferry/virtferry/test/bench/shuttle"
+	"github.com/virtferry/virtferry/test/command"
 )
 
 func main() {
 	pairs := flag.Int("pairs", 10, "number of pairs of moves, one by virsh and one by a LiveMigration each")
 	encrypt := flag.Bool("tls", false, "encrypt what is sent, as both do between hosts with certificates if it is left to them")
 	pause := flag.Duration("pause", time.Second, "rest between two moves")
-	flag.Parse()
+	command.Parse("Measures what a LiveMigration costs over virsh migrate, in the lab. Needs root.")
 	shuttle.Main("overhead", func(ctx context.Context) error { return run(ctx, *pairs, *pause, *encrypt) })
 }
 

@@ -14,11 +14,12 @@ import (
 	"time"
 
 	"github.com/virtferry/virtferry/test/bench/shuttle"
+	"github.com/virtferry/virtferry/test/command"
 )
 
 func main() {
 	rounds := flag.Int("rounds", 3, "number of breaks of each length with each setting")
-	flag.Parse()
+	command.Parse("Measures how soon a post-copy goes on after the network was gone, in the lab. Needs root.")
 	shuttle.Main("recovery", func(ctx context.Context) error { return run(ctx, *rounds) })
 }
 

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/virtferry/virtferry/test/bench/shuttle"
+	"github.com/virtferry/virtferry/test/command"
 )
 
 func main() {
@@ -32,6 +33,9 @@ func main() {
 	growth := flag.Bool("growth", true, "measure a tenth of the load before")
 	agents := flag.Bool("agents", false, "be the process of the agents; used by this command itself")
 	flag.Parse()
+	if !*agents {
+		command.RefuseArguments()
+	}
 	shuttle.Main("scale", func(ctx context.Context) error {
 		switch {
 		case *agents:
