@@ -57,6 +57,7 @@ func newLabWorld(ctx context.Context, p programs) (*labWorld, error) {
 		return w, err
 	}
 	w.closers = append(w.closers, w.lab.Stop)
+	w.lab.EndWith(ctx.Done(), lab.EndGrace)
 	hosts := w.lab.Hosts()
 	w.a, w.b, w.c = hosts[0], hosts[1], hosts[2]
 	if w.manager, err = w.lab.StartVirtferry(ctx, slots()...); err != nil {

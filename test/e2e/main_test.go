@@ -56,6 +56,8 @@ func run(m *testing.M) int {
 			fmt.Fprintln(os.Stderr, "stopping the lab:", err)
 		}
 	}()
+	// Tests that are under way do not end by themselves.
+	l.EndWith(ctx.Done(), 0)
 	if env, err = newEnvironment(ctx, l); err != nil {
 		fmt.Fprintln(os.Stderr, "starting Virtferry:", err)
 		return 1

@@ -84,6 +84,7 @@ func perform(ctx context.Context) (violations int, err error) {
 	}
 	report := newReport(os.Stdout)
 	next := make(chan int)
+	interrupted := ctx.Done()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		defer close(next)
@@ -97,15 +98,16 @@ func perform(ctx context.Context) (violations int, err error) {
 		return nil
 	})
 	for range min(labs, len(chosen)) {
-		group.Go(func() error { return performIn(ctx, report, chosen, next) })
+		group.Go(func() error { return performIn(ctx, interrupted, report, chosen, next) })
 	}
 	err = group.Wait()
 	report.end()
 	return report.violations, err
 }
 
-// performIn runs cases in a lab of their own, as long as there are any.
-func performIn(ctx context.Context, report *report, chosen []scenario, next <-chan int) (err error) {
+// performIn runs cases in a lab of their own, as long as there are any. One that fails ends ctx, with which all
+// others end in order; whoever interrupts the command does not wait for that.
+func performIn(ctx context.Context, interrupted <-chan struct{}, report *report, chosen []scenario, next <-chan int) (err error) {
 	l, err := lab.Start(ctx, lab.Options{
 		Hosts: 2, ControlPlane: true, KeepState: os.Getenv("KEEP_LAB") != "", Log: progressf,
 	})
@@ -113,6 +115,7 @@ func performIn(ctx context.Context, report *report, chosen []scenario, next <-ch
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Stop()) }()
+	l.EndWith(interrupted, lab.EndGrace)
 	w, err := newWorld(ctx, l)
 	if w != nil {
 		defer w.close()

@@ -93,6 +93,8 @@ type Lab struct {
 	binary   builtBinary
 	stopOnce sync.Once
 	stopErr  error
+	// stopped is closed once the lab is down.
+	stopped chan struct{}
 }
 
 // Start starts a lab: its control plane and all hosts, at the same time. The
@@ -130,7 +132,7 @@ func newLab(options Options) (*Lab, error) {
 	if len(dir) > maxStateDir {
 		return nil, errors.Join(fmt.Errorf("the state directory %s is too deep for sockets: choose a shorter StateBase or TMPDIR", dir), os.Remove(dir))
 	}
-	l := &Lab{options: options, dir: dir, logDir: filepath.Join(dir, "log"), spawner: newSpawner()}
+	l := &Lab{options: options, dir: dir, logDir: filepath.Join(dir, "log"), spawner: newSpawner(), stopped: make(chan struct{})}
 	for _, d := range []string{l.logDir, l.SharedDir()} {
 		if err := os.Mkdir(d, 0o755); err != nil {
 			return nil, errors.Join(fmt.Errorf("making the state directory: %w", err), l.Stop())
@@ -281,8 +283,42 @@ func (l *Lab) hostsFile() string { return filepath.Join(l.dir, "hosts") }
 // nothing else. Virtferry's own processes are asked to end and have two seconds
 // to do so; the rest is killed. Further calls return what the first did.
 func (l *Lab) Stop() error {
-	l.stopOnce.Do(func() { l.stopErr = l.stop() })
+	l.stopOnce.Do(func() {
+		defer close(l.stopped)
+		l.stopErr = l.stop()
+	})
 	return l.stopErr
+}
+
+// EndGrace is how long commands may take to end by themselves once they are interrupted.
+const EndGrace = 2 * time.Second
+
+// EndWith has the process end soon after interrupted is closed, as by a signal: whoever uses the lab has grace to
+// end by itself, and is overtaken then. The lab is taken down, and the process ends with code 1. A lab that is stopped
+// before that is left alone, and so is its process.
+func (l *Lab) EndWith(interrupted <-chan struct{}, grace time.Duration) {
+	// unwind is how long those may take who have lost their lab. Other labs of the process are stopped meanwhile.
+	const unwind = time.Second
+	overtaken := func(done <-chan struct{}, after <-chan time.Time) bool {
+		select {
+		case <-done:
+		case <-after:
+		case <-l.stopped:
+			return false
+		}
+		return true
+	}
+	go func() {
+		if !overtaken(interrupted, nil) || !overtaken(nil, time.After(grace)) {
+			return
+		}
+		if err := l.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, "lab:", err)
+		}
+		time.Sleep(unwind)
+		fmt.Fprintln(os.Stderr, "lab: interrupted")
+		os.Exit(1)
+	}()
 }
 
 func (l *Lab) stop() error {

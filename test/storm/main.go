@@ -85,6 +85,7 @@ func perform(ctx context.Context) (violations int, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, l.Stop()) }()
+	l.EndWith(ctx.Done(), lab.EndGrace)
 	s, err := prepare(ctx, l, p)
 	if err != nil {
 		return 0, err

@@ -59,6 +59,7 @@ func run(ctx context.Context, p plan) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Stop()) }()
+	l.EndWith(ctx.Done(), lab.EndGrace)
 	limit := strconv.Itoa(p.migrations)
 	_, err = l.StartVirtferry(ctx, "--max-outgoing-per-node="+limit, "--max-incoming-per-node="+limit, "--max-migrations="+limit)
 	if err != nil {

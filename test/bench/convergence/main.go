@@ -97,6 +97,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Stop()) }()
+	l.EndWith(ctx.Done(), lab.EndGrace)
 	b, err := newBench(ctx, l, o)
 	if err != nil {
 		return err

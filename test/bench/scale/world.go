@@ -60,6 +60,7 @@ func (w *world) start(ctx context.Context) error {
 		return err
 	}
 	w.closers = append(w.closers, w.lab.Stop)
+	w.lab.EndWith(ctx.Done(), lab.EndGrace)
 	if w.api, err = w.lab.ControlPlane().NewClient(); err != nil {
 		return err
 	}

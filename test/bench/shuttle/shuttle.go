@@ -68,6 +68,7 @@ func Start(ctx context.Context) (*Bench, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.EndWith(ctx.Done(), lab.EndGrace)
 	b := &Bench{Lab: l}
 	if _, err = l.StartVirtferry(ctx); err == nil {
 		b.API, err = l.ControlPlane().NewClient()

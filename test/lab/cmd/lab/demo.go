@@ -47,6 +47,7 @@ func demo(ctx context.Context, c config) error {
 	if err != nil {
 		return err
 	}
+	l.EndWith(ctx.Done(), lab.EndGrace)
 	err = show(ctx, l, steps)
 	if err != nil && ctx.Err() == nil {
 		l.DumpLogs(failureLines, func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) })
