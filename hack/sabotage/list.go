@@ -86,6 +86,10 @@ func startSabotages() []sabotage {
 			{sourceFile, "case DryRun(lm), section.Problem != nil,", "case section.Problem != nil,"},
 			{sourceFile, "case lm.Status.Attempt.CopyGrantedTime != nil:", "case DryRun(lm), lm.Status.Attempt.CopyGrantedTime != nil:"},
 		}},
+		{"refused-start", "a guest is started that its target has refused", []change{
+			{sourceFile, "case DryRun(lm), section.Problem != nil, refusedButTold(CurrentTarget(lm)):", "case DryRun(lm), section.Problem != nil:"},
+			{sourceFile, "return target != nil && target.ReadyTime != nil && target.Problem == nil", "return target != nil && (target.ReadyTime != nil || target.Problem != nil && target.Endpoint != nil)"},
+		}},
 		{"refused-place", "a target is prepared for a guest that its source has refused", []change{
 			{agentTargetFile, refusedLook, "case migration.Refused(s.lm) && migration.LooksOnly(s.lm):"},
 		}},
