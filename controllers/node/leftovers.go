@@ -47,7 +47,7 @@ func (l *leftovers) Start(ctx context.Context) error {
 	for pause := leftoversFirst; ; pause = min(2*pause, leftoversMost) {
 		err := l.handOver(ctx)
 		if err == nil || ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // Of a process that ends, nobody wants to know.
 		}
 		if errors.Is(err, errNotStarted) {
 			pause = startRetry

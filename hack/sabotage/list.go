@@ -175,7 +175,7 @@ func deviceSabotages() []sabotage {
 			"pkg/migration/guestfreeze.go", "return section.ArrivedTime != nil && runsHere(section.Domain) &&", "return false &&",
 		}}},
 		{"frozen-here", "a guest that stays is not thawed", []change{
-			{"pkg/migration/guestfreeze.go", "if f.Section == nil || !runs ||", "if f.Section == nil || !runs || f.Object != nil ||"},
+			{"pkg/migration/guestfreeze.go", "if f.Section == nil || !f.runsHere() {", "if f.Section == nil || !f.runsHere() || f.Object != nil {"},
 		}},
 		{"frozen-too-long", "a guest that does not switch over stays frozen", []change{
 			{"pkg/migration/guestfreeze.go", "case now.Sub(freeze.Time.Time) >= bound:", "case now.Sub(freeze.Time.Time) >= bound*100:"},

@@ -80,8 +80,7 @@ type ThawFacts struct {
 // after a crash. A guest that is paused cannot be asked, and one that has left is for the target. It says why, if
 // its user has to know.
 func ThawDue(f ThawFacts, now time.Time) (due bool, why string) {
-	runs := f.Domain != nil && f.Domain.State == hypervisor.StateRunning && !half(f.Domain)
-	if f.Section == nil || !runs || Finished(f.Object) && !StillThere(sourceAtEnd(f.Section), f.Domain) {
+	if f.Section == nil || !f.runsHere() {
 		return false, ""
 	}
 	if maybeFrozenSince(f.Section) {
@@ -103,6 +102,12 @@ func ThawDue(f ThawFacts, now time.Time) (due bool, why string) {
 		return true, fmt.Sprintf("it had not switched over after %s", bound)
 	}
 	return false, ""
+}
+
+// runsHere reports whether the guest runs here: after the end of the migration, in the same run as then.
+func (f ThawFacts) runsHere() bool {
+	runs := f.Domain != nil && f.Domain.State == hypervisor.StateRunning && !half(f.Domain)
+	return runs && (!Finished(f.Object) || StillThere(sourceAtEnd(f.Section), f.Domain))
 }
 
 // thawedEarly reports whether a guest that has stayed was thawed before that.
