@@ -266,6 +266,9 @@ const (
 	// the queues of the guest's virtio devices, and in post-copy the guest would be lost by that.
 	FaultVirtioQueuesRefused           KnownFault = "VirtioQueuesRefused"
 	FaultVirtioQueuesRefusedInPostCopy KnownFault = "VirtioQueuesRefusedInPostCopy"
+	// FaultEmulatedWritesLost: the source's QEMU, which emulates the guest's CPU, may leave writes
+	// of the guest behind where post-copy is allowed.
+	FaultEmulatedWritesLost KnownFault = "EmulatedWritesLost"
 	// FaultDiskCopyBroken: the source's libvirt cannot copy disks.
 	FaultDiskCopyBroken KnownFault = "DiskCopyBroken"
 	// FaultDisksUnencrypted: disks are copied as they are although the memory is encrypted.

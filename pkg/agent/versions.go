@@ -91,6 +91,7 @@ func (s *sourceSession) uses(live hypervisor.DomainXML, memoryBytes uint64) []ve
 		note(needs.CPUThreads, versions.UseCPUThreads)
 		note(needs.VMX, versions.UseVMX)
 		note(needs.Virtio, versions.UseVirtioDevices)
+		note(needs.VirtType == "qemu", versions.UseEmulation)
 	}
 	return uses
 }

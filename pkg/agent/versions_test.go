@@ -107,6 +107,35 @@ func TestKnownFaultThatCostsAGuestIsRefused(t *testing.T) {
 	}
 }
 
+// TestEmulatedGuestsKeepTheirWrites: where QEMU loses writes of guests whose CPU it emulates,
+// these are not moved with post-copy, and all others are.
+func TestEmulatedGuestsKeepTheirWrites(t *testing.T) {
+	const uuid = "33333333-3333-4333-8333-333333333333"
+	for _, c := range []struct {
+		virtType, qemu string
+		change         func(*v1alpha1.LiveMigration)
+		refused        bool
+	}{
+		{"qemu", "11.1.2", keepGoing(true), true},
+		{"qemu", "11.1.2", func(lm *v1alpha1.LiveMigration) {
+			keepGoing(true)(lm)
+			lm.Spec.Options.IgnoreKnownFaults = []v1alpha1.KnownFault{v1alpha1.FaultEmulatedWritesLost}
+		}, false},
+		{"qemu", "11.1.2", func(*v1alpha1.LiveMigration) {}, false},
+		{"qemu", "10.0.13", keepGoing(true), false},
+		{"kvm", "11.1.2", keepGoing(true), false},
+	} {
+		inWorld(t, func(w *world) {
+			w.fleet.Host("node-a").SetVersions("12.8.0", c.qemu)
+			w.fleet.Host("node-a").AddGuest(fake.Guest{UUID: uuid, Name: "writes", LiveXML: hypervisor.DomainXML(`<domain type='` + c.virtType + `'><name>writes</name><uuid>` + uuid + `</uuid><devices/></domain>`)})
+			lm := w.settle(w.migrateWith(uuid, c.change))
+			if got := blockersOf(lm); slices.Equal(got, []v1alpha1.BlockerCode{v1alpha1.BlockerVersionUnsupported}) != c.refused || (lm.Status.Source.StartRequestedTime == nil) != c.refused {
+				t.Errorf("a guest of the type %s leaves QEMU %s with %v: %s", c.virtType, c.qemu, got, message(lm))
+			}
+		})
+	}
+}
+
 // TestKnownFaultsAreTold before the guest is moved, in a dry run as well, and only those
 // that concern it.
 func TestKnownFaultsAreTold(t *testing.T) {

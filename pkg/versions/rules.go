@@ -121,7 +121,7 @@ func (r *rule) checkWords() error {
 	if !slices.Contains([]Effect{Warn, Refuse, SkipCPUCheck, WithholdPostCopyResume}, r.Effect) {
 		return fmt.Errorf("there is no effect %q", r.Effect)
 	}
-	known := []Use{UsePostCopy, UseCPUThreads, UseVMX, UseLongEncryption, UseParallelCompression, UseZeroCopy, UseSwitchoverBandwidth, UseVirtioDevices, UseCopiedDisks, UseDetectZeroes, UseEncryption, UseParallelConnections, UseBlockJobs}
+	known := []Use{UsePostCopy, UseCPUThreads, UseVMX, UseLongEncryption, UseParallelCompression, UseZeroCopy, UseSwitchoverBandwidth, UseVirtioDevices, UseCopiedDisks, UseDetectZeroes, UseEncryption, UseParallelConnections, UseEmulation, UseBlockJobs}
 	for _, u := range r.Uses {
 		if !slices.Contains(known, u) {
 			return fmt.Errorf("there is no use %q", u)

@@ -44,6 +44,8 @@ const (
 	UseDetectZeroes Use = "DetectZeroes"
 	// UseEncryption: QEMU encrypts what it sends.
 	UseEncryption Use = "Encryption"
+	// UseEmulation: QEMU emulates the guest's CPU.
+	UseEmulation Use = "Emulation"
 	// UseBlockJobs: libvirt shows jobs of the guest's disks.
 	UseBlockJobs Use = "BlockJobs"
 )

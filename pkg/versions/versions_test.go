@@ -75,6 +75,11 @@ func TestCheck(t *testing.T) {
 		{"11.3.0/10.0.13", "12.8.0/11.1.2", []Use{UsePostCopy}, nil},
 		{"11.3.0/10.0.12", "12.8.0/11.1.2", []Use{UseVirtioDevices, UsePostCopy}, nil},
 		{"11.3.0/10.0.13", "9.0.0/7.2.22", []Use{UseVirtioDevices, UsePostCopy}, nil},
+		{"12.8.0/11.1.0", "11.1.0/7.2.22", []Use{UseEmulation, UsePostCopy}, []string{"EmulatedWritesLost"}},
+		{"12.8.0/11.1.3", "12.8.0/11.1.3", []Use{UseEmulation, UsePostCopy}, []string{"EmulatedWritesLost"}},
+		{"12.8.0/11.1.2", "12.8.0/11.1.2", []Use{UseEmulation}, nil},
+		{"12.8.0/11.1.2", "12.8.0/11.1.2", []Use{UsePostCopy}, nil},
+		{"12.8.0/11.0.9", "12.8.0/11.1.2", []Use{UseEmulation, UsePostCopy}, nil},
 		{"", "11.3.0", []Use{UsePostCopy}, []string{resume}},
 		{"", "9.10.0", []Use{UseVMX}, nil},
 		{"9.0.0", "", []Use{UsePostCopy}, nil},
@@ -178,7 +183,7 @@ func TestEachRuleCanBeIgnored(t *testing.T) {
 		v1alpha1.FaultCPURefused, v1alpha1.FaultThreadsRefused, v1alpha1.FaultLongEncryptionCrashesSource,
 		v1alpha1.FaultParallelCompressionMissingOnSource, v1alpha1.FaultParallelCompressionMissingOnTarget,
 		v1alpha1.FaultZeroCopyMissing, v1alpha1.FaultZeroCopyMissingInQEMU, v1alpha1.FaultSwitchoverBandwidthMissing, v1alpha1.FaultSwitchoverBandwidthMissingInQEMU,
-		v1alpha1.FaultVirtioQueuesRefused, v1alpha1.FaultVirtioQueuesRefusedInPostCopy,
+		v1alpha1.FaultVirtioQueuesRefused, v1alpha1.FaultVirtioQueuesRefusedInPostCopy, v1alpha1.FaultEmulatedWritesLost,
 		v1alpha1.FaultDiskCopyBroken, v1alpha1.FaultDisksUnencrypted, v1alpha1.FaultEncryptedDiskCopyWithPostCopy, v1alpha1.FaultEncryptedDiskCopyInParallel, v1alpha1.FaultDetectZeroesMissingOnSource, v1alpha1.FaultDetectZeroesMissingOnTarget,
 	}
 	if !slices.Equal(ids, want) {
