@@ -143,7 +143,7 @@ func (v variant) travel(t *testing.T, hosts []*lab.Host, trip []int, index int) 
 	machines := []string{"pc-i440fx-7.2", "pc-q35-7.2"}
 	config := lab.GuestConfig{Persistent: v.persistent, Machine: machines[bits.OnesCount(uint(index))%len(machines)], VNC: &lab.VNC{}}
 	if v.postCopy {
-		config.Load = busyLoad()
+		config.Load, config.KernelWords = busyLoad(), keepingWrites()
 	}
 	var g *lab.Guest
 	for i, place := range trip[1:] {
@@ -169,6 +169,7 @@ func (v variant) move(t *testing.T, g *lab.Guest, from, to *lab.Host) {
 	options := &v1alpha1.MigrationOptions{}
 	if v.postCopy {
 		options = endless(true)
+		options.IgnoreKnownFaults = []v1alpha1.KnownFault{v1alpha1.FaultEmulatedWritesLost} // See keepingWrites.
 	}
 	options.Transfer = &v1alpha1.TransferOptions{Encryption: v1alpha1.EncryptionDisabled}
 	if v.encrypted {

@@ -52,6 +52,8 @@ type GuestConfig struct {
 	// ExtraXML is put into <domain>, ExtraDevices into <devices>, and ExtraOS into <os>, as
 	// they are.
 	ExtraXML, ExtraDevices, ExtraOS string
+	// KernelWords are added to the kernel's command line.
+	KernelWords []string
 	// Agent gives the guest a guest agent, at the end of a channel to it.
 	Agent    bool
 	Firmware string // "efi" has libvirt choose a firmware; empty is the emulator's own.
@@ -202,8 +204,8 @@ func (c GuestConfig) withDefaults() (GuestConfig, error) {
 	if c.UUID == "" {
 		c.UUID = uuid.NewString()
 	}
-	if c.Tiny && (c.TickPeriod != 0 || c.Load != (Load{})) {
-		return c, fmt.Errorf("checking guest %s: a tiny guest has its own period and load", c.Name)
+	if c.Tiny && (c.TickPeriod != 0 || c.Load != (Load{}) || len(c.KernelWords) > 0) {
+		return c, fmt.Errorf("checking guest %s: a tiny guest has its own period and load, and no kernel", c.Name)
 	}
 	if err := c.setMemory(); err != nil {
 		return c, fmt.Errorf("checking guest %s: %w", c.Name, err)

@@ -159,7 +159,7 @@ func commandLine(config GuestConfig) string {
 	if len(config.NICs) > 0 && config.NICs[0].Address.IsValid() {
 		add(true, "address", netip.PrefixFrom(config.NICs[0].Address, GuestNetwork.Bits()))
 	}
-	return strings.Join(words, " ")
+	return strings.Join(append(words, config.KernelWords...), " ")
 }
 
 // escape makes a text safe inside XML.

@@ -116,6 +116,7 @@ func TestCommandLine(t *testing.T) {
 			TickPeriod: 100 * time.Millisecond, Disks: []Disk{{}},
 			Load: Load{WorkingSetMiB: 64, DirtyMiBps: 50, Pattern: "hotspot", DiskMiBps: 3},
 		}, always + " virtferry.period=100ms virtferry.wss=64 virtferry.dirty=50 virtferry.pattern=hotspot virtferry.disk=/dev/vda virtferry.diskrate=3"},
+		{"words for the kernel", GuestConfig{KernelWords: []string{"pti=on", "nosmp"}}, always + " pti=on nosmp"},
 		{"a network card", GuestConfig{NICs: []NIC{{}}}, always},
 		{"an address", GuestConfig{NICs: []NIC{{Address: netip.MustParseAddr("198.51.100.11")}}}, always + " virtferry.address=198.51.100.11/24"},
 	} {
