@@ -299,7 +299,7 @@ func TestTheRestOfTheStatusIsTheManagers(t *testing.T) {
 		"attempt":  map[string]any{"admittedTime": microNow()}, "downtimeMilliseconds": 1, "startTime": now,
 		"queue": map[string]any{"order": 1}, "resolvingTime": microNow(), "completionTime": now,
 		"notices":    []any{map[string]any{"reason": "DowntimeExceeded", "message": "Test", "time": microNow()}},
-		"domainName": "x", "forecast": map[string]any{"copyBytes": 1},
+		"domainName": "x", "forecast": map[string]any{"copyBytes": 1}, "guestLeftFrozenOn": "x",
 	}
 	for field := range reflect.TypeFor[v1alpha1.LiveMigrationStatus]().Fields() {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
