@@ -161,7 +161,7 @@ const (
 	BlockerDiskUnknown BlockerCode = "DiskUnknown"
 	// BlockerDiskNotCopyable: a disk has to be copied and cannot be.
 	BlockerDiskNotCopyable BlockerCode = "DiskNotCopyable"
-	// BlockerDiskMissing: the target does not have a file of a disk that is not copied.
+	// BlockerDiskMissing: the target does not have a file, or a block device, of a disk that is not copied.
 	BlockerDiskMissing BlockerCode = "DiskMissing"
 	// BlockerDiskDiffers: the target has another block device by the name of one of a disk.
 	BlockerDiskDiffers BlockerCode = "DiskDiffers"

@@ -54,8 +54,8 @@ func identityOf(have map[string]string, file string) string {
 	return id
 }
 
-// checkBlockDevices refuses a guest whose disks would be others here. A device that is not there
-// may come to be when libvirt wants to open it.
+// checkBlockDevices refuses a guest whose disks would be others here, or are not there. Of a name that is not
+// the device mapper's, nothing is known.
 func (s *targetSession) checkBlockDevices(devices []v1alpha1.BlockDevice) error {
 	if len(devices) == 0 || s.node.Files.System == nil {
 		return nil
@@ -63,13 +63,24 @@ func (s *targetSession) checkBlockDevices(devices []v1alpha1.BlockDevice) error 
 	have := hostfiles.MappedDevices(s.node.Files.System)
 	problems := make([]error, 0, len(devices))
 	for _, d := range devices {
-		if here := identityOf(have, d.Path); here != "" && here != d.Identity {
-			problems = append(problems, refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerDiskDiffers,
-				"%s on %s is another block device than the guest's disk %s: %s there, and %s on %s. Ask an administrator to make the guest's device available on %[2]s, or give its name there by migrateData.volumes; if both have the same contents at all times, set options.allowUnsafe; and then create another LiveMigration",
-				d.Path, s.node.Name, d.Disk, shortIdentity(here), shortIdentity(d.Identity), s.lm.Status.SourceNode))
-		}
+		problems = append(problems, s.checkBlockDevice(d, have))
 	}
 	return allOf(problems)
+}
+
+func (s *targetSession) checkBlockDevice(d v1alpha1.BlockDevice, have map[string]string) error {
+	name, mapped := hostfiles.MappedName(d.Path)
+	if _, there := have[name]; mapped && have != nil && !there {
+		return refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerDiskMissing,
+			"There is no block device %s on %s, for the guest's disk %s. Ask an administrator to make it available there, as by activating the volume, or give its name there by migrateData.volumes; if something makes it available when the guest is to start there, set options.allowUnsafe; and then create another LiveMigration",
+			d.Path, s.node.Name, d.Disk)
+	}
+	if here := identityOf(have, d.Path); here != "" && here != d.Identity {
+		return refuse(v1alpha1.ReasonTargetCheckFailed, v1alpha1.BlockerDiskDiffers,
+			"%s on %s is another block device than the guest's disk %s: %s there, and %s on %s. Ask an administrator to make the guest's device available on %[2]s, or give its name there by migrateData.volumes; if both have the same contents at all times, set options.allowUnsafe; and then create another LiveMigration",
+			d.Path, s.node.Name, d.Disk, shortIdentity(here), shortIdentity(d.Identity), s.lm.Status.SourceNode)
+	}
+	return nil
 }
 
 // shortIdentity is enough of an identity to tell it from others, as a rule. It comes from another

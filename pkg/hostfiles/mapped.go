@@ -40,8 +40,11 @@ func MappedName(file string) (name string, ok bool) {
 	if len(parts) != 4 || parts[0] != "" || parts[1] != "dev" || parts[2] == "" || parts[3] == "" {
 		return "", false
 	}
-	if parts[2] == "mapper" {
+	switch parts[2] {
+	case "mapper":
 		return parts[3], true
+	case "disk", "drbd", "md", "rbd": // Others have these, so that no volume group can.
+		return "", false
 	}
 	double := func(s string) string { return strings.ReplaceAll(s, "-", "--") }
 	return double(parts[2]) + "-" + double(parts[3]), true

@@ -30,7 +30,7 @@ func TestMappedName(t *testing.T) {
 	t.Parallel()
 	for file, want := range map[string]string{
 		"/dev/vg0/web-1": "vg0-web--1", "/dev/my-vg/lv": "my--vg-lv", "/dev/mapper/vg0-web--1": "vg0-web--1",
-		"/dev/sda": "", "/dev/disk/by-id/x": "", "/srv/vg0/web": "", "/dev//web": "", "/dev/vg0/": "", "dev/vg0/web": "",
+		"/dev/sda": "", "/dev/md/0": "", "/dev/drbd/web": "", "/dev/disk/by-id/x": "", "/srv/vg0/web": "", "/dev//web": "", "/dev/vg0/": "", "dev/vg0/web": "",
 	} {
 		if got, ok := MappedName(file); got != want || ok != (want != "") {
 			t.Errorf("%s: got %q, %t, want %q", file, got, ok, want)
