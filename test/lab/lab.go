@@ -304,9 +304,13 @@ func (l *Lab) EndWith(interrupted <-chan struct{}, grace time.Duration) {
 		case <-done:
 		case <-after:
 		case <-l.stopped:
-			return false
 		}
-		return true
+		select {
+		case <-l.stopped: // Maybe at the same moment.
+			return false
+		default:
+			return true
+		}
 	}
 	go func() {
 		if !overtaken(interrupted, nil) || !overtaken(nil, time.After(grace)) {
