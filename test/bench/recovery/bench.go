@@ -51,18 +51,23 @@ const (
 // that have a limit to TCP's wait.
 func settings() []setting {
 	all := []setting{
-		{"as by default", "_by_default", map[string]string{reachableTime: "30000", probeDelay: "5", retries: "15"}},
-		{"neighbours looked for", "_neighbours", map[string]string{reachableTime: "5000", probeDelay: "1", retries: "15"}},
+		{"as by default", "_by_default", map[string]string{
+			reachableTime: "30000", probeDelay: "5", longestWait: "120000", retries: "15",
+		}},
+		{"neighbours looked for", "_neighbours", map[string]string{
+			reachableTime: "1000", probeDelay: "1", longestWait: "120000", retries: "15",
+		}},
+		{"and at least every 3 s", "", map[string]string{
+			reachableTime: "1000", probeDelay: "1", longestWait: "3000", retries: "255",
+		}},
 	}
-	if _, err := os.Stat("/proc/sys/" + strings.ReplaceAll(longestWait, ".", "/")); err != nil {
+	if _, err := os.Stat("/proc/sys/" + strings.ReplaceAll(longestWait, ".", "/")); err == nil {
 		return all
 	}
 	for _, s := range all {
-		s.sysctls[longestWait] = "120000"
+		delete(s.sysctls, longestWait)
 	}
-	return append(all, setting{"and at least every 3 s", "", map[string]string{
-		reachableTime: "5000", probeDelay: "1", longestWait: "3000", retries: "255",
-	}})
+	return all[:2]
 }
 
 // recovery is a break of the network that a post-copy has survived.
