@@ -35,9 +35,6 @@ var unreal = map[string]struct{ why, file, test string }{
 	"BlockerHugePagesInsufficient": {
 		"a guest with huge pages takes some of this machine's, which are one pool for all hosts and for whatever else runs here", "resources_test.go", "TestATargetWithoutRoomIsRefused",
 	},
-	"BlockerHostUseUnknown": {
-		"only storage that hangs holds libvirt up for a guest, and then it does not tell a test of any guest of that host", "fill_test.go", "TestNothingIsGivenWhileAGuestsPartsAreUnknown",
-	},
 	"BlockerSecretDriverSilent": {
 		"libvirtd always has its secret driver; only the modular daemons, which are no package of Debian, can be without", "secrets_test.go", "TestSecretDriverThatDoesNotAnswer",
 	},

@@ -46,6 +46,8 @@ type blockerCase struct {
 	// that it is to surprise stands still.
 	behind   func(t *testing.T, b *blocked)
 	surprise *lab.Host
+	// hold, if there is one, keeps the hosts from telling what they have until it is released.
+	hold func(t *testing.T, b *blocked) (release func())
 	// says are words of the message: what is wrong, and the remedy.
 	says []string
 }
@@ -97,6 +99,11 @@ func requireBlocker(t *testing.T, b blocked, c blockerCase) {
 	b.spec = *b.spec.DeepCopy()
 	c.arrange(t, &b)
 	before := map[*lab.Host]string{env.a: inventory(t, env.a), env.b: inventory(t, env.b)}
+	release := func() {}
+	if c.hold != nil {
+		release = c.hold(t, &b)
+	}
+	t.Cleanup(func() { release() })
 	var lm *v1alpha1.LiveMigration
 	if c.behind == nil {
 		lm = env.migrate(t, b.spec)
@@ -104,6 +111,8 @@ func requireBlocker(t *testing.T, b blocked, c blockerCase) {
 		lm, before[c.surprise] = surprise(t, &b, c)
 	}
 	lm = env.awaitPhase(t, lm, v1alpha1.PhaseFailed)
+	release()
+	release = func() {}
 	told := blockersOf(lm)
 	at := slices.IndexFunc(told, func(blocker v1alpha1.Blocker) bool { return blocker.Code == c.code })
 	if at < 0 {

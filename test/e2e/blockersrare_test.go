@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	corev1 "k8s.io/api/core/v1"
@@ -32,6 +33,17 @@ func rareBlockers() []blockerCase {
 		{
 			name: "more to tell than there is room for", code: v1alpha1.BlockerReportTooLarge, says: []string{"has room for", "shorter paths"},
 			arrange: deepDisks,
+		},
+		{
+			name: "a guest that libvirt does not answer for", code: v1alpha1.BlockerHostUseUnknown, says: []string{"-held", "storage that does not respond"},
+			arrange: func(t *testing.T, b *blocked) {
+				t.Helper()
+				g := env.startGuest(t, env.a, lab.GuestConfig{Tiny: true, ExtraXML: "<cputune><vcpupin vcpu='0' cpuset='0'/></cputune>"})
+				b.guest, b.spec.Domain, b.spec.Options = g, g.Name(), nil
+				env.startGuest(t, env.b, lab.GuestConfig{Name: "-held", Tiny: true, Disks: []lab.Disk{{Path: heldDisk, SizeMiB: 1}}})
+				t.Cleanup(func() { _ = os.Remove(env.b.Path(heldDisk)) })
+			},
+			hold: holdUp,
 		},
 	}
 }
@@ -94,6 +106,53 @@ func deepDisks(t *testing.T, b *blocked) {
 	t.Cleanup(func() { _, _ = env.a.Exec(context.Background(), "rm", "-rf", top) })
 	g := env.startGuest(t, env.a, lab.GuestConfig{Tiny: true, ExtraDevices: "<controller type='scsi' model='virtio-scsi'/>" + devices.String()})
 	b.guest, b.spec.Domain = g, g.Name()
+}
+
+// heldDisk is the disk of a guest that holds its libvirt up.
+const heldDisk = lab.PrivateDir + "/held.img"
+
+// holdUp has a guest of the target hold libvirt up by storage that does not answer: a FIFO that
+// nobody writes to takes the place of its disk, and libvirt is asked how large that is.
+func holdUp(t *testing.T, b *blocked) (release func()) {
+	t.Helper()
+	path := env.b.Path(heldDisk)
+	if err := os.Rename(path, path+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = env.b.Virsh(context.Background(), "domblkinfo", b.guest.Name()+"-held", "vda")
+	}()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		_, err := env.b.Virsh(ctx, "domstate", b.guest.Name()+"-held")
+		cancel()
+		if err != nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Error("libvirt answers for the guest all the same")
+			break
+		}
+	}
+	return func() {
+		writer, err := os.OpenFile(path, os.O_RDWR, 0) // Whoever waits for it goes on.
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		<-done
+		if err := writer.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := os.Rename(path+".away", path); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // hostBlockers are those for which the target's libvirt is configured otherwise.
