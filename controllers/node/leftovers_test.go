@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,16 +26,18 @@ const guest = "11111111-1111-4111-8111-111111111111"
 // drawer is a reader that hands out LiveMigrations one a page, after it has failed some times.
 type drawer struct {
 	client.Reader
+	objects []v1alpha1.LiveMigration
+
+	mu       sync.Mutex
 	failures int
-	objects  []v1alpha1.LiveMigration
-	selected []string
-	reads    int
+	selected []string // One for each read.
 }
 
 func (d *drawer) List(_ context.Context, into client.ObjectList, options ...client.ListOption) error {
 	var o client.ListOptions
 	o.ApplyOptions(options)
-	d.reads++
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.selected = append(d.selected, o.FieldSelector.String())
 	if d.failures > 0 {
 		d.failures--
@@ -45,6 +49,13 @@ func (d *drawer) List(_ context.Context, into client.ObjectList, options ...clie
 		list.Continue = "xxxxxxxx"[:page+1]
 	}
 	return nil
+}
+
+// reads are the selectors of all reads so far.
+func (d *drawer) reads() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.selected)
 }
 
 // leftFrozen is a migration to node-a that has ended and has left its guest frozen there.
@@ -105,7 +116,7 @@ func TestWhatWasLeftIsDone(t *testing.T) {
 		}()
 		start(l.Start)
 		time.Sleep(time.Minute)
-		if reads := live.reads; reads < 4 {
+		if reads := len(live.reads()); reads < 4 {
 			t.Errorf("it was tried %d times", reads)
 		}
 		start(sessions.Start)
@@ -116,14 +127,14 @@ func TestWhatWasLeftIsDone(t *testing.T) {
 		if n := fleet.Count(fake.MethodThawGuest, guest); n != 1 {
 			t.Errorf("it was thawed %d times", n)
 		}
-		for _, selected := range live.selected {
+		reads := live.reads()
+		for _, selected := range reads {
 			if selected != "status.guestLeftFrozenOn=node-a" {
 				t.Errorf("what is read is %s", selected)
 			}
 		}
-		reads := live.reads
 		time.Sleep(time.Hour)
-		if live.reads != reads {
+		if len(live.reads()) != len(reads) {
 			t.Error("it is read again")
 		}
 	})

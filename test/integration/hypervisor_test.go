@@ -187,12 +187,12 @@ func TestMigrationWaitsForANodeToBecomeReady(t *testing.T) {
 	w.awaitReady("a")
 	w.awaitCondition("b", metav1.ConditionUnknown)
 	m := w.migrate(g, "b")
-	lm := m.awaitReason(v1alpha1.ReasonResolving)
 	want := "The guest stays on " + w.node("a") + ", as the target node " + b.node + " is not ready: The agent has stopped renewing its lease. " +
 		"Ask an administrator to check whether its pod is running. Create another LiveMigration when it is ready, or one with another target"
-	if succeeded(lm).Message != want {
-		t.Errorf("the message is %q, want %q", succeeded(lm).Message, want)
-	}
+	// The manager may not have read yet what it has just written of the node.
+	m.await("to be told why it waits", func(lm *v1alpha1.LiveMigration) bool {
+		return succeeded(lm).Reason == v1alpha1.ReasonResolving && succeeded(lm).Message == want
+	})
 	b.heartbeat()
 	b.publish()
 	st := m.awaitReason(v1alpha1.ReasonCheckingSource).Status
