@@ -50,7 +50,8 @@ type SessionsReconciler struct {
 // SetupSessions makes mgr run the sessions of one side and hand them the
 // LiveMigrations whose field names the node. They have a cache of their own,
 // which holds only those of them that are not finished: the history of a node is
-// longer than what it has to do. What has ended and has left something to do is read once. The health that is returned is that of this cache.
+// longer than what it has to do. What has ended and has left something to do is read once.
+// The health that is returned is that of this cache.
 func SetupSessions(mgr ctrl.Manager, name, field, node string, sessions *agent.Sessions) (*caches.Health, error) {
 	factory, err := caches.NewFactory(mgr.GetConfig(), mgr.GetScheme(), mgr.GetLogger(), clock.RealClock{})
 	if err != nil {

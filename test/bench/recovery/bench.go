@@ -26,7 +26,7 @@ const (
 	moveTimeout = 6 * time.Minute
 )
 
-// setting is when TCP sends again what got no answer.
+// setting is how the hosts are set, which decides when TCP sends again what got no answer.
 type setting struct {
 	name string
 	// figure is what the end of the key figure about it is called.
@@ -54,10 +54,10 @@ func settings() []setting {
 		{"as by default", "_by_default", map[string]string{
 			reachableTime: "30000", probeDelay: "5", longestWait: "120000", retries: "15",
 		}},
-		{"neighbours looked for", "_neighbours", map[string]string{
+		{"to look for neighbours", "_neighbours", map[string]string{
 			reachableTime: "1000", probeDelay: "1", longestWait: "120000", retries: "15",
 		}},
-		{"and at least every 3 s", "", map[string]string{
+		{"and to send each 3 s", "", map[string]string{
 			reachableTime: "1000", probeDelay: "1", longestWait: "3000", retries: "255",
 		}},
 	}
@@ -83,7 +83,7 @@ type recovery struct {
 }
 
 func (r recovery) String() string {
-	return fmt.Sprintf("the network gone for %s, TCP %s: memory came again after %.1f s, the guest went on after %.1f s, the migration had succeeded after %.1f s, resumed %d times",
+	return fmt.Sprintf("the network gone for %s, hosts set %s: memory came again after %.1f s, the guest went on after %.1f s, the migration had succeeded after %.1f s, resumed %d times",
 		r.gone, r.setting.name, r.flowedAfter.Seconds(), r.guestAfter.Seconds(), r.doneAfter.Seconds(), r.attempts)
 }
 
@@ -101,7 +101,7 @@ func newBench(ctx context.Context, shared *shuttle.Bench) (*bench, error) {
 	})
 }
 
-// set has the hosts' TCP send again as the setting says.
+// set sets the hosts as the setting says.
 func (b *bench) set(ctx context.Context, s setting) error {
 	for _, h := range b.Lab.Hosts() {
 		for name, value := range s.sysctls {

@@ -1,8 +1,7 @@
 //go:build linux
 
 // Command recovery measures how soon a guest in post-copy goes on after the network between its
-// two hosts was gone for a while, with the kernel's defaults and as docs/install.md recommends to set
-// hosts.
+// two hosts was gone for a while, with the kernel's defaults and with what docs/install.md recommends.
 package main
 
 import (

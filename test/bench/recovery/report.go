@@ -12,7 +12,7 @@ import (
 // printReport prints a table of the longest and then the key figures, one a line.
 func printReport(w io.Writer, all []recovery) {
 	fmt.Fprintf(w, "\nHow long after the network was back memory came again, the guest had what it waited for, and the migration had succeeded, in seconds: the longest of each.\n")
-	fmt.Fprintf(w, "  %-24s %10s %10s %10s %10s\n", "TCP sends again", "gone for", "memory", "guest", "migration")
+	fmt.Fprintf(w, "  %-24s %10s %10s %10s %10s\n", "hosts set", "gone for", "memory", "guest", "migration")
 	worst := map[string]time.Duration{}
 	for _, s := range settings() {
 		for _, gone := range breaks() {
